@@ -1,0 +1,220 @@
+#!/usr/bin/env python3
+"""Checks docs/vectors/*.json with a decoder that shares nothing with the one in Rust.
+
+    python3 docs/check_vectors.py docs/vectors
+
+Each file is {"structure": NAME, "cases": [{"name", "hex", "valid", "reason"?, "fields"?}]}. A valid case must be the one
+canonical encoding (PROTOCOL.md 2) of the structure's shape; an invalid one must be refused. Cases that only a key can
+refuse (a wrong signature, tag or hash) are structurally sound: their reason says so, and here they must decode.
+Standard library only. Exits 1 when a case is judged otherwise than the file says.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+DEPTH_MAX = 16
+
+
+class Refused(Exception):
+    """The bytes are not the canonical encoding of one value of the expected shape."""
+
+
+def decode(data):
+    """Exactly one strict CBOR value: unsigned, bytes, text, array, bool or null; shortest form, definite lengths."""
+    value, end = item(data, 0, 0)
+    if end != len(data):
+        raise Refused("trailing bytes")
+    return value
+
+
+def item(data, at, depth):
+    if depth > DEPTH_MAX:
+        raise Refused("nested too deeply")
+    if at >= len(data):
+        raise Refused("truncated")
+    major, low = data[at] >> 5, data[at] & 31
+    if major == 7:
+        if low not in (20, 21, 22):
+            raise Refused("float, undefined or unknown simple value")
+        return {20: False, 21: True, 22: None}[low], at + 1
+    number, at = argument(data, at + 1, low)
+    if major == 0:
+        return number, at
+    if major in (2, 3):
+        if number > len(data) - at:
+            raise Refused("truncated string")
+        raw = bytes(data[at : at + number])
+        if major == 2:
+            return raw, at + number
+        try:
+            return raw.decode("utf-8"), at + number
+        except UnicodeDecodeError as e:
+            raise Refused("not UTF-8") from e
+    if major == 4:
+        if number > len(data) - at:  # each item needs a byte
+            raise Refused("truncated array")
+        items = []
+        for _ in range(number):
+            value, at = item(data, at, depth + 1)
+            items.append(value)
+        return items, at
+    raise Refused({1: "negative integer", 5: "map", 6: "tag"}[major])
+
+
+def argument(data, at, low):
+    if low < 24:
+        return low, at
+    if low > 27:
+        raise Refused("indefinite or reserved length")
+    size = 1 << (low - 24)
+    if at + size > len(data):
+        raise Refused("truncated length")
+    number = int.from_bytes(data[at : at + size], "big")
+    least = {1: 24, 2: 1 << 8, 4: 1 << 16, 8: 1 << 32}[size]
+    if number < least:
+        raise Refused("not the shortest form")
+    return number, at + size
+
+
+# Shapes. Each is a function that raises Refused.
+
+
+def uint(maximum=2**64 - 1, minimum=0):
+    def check(v):
+        if type(v) is not int or not minimum <= v <= maximum:
+            raise Refused(f"not an integer of {minimum}..{maximum}: {v!r:.40}")
+
+    return check
+
+
+def only(*allowed):
+    def check(v):
+        if not any(type(v) is type(a) and v == a for a in allowed):
+            raise Refused(f"not one of {allowed}: {v!r:.40}")
+
+    return check
+
+
+def blob(minimum, maximum=None):
+    top = minimum if maximum is None else maximum
+
+    def check(v):
+        if type(v) is not bytes or not minimum <= len(v) <= top:
+            raise Refused(f"not {minimum}..{top} bytes")
+
+    return check
+
+
+def text(minimum, maximum):
+    def check(v):
+        if type(v) is not str or not minimum <= len(v.encode()) <= maximum:
+            raise Refused(f"not a text of {minimum}..{maximum} bytes")
+
+    return check
+
+
+def boolean(v):
+    if type(v) is not bool:
+        raise Refused("not a boolean")
+
+
+def optional(shape):
+    return lambda v: None if v is None else shape(v)
+
+
+def either(*shapes):
+    def check(v):
+        why = []
+        for shape in shapes:
+            try:
+                return shape(v)
+            except Refused as e:
+                why.append(str(e))
+        raise Refused(" and ".join(why))
+
+    return check
+
+
+def row(*shapes):
+    def check(v):
+        if type(v) is not list or len(v) != len(shapes):
+            raise Refused(f"not an array of {len(shapes)}")
+        for shape, part in zip(shapes, v):
+            shape(part)
+
+    return check
+
+
+def many(shape, maximum, minimum=0):
+    def check(v):
+        if type(v) is not list or not minimum <= len(v) <= maximum:
+            raise Refused(f"not an array of {minimum}..{maximum}")
+        for part in v:
+            shape(part)
+
+    return check
+
+
+def anything(_):
+    pass
+
+
+# Structure name in the vector files -> (bytes at most, shape). PROTOCOL.md has the same table in words.
+STRUCTURES = {}
+
+
+def judge(structure, data):
+    if structure not in STRUCTURES:
+        raise KeyError(f"no shape is known for structure {structure!r}: add it to STRUCTURES")
+    maximum, shape = STRUCTURES[structure]
+    if len(data) > maximum:
+        raise Refused(f"longer than {maximum} bytes")
+    shape(decode(data))
+
+
+def self_test():
+    """A decoder that accepts everything would pass too many files: show first that this one can refuse."""
+    good = {"820182024100": [1, [2, b"\0"]], "831864f6f5": None, "6161": "a", "80": [], "1903e8": 1000}
+    for hexes, expected in good.items():
+        try:
+            if decode(bytes.fromhex(hexes)) != expected:
+                sys.exit(f"self test: {hexes} was misread")
+        except Refused as e:
+            if expected is not None:
+                sys.exit(f"self test: {hexes} was refused: {e}")
+    bad = "1801 190001 9f01ff 5f4161ff a0 c100 20 f97e00 f7 810100 62c328 5bffffffffffffffff 9affffffff 81 1c"
+    for hexes in [*bad.split(), "81" * 40 + "00"]:
+        try:
+            decode(bytes.fromhex(hexes))
+        except Refused:
+            continue
+        sys.exit(f"self test: {hexes} was accepted")
+
+
+def main():
+    self_test()
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent / "vectors")
+    files = sorted(folder.glob("*.json"))
+    if not files:
+        sys.exit(f"{folder} holds no vectors")
+    cases = wrong = 0
+    for path in files:
+        document = json.loads(path.read_text())
+        for case in document["cases"]:
+            cases += 1
+            sound = case["valid"] or case.get("structurally_valid", False)
+            try:
+                judge(document["structure"], bytes.fromhex(case["hex"]))
+                verdict, why = True, "it decodes"
+            except Refused as e:
+                verdict, why = False, str(e)
+            if verdict != sound:
+                wrong += 1
+                print(f"{path.name}: {case['name']}: should be {'accepted' if sound else 'refused'}, but: {why}")
+    print(f"{len(files)} files, {cases} vectors, {wrong} judged otherwise")
+    sys.exit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()
