@@ -1,0 +1,136 @@
+//! Everything a user can ask to change. The API, the command line, the screen and the bots use these very types.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{DeviceId, EntryId, RoomId};
+
+/// A wish of the local user. One reply follows each command, once its effects are on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Command {
+    /// Open a room by name; with a passphrase, the room that name and passphrase make together.
+    JoinRoom {
+        /// With or without the leading `#`.
+        room: String,
+        /// Without it the room is open: anybody who knows the name can read it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        passphrase: Option<Passphrase>,
+    },
+    /// Say goodbye and stop following a room. History stays on disk.
+    LeaveRoom {
+        /// Name or id.
+        room: String,
+    },
+    /// Say something.
+    SendMessage {
+        /// Name or id.
+        room: String,
+        /// 1 to 64,000 bytes of UTF-8.
+        text: String,
+        /// The message answered.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reply_to: Option<EntryId>,
+    },
+    /// Announce something, shown apart from conversation.
+    SendNotice {
+        /// Name or id.
+        room: String,
+        /// As in `SendMessage`.
+        text: String,
+    },
+    /// Replace the text of an own message.
+    EditMessage {
+        /// Name or id.
+        room: String,
+        /// The message to change.
+        message: EntryId,
+        /// Its new text.
+        text: String,
+    },
+    /// Withdraw an own message: honest nodes drop its text.
+    DeleteMessage {
+        /// Name or id.
+        room: String,
+        /// The message to withdraw.
+        message: EntryId,
+    },
+    /// Put an emoji on a message, or take it off.
+    React {
+        /// Name or id.
+        room: String,
+        /// The message.
+        message: EntryId,
+        /// At most 32 bytes.
+        emoji: String,
+        /// Put on or taken off.
+        on: bool,
+    },
+    /// Change the own display name, in every joined room.
+    SetName {
+        /// 1 to 64 bytes without control or direction characters.
+        name: String,
+    },
+    /// Hide, or show again, what a device writes in a room; local only.
+    MuteDevice {
+        /// Name or id.
+        room: String,
+        /// Whom.
+        device: DeviceId,
+        /// Hide or show.
+        muted: bool,
+    },
+    /// Remember that everything up to here was read.
+    MarkRead {
+        /// Name or id.
+        room: String,
+        /// Journal number of the last message read.
+        upto: u64,
+    },
+}
+
+/// A passphrase on its way to Argon2id: never printed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Passphrase(pub String);
+
+impl std::fmt::Debug for Passphrase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Passphrase(..)")
+    }
+}
+
+impl Drop for Passphrase {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.0);
+    }
+}
+
+/// What a command came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Reply {
+    /// It is done and on disk.
+    Done,
+    /// The room is open.
+    Joined {
+        /// Its id.
+        room: RoomId,
+        /// Its name after normalisation, with `#`.
+        name: String,
+        /// Whether it was open already.
+        already: bool,
+    },
+    /// The message is on disk and will reach everybody.
+    Stored {
+        /// Its id.
+        message: EntryId,
+        /// The room.
+        room: RoomId,
+        /// Position in the own chain: delivery states refer to it.
+        seq: u64,
+        /// Journal number of the message.
+        journal: u64,
+    },
+}

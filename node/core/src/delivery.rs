@@ -1,0 +1,167 @@
+//! Acknowledgements, beacons, the window of own messages and their delivery states (PROTOCOL.md 9).
+//!
+//! This file owns what others have said about having our entries, and what we owe them in the same way. What is on disk
+//! where is decided by signed acknowledgements only; a link that took bytes proves nothing but `sent`.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::cbor::{self, DecodeError};
+use crate::crypto::group::RoomKeys;
+use crate::crypto::{Context, Verifier, hash, sign};
+use crate::error::Reject;
+use crate::identity::Keys;
+use crate::ids::{DeviceId, Digest, RoomId, Signature};
+use crate::limits::{ACK_DELAY_MS, ACK_ENTRIES, OUTBOX_BYTES_MAX, REQUEST_BYTES_MAX};
+use crate::log::entry::SealedEntry;
+use crate::wire::{Frontier, frontier_ok};
+
+type AckFields = (u8, RoomId, DeviceId, Frontier, Signature);
+
+/// `Ack[room, device, frontier, sig]`: a device says, signed, what is on its disk. Point to point it names the addressed
+/// author's chain; as a beacon it names all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedAck {
+    /// The room.
+    pub room: RoomId,
+    /// Who says so.
+    pub device: DeviceId,
+    /// What it has.
+    pub frontier: Frontier,
+}
+
+impl VerifiedAck {
+    const VERSION: u8 = 1;
+
+    fn digest(room: &RoomId, device: &DeviceId, frontier: &Frontier) -> Digest {
+        hash(Context::ACK, &[&cbor::encode(&(Self::VERSION, room, device, frontier))])
+    }
+
+    /// Signs what this device has.
+    #[must_use]
+    pub fn issue(keys: &Keys, room: RoomId, frontier: &Frontier) -> Vec<u8> {
+        let device = keys.device_id();
+        let signature = sign(keys.device_key(), Context::ACK, &Self::digest(&room, &device, frontier));
+        cbor::encode(&(Self::VERSION, room, device, frontier, signature))
+    }
+
+    /// Checks form, room and signature.
+    ///
+    /// # Errors
+    /// [`Reject`].
+    pub fn verify(keys: &RoomKeys, bytes: &[u8], verifier: &mut Verifier) -> Result<Self, Reject> {
+        let (v, room, device, frontier, signature): AckFields = cbor::decode(bytes, REQUEST_BYTES_MAX)?;
+        if v != Self::VERSION {
+            return Err(DecodeError::Unknown.into());
+        }
+        if room != keys.room {
+            return Err(Reject::UnknownRoom);
+        }
+        if !frontier_ok(&frontier) {
+            return Err(DecodeError::Bounds.into());
+        }
+        if !verifier.check(&device.0, Context::ACK, &Self::digest(&room, &device, &frontier), &signature) {
+            return Err(Reject::Signature);
+        }
+        Ok(Self { room, device, frontier })
+    }
+}
+
+/// Own entries that are on disk and wait for the window: gossip is a hint, so what does not fit is left to sync.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    runs: VecDeque<(u64, Vec<SealedEntry>)>,
+    bytes: usize,
+    /// A run was dropped from memory: only sync can deliver it.
+    pub skipped: bool,
+}
+
+impl Outbox {
+    /// Adds a signed run whose first entry is at `seq`.
+    pub fn push(&mut self, seq: u64, run: Vec<SealedEntry>) {
+        self.bytes += bytes_of(&run);
+        self.runs.push_back((seq, run));
+        while self.bytes > OUTBOX_BYTES_MAX && self.runs.len() > 1 {
+            self.pop();
+            self.skipped = true;
+        }
+    }
+
+    /// Position of the oldest waiting entry.
+    #[must_use]
+    pub fn first(&self) -> Option<u64> {
+        self.runs.front().map(|(seq, _)| *seq)
+    }
+
+    /// Takes the oldest run.
+    pub fn pop(&mut self) -> Option<(u64, Vec<SealedEntry>)> {
+        let run = self.runs.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(bytes_of(&run.1));
+        Some(run)
+    }
+
+    /// Forgets everything: nobody is connected, sync will deliver.
+    pub fn clear(&mut self) {
+        self.runs.clear();
+        self.bytes = 0;
+    }
+
+    /// Waiting runs.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// Waiting bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+fn bytes_of(run: &[SealedEntry]) -> usize {
+    run.iter().map(SealedEntry::len).sum()
+}
+
+/// Acknowledgements owed to authors.
+#[derive(Debug, Default)]
+pub struct Owed {
+    authors: BTreeMap<DeviceId, Debt>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Debt {
+    entries: u64,
+    due_ms: u64,
+}
+
+impl Owed {
+    /// `entries` more of `author` are on disk.
+    pub fn add(&mut self, author: DeviceId, entries: u64, now: u64) {
+        let debt = self.authors.entry(author).or_insert(Debt { entries: 0, due_ms: now + ACK_DELAY_MS });
+        debt.entries += entries;
+        if debt.entries >= ACK_ENTRIES {
+            debt.due_ms = now;
+        }
+    }
+
+    /// Takes the authors whose acknowledgement is due.
+    pub fn take_due(&mut self, now: u64) -> Vec<DeviceId> {
+        let due: Vec<_> = self.authors.iter().filter(|(_, d)| d.due_ms <= now).map(|(a, _)| *a).collect();
+        for author in &due {
+            self.authors.remove(author);
+        }
+        due
+    }
+
+    /// When the next one is due.
+    #[must_use]
+    pub fn next_due(&self) -> Option<u64> {
+        self.authors.values().map(|d| d.due_ms).min()
+    }
+}

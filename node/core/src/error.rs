@@ -1,0 +1,228 @@
+//! Whose fault is it: the user's ([`CommandError`], says what to do) or the peer's ([`Reject`], a verdict and a counter).
+//! Our own faults are neither: they stop the node before damage spreads.
+
+use serde::{Deserialize, Serialize};
+
+use crate::cbor::DecodeError;
+
+/// A command that cannot be done. The text says what failed; [`CommandError::hint`] what to try.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "error", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum CommandError {
+    /// The room is not joined.
+    #[error("there is no room {room} here")]
+    UnknownRoom {
+        /// As asked for.
+        room: String,
+        /// A similar name that is joined.
+        nearest: Option<String>,
+    },
+    /// Not a room name.
+    #[error("`{room}` is not a room name")]
+    BadRoomName {
+        /// As asked for.
+        room: String,
+    },
+    /// Not a display name.
+    #[error("that name cannot be used")]
+    BadName,
+    /// Nothing to say.
+    #[error("the text is empty")]
+    EmptyText,
+    /// Too much to say at once.
+    #[error("the text has {bytes} bytes, at most {max} are possible")]
+    TextTooLong {
+        /// Its size.
+        bytes: u64,
+        /// The cap.
+        max: u64,
+    },
+    /// Not an emoji, or too long.
+    #[error("that reaction cannot be used")]
+    BadEmoji,
+    /// No such message.
+    #[error("there is no message {message} in that room")]
+    UnknownMessage {
+        /// As asked for.
+        message: String,
+    },
+    /// Only the author may do that.
+    #[error("only its author can change that message")]
+    NotYours,
+    /// No such device.
+    #[error("there is no such member in that room")]
+    UnknownMember,
+    /// More is queued than may be.
+    #[error("{queued} messages wait to be sent")]
+    TooFast {
+        /// How many.
+        queued: u64,
+    },
+    /// Too many rooms.
+    #[error("this profile is in {max} rooms already")]
+    TooManyRooms {
+        /// The cap.
+        max: u64,
+    },
+    /// The device's own chain is known elsewhere to be longer than here (a restored backup or a cloned machine).
+    #[error("this device wrote messages that are not on this disk; writing on would fork its history")]
+    DeviceBehind,
+    /// The store cannot write.
+    #[error("the disk refuses writes: {cause}")]
+    ReadOnly {
+        /// What the system said.
+        cause: String,
+    },
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+impl CommandError {
+    /// A stable code for scripts.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownRoom { .. } => "KLATCH-ROOM-NOT-FOUND",
+            Self::BadRoomName { .. } => "KLATCH-ROOM-NAME",
+            Self::BadName => "KLATCH-NAME",
+            Self::EmptyText => "KLATCH-TEXT-EMPTY",
+            Self::TextTooLong { .. } => "KLATCH-TEXT-TOO-LONG",
+            Self::BadEmoji => "KLATCH-EMOJI",
+            Self::UnknownMessage { .. } => "KLATCH-MESSAGE-NOT-FOUND",
+            Self::NotYours => "KLATCH-NOT-YOURS",
+            Self::UnknownMember => "KLATCH-MEMBER-NOT-FOUND",
+            Self::TooFast { .. } => "KLATCH-TOO-FAST",
+            Self::TooManyRooms { .. } => "KLATCH-TOO-MANY-ROOMS",
+            Self::DeviceBehind => "KLATCH-DEVICE-BEHIND",
+            Self::ReadOnly { .. } => "KLATCH-READ-ONLY",
+            Self::Stopping => "KLATCH-STOPPING",
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::UnknownRoom { nearest: Some(near), .. } => format!("did you mean {near}? `klatch rooms` lists all"),
+            Self::UnknownRoom { room, nearest: None } => {
+                format!("`klatch join '#{}'` opens it", room.trim_start_matches('#'))
+            }
+            Self::BadRoomName { .. } => {
+                "1 to 64 bytes: letters, digits, `-`, `_`, `.`; for example '#garden'".to_owned()
+            }
+            Self::BadName => "1 to 64 bytes without control or text-direction characters".to_owned(),
+            Self::EmptyText => "write something".to_owned(),
+            Self::TextTooLong { .. } => "split it into several messages".to_owned(),
+            Self::BadEmoji => "one emoji of at most 32 bytes".to_owned(),
+            Self::UnknownMessage { .. } => "`klatch log ROOM --json` shows message ids".to_owned(),
+            Self::NotYours => "you can reply to it or react to it".to_owned(),
+            Self::UnknownMember => "`klatch members ROOM` lists them".to_owned(),
+            Self::TooFast { .. } => "wait a moment and send again".to_owned(),
+            Self::TooManyRooms { .. } => "leave a room first: `klatch leave ROOM`".to_owned(),
+            Self::DeviceBehind => {
+                "this home was restored from an old copy: start a fresh one with `klatch --profile NEW init`".to_owned()
+            }
+            Self::ReadOnly { .. } => "free some space; history can still be read and nothing is lost".to_owned(),
+            Self::Stopping => "start it again with `klatch up`".to_owned(),
+        }
+    }
+
+    /// Whether the same command may succeed later without any change.
+    #[must_use]
+    pub fn retryable(&self) -> bool {
+        matches!(self, Self::TooFast { .. } | Self::ReadOnly { .. } | Self::Stopping)
+    }
+
+    /// The process exit code for this error (the table of `klatch help exit-codes`).
+    #[must_use]
+    pub fn exit(&self) -> u8 {
+        match self {
+            Self::UnknownRoom { .. } | Self::UnknownMessage { .. } | Self::UnknownMember => 3,
+            Self::BadRoomName { .. }
+            | Self::BadName
+            | Self::EmptyText
+            | Self::TextTooLong { .. }
+            | Self::BadEmoji
+            | Self::TooManyRooms { .. } => 2,
+            Self::NotYours => 7,
+            Self::TooFast { .. } => 6,
+            Self::DeviceBehind | Self::ReadOnly { .. } => 1,
+            Self::Stopping => 5,
+        }
+    }
+}
+
+/// Why something a peer sent was refused. Never a panic, never lost data: a counter, and for most a worse opinion of the peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+#[non_exhaustive]
+pub enum Reject {
+    /// Bytes that are no valid structure.
+    #[error("decode: {0}")]
+    Decode(#[from] DecodeError),
+    /// A topic or epoch this node is not in.
+    #[error("unknown room")]
+    UnknownRoom,
+    /// An authentication tag or padding is wrong.
+    #[error("cannot be opened")]
+    Open,
+    /// A signature is wrong.
+    #[error("bad signature")]
+    Signature,
+    /// A body does not match its header.
+    #[error("body does not match")]
+    Body,
+    /// Entries of a run do not follow one another.
+    #[error("broken run")]
+    Run,
+    /// Lamport clock, first entry, or another rule of the log is violated.
+    #[error("breaks a rule of the log")]
+    Rule,
+    /// A second entry in one place of a chain.
+    #[error("fork")]
+    Fork,
+    /// More than this device or peer may send.
+    #[error("too much")]
+    Rate,
+    /// No place for another device chain.
+    #[error("room is full")]
+    Full,
+    /// Membership was not proved.
+    #[error("no proof of membership")]
+    Proof,
+    /// Known already: no fault.
+    #[error("known already")]
+    Duplicate,
+    /// Too old or from the future beyond reason.
+    #[error("stale")]
+    Stale,
+}
+
+impl Reject {
+    /// Name of the counter.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Decode(_) => "decode",
+            Self::UnknownRoom => "unknown_room",
+            Self::Open => "open",
+            Self::Signature => "signature",
+            Self::Body => "body",
+            Self::Run => "run",
+            Self::Rule => "rule",
+            Self::Fork => "fork",
+            Self::Rate => "rate",
+            Self::Full => "full",
+            Self::Proof => "proof",
+            Self::Duplicate => "duplicate",
+            Self::Stale => "stale",
+        }
+    }
+
+    /// Whether an honest peer can never cause this: the sender is penalised.
+    #[must_use]
+    pub fn is_fault(self) -> bool {
+        matches!(self, Self::Decode(_) | Self::Open | Self::Signature | Self::Body | Self::Run | Self::Rule)
+    }
+}

@@ -1,0 +1,162 @@
+//! Everything a user can be told. Events are a hint, the store is the truth: who misses one re-reads.
+
+use serde::{Deserialize, Serialize};
+
+use crate::content::Kind;
+use crate::ids::{DeviceId, EntryId, IdentityId, RoomId};
+
+/// Something that happened, told after it is on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Event {
+    /// A room was opened.
+    RoomJoined {
+        /// The room.
+        room: RoomId,
+        /// Its name with `#`.
+        name: String,
+    },
+    /// A room was left.
+    RoomLeft {
+        /// The room.
+        room: RoomId,
+    },
+    /// A line was added to a room, or an existing one changed (edit, delete, reaction).
+    MessageAdded {
+        /// The line as it is shown; for a change, the content of the change with `target` set.
+        message: Box<Message>,
+    },
+    /// Many messages arrived by catch-up; re-read the room.
+    HistoryAdded {
+        /// The room.
+        room: RoomId,
+        /// How many.
+        count: u64,
+        /// Journal number of the newest.
+        upto: u64,
+    },
+    /// Own messages up to `upto_seq` may have a new delivery state; re-read them.
+    DeliveryChanged {
+        /// The room.
+        room: RoomId,
+        /// Position in the own chain.
+        upto_seq: u64,
+        /// State of the message at `upto_seq`.
+        state: Delivery,
+    },
+    /// Somebody came or went (ephemeral).
+    PresenceChanged {
+        /// The room.
+        room: RoomId,
+        /// Who.
+        device: DeviceId,
+        /// Display name.
+        name: String,
+        /// Came or went.
+        online: bool,
+    },
+    /// A room caught up with a peer: nothing is missing that this peer has (ephemeral).
+    Synced {
+        /// The room.
+        room: RoomId,
+    },
+    /// A device wrote two different entries in one place; both are kept as proof.
+    ForkFound {
+        /// The room.
+        room: RoomId,
+        /// Whose chain.
+        device: DeviceId,
+        /// Where.
+        seq: u64,
+    },
+    /// The room reached its disk budget: later texts are not stored here.
+    DiskBudgetReached {
+        /// The room.
+        room: RoomId,
+    },
+    /// A subscriber was too slow; `missed` events were not delivered to it: re-read.
+    Lagged {
+        /// How many.
+        missed: u64,
+    },
+}
+
+/// A line of a room as people see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Names the message in its room.
+    pub id: EntryId,
+    /// The room.
+    pub room: RoomId,
+    /// Number in this profile's journal: arrival order, a cursor.
+    pub journal: u64,
+    /// The writing device.
+    pub device: DeviceId,
+    /// The person who certified that device, once known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<IdentityId>,
+    /// Display name of the author at present.
+    pub name: String,
+    /// Position in the author's chain.
+    pub seq: u64,
+    /// What it is.
+    pub kind: Kind,
+    /// The text; empty for kinds without one, for deleted messages and for bodies that are not stored here.
+    pub text: String,
+    /// The message answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<EntryId>,
+    /// The message changed, for edits, deletes and reactions in events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<EntryId>,
+    /// Shown time, Unix milliseconds: the author's clock, clamped to 60 s after arrival.
+    pub at_ms: u64,
+    /// When it arrived here, Unix milliseconds.
+    pub arrived_ms: u64,
+    /// Written by this device.
+    pub own: bool,
+    /// Where an own message is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<Delivery>,
+    /// Its text was replaced by its author.
+    #[serde(default)]
+    pub edited: bool,
+    /// Its author withdrew it.
+    #[serde(default)]
+    pub deleted: bool,
+    /// The body is not stored here (disk budget, or never received).
+    #[serde(default)]
+    pub missing: bool,
+    /// Emoji and who put them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reactions: Vec<Reactions>,
+}
+
+/// One emoji on a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reactions {
+    /// The emoji.
+    pub emoji: String,
+    /// Who put it.
+    pub devices: Vec<DeviceId>,
+}
+
+/// Where an own message is (PROTOCOL.md 9). Never optimistic: each state is something that was observed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Delivery {
+    /// On this disk only.
+    Queued,
+    /// On a link to at least one member; back to `queued` if that link ends before it is acknowledged.
+    Sent,
+    /// A relay keeps it for members who are away (from step 4 on).
+    Relayed,
+    /// `n` of `m` devices said, signed, that it is on their disk.
+    Delivered {
+        /// Devices that acknowledged.
+        n: u32,
+        /// Devices expected: in an open room, those present within 7 days.
+        m: u32,
+    },
+}

@@ -1,0 +1,35 @@
+//! # klatch-core: the protocol as a pure state machine
+//!
+//! ```text
+//! command or network event -> Input -> Machine::handle(now, rng, Input) -> Step -> commit -> send -> tell
+//! ```
+//!
+//! No async, no clock, no sockets, no files, no randomness of its own, no hash-ordered maps: time, randomness and everything
+//! that happened are inputs; everything to be done is one owned [`step::Step`]. So a whole group of nodes runs in one thread
+//! from one seed (feature `sim`), and what a test saw once can be seen again.
+//!
+//! Two principles carry the rest. *Gossip is a hint, the log is the truth*: losing any gossip message is never an error, sync
+//! repairs it. *Events are a hint, the store is the truth*: a front end that misses one re-reads.
+//!
+//! Reading order: [`command`], [`query`], [`event`] (what users see), [`wire`] (what other nodes see), [`step`] (the seam),
+//! [`machine`], [`room`], [`log`], [`sync`], [`delivery`]. The wire format is specified in `docs/PROTOCOL.md`.
+
+pub mod bucket;
+pub mod cbor;
+pub mod command;
+pub mod content;
+pub mod crypto;
+pub mod delivery;
+pub mod error;
+pub mod event;
+pub mod identity;
+pub mod ids;
+pub mod limits;
+pub mod log;
+pub mod machine;
+pub mod presence;
+pub mod query;
+pub mod room;
+pub mod step;
+pub mod sync;
+pub mod wire;

@@ -1,0 +1,123 @@
+//! Every bound and interval of the protocol in one file, each with its reason (PROTOCOL.md, "Limits").
+//!
+//! Sizes are bytes, times are milliseconds unless the name says otherwise. The simulator asserts the bounds.
+
+/// Longest text of one message. With framing, padding (at most 12 %) and signature it still fits [`ENTRY_BYTES_MAX`].
+pub const TEXT_BYTES_MAX: usize = 64_000;
+/// Largest header + signature + sealed body of one entry, as encoded.
+pub const ENTRY_BYTES_MAX: usize = 73_000;
+/// Largest header alone: 16 parents and every optional field need under 600 B.
+pub const HEADER_BYTES_MAX: usize = 1_024;
+/// Largest sealed body: Padmé adds at most 12 % to [`TEXT_BYTES_MAX`], plus framing and the AEAD tag.
+pub const BODY_BYTES_MAX: usize = 72_000;
+/// Largest gossip envelope, and largest direct-message frame.
+pub const ENVELOPE_BYTES_MAX: usize = 73_728;
+/// gossipsub's `max_transmit_size`: the largest envelope plus protocol overhead and control messages, a network-wide constant.
+pub const TRANSMIT_BYTES_MAX: usize = 131_072;
+/// Consecutive entries of one device in one run: bounds what one signature check may cost and what is parked at once.
+pub const RUN_ENTRIES_MAX: usize = 64;
+/// Encoded entries of one run of two or more; a single large entry travels alone.
+pub const RUN_BYTES_MAX: usize = 65_536;
+/// Parents named by one entry; more concurrent tips than this are covered by the frontier.
+pub const PARENTS_MAX: usize = 16;
+/// Nested arrays in any frame; the deepest real frame has 5.
+pub const CBOR_DEPTH_MAX: usize = 16;
+/// Room name after normalisation.
+pub const ROOM_NAME_BYTES_MAX: usize = 64;
+/// Display name of a person.
+pub const NAME_BYTES_MAX: usize = 64;
+/// One reaction: an emoji sequence with modifiers.
+pub const EMOJI_BYTES_MAX: usize = 32;
+/// Smallest padded plaintext, so that short texts, reactions and receipts look the same.
+pub const PAD_BYTES_MIN: usize = 256;
+
+/// A remote clock may pull ours forward by no more than this; shown time and unread are clamped by it as well.
+pub const CLOCK_AHEAD_MS_MAX: u64 = 60_000;
+
+/// Rooms of one profile: the gossipsub hello with all topics must stay below [`TRANSMIT_BYTES_MAX`].
+pub const ROOMS_MAX: usize = 500;
+/// Device chains in one open room. A stranger can make keys for nothing; a group of friends never gets there.
+pub const CHAINS_MAX: usize = 2_000;
+/// New devices accepted in one open room per minute, after a first burst of [`CHAINS_BURST`].
+pub const CHAINS_PER_MINUTE: u64 = 60;
+/// First burst of new devices: a group that meets for the first time.
+pub const CHAINS_BURST: u64 = 400;
+/// Devices whose presence is remembered per room.
+pub const PRESENCE_MAX: usize = 2_000;
+/// Links (connected peers) per room.
+pub const LINKS_MAX: usize = 400;
+
+/// Entries of one device taken from gossip per second, sustained; above it they wait for sync.
+pub const DEVICE_ENTRIES_PER_S: u64 = 4_000;
+/// Burst of the same bucket: five seconds of the sustained rate.
+pub const DEVICE_ENTRIES_BURST: u64 = 20_000;
+/// Bytes of one device taken from gossip per second, sustained.
+pub const DEVICE_BYTES_PER_S: u64 = 64 << 20;
+/// Burst of the same bucket.
+pub const DEVICE_BYTES_BURST: u64 = 256 << 20;
+
+/// Stored bytes per room; beyond it headers are kept and bodies are not, and the UI says so.
+pub const ROOM_DISK_BYTES_DEFAULT: u64 = 1 << 30;
+
+/// Runs held back per chain because something before them is missing. Asking for the range again is cheap.
+pub const PARKED_PER_CHAIN_MAX: usize = 256;
+/// Bytes held back per room.
+pub const PARKED_BYTES_MAX: usize = 4 << 20;
+
+/// Own entries published and not yet acknowledged, per room: latency is queue length, 32 keeps p99 low at full speed.
+pub const WINDOW_ENTRIES: u64 = 32;
+/// A connected peer that acknowledged nothing for this long no longer holds the window; it catches up by sync.
+pub const WINDOW_PATIENCE_MS: u64 = 2_000;
+/// Own entries accepted but not yet published, per room, before `send` answers "too fast".
+pub const OUTBOX_ENTRIES_MAX: u64 = 4_096;
+/// Bytes of own entries held in memory until they are published; beyond it they are read back from the store.
+pub const OUTBOX_BYTES_MAX: usize = 8 << 20;
+
+/// An acknowledgement is sent after this many accepted entries of one author.
+pub const ACK_ENTRIES: u64 = 16;
+/// Or after this time.
+pub const ACK_DELAY_MS: u64 = 100;
+/// Devices named in one acknowledgement or beacon: all chains of a full room.
+pub const FRONTIER_MAX: usize = 2_000;
+
+/// A beacon follows this much silence after a change...
+pub const BEACON_SILENCE_MS_MIN: u64 = 20_000;
+/// ...and at most this much (drawn at random so that members do not speak at once).
+pub const BEACON_SILENCE_MS_MAX: u64 = 40_000;
+/// A beacon is due at least this often while anybody is connected.
+pub const BEACON_INTERVAL_MS: u64 = 300_000;
+
+/// Presence is repeated this often to linked peers...
+pub const PRESENCE_INTERVAL_MS: u64 = 60_000;
+/// ...and believed for this long.
+pub const PRESENCE_TTL_MS: u64 = 180_000;
+/// Changes of the set of direct peers are collected for this long before presence is sent again.
+pub const PRESENCE_DEBOUNCE_MS: u64 = 150;
+/// A device counts as a recipient (`m` in `delivered n/m`) of an open room if it was present within this time.
+pub const RECIPIENT_MS: u64 = 7 * 86_400_000;
+/// `last seen` is written to the store at most this often per device.
+pub const LAST_SEEN_WRITE_MS: u64 = 3_600_000;
+
+/// Bytes of one sync page. A page is verified and committed before the next is asked: this bounds memory.
+pub const PAGE_BYTES_MAX: usize = 512 << 10;
+/// Entries of one sync page.
+pub const PAGE_ENTRIES_MAX: usize = 1_000;
+/// Encoded sync request: a frontier of [`FRONTIER_MAX`] chains plus proofs.
+pub const REQUEST_BYTES_MAX: usize = 128 << 10;
+/// Encoded sync response: one page plus one run of overshoot plus a frontier.
+pub const RESPONSE_BYTES_MAX: usize = (512 + 256) << 10;
+/// A sync request without an answer is given up after this.
+pub const SYNC_TIMEOUT_MS: u64 = 10_000;
+/// A gap seen in gossip waits this long for reordered messages before sync asks for it.
+pub const GAP_DELAY_MS: u64 = 60;
+/// First retry after a failed sync with one peer; doubles up to [`SYNC_BACKOFF_MS_MAX`].
+pub const SYNC_BACKOFF_MS_MIN: u64 = 500;
+/// Longest pause between tries with one peer.
+pub const SYNC_BACKOFF_MS_MAX: u64 = 60_000;
+/// Requests one peer may have us serve per second, sustained (burst: ten times that).
+pub const SERVE_PER_S: u64 = 50;
+
+/// Inputs joined into one transaction by the driver (group commit).
+pub const BATCH_INPUTS_MAX: usize = 100;
+/// Pages from sync with more new messages than this are announced as one event.
+pub const SUMMARY_ABOVE: usize = 32;

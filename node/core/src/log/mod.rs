@@ -1,0 +1,317 @@
+//! The log of a room: one hash chain per device, linked to the others by causal parents (PROTOCOL.md 5).
+//!
+//! The set held is causally closed: an entry is taken in only when its predecessor and all its parents are. So whoever has
+//! an entry can serve everything below it, and display order is a pure function of the set. What comes too early is parked,
+//! bounded, and asked for. Bodies are not kept here.
+
+pub mod entry;
+mod parked;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ids::{DeviceId, DeviceShort, EntryHash, EntryId, HashShort};
+use crate::limits::{CHAINS_MAX, CLOCK_AHEAD_MS_MAX, FRONTIER_MAX, PARENTS_MAX};
+use crate::log::entry::{Place, VerifiedEntry, VerifiedRun};
+use crate::error::Reject;
+use crate::step::IndexRow;
+use crate::wire::Frontier;
+use parked::Parked;
+
+/// What the log keeps of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Meta {
+    /// Display order, first key: hybrid logical clock, never below that of anything it follows.
+    pub eff: u64,
+    /// Display order, second key.
+    pub lamport: u64,
+    /// Who wrote it.
+    pub author: DeviceShort,
+    /// Wire number of its kind.
+    pub kind: u8,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Chain {
+    next: u64,
+    head: EntryHash,
+    eff: u64,
+    lamport: u64,
+    signed: Option<(u64, HashShort)>,
+}
+
+/// The log of one room.
+#[derive(Debug, Default)]
+pub struct Log {
+    chains: BTreeMap<DeviceId, Chain>,
+    index: BTreeMap<EntryId, Meta>,
+    tips: BTreeMap<EntryId, u64>,
+    parked: Parked,
+    clock: u64,
+}
+
+/// An entry that was taken in, with its place in display order.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The entry.
+    pub entry: VerifiedEntry,
+    /// Display order, first key.
+    pub eff: u64,
+}
+
+/// What became of a run.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Taken in; these entries, including ones that had been parked, in an order that respects causality.
+    Accepted(Vec<Accepted>),
+    /// Something before it is missing.
+    Parked,
+    /// Another entry of this device is in its place: the proof of a fork.
+    Forked(Box<VerifiedRun>),
+    /// Refused.
+    Refused(Reject),
+}
+
+enum Check {
+    Fits,
+    Waits(Option<EntryId>),
+    Known,
+    Bad(Reject),
+}
+
+impl Log {
+    /// Takes in an entry read from the store at start; rows come in journal order, so they fit.
+    pub fn restore(&mut self, row: &IndexRow, own: DeviceId) {
+        let meta = Meta { eff: row.eff, lamport: row.lamport, author: row.device.prefix(), kind: row.kind };
+        self.index.insert(row.hash.id(), meta);
+        let signed = self.chains.get(&row.device).and_then(|c| c.signed);
+        let signed = if row.signed { Some((row.seq, row.hash.prefix())) } else { signed };
+        let chain = Chain { next: row.seq + 1, head: row.hash, eff: row.eff, lamport: row.lamport, signed };
+        self.chains.insert(row.device, chain);
+        if row.device == own {
+            self.clock = self.clock.max(row.hlc);
+        }
+    }
+
+    /// After the last [`Log::restore`]: which parents were named is not stored, so every head counts as a tip until the
+    /// next own entry follows them.
+    pub fn restored(&mut self) {
+        self.tips = self.chains.values().map(|c| (c.head.id(), c.lamport)).collect();
+    }
+
+    /// The place of the next own entry. Advances the clock.
+    pub fn place(&mut self, own: DeviceId, now_ms: u64) -> Place {
+        self.clock = (self.clock + 1).max(now_ms << 16);
+        let chain = self.chains.get(&own).copied();
+        let head = chain.map(|c| c.head.id());
+        let mut tips: Vec<(u64, EntryId)> =
+            self.tips.iter().filter(|(id, _)| Some(**id) != head).map(|(id, l)| (*l, *id)).collect();
+        tips.sort_unstable_by(|a, b| b.cmp(a));
+        tips.truncate(PARENTS_MAX);
+        let below = tips.iter().map(|(l, _)| *l).chain(chain.map(|c| c.lamport)).max();
+        let mut parents: Vec<EntryId> = tips.into_iter().map(|(_, id)| id).collect();
+        parents.sort_unstable();
+        Place {
+            seq: chain.map_or(0, |c| c.next),
+            prev: chain.map(|c| c.head),
+            parents,
+            lamport: below.map_or(0, |l| l + 1),
+            hlc: self.clock,
+        }
+    }
+
+    /// Takes in an own entry that was just composed at [`Log::place`]; returns its first display key.
+    pub fn append_own(&mut self, entry: &VerifiedEntry) -> u64 {
+        self.insert(entry, false)
+    }
+
+    /// The own run up to here was signed: frontiers may name its end.
+    pub fn mark_signed(&mut self, own: DeviceId) {
+        if let Some(chain) = self.chains.get_mut(&own) {
+            chain.signed = Some((chain.next - 1, chain.head.prefix()));
+        }
+    }
+
+    /// Takes in a verified run, or parks it, or says why not. `new_chain` says whether a device not seen before may enter.
+    pub fn accept(&mut self, run: VerifiedRun, new_chain: bool, now_ms: u64) -> Outcome {
+        if !self.chains.contains_key(&run.first().header.device) && (!new_chain || self.chains.len() >= CHAINS_MAX) {
+            return Outcome::Refused(Reject::Full);
+        }
+        match self.check(&run) {
+            Check::Known => Outcome::Refused(Reject::Duplicate),
+            Check::Bad(Reject::Fork) => Outcome::Forked(Box::new(run)),
+            Check::Bad(reject) => Outcome::Refused(reject),
+            Check::Waits(missing) => {
+                if self.parked.insert(run, missing) { Outcome::Parked } else { Outcome::Refused(Reject::Rate) }
+            }
+            Check::Fits => {
+                let mut out = Vec::new();
+                let mut ready = vec![run];
+                while let Some(run) = ready.pop() {
+                    self.take_in(run, now_ms, &mut out, &mut ready);
+                }
+                Outcome::Accepted(out)
+            }
+        }
+    }
+
+    fn take_in(&mut self, run: VerifiedRun, now_ms: u64, out: &mut Vec<Accepted>, ready: &mut Vec<VerifiedRun>) {
+        match self.check(&run) {
+            Check::Fits => {}
+            Check::Waits(missing) => {
+                self.parked.insert(run, missing);
+                return;
+            }
+            Check::Known | Check::Bad(_) => return,
+        }
+        for entry in run.into_entries() {
+            if self.index.contains_key(&entry.hash.id()) {
+                continue;
+            }
+            if entry.header.hlc >> 16 <= now_ms.saturating_add(CLOCK_AHEAD_MS_MAX) {
+                self.clock = self.clock.max(entry.header.hlc);
+            }
+            let signed = entry.sealed.signature.is_some();
+            let eff = self.insert(&entry, signed);
+            ready.extend(self.parked.take_after(&entry));
+            out.push(Accepted { entry, eff });
+        }
+    }
+
+    fn insert(&mut self, entry: &VerifiedEntry, signed: bool) -> u64 {
+        let (h, id) = (&entry.header, entry.hash.id());
+        let chain = self.chains.get(&h.device);
+        let parents = h.parents.iter().filter_map(|p| self.index.get(p)).map(|m| m.eff);
+        let eff = parents.chain(chain.map(|c| c.eff)).max().unwrap_or(0).max(h.hlc);
+        let before = chain.and_then(|c| c.signed);
+        let signed = if signed { Some((h.seq, entry.hash.prefix())) } else { before };
+        for p in h.parents.iter().chain(h.prev.map(|p| p.id()).as_ref()) {
+            self.tips.remove(p);
+        }
+        self.tips.insert(id, h.lamport);
+        let (author, kind) = (h.device.prefix(), h.kind.code());
+        self.index.insert(id, Meta { eff, lamport: h.lamport, author, kind });
+        self.chains.insert(h.device, Chain { next: h.seq + 1, head: entry.hash, eff, lamport: h.lamport, signed });
+        eff
+    }
+
+    /// Whether a run can be taken in now. Looks at the run as a whole: entries in it may name one another.
+    fn check(&self, run: &VerifiedRun) -> Check {
+        let device = run.first().header.device;
+        let chain = self.chains.get(&device);
+        let next = chain.map_or(0, |c| c.next);
+        let fresh: Vec<&VerifiedEntry> =
+            run.entries().iter().skip_while(|e| self.index.contains_key(&e.hash.id())).collect();
+        let Some(first) = fresh.first() else { return Check::Known };
+        if first.header.seq < next {
+            return Check::Bad(Reject::Fork);
+        }
+        if first.header.seq > next {
+            return Check::Waits(None);
+        }
+        if first.header.prev != chain.map(|c| c.head) {
+            return Check::Bad(Reject::Fork);
+        }
+        let mut lamport = chain.map(|c| c.lamport);
+        let inside: BTreeSet<EntryId> = fresh.iter().map(|e| e.hash.id()).collect();
+        // In a room that refuses new chains, parents may lie in a chain that was refused here: they are passed over.
+        let full = self.chains.len() >= CHAINS_MAX;
+        for e in &fresh {
+            for p in &e.header.parents {
+                match self.index.get(p) {
+                    Some(meta) => lamport = lamport.max(Some(meta.lamport)),
+                    None if inside.contains(p) => return Check::Bad(Reject::Rule),
+                    None if full => {}
+                    None => return Check::Waits(Some(*p)),
+                }
+            }
+            let expected = lamport.map_or(0, |l| l.saturating_add(1));
+            if e.header.lamport != expected && !(full && e.header.lamport > expected) {
+                return Check::Bad(Reject::Rule);
+            }
+            lamport = Some(e.header.lamport);
+        }
+        Check::Fits
+    }
+
+    /// The last signed entry of each chain.
+    #[must_use]
+    pub fn frontier(&self) -> Frontier {
+        let mut out: Frontier = Vec::with_capacity(self.chains.len());
+        for (device, chain) in self.chains.iter().take(FRONTIER_MAX) {
+            if let Some((seq, hash)) = chain.signed
+                && out.last().is_none_or(|l| l.0 != device.prefix())
+            {
+                out.push((device.prefix(), seq, hash));
+            }
+        }
+        out
+    }
+
+    /// The frontier of one chain.
+    #[must_use]
+    pub fn frontier_of(&self, device: &DeviceId) -> Frontier {
+        let signed = self.chains.get(device).and_then(|c| c.signed);
+        signed.map(|(seq, hash)| (device.prefix(), seq, hash)).into_iter().collect()
+    }
+
+    /// Whether `theirs` names something that is not here.
+    #[must_use]
+    pub fn lacks(&self, theirs: &Frontier) -> bool {
+        theirs.iter().any(|(device, seq, _)| self.chain_of(*device).is_none_or(|c| c.next <= *seq))
+    }
+
+    fn chain_of(&self, device: DeviceShort) -> Option<&Chain> {
+        let mut from = [0; 32];
+        from[..8].copy_from_slice(&device.0);
+        let (id, chain) = self.chains.range(DeviceId(from)..).next()?;
+        (id.prefix() == device).then_some(chain)
+    }
+
+    /// What is known of an entry.
+    #[must_use]
+    pub fn meta(&self, id: &EntryId) -> Option<&Meta> {
+        self.index.get(id)
+    }
+
+    /// Position of the next entry of a device.
+    #[must_use]
+    pub fn next_seq(&self, device: &DeviceId) -> u64 {
+        self.chains.get(device).map_or(0, |c| c.next)
+    }
+
+    /// Whether the device has written here.
+    #[must_use]
+    pub fn knows(&self, device: &DeviceId) -> bool {
+        self.chains.contains_key(device)
+    }
+
+    /// Whether runs wait for something that is missing.
+    #[must_use]
+    pub fn has_gap(&self) -> bool {
+        !self.parked.is_empty()
+    }
+
+    /// Bytes parked, for the bound check.
+    #[must_use]
+    pub fn parked_bytes(&self) -> usize {
+        self.parked.bytes()
+    }
+
+    /// Entries held.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether nothing is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Device chains held.
+    #[must_use]
+    pub fn chains(&self) -> usize {
+        self.chains.len()
+    }
+}

@@ -1,0 +1,82 @@
+//! Runs that came before something they follow: bounded, woken exactly when what they wait for arrives.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ids::{DeviceId, EntryId};
+use crate::limits::{PARKED_BYTES_MAX, PARKED_PER_CHAIN_MAX};
+use crate::log::entry::{VerifiedEntry, VerifiedRun};
+
+type Key = (DeviceId, u64);
+
+/// The gap buffer of one room.
+#[derive(Debug, Default)]
+pub struct Parked {
+    runs: BTreeMap<Key, VerifiedRun>,
+    waiting: BTreeMap<EntryId, BTreeSet<Key>>,
+    bytes: usize,
+}
+
+impl Parked {
+    /// Holds a run back until its predecessor (`missing` is `None`) or a parent arrives. `false` when there is no room for
+    /// it: it is dropped, sync will bring it.
+    pub fn insert(&mut self, run: VerifiedRun, missing: Option<EntryId>) -> bool {
+        let device = run.first().header.device;
+        let key = (device, run.first().header.seq);
+        if self.runs.contains_key(&key) {
+            return true;
+        }
+        let in_chain = self.runs.range((device, 0)..=(device, u64::MAX)).count();
+        if in_chain >= PARKED_PER_CHAIN_MAX || self.bytes + run.len_bytes() > PARKED_BYTES_MAX {
+            return false;
+        }
+        self.bytes += run.len_bytes();
+        if let Some(id) = missing {
+            self.waiting.entry(id).or_default().insert(key);
+        }
+        self.runs.insert(key, run);
+        true
+    }
+
+    /// Takes the runs that waited for `entry`: the next one of its chain, and those that name it as a parent. Runs of the
+    /// same chain that `entry` has overtaken are dropped.
+    pub fn take_after(&mut self, entry: &VerifiedEntry) -> Vec<VerifiedRun> {
+        let (device, seq) = (entry.header.device, entry.header.seq);
+        let mut keys = self.waiting.remove(&entry.hash.id()).unwrap_or_default();
+        keys.insert((device, seq + 1));
+        let passed: Vec<Key> = self.runs.range((device, 0)..=(device, seq)).map(|(k, _)| *k).collect();
+        for key in passed {
+            if let Some(run) = self.runs.get(&key)
+                && run.last().header.seq <= seq
+            {
+                self.remove(&key);
+            }
+        }
+        keys.iter().filter_map(|k| self.remove(k)).collect()
+    }
+
+    fn remove(&mut self, key: &Key) -> Option<VerifiedRun> {
+        let run = self.runs.remove(key)?;
+        self.bytes = self.bytes.saturating_sub(run.len_bytes());
+        for entry in run.entries() {
+            for parent in &entry.header.parents {
+                if let Some(keys) = self.waiting.get_mut(parent) {
+                    keys.remove(key);
+                    if keys.is_empty() {
+                        self.waiting.remove(parent);
+                    }
+                }
+            }
+        }
+        Some(run)
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}

@@ -1,0 +1,469 @@
+//! The state machine: one state, one input, one step. It only finds the room and forwards; the rules live in the parts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::command::{Command, Reply};
+use crate::content::Content;
+use crate::crypto::group;
+use crate::delivery::VerifiedAck;
+use crate::error::{CommandError, Reject};
+use crate::event::Event;
+use crate::identity::{Keys, valid_name};
+use crate::ids::{Peer, RoomId, TopicId};
+use crate::limits::{EMOJI_BYTES_MAX, ROOM_DISK_BYTES_DEFAULT, ROOMS_MAX, TEXT_BYTES_MAX};
+use crate::room::links::PageIn;
+use crate::room::{Room, Source, Taken};
+use crate::step::{
+    CommandId, GossipId, Input, RequestId, RoomView, Snapshot, Step, TopicChange, Verdict, Write,
+};
+use crate::wire;
+
+/// Where random bytes come from: the system in a node, a seeded generator in a simulation.
+pub trait Entropy {
+    /// Fills `out` with random bytes.
+    fn fill(&mut self, out: &mut [u8]);
+
+    /// A number in `low..=high`.
+    fn between(&mut self, low: u64, high: u64) -> u64 {
+        let mut bytes = [0; 8];
+        self.fill(&mut bytes);
+        let span = high.saturating_sub(low).saturating_add(1).max(1);
+        low + u64::from_le_bytes(bytes) % span
+    }
+}
+
+/// What a part may use while it handles an input.
+pub(crate) struct Ctx<'a> {
+    /// Unix milliseconds.
+    pub now: u64,
+    /// Randomness.
+    pub rng: &'a mut dyn Entropy,
+    /// Own keys.
+    pub keys: &'a Keys,
+    /// Own transport peer id.
+    pub me: &'a Peer,
+    /// Own display name.
+    pub name: &'a str,
+    /// Next journal number.
+    pub journal: &'a mut u64,
+    /// Next request id.
+    pub request: &'a mut RequestId,
+    /// Where effects go.
+    pub step: &'a mut Step,
+}
+
+impl Ctx<'_> {
+    /// A request id that was not used before.
+    pub fn next_request(&mut self) -> RequestId {
+        *self.request += 1;
+        *self.request
+    }
+
+    /// A fresh random nonce.
+    pub fn nonce(&mut self) -> [u8; 24] {
+        let mut nonce = [0; 24];
+        self.rng.fill(&mut nonce);
+        nonce
+    }
+}
+
+/// A node's whole protocol state.
+#[derive(Debug)]
+pub struct Machine {
+    keys: Keys,
+    me: Peer,
+    name: String,
+    rooms: BTreeMap<RoomId, Room>,
+    topics: BTreeMap<TopicId, RoomId>,
+    links: BTreeMap<Peer, BTreeSet<TopicId>>,
+    journal: u64,
+    request: RequestId,
+    disk_budget: u64,
+}
+
+/// Topics remembered of one peer; more than anybody's rooms.
+const PEER_TOPICS_MAX: usize = 2_000;
+
+impl Machine {
+    /// Continues from what is on disk. `me` is the transport peer id of this start.
+    #[must_use]
+    pub fn open(keys: Keys, me: Peer, snapshot: Snapshot, now: u64) -> Self {
+        let own = keys.device_id();
+        let budget = ROOM_DISK_BYTES_DEFAULT;
+        let rooms: BTreeMap<RoomId, Room> = snapshot
+            .rooms
+            .into_iter()
+            .map(|r| (r.row.room, Room::restore(r, own, now, budget)))
+            .collect();
+        let topics = rooms.values().map(|r| (r.keys.topic, r.id())).collect();
+        Self {
+            keys,
+            me,
+            name: snapshot.name,
+            rooms,
+            topics,
+            links: BTreeMap::new(),
+            journal: snapshot.journal_next.max(1),
+            request: 0,
+            disk_budget: budget,
+        }
+    }
+
+    /// Stores at most so many bytes per room from others (default 1 GiB); applies to rooms joined later as well.
+    #[must_use]
+    pub fn with_disk_budget(mut self, bytes: u64) -> Self {
+        self.disk_budget = bytes;
+        for room in self.rooms.values_mut() {
+            room.set_disk_budget(bytes);
+        }
+        self
+    }
+
+    /// What the shell needs at start: topics to follow, views for workers and queries.
+    #[must_use]
+    pub fn views(&self) -> Vec<RoomView> {
+        self.rooms.values().map(|r| r.view(self.keys.device_id())).collect()
+    }
+
+    /// The rooms.
+    pub fn rooms(&self) -> impl Iterator<Item = &Room> {
+        self.rooms.values()
+    }
+
+    /// Own keys.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Takes in one input and returns everything that follows from it. `now` is Unix milliseconds.
+    pub fn handle(&mut self, now: u64, rng: &mut dyn Entropy, input: Input) -> Step {
+        let mut step = Step::default();
+        let Self { keys, me, name, rooms, topics, links, journal, request, disk_budget } = self;
+        let mut ctx = Ctx { now, rng, keys, me, name, journal, request, step: &mut step };
+        if !matches!(input, Input::Command { .. } | Input::Join { .. }) {
+            // Own entries of a batch are adjacent in the journal: nothing may come between them.
+            for room in rooms.values_mut() {
+                room.sign_pending(&mut ctx);
+            }
+        }
+        match input {
+            Input::Command { id, command: Command::SetName { name: new } } => {
+                let result = set_name(&mut ctx, rooms, &new);
+                if result.is_ok() {
+                    self.name = new;
+                }
+                step.replies.push((id, result));
+            }
+            Input::Command { id, command } => {
+                let result = command_in(&mut ctx, rooms, command);
+                ctx.step.replies.push((id, result));
+            }
+            Input::Join { id, name, root, passphrase } => {
+                let row = Room::row_of(name, root, passphrase, now);
+                let result = join(&mut ctx, rooms, topics, links, row, *disk_budget);
+                ctx.step.replies.push((id, result));
+            }
+            Input::LinkUp { peer } => {
+                links.entry(peer).or_default();
+            }
+            Input::LinkDown { peer } => {
+                links.remove(&peer);
+                for room in rooms.values_mut() {
+                    room.link_down(&mut ctx, &peer);
+                }
+            }
+            Input::PeerSubscribed { peer, topic } => {
+                let known = links.entry(peer.clone()).or_default();
+                if known.len() < PEER_TOPICS_MAX {
+                    known.insert(topic);
+                }
+                if let Some(room) = topics.get(&topic).and_then(|id| rooms.get_mut(id)) {
+                    room.link_up(&mut ctx, &peer);
+                }
+            }
+            Input::PeerUnsubscribed { peer, topic } => {
+                if let Some(known) = links.get_mut(&peer) {
+                    known.remove(&topic);
+                }
+                if let Some(room) = topics.get(&topic).and_then(|id| rooms.get_mut(id)) {
+                    room.link_down(&mut ctx, &peer);
+                }
+            }
+            Input::PeerSlow { peer } => rooms.values_mut().for_each(|r| r.peer_slow(&mut ctx, &peer)),
+            Input::RequestFailed { peer, request } => {
+                rooms.values_mut().for_each(|r| r.request_failed(&mut ctx, &peer, request));
+            }
+            Input::Tick | Input::BatchEnd => poll(&mut ctx, rooms),
+            other => from_peer(&mut ctx, rooms, links, other),
+        }
+        step.wake = self.rooms.values().map(|r| if r.touched { now } else { r.timers.due_ms }).min();
+        step
+    }
+}
+
+fn poll(ctx: &mut Ctx<'_>, rooms: &mut BTreeMap<RoomId, Room>) {
+    for room in rooms.values_mut() {
+        if room.touched || room.view_dirty || room.timers.due_ms <= ctx.now {
+            room.poll(ctx);
+        }
+    }
+}
+
+/// Inputs that a member of a room caused.
+fn from_peer(
+    ctx: &mut Ctx<'_>,
+    rooms: &mut BTreeMap<RoomId, Room>,
+    links: &BTreeMap<Peer, BTreeSet<TopicId>>,
+    input: Input,
+) {
+    let room = match &input {
+        Input::Gossip { room, .. } | Input::SyncPage { room, .. } => *room,
+        Input::Beacon { ack, .. } | Input::Ack { ack, .. } => ack.room,
+        Input::Presence { presence, .. } => presence.room,
+        Input::SyncAsked { request, .. } => request.room,
+        _ => return,
+    };
+    let Some(room) = rooms.get_mut(&room).filter(|r| !r.row.left) else {
+        if let Input::SyncAsked { token, .. } = input {
+            ctx.step.responds.push((token, wire::response_refused()));
+        }
+        return;
+    };
+    match input {
+        Input::Gossip { peer, message, run, .. } => gossip(ctx, room, peer, message, run),
+        Input::Beacon { peer, message, ack } => {
+            heard_ack(ctx, room, &peer, &ack);
+            verdict(ctx, room, peer, message);
+        }
+        Input::Ack { peer, ack } => {
+            heard_ack(ctx, room, &peer, &ack);
+        }
+        Input::Presence { peer, message, presence } => {
+            if message.is_none() && links.contains_key(&peer) {
+                room.link_up(ctx, &peer);
+            }
+            room.present(ctx, &presence);
+            if let Some(message) = message {
+                verdict(ctx, room, peer, message);
+            }
+        }
+        Input::SyncAsked { peer, token, request } => room.serve(ctx, &peer, token, request),
+        Input::SyncPage { peer, request, runs, frontier, more, fault, .. } => {
+            if let Some(reject) = fault {
+                ctx.step.penalties.push((peer.clone(), reject));
+            }
+            room.page(ctx, &peer, PageIn { request, runs, frontier, more, fault: fault.is_some() });
+        }
+        _ => {}
+    }
+}
+
+fn gossip(ctx: &mut Ctx<'_>, room: &mut Room, peer: Peer, message: GossipId, run: crate::log::entry::VerifiedRun) {
+    match room.accept(ctx, run, Source::Gossip) {
+        Ok(Taken::New(_)) => verdict(ctx, room, peer, message),
+        Ok(Taken::Parked) => {
+            room.gap(ctx, &peer);
+            verdict(ctx, room, peer, message);
+        }
+        Err(reject) if reject.is_fault() => {
+            ctx.step.penalties.push((peer.clone(), reject));
+            ctx.step.verdicts.push((peer, message, Verdict::Reject));
+        }
+        Err(reject) => {
+            if reject != Reject::Duplicate {
+                ctx.step.penalties.push((peer.clone(), reject));
+                room.gap(ctx, &peer);
+            }
+            ctx.step.verdicts.push((peer, message, Verdict::Ignore));
+        }
+    }
+}
+
+fn heard_ack(ctx: &mut Ctx<'_>, room: &mut Room, via: &Peer, ack: &VerifiedAck) {
+    room.acknowledged(ctx, ack.device, &ack.frontier);
+    room.compare(ctx, via, &ack.device, &ack.frontier);
+}
+
+/// Valid: forwarded, unless everybody is connected to everybody.
+fn verdict(ctx: &mut Ctx<'_>, room: &Room, peer: Peer, message: GossipId) {
+    let verdict = if room.links.full_mesh { Verdict::Ignore } else { Verdict::Accept };
+    ctx.step.verdicts.push((peer, message, verdict));
+}
+
+fn find<'r>(rooms: &'r mut BTreeMap<RoomId, Room>, name: &str) -> Result<&'r mut Room, CommandError> {
+    let by_id = RoomId::parse(name).filter(|id| rooms.contains_key(id));
+    let wanted = group::normalise(name).ok();
+    let matches: Vec<RoomId> = rooms
+        .values()
+        .filter(|r| Some(r.id()) == by_id || (wanted.as_deref() == Some(r.name()) && !r.row.left))
+        .map(Room::id)
+        .collect();
+    // An open room and a passphrase room may share a name; the open one is meant unless only the other is here.
+    let chosen = matches.iter().find(|id| rooms.get(id).is_some_and(|r| !r.row.passphrase)).or(matches.first());
+    match chosen.copied() {
+        Some(id) => rooms.get_mut(&id).ok_or(CommandError::UnknownRoom { room: name.to_owned(), nearest: None }),
+        None => Err(CommandError::UnknownRoom { room: name.to_owned(), nearest: nearest(rooms, name) }),
+    }
+}
+
+fn nearest(rooms: &BTreeMap<RoomId, Room>, name: &str) -> Option<String> {
+    let wanted = group::normalise(name).ok()?;
+    let close = |r: &&Room| edit_distance(&wanted, r.name()) <= 2 && !r.row.left;
+    rooms.values().filter(close).min_by_key(|r| edit_distance(&wanted, r.name())).map(|r| r.name().to_owned())
+}
+
+/// Levenshtein distance, for "did you mean".
+#[must_use]
+pub fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, cb) in b.iter().enumerate() {
+            let substitute = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = substitute.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+fn check_text(text: &str) -> Result<(), CommandError> {
+    if text.trim().is_empty() {
+        return Err(CommandError::EmptyText);
+    }
+    let (bytes, max) = (text.len() as u64, TEXT_BYTES_MAX as u64);
+    if bytes > max { Err(CommandError::TextTooLong { bytes, max }) } else { Ok(()) }
+}
+
+fn command_in(
+    ctx: &mut Ctx<'_>,
+    rooms: &mut BTreeMap<RoomId, Room>,
+    command: Command,
+) -> Result<Reply, CommandError> {
+    let (name, content) = match command {
+        Command::JoinRoom { room, .. } => return Err(CommandError::BadRoomName { room }),
+        Command::SetName { .. } => return Err(CommandError::BadName),
+        Command::LeaveRoom { room } => return leave(ctx, find(rooms, &room)?),
+        Command::MuteDevice { room, device, muted } => {
+            return find(rooms, &room)?.mute(ctx, device, muted).map(|()| Reply::Done);
+        }
+        Command::MarkRead { room, upto } => {
+            let room = find(rooms, &room)?.id();
+            ctx.step.writes.push(Write::ReadUpto { room, journal: upto });
+            return Ok(Reply::Done);
+        }
+        Command::SendMessage { room, text, reply_to } => {
+            check_text(&text)?;
+            if let Some(id) = reply_to {
+                find(rooms, &room)?.find(ctx, id, false)?;
+            }
+            (room, Content::Text { text, reply_to })
+        }
+        Command::SendNotice { room, text } => {
+            check_text(&text)?;
+            (room, Content::Notice { text })
+        }
+        Command::EditMessage { room, message, text } => {
+            check_text(&text)?;
+            find(rooms, &room)?.find(ctx, message, true)?;
+            (room, Content::Edit { target: message, text })
+        }
+        Command::DeleteMessage { room, message } => {
+            find(rooms, &room)?.find(ctx, message, true)?;
+            (room, Content::Delete { target: message })
+        }
+        Command::React { room, message, emoji, on } => {
+            find(rooms, &room)?.find(ctx, message, false)?;
+            let ok = !emoji.is_empty() && emoji.len() <= EMOJI_BYTES_MAX && !emoji.chars().any(crate::identity::is_unsafe_emoji);
+            if !ok {
+                return Err(CommandError::BadEmoji);
+            }
+            (room, Content::Reaction { target: message, emoji, on })
+        }
+    };
+    let room = find(rooms, &name)?;
+    if room.row.left {
+        return Err(CommandError::UnknownRoom { room: name, nearest: None });
+    }
+    let (message, seq, journal) = room.write(ctx, content)?;
+    Ok(Reply::Stored { message, room: room.id(), seq, journal })
+}
+
+fn set_name(ctx: &mut Ctx<'_>, rooms: &mut BTreeMap<RoomId, Room>, new: &str) -> Result<Reply, CommandError> {
+    if !valid_name(new) {
+        return Err(CommandError::BadName);
+    }
+    let mut ctx = Ctx {
+        now: ctx.now,
+        rng: ctx.rng,
+        keys: ctx.keys,
+        me: ctx.me,
+        name: new,
+        journal: ctx.journal,
+        request: ctx.request,
+        step: ctx.step,
+    };
+    ctx.step.writes.push(Write::Name(new.to_owned()));
+    for room in rooms.values_mut().filter(|r| !r.row.left) {
+        room.write_profile(&mut ctx)?;
+    }
+    Ok(Reply::Done)
+}
+
+fn join(
+    ctx: &mut Ctx<'_>,
+    rooms: &mut BTreeMap<RoomId, Room>,
+    topics: &mut BTreeMap<TopicId, RoomId>,
+    links: &BTreeMap<Peer, BTreeSet<TopicId>>,
+    row: crate::step::RoomRow,
+    disk_budget: u64,
+) -> Result<Reply, CommandError> {
+    let (id, name) = (row.room, row.name.clone());
+    if rooms.get(&id).is_some_and(|r| !r.row.left) {
+        return Ok(Reply::Joined { room: id, name, already: true });
+    }
+    if rooms.values().filter(|r| !r.row.left).count() >= ROOMS_MAX {
+        return Err(CommandError::TooManyRooms { max: ROOMS_MAX as u64 });
+    }
+    let now = ctx.now;
+    let room = rooms.entry(id).or_insert_with(|| Room::new(row, now, disk_budget));
+    room.row.left = false;
+    ctx.step.writes.push(Write::Room(room.row.clone()));
+    ctx.step.topics.push(TopicChange::Subscribe(room.keys.topic));
+    topics.insert(room.keys.topic, id);
+    room.write_profile(ctx)?;
+    ctx.step.events.push(Event::RoomJoined { room: id, name: name.clone() });
+    let topic = room.keys.topic;
+    for (peer, _) in links.iter().filter(|(_, t)| t.contains(&topic)) {
+        room.link_up(ctx, peer);
+    }
+    Ok(Reply::Joined { room: id, name, already: false })
+}
+
+fn leave(ctx: &mut Ctx<'_>, room: &mut Room) -> Result<Reply, CommandError> {
+    if room.row.left {
+        return Ok(Reply::Done);
+    }
+    let (own, topic, id) = (ctx.keys.device_id(), room.keys.topic, room.id());
+    if !room.behind {
+        room.write(ctx, Content::Leave)?;
+    }
+    // The goodbye goes out whatever the window says: nothing follows it.
+    room.pump(ctx, true);
+    room.row.left = true;
+    room.unlink_all(ctx);
+    ctx.step.writes.push(Write::Room(room.row.clone()));
+    ctx.step.topics.push(TopicChange::Unsubscribe(topic));
+    ctx.step.events.push(Event::RoomLeft { room: id });
+    ctx.step.views.push(room.view(own));
+    Ok(Reply::Done)
+}
+
+/// The reply of a command whose batch could not be committed.
+#[must_use]
+pub fn not_committed(id: CommandId, cause: &str) -> (CommandId, Result<Reply, CommandError>) {
+    (id, Err(CommandError::ReadOnly { cause: cause.to_owned() }))
+}

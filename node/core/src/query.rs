@@ -1,0 +1,174 @@
+//! Everything a user can ask to read. Queries are answered by the shell from the store; they never pass through the core.
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::Message;
+use crate::ids::{DeviceId, EntryId, IdentityId, RoomId};
+
+/// A wish to read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "query", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Query {
+    /// The rooms of this profile.
+    Rooms,
+    /// The devices seen in a room.
+    Members {
+        /// Name or id.
+        room: String,
+    },
+    /// Lines of a room in display order, oldest first.
+    History {
+        /// Name or id.
+        room: String,
+        /// At most this many lines, the newest ones that match. Capped at 1,000.
+        limit: u32,
+        /// Only lines shown at or after this time, Unix milliseconds.
+        #[serde(default)]
+        since_ms: Option<u64>,
+        /// Only lines displayed before this one (paging back).
+        #[serde(default)]
+        before: Option<EntryId>,
+        /// Only lines that contain these words (the last one may be a prefix).
+        #[serde(default)]
+        search: Option<String>,
+    },
+    /// Lines of a room in arrival order after a journal number: how a follower misses nothing.
+    Journal {
+        /// Name or id; all rooms without it.
+        #[serde(default)]
+        room: Option<String>,
+        /// Journal number of the last line seen; 0 for all.
+        after: u64,
+        /// At most this many. Capped at 1,000.
+        limit: u32,
+    },
+    /// One message.
+    Message {
+        /// Name or id.
+        room: String,
+        /// Which.
+        message: EntryId,
+    },
+    /// What this node is doing.
+    Status,
+}
+
+/// The answer to a [`Query`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+#[non_exhaustive]
+pub enum Answer {
+    /// To [`Query::Rooms`].
+    Rooms(Vec<RoomSummary>),
+    /// To [`Query::Members`].
+    Members(Vec<Member>),
+    /// To [`Query::History`] and [`Query::Journal`].
+    Messages(Vec<Message>),
+    /// To [`Query::Message`].
+    Message(Box<Message>),
+    /// To [`Query::Status`].
+    Status(Box<Status>),
+}
+
+/// One room in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomSummary {
+    /// Its id.
+    pub room: RoomId,
+    /// Its name with `#`.
+    pub name: String,
+    /// `open`: anybody who knows the name can read. `passphrase`: who knows the passphrase, too.
+    pub access: Access,
+    /// Members (devices) ever seen here.
+    pub members: u32,
+    /// Members connected now, without this one.
+    pub online: u32,
+    /// Messages stored.
+    pub messages: u64,
+    /// Messages that arrived after the last one read.
+    pub unread: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Bodies are no longer stored because the room reached its disk budget.
+    pub over_budget: bool,
+    /// The room was left; its history is kept.
+    pub left: bool,
+}
+
+/// Who can read a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    /// Anybody who knows the name.
+    Open,
+    /// Anybody who knows name and passphrase.
+    Passphrase,
+}
+
+/// One device in a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// The device.
+    pub device: DeviceId,
+    /// The person, once known.
+    pub identity: Option<IdentityId>,
+    /// Display name, a claim.
+    pub name: String,
+    /// First characters of the identity, to tell equal names apart.
+    pub fingerprint: String,
+    /// Connected now.
+    pub online: bool,
+    /// This device.
+    pub own: bool,
+    /// When it was last heard, Unix milliseconds; 0 if never.
+    pub last_seen_ms: u64,
+    /// Hidden here.
+    pub muted: bool,
+    /// It wrote two entries in one place.
+    pub forked: bool,
+}
+
+/// What a node is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Program version.
+    pub version: String,
+    /// Own display name.
+    pub name: String,
+    /// Own identity.
+    pub identity: IdentityId,
+    /// Own device.
+    pub device: DeviceId,
+    /// Own transport peer id (libp2p text form).
+    pub peer_id: String,
+    /// Process id.
+    pub pid: u32,
+    /// Seconds since start.
+    pub uptime_s: u64,
+    /// Addresses listened on.
+    pub listening: Vec<String>,
+    /// Connected peers.
+    pub peers: Vec<PeerSummary>,
+    /// Rooms.
+    pub rooms: Vec<RoomSummary>,
+    /// Own messages that nobody else has yet.
+    pub queued: u64,
+    /// The store refuses writes (disk full); history can be read.
+    pub read_only: bool,
+    /// Inputs refused since start, by reason.
+    pub refused: std::collections::BTreeMap<String, u64>,
+}
+
+/// One connected peer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerSummary {
+    /// Its transport peer id.
+    pub peer_id: String,
+    /// Who it is, if signed presence said so.
+    pub name: Option<String>,
+    /// Address in use.
+    pub address: String,
+    /// Last round trip, milliseconds.
+    pub rtt_ms: Option<u32>,
+}

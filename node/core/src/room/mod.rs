@@ -1,0 +1,453 @@
+//! A room: its log, its members, and what the local user does in it. Ties membership, log, sync and delivery together; the
+//! rules themselves live in those parts. What depends on links and time is in [`links`].
+
+pub mod links;
+pub mod timeline;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::bucket::Bucket;
+use crate::content::{Content, Kind};
+use crate::crypto::group::{RoomKeys, RoomRoot};
+use crate::delivery::{Outbox, Owed};
+use crate::error::{CommandError, Reject};
+use crate::event::{Delivery, Event};
+use crate::ids::{DeviceId, EntryId, Peer, RoomId};
+use crate::limits::{
+    CHAINS_BURST, CHAINS_PER_MINUTE, DEVICE_BYTES_BURST, DEVICE_BYTES_PER_S, DEVICE_ENTRIES_BURST,
+    DEVICE_ENTRIES_PER_S, LAST_SEEN_WRITE_MS, OUTBOX_BYTES_MAX, OUTBOX_ENTRIES_MAX, RECIPIENT_MS, RUN_BYTES_MAX,
+    RUN_ENTRIES_MAX, SUMMARY_ABOVE,
+};
+use crate::log::entry::{ForkBranch, SealedEntry, VerifiedEntry, VerifiedRun, compose};
+use crate::log::{Accepted, Log, Outcome};
+use crate::machine::Ctx;
+use crate::step::{DeviceRow, EntryRow, RoomRow, RoomSnapshot, RoomView, Write};
+use crate::sync::Planner;
+use crate::wire::Frontier;
+use links::{Links, Timers};
+
+/// One room of this node.
+#[derive(Debug)]
+pub struct Room {
+    pub(crate) row: RoomRow,
+    pub(crate) keys: Arc<RoomKeys>,
+    pub(crate) log: Log,
+    pub(crate) members: BTreeMap<DeviceId, DeviceRow>,
+    rates: BTreeMap<DeviceId, (Bucket, Bucket)>,
+    new_chains: Bucket,
+    pending: Vec<(VerifiedEntry, EntryRow)>,
+    pub(crate) outbox: Outbox,
+    pub(crate) owed: Owed,
+    pub(crate) planner: Planner,
+    pub(crate) links: Links,
+    pub(crate) timers: Timers,
+    bytes: u64,
+    disk_budget: u64,
+    /// The own chain is longer elsewhere: writing on would fork it.
+    pub(crate) behind: bool,
+    pub(crate) touched: bool,
+    pub(crate) view_dirty: bool,
+}
+
+/// Where a verified run came from: decides limits and how it is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    Gossip,
+    Sync,
+}
+
+impl Room {
+    /// A room that is joined for the first time.
+    pub(crate) fn new(row: RoomRow, now: u64, disk_budget: u64) -> Self {
+        let keys = Arc::new(RoomKeys::of_root(&row.root));
+        Self {
+            row,
+            keys,
+            log: Log::default(),
+            members: BTreeMap::new(),
+            rates: BTreeMap::new(),
+            new_chains: Bucket::full(CHAINS_BURST, now),
+            pending: Vec::new(),
+            outbox: Outbox::default(),
+            owed: Owed::default(),
+            planner: Planner::default(),
+            links: Links::default(),
+            timers: Timers::starting(now),
+            bytes: 0,
+            disk_budget,
+            behind: false,
+            touched: true,
+            view_dirty: true,
+        }
+    }
+
+    /// A room read back from the store.
+    pub(crate) fn restore(snapshot: RoomSnapshot, own: DeviceId, now: u64, disk_budget: u64) -> Self {
+        let mut room = Self::new(snapshot.row, now, disk_budget);
+        for row in &snapshot.entries {
+            room.log.restore(row, own);
+        }
+        room.log.restored();
+        room.members = snapshot.devices.into_iter().map(|d| (d.device, d)).collect();
+        room.bytes = snapshot.bytes;
+        room
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> RoomId {
+        self.row.room
+    }
+
+    pub(crate) fn set_disk_budget(&mut self, bytes: u64) {
+        self.disk_budget = bytes;
+    }
+
+    /// Its name with `#`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.row.name
+    }
+
+    /// Its log.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Row for a new room from what a join brings.
+    pub(crate) fn row_of(name: String, root: Arc<RoomRoot>, passphrase: bool, now: u64) -> RoomRow {
+        let room = RoomKeys::of_root(&root).room;
+        RoomRow { room, name, root, passphrase, joined_ms: now, left: false, over_budget: false }
+    }
+
+    // ---- what the local user does -------------------------------------------------------------------------------
+
+    /// Writes an own entry: composed at once, signed at the end of the batch.
+    pub(crate) fn write(&mut self, ctx: &mut Ctx<'_>, content: Content) -> Result<(EntryId, u64, u64), CommandError> {
+        if self.behind {
+            return Err(CommandError::DeviceBehind);
+        }
+        if self.window_is_full(ctx.now) {
+            return Err(CommandError::TooFast { queued: self.outbox.len() as u64 });
+        }
+        let own = ctx.keys.device_id();
+        let ends_run = content.kind().ends_run();
+        let target = content.target();
+        let place = self.log.place(own, ctx.now);
+        let entry = compose(&self.keys, own, place, content);
+        let pending_bytes: usize = self.pending.iter().map(|(e, _)| e.sealed.len()).sum();
+        if self.pending.len() >= RUN_ENTRIES_MAX || pending_bytes + entry.sealed.len() > RUN_BYTES_MAX {
+            self.sign_pending(ctx);
+        }
+        let eff = self.log.append_own(&entry);
+        let row = self.entry_row(ctx, &entry, eff, target);
+        let (id, seq, journal) = (entry.hash.id(), entry.header.seq, row.journal);
+        self.tell(ctx, &entry, &row);
+        self.pending.push((entry, row));
+        self.touched = true;
+        if ends_run {
+            self.sign_pending(ctx);
+        }
+        Ok((id, seq, journal))
+    }
+
+    fn window_is_full(&self, now: u64) -> bool {
+        let much = self.outbox.bytes() > OUTBOX_BYTES_MAX / 2 || self.outbox.len() as u64 > OUTBOX_ENTRIES_MAX;
+        much && self.links.holding_from(now, &self.members).is_some()
+    }
+
+    /// Signs the pending own entries as one run and queues them: writes now, publish when the window allows.
+    pub(crate) fn sign_pending(&mut self, ctx: &mut Ctx<'_>) {
+        let (entries, mut rows): (Vec<_>, Vec<_>) = std::mem::take(&mut self.pending).into_iter().unzip();
+        let Some(run) = VerifiedRun::sign(ctx.keys.device_key(), entries) else { return };
+        let seq = run.first().header.seq;
+        let sealed: Vec<SealedEntry> = run.entries().iter().map(|e| e.sealed.clone()).collect();
+        for (row, entry) in rows.iter_mut().zip(&sealed) {
+            row.entry = entry.clone();
+            self.bytes += entry.len() as u64;
+        }
+        let drops = run.into_entries().into_iter().filter_map(|e| self.body_to_drop(&e));
+        let drops: Vec<Write> = drops.collect();
+        ctx.step.writes.extend(rows.into_iter().map(Write::Append));
+        ctx.step.writes.extend(drops);
+        self.log.mark_signed(ctx.keys.device_id());
+        self.outbox.push(seq, sealed);
+        self.timers.changed(ctx.now, ctx.rng);
+        self.touched = true;
+        self.view_dirty = true;
+    }
+
+    /// The profile entry: opens the own chain, and tells a new name.
+    pub(crate) fn write_profile(&mut self, ctx: &mut Ctx<'_>) -> Result<(), CommandError> {
+        let content = Content::Profile { name: ctx.name.to_owned(), cert: ctx.keys.cert().clone() };
+        self.write(ctx, content)?;
+        let row = self.member_row(ctx.keys.device_id());
+        row.name = ctx.name.to_owned();
+        row.identity = Some(ctx.keys.identity_id());
+        ctx.step.writes.push(Write::Device(row.clone()));
+        Ok(())
+    }
+
+    /// Checks that `message` is here and, if `own` is asked for, written by this device.
+    pub(crate) fn find(&self, ctx: &Ctx<'_>, message: EntryId, own: bool) -> Result<(), CommandError> {
+        let unknown = || CommandError::UnknownMessage { message: message.to_string() };
+        let meta = self.log.meta(&message).ok_or_else(unknown)?;
+        if !matches!(Kind::from_code(meta.kind), Some(Kind::Text | Kind::Notice)) {
+            return Err(unknown());
+        }
+        if own && meta.author != ctx.keys.device_id().prefix() {
+            return Err(CommandError::NotYours);
+        }
+        Ok(())
+    }
+
+    /// Hides or shows a device, locally.
+    pub(crate) fn mute(&mut self, ctx: &mut Ctx<'_>, device: DeviceId, muted: bool) -> Result<(), CommandError> {
+        let row = self.members.get_mut(&device).ok_or(CommandError::UnknownMember)?;
+        row.muted = muted;
+        ctx.step.writes.push(Write::Device(row.clone()));
+        Ok(())
+    }
+
+    // ---- what others wrote --------------------------------------------------------------------------------------
+
+    /// Takes in a verified run. Returns how many entries are new, or why it was refused.
+    pub(crate) fn accept(&mut self, ctx: &mut Ctx<'_>, run: VerifiedRun, source: Source) -> Result<Taken, Reject> {
+        let device = run.first().header.device;
+        if device == ctx.keys.device_id() {
+            return self.accept_own(ctx, &run);
+        }
+        let is_new = !self.log.knows(&device);
+        let may_enter = !is_new || self.new_chains.take(1, CHAINS_PER_MINUTE, 60_000, CHAINS_BURST, ctx.now);
+        if source == Source::Gossip && !self.within_rate(device, &run, ctx.now) {
+            return Err(Reject::Rate);
+        }
+        match self.log.accept(run, may_enter, ctx.now) {
+            Outcome::Accepted(accepted) => Ok(self.take_in(ctx, accepted, source)),
+            Outcome::Parked => Ok(Taken::Parked),
+            Outcome::Forked(run) => {
+                self.record_fork(ctx, device, run.first().header.seq, ForkBranch::of(&run).encode());
+                Err(Reject::Fork)
+            }
+            Outcome::Refused(reject) => Err(reject),
+        }
+    }
+
+    /// Own entries come back from others after a restored backup; if they are ones we do not have, writing on would fork.
+    fn accept_own(&mut self, ctx: &mut Ctx<'_>, run: &VerifiedRun) -> Result<Taken, Reject> {
+        let known = run.entries().iter().all(|e| self.log.meta(&e.hash.id()).is_some());
+        if !known && !self.behind {
+            self.behind = true;
+            let (device, seq) = (ctx.keys.device_id(), run.first().header.seq);
+            ctx.step.events.push(Event::ForkFound { room: self.id(), device, seq });
+        }
+        Err(Reject::Duplicate)
+    }
+
+    fn within_rate(&mut self, device: DeviceId, run: &VerifiedRun, now: u64) -> bool {
+        let full = || (Bucket::full(DEVICE_ENTRIES_BURST, now), Bucket::full(DEVICE_BYTES_BURST, now));
+        let (entries, bytes) = self.rates.entry(device).or_insert_with(full);
+        entries.take(run.entries().len() as u64, DEVICE_ENTRIES_PER_S, 1_000, DEVICE_ENTRIES_BURST, now)
+            && bytes.take(run.len_bytes() as u64, DEVICE_BYTES_PER_S, 1_000, DEVICE_BYTES_BURST, now)
+    }
+
+    fn take_in(&mut self, ctx: &mut Ctx<'_>, accepted: Vec<Accepted>, source: Source) -> Taken {
+        let count = accepted.len();
+        let summary = source == Source::Sync && count > SUMMARY_ABOVE;
+        let mut owed: BTreeMap<DeviceId, u64> = BTreeMap::new();
+        for Accepted { entry, eff } in accepted {
+            *owed.entry(entry.header.device).or_default() += 1;
+            let target = entry.content.as_ref().and_then(Content::target);
+            let mut row = self.entry_row(ctx, &entry, eff, target);
+            self.meet(ctx, &entry);
+            self.apply_budget(ctx, &mut row);
+            if !summary {
+                self.tell(ctx, &entry, &row);
+            }
+            ctx.step.writes.push(Write::Append(row));
+            ctx.step.writes.extend(self.body_to_drop(&entry));
+        }
+        for (author, entries) in owed {
+            self.owed.add(author, entries, ctx.now);
+        }
+        if summary {
+            let event = Event::HistoryAdded { room: self.id(), count: count as u64, upto: ctx.journal.saturating_sub(1) };
+            ctx.step.events.push(event);
+        }
+        self.timers.changed(ctx.now, ctx.rng);
+        self.touched = true;
+        Taken::New(count)
+    }
+
+    fn entry_row(&mut self, ctx: &mut Ctx<'_>, entry: &VerifiedEntry, eff: u64, target: Option<EntryId>) -> EntryRow {
+        let journal = *ctx.journal;
+        *ctx.journal += 1;
+        let h = &entry.header;
+        EntryRow {
+            journal,
+            room: self.id(),
+            hash: entry.hash,
+            device: h.device,
+            seq: h.seq,
+            kind: h.kind.code(),
+            hlc: h.hlc,
+            eff,
+            lamport: h.lamport,
+            arrived_ms: ctx.now,
+            target,
+            entry: entry.sealed.clone(),
+        }
+    }
+
+    /// Learns the author's name from a profile, and that it is alive.
+    fn meet(&mut self, ctx: &mut Ctx<'_>, entry: &VerifiedEntry) {
+        if let Some(Content::Profile { name, cert }) = &entry.content {
+            let (name, identity) = (name.clone(), cert.identity);
+            let row = self.member_row(entry.header.device);
+            row.name = name;
+            row.identity = Some(identity);
+            ctx.step.writes.push(Write::Device(row.clone()));
+        }
+    }
+
+    pub(crate) fn member_row(&mut self, device: DeviceId) -> &mut DeviceRow {
+        let room = self.id();
+        self.members.entry(device).or_insert_with(|| DeviceRow {
+            room,
+            device,
+            identity: None,
+            name: String::new(),
+            last_seen_ms: 0,
+            acked: 0,
+            muted: false,
+            forked: None,
+        })
+    }
+
+    /// A device proved that it is alive now.
+    pub(crate) fn heard(&mut self, ctx: &mut Ctx<'_>, device: DeviceId) {
+        let row = self.member_row(device);
+        if ctx.now.saturating_sub(row.last_seen_ms) >= LAST_SEEN_WRITE_MS {
+            row.last_seen_ms = ctx.now;
+            ctx.step.writes.push(Write::Device(row.clone()));
+        }
+    }
+
+    fn apply_budget(&mut self, ctx: &mut Ctx<'_>, row: &mut EntryRow) {
+        if self.bytes + row.entry.len() as u64 > self.disk_budget && row.kind != Kind::Profile.code() {
+            row.entry.body = None;
+            if !self.row.over_budget {
+                self.row.over_budget = true;
+                ctx.step.writes.push(Write::Room(self.row.clone()));
+                ctx.step.events.push(Event::DiskBudgetReached { room: self.id() });
+            }
+        }
+        self.bytes += row.entry.len() as u64;
+    }
+
+    /// A delete by the author of its target drops the target's body here.
+    fn body_to_drop(&self, entry: &VerifiedEntry) -> Option<Write> {
+        let Some(Content::Delete { target }) = entry.content else { return None };
+        let meta = self.log.meta(&target)?;
+        (meta.author == entry.header.device.prefix())
+            .then_some(Write::DropBody { room: self.row.room, entry: target })
+    }
+
+    fn tell(&mut self, ctx: &mut Ctx<'_>, entry: &VerifiedEntry, row: &EntryRow) {
+        let member = self.members.get(&row.device);
+        if member.is_some_and(|m| m.muted) {
+            return;
+        }
+        let line = timeline::Line { row, content: entry.content.as_ref() };
+        let mut message = timeline::message(&line, member);
+        if row.device == ctx.keys.device_id() {
+            message.own = true;
+            message.state = Some(Delivery::Queued);
+            ctx.name.clone_into(&mut message.name);
+        }
+        ctx.step.events.push(Event::MessageAdded { message: Box::new(message) });
+    }
+
+    fn record_fork(&mut self, ctx: &mut Ctx<'_>, device: DeviceId, seq: u64, proof: Vec<u8>) {
+        let room = self.id();
+        let row = self.member_row(device);
+        if row.forked.is_some() {
+            return;
+        }
+        row.forked = Some(seq);
+        ctx.step.writes.push(Write::Device(row.clone()));
+        ctx.step.writes.push(Write::Fork { room, device, seq, proof });
+        ctx.step.events.push(Event::ForkFound { room, device, seq });
+    }
+
+    // ---- what others have -----------------------------------------------------------------------------------------
+
+    /// A member said, signed, what is on its disk.
+    pub(crate) fn acknowledged(&mut self, ctx: &mut Ctx<'_>, device: DeviceId, frontier: &Frontier) {
+        let own = ctx.keys.device_id();
+        if device == own {
+            return;
+        }
+        self.heard(ctx, device);
+        let Some((_, seq, _)) = frontier.iter().find(|f| f.0 == own.prefix()) else { return };
+        let have = seq.saturating_add(1).min(self.log.next_seq(&own));
+        let row = self.member_row(device);
+        if have <= row.acked {
+            return;
+        }
+        row.acked = have;
+        let room = self.id();
+        self.links.progressed(device, ctx.now);
+        ctx.step.writes.push(Write::Acked { room, device, seq: have - 1 });
+        let state = self.delivery(own, have - 1, ctx.now);
+        ctx.step.events.push(Event::DeliveryChanged { room, upto_seq: have - 1, state });
+        self.touched = true;
+    }
+
+    fn delivery(&self, own: DeviceId, seq: u64, now: u64) -> Delivery {
+        let others = || self.members.values().filter(|m| m.device != own);
+        let n = others().filter(|m| m.acked > seq).count();
+        let m = others().filter(|m| m.acked > seq || now.saturating_sub(m.last_seen_ms) < RECIPIENT_MS).count();
+        Delivery::Delivered { n: u32::try_from(n).unwrap_or(u32::MAX), m: u32::try_from(m).unwrap_or(u32::MAX) }
+    }
+
+    /// What workers and status queries may know.
+    pub(crate) fn view(&self, own: DeviceId) -> RoomView {
+        RoomView {
+            room: self.id(),
+            keys: self.keys.clone(),
+            joined: !self.row.left,
+            forwarding: !self.links.full_mesh,
+            online: self.links.online.iter().copied().collect(),
+            sent_below: self.links.sent_below(),
+            own_next: self.log.next_seq(&own),
+        }
+    }
+
+    /// Every bound that holds at all times, for the simulator.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub fn within_bounds(&self) -> bool {
+        use crate::limits::{LINKS_MAX, PARKED_BYTES_MAX};
+        self.log.parked_bytes() <= PARKED_BYTES_MAX
+            && self.planner.len() <= LINKS_MAX
+            && self.links.len() <= LINKS_MAX
+            && self.outbox.bytes() <= OUTBOX_BYTES_MAX + RUN_BYTES_MAX * 2
+            && self.pending.len() <= RUN_ENTRIES_MAX
+    }
+
+    /// Peers linked in this room, for tests and the simulator.
+    #[must_use]
+    pub fn linked(&self) -> BTreeSet<Peer> {
+        self.links.peers()
+    }
+}
+
+/// What became of a run that was not refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    New(usize),
+    Parked,
+}

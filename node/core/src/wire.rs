@@ -1,0 +1,341 @@
+//! Everything nodes say to each other: the gossip envelope, and requests and responses between two nodes
+//! (PROTOCOL.md 7 and 8). Encoding, caps, and the checks that need keys but no state.
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use crate::cbor::{self, DecodeError};
+use crate::crypto::group::RoomKeys;
+use crate::crypto::{Context, Verifier, hash, seal, sign};
+use crate::delivery::VerifiedAck;
+use crate::error::Reject;
+use crate::ids::{DeviceShort, Digest, EpochId, HashShort, Peer, Signature};
+use crate::limits::{
+    ENVELOPE_BYTES_MAX, FRONTIER_MAX, PAGE_ENTRIES_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, RUN_ENTRIES_MAX,
+};
+use crate::log::entry::{EntryFields, SealedEntry, VerifiedRun, body_hash, verify_run};
+use crate::presence::VerifiedPresence;
+use crate::sync::SyncRequest;
+
+/// The last signed entry of each chain: `[[device 8 B, seq, hash 8 B], ...]`, sorted by device. Says all that a node has.
+pub type Frontier = Vec<(DeviceShort, u64, HashShort)>;
+
+/// Whether a frontier is sorted, without duplicates and within [`FRONTIER_MAX`].
+#[must_use]
+pub fn frontier_ok(frontier: &Frontier) -> bool {
+    frontier.len() <= FRONTIER_MAX && frontier.windows(2).all(|w| w[0].0 < w[1].0)
+}
+
+const VERSION: u8 = 1;
+/// Coarse time of an envelope: ten-minute slots since the Unix epoch.
+const SLOT_MS: u64 = 600_000;
+
+/// `[1, topic_pk, slot, nonce, head, bodies, sig]`.
+#[derive(Serialize, Deserialize)]
+struct Envelope(u8, Digest, u32, ByteNonce, ByteBuf, Vec<Option<ByteBuf>>, Signature);
+
+/// 24 bytes.
+#[derive(Clone, Copy)]
+struct ByteNonce([u8; 24]);
+
+impl Serialize for ByteNonce {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for ByteNonce {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let bytes = ByteBuf::deserialize(d)?;
+        let bytes: [u8; 24] = bytes.as_slice().try_into().map_err(|_| serde::de::Error::custom("24 bytes"))?;
+        Ok(Self(bytes))
+    }
+}
+
+/// What an envelope carries.
+#[derive(Debug)]
+pub enum Gossip {
+    /// One run of entries (a single entry is a run of one).
+    Run(VerifiedRun),
+    /// What a member has.
+    Beacon(VerifiedAck),
+    /// Where a member is.
+    Presence(VerifiedPresence),
+}
+
+const TYPE_RUN: u8 = 1;
+const TYPE_BEACON: u8 = 2;
+const TYPE_PRESENCE: u8 = 3;
+
+/// Envelope with a run of entries.
+#[must_use]
+pub fn envelope_of_run(keys: &RoomKeys, now_ms: u64, nonce: [u8; 24], entries: &[SealedEntry]) -> Vec<u8> {
+    let heads: Vec<_> = entries.iter().map(|e| (ByteBuf::from(e.header.to_vec()), e.signature)).collect();
+    let bodies = entries.iter().map(|e| e.body.as_ref().map(|b| ByteBuf::from(b.to_vec()))).collect();
+    envelope(keys, now_ms, nonce, TYPE_RUN, cbor::encode(&heads), bodies)
+}
+
+/// Envelope with a beacon (an encoded acknowledgement).
+#[must_use]
+pub fn envelope_of_beacon(keys: &RoomKeys, now_ms: u64, nonce: [u8; 24], ack: Vec<u8>) -> Vec<u8> {
+    envelope(keys, now_ms, nonce, TYPE_BEACON, ack, Vec::new())
+}
+
+/// Envelope with presence.
+#[must_use]
+pub fn envelope_of_presence(keys: &RoomKeys, now_ms: u64, nonce: [u8; 24], presence: Vec<u8>) -> Vec<u8> {
+    envelope(keys, now_ms, nonce, TYPE_PRESENCE, presence, Vec::new())
+}
+
+fn envelope(
+    keys: &RoomKeys,
+    now_ms: u64,
+    nonce: [u8; 24],
+    kind: u8,
+    payload: Vec<u8>,
+    bodies: Vec<Option<ByteBuf>>,
+) -> Vec<u8> {
+    let topic_pk = Digest(keys.topic_key().verifying_key().to_bytes());
+    let slot = u32::try_from(now_ms / SLOT_MS).unwrap_or(u32::MAX);
+    let mut head = cbor::encode(&(kind, ByteBuf::from(payload)));
+    seal::pad(&mut head);
+    let head = seal::seal(keys.envelope_key(), &nonce, &associated(&topic_pk, slot), &head);
+    let digest = envelope_digest(&topic_pk, slot, &nonce, &head, &bodies);
+    let signature = sign(keys.topic_key(), Context::ENVELOPE, &digest);
+    cbor::encode(&Envelope(VERSION, topic_pk, slot, ByteNonce(nonce), ByteBuf::from(head), bodies, signature))
+}
+
+fn associated(topic_pk: &Digest, slot: u32) -> Vec<u8> {
+    let mut aad = Vec::with_capacity(37);
+    aad.push(VERSION);
+    aad.extend_from_slice(&topic_pk.0);
+    aad.extend_from_slice(&slot.to_le_bytes());
+    aad
+}
+
+/// The digest covers the hashes of the bodies, so a body is hashed once for header and topic signature.
+fn envelope_digest(
+    topic_pk: &Digest,
+    slot: u32,
+    nonce: &[u8; 24],
+    head: &[u8],
+    bodies: &[Option<ByteBuf>],
+) -> Digest {
+    let hashes: Vec<u8> =
+        bodies.iter().flat_map(|b| b.as_ref().map_or([0; 32], |b| body_hash(b).0)).collect();
+    hash(Context::ENVELOPE, &[&associated(topic_pk, slot), nonce, head, &hashes])
+}
+
+/// Opens and verifies an envelope. The topic signature is checked only by nodes that forward it: a member that does not
+/// knows from the AEAD that the sender holds the room's keys (PROTOCOL.md 7.2).
+///
+/// # Errors
+/// [`Reject`].
+pub fn open_envelope(
+    keys: &RoomKeys,
+    bytes: &[u8],
+    forwarding: bool,
+    verifier: &mut Verifier,
+) -> Result<Gossip, Reject> {
+    let Envelope(version, topic_pk, slot, nonce, head, bodies, signature) = cbor::decode(bytes, ENVELOPE_BYTES_MAX)?;
+    if version != VERSION {
+        return Err(DecodeError::Unknown.into());
+    }
+    if topic_pk.0 != keys.topic_key().verifying_key().to_bytes() {
+        return Err(Reject::UnknownRoom);
+    }
+    if forwarding {
+        let digest = envelope_digest(&topic_pk, slot, &nonce.0, &head, &bodies);
+        if !verifier.check(&topic_pk.0, Context::ENVELOPE, &digest, &signature) {
+            return Err(Reject::Signature);
+        }
+    }
+    let head = seal::open(keys.envelope_key(), &nonce.0, &associated(&topic_pk, slot), &head)?;
+    let (kind, payload): (u8, ByteBuf) = cbor::decode(seal::unpad(&head)?, ENVELOPE_BYTES_MAX)?;
+    match kind {
+        TYPE_RUN => {
+            let heads: Vec<(ByteBuf, Option<Signature>)> = cbor::decode(&payload, ENVELOPE_BYTES_MAX)?;
+            if heads.len() != bodies.len() || heads.len() > RUN_ENTRIES_MAX {
+                return Err(Reject::Run);
+            }
+            let entries = heads.into_iter().zip(bodies).map(|((h, s), b)| SealedEntry::from_fields((h, s, b)));
+            Ok(Gossip::Run(verify_run(keys, entries.collect(), verifier)?))
+        }
+        TYPE_BEACON => Ok(Gossip::Beacon(VerifiedAck::verify(keys, &payload, verifier)?)),
+        TYPE_PRESENCE => Ok(Gossip::Presence(VerifiedPresence::verify(keys, &payload, verifier)?)),
+        _ => Err(DecodeError::Unknown.into()),
+    }
+}
+
+/// `[1, type, epoch, proof, body]`: a request between two nodes. Nothing is answered before membership is proved.
+#[derive(Serialize, Deserialize)]
+struct RequestFrame(u8, u8, EpochId, Digest, ByteBuf);
+
+const REQUEST_SYNC: u8 = 1;
+const REQUEST_ACK: u8 = 2;
+const REQUEST_HELLO: u8 = 3;
+
+/// A request whose sender proved membership of the room.
+#[derive(Debug)]
+pub enum Request {
+    /// What do you have that I lack?
+    Sync(SyncRequest),
+    /// Your entries up to here are on my disk.
+    Ack(VerifiedAck),
+    /// This is me, here.
+    Hello(VerifiedPresence),
+}
+
+/// The epoch that a request names, to find the keys; nothing is verified yet.
+///
+/// # Errors
+/// [`Reject::Decode`].
+pub fn request_epoch(bytes: &[u8]) -> Result<EpochId, Reject> {
+    let frame: RequestFrame = cbor::decode(bytes, REQUEST_BYTES_MAX)?;
+    if frame.0 == VERSION { Ok(frame.2) } else { Err(DecodeError::Unknown.into()) }
+}
+
+/// Encodes a sync request from `me` to `peer`.
+#[must_use]
+pub fn sync_request(keys: &RoomKeys, me: &Peer, peer: &Peer, frontier: &Frontier, bytes_max: u32) -> Vec<u8> {
+    // The second field is where private rooms will name and prove the asking device.
+    let body = cbor::encode(&(frontier, None::<ByteBuf>, bytes_max));
+    request(keys, me, peer, REQUEST_SYNC, body)
+}
+
+/// Encodes an acknowledgement from `me` to `peer`.
+#[must_use]
+pub fn ack_request(keys: &RoomKeys, me: &Peer, peer: &Peer, ack: Vec<u8>) -> Vec<u8> {
+    request(keys, me, peer, REQUEST_ACK, ack)
+}
+
+/// Encodes presence from `me` to `peer`.
+#[must_use]
+pub fn hello_request(keys: &RoomKeys, me: &Peer, peer: &Peer, presence: Vec<u8>) -> Vec<u8> {
+    request(keys, me, peer, REQUEST_HELLO, presence)
+}
+
+fn request(keys: &RoomKeys, me: &Peer, peer: &Peer, kind: u8, body: Vec<u8>) -> Vec<u8> {
+    let proof = keys.proof(Context::PROOF_REQUEST, me, peer);
+    cbor::encode(&RequestFrame(VERSION, kind, keys.epoch, proof, ByteBuf::from(body)))
+}
+
+/// Verifies a request that `peer` sent to `me`.
+///
+/// # Errors
+/// [`Reject`]; a wrong proof and an unknown epoch are answered alike.
+pub fn open_request(
+    keys: &RoomKeys,
+    me: &Peer,
+    peer: &Peer,
+    bytes: &[u8],
+    verifier: &mut Verifier,
+) -> Result<Request, Reject> {
+    let RequestFrame(version, kind, epoch, proof, body) = cbor::decode(bytes, REQUEST_BYTES_MAX)?;
+    if version != VERSION {
+        return Err(DecodeError::Unknown.into());
+    }
+    if epoch != keys.epoch || proof != keys.proof(Context::PROOF_REQUEST, peer, me) {
+        return Err(Reject::Proof);
+    }
+    match kind {
+        REQUEST_SYNC => {
+            let (frontier, who, bytes_max): (Frontier, Option<ByteBuf>, u32) = cbor::decode(&body, REQUEST_BYTES_MAX)?;
+            if !frontier_ok(&frontier) || who.is_some() {
+                return Err(DecodeError::Bounds.into());
+            }
+            Ok(Request::Sync(SyncRequest { room: keys.room, frontier, bytes_max: bytes_max as usize }))
+        }
+        REQUEST_ACK => Ok(Request::Ack(VerifiedAck::verify(keys, &body, verifier)?)),
+        REQUEST_HELLO => {
+            let presence = VerifiedPresence::verify(keys, &body, verifier)?;
+            if presence.peer != *peer {
+                return Err(Reject::Proof);
+            }
+            Ok(Request::Hello(presence))
+        }
+        _ => Err(DecodeError::Unknown.into()),
+    }
+}
+
+/// `[1, status, proof, entries, frontier, more]`.
+#[derive(Serialize, Deserialize)]
+struct ResponseFrame(u8, u8, Digest, Vec<EntryFields>, Frontier, bool);
+
+const STATUS_OK: u8 = 0;
+const STATUS_REFUSED: u8 = 1;
+
+/// The answer to a hello or an acknowledgement.
+#[must_use]
+pub fn response_ok() -> Vec<u8> {
+    cbor::encode(&ResponseFrame(VERSION, STATUS_OK, Digest([0; 32]), Vec::new(), Vec::new(), false))
+}
+
+/// The answer to everything that is not served, whatever the reason: an outsider learns nothing from it.
+#[must_use]
+pub fn response_refused() -> Vec<u8> {
+    cbor::encode(&ResponseFrame(VERSION, STATUS_REFUSED, Digest([0; 32]), Vec::new(), Vec::new(), false))
+}
+
+/// One page of entries.
+#[must_use]
+pub fn response_page(proof: Digest, entries: &[SealedEntry], frontier: &Frontier, more: bool) -> Vec<u8> {
+    let entries = entries.iter().map(SealedEntry::to_fields).collect();
+    cbor::encode(&ResponseFrame(VERSION, STATUS_OK, proof, entries, frontier.clone(), more))
+}
+
+/// A page whose sender proved membership; bad runs are left out and named.
+#[derive(Debug)]
+pub struct Page {
+    /// Verified runs in the order sent.
+    pub runs: Vec<VerifiedRun>,
+    /// What the peer has.
+    pub frontier: Frontier,
+    /// It has more.
+    pub more: bool,
+    /// The first run that was refused, if any; what follows it is not looked at.
+    pub fault: Option<Reject>,
+}
+
+/// Verifies a page that `peer` sent to `me`.
+///
+/// # Errors
+/// [`Reject`] when the frame is malformed, refused, or its proof wrong.
+pub fn open_page(
+    keys: &RoomKeys,
+    me: &Peer,
+    peer: &Peer,
+    bytes: &[u8],
+    verifier: &mut Verifier,
+) -> Result<Page, Reject> {
+    let ResponseFrame(version, status, proof, fields, frontier, more) = cbor::decode(bytes, RESPONSE_BYTES_MAX)?;
+    if version != VERSION {
+        return Err(DecodeError::Unknown.into());
+    }
+    if status != STATUS_OK || proof != keys.proof(Context::PROOF_RESPONSE, peer, me) {
+        return Err(Reject::Proof);
+    }
+    if !frontier_ok(&frontier) || fields.len() > PAGE_ENTRIES_MAX + RUN_ENTRIES_MAX {
+        return Err(DecodeError::Bounds.into());
+    }
+    let mut page = Page { runs: Vec::new(), frontier, more, fault: None };
+    let mut run = Vec::new();
+    for entry in fields.into_iter().map(SealedEntry::from_fields) {
+        let ends = entry.signature.is_some();
+        run.push(entry);
+        if !ends {
+            continue;
+        }
+        match verify_run(keys, std::mem::take(&mut run), verifier) {
+            Ok(run) => page.runs.push(run),
+            Err(fault) => {
+                page.fault = Some(fault);
+                return Ok(page);
+            }
+        }
+    }
+    if !run.is_empty() {
+        page.fault = Some(Reject::Run);
+    }
+    Ok(page)
+}
