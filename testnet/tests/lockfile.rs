@@ -10,7 +10,11 @@ use std::path::Path;
 /// Crate, first version without the fault, the fault. Several generations of a crate may be in the tree; each is checked.
 const MINIMUM: &[(&str, &str, &str)] = &[
     ("libp2p", "0.45.1", "no resource management (RUSTSEC-2022-0084)"),
-    ("libp2p-gossipsub", "0.50.1", "PRUNE back-off overflow, heartbeat overflow, unbounded topics by GRAFT, PRUNE for unknown topics"),
+    (
+        "libp2p-gossipsub",
+        "0.50.1",
+        "PRUNE back-off overflow, heartbeat overflow, unbounded topics by GRAFT, PRUNE for unknown topics",
+    ),
     ("yamux", "0.13.10", "remote panic by a large SYN frame and by a window update (CVE-2026-32314, CVE-2026-31814)"),
     ("libp2p-rendezvous", "0.17.1", "no limit on registrations and cookies (GHSA-cqfx, GHSA-v5hw)"),
     ("libp2p-quic", "0.13.1", "panic on a bad certificate (GHSA-5hq8)"),
@@ -27,8 +31,21 @@ const MINIMUM: &[(&str, &str, &str)] = &[
 
 /// Not even through a dependency.
 const BANNED: &[&str] = &[
-    "bincode", "serde_cbor", "serde_yaml", "yaml-rust", "atty", "ansi_term", "instant", "async-std", "derivative",
-    "proc-macro-error", "fxhash", "rust-crypto", "sodiumoxide", "rsa", "native-tls",
+    "bincode",
+    "serde_cbor",
+    "serde_yaml",
+    "yaml-rust",
+    "atty",
+    "ansi_term",
+    "instant",
+    "async-std",
+    "derivative",
+    "proc-macro-error",
+    "fxhash",
+    "rust-crypto",
+    "sodiumoxide",
+    "rsa",
+    "native-tls",
 ];
 
 /// Not by us; some of our dependencies still use them.
@@ -36,8 +53,17 @@ const BANNED_DIRECTLY: &[&str] = &["paste", "rand", "chrono", "lazy_static", "on
 
 /// A table row about a crate that is not in the tree protects nothing unless its name is right: these must be there.
 const PRESENT: &[&str] = &[
-    "libp2p", "libp2p-gossipsub", "yamux", "libp2p-quic", "quinn-proto", "hickory-proto", "rustls-webpki", "snow",
-    "ed25519-dalek", "curve25519-dalek", "tracing-subscriber",
+    "libp2p",
+    "libp2p-gossipsub",
+    "yamux",
+    "libp2p-quic",
+    "quinn-proto",
+    "hickory-proto",
+    "rustls-webpki",
+    "snow",
+    "ed25519-dalek",
+    "curve25519-dalek",
+    "tracing-subscriber",
 ];
 
 fn root() -> &'static Path {

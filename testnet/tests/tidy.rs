@@ -73,7 +73,8 @@ fn is_test_file(path: &str) -> bool {
 /// The lines before the module of unit tests.
 fn without_tests(text: &str) -> Vec<&str> {
     let lines: Vec<&str> = text.lines().collect();
-    let tests = lines.windows(2).position(|w| w[0] == "#[cfg(test)]" && w[1].starts_with("mod ") && w[1].ends_with('{'));
+    let tests =
+        lines.windows(2).position(|w| w[0] == "#[cfg(test)]" && w[1].starts_with("mod ") && w[1].ends_with('{'));
     lines[..tests.unwrap_or(lines.len())].to_vec()
 }
 
@@ -174,8 +175,22 @@ fn crates_depend_in_one_direction_only() {
     let mut faults = without(
         "node/core",
         &[
-            "async-std", "chrono", "futures", "getrandom", "jiff", "klatch", "klatch-node", "libp2p", "rand", "rusqlite",
-            "rustix", "smol", "tempfile", "time", "tokio", "tracing",
+            "async-std",
+            "chrono",
+            "futures",
+            "getrandom",
+            "jiff",
+            "klatch",
+            "klatch-node",
+            "libp2p",
+            "rand",
+            "rusqlite",
+            "rustix",
+            "smol",
+            "tempfile",
+            "time",
+            "tokio",
+            "tracing",
         ],
     );
     faults.extend(without("node", &["klatch", "clap", "anyhow", "jiff", "rpassword", "ratatui"]));

@@ -1,0 +1,350 @@
+//! Side by side on one machine, interleaved: five processes of our node, five of a plain gossipsub peer, the same load.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::protocol::{Config, Done};
+use crate::process::usage;
+
+/// Processes of a run.
+const NODES: usize = 5;
+/// Sending ends after this.
+const LIMIT_S: f64 = 30.0;
+/// Nothing came for so long: the rest is lost.
+const IDLE_S: f64 = 5.0;
+/// All processes must have met by then.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+/// Lines of one process that nobody read yet; it says three in all.
+const LINES_MAX: usize = 8;
+
+/// One load.
+pub struct Load {
+    /// Its name.
+    pub name: &'static str,
+    /// In words.
+    what: &'static str,
+    count: usize,
+    bytes: [usize; 2],
+    window: usize,
+    interval_ms: u64,
+}
+
+/// All loads.
+pub const LOADS: &[Load] = &[
+    Load { name: "s1", what: "5 x 200 of 10-20 kB", count: 200, bytes: [10_000, 20_000], window: 32, interval_ms: 0 },
+    Load { name: "s2", what: "5 x 300 of 30-50 kB", count: 300, bytes: [30_000, 50_000], window: 32, interval_ms: 0 },
+    Load { name: "s3", what: "5 x 2,000 of 200 B", count: 2_000, bytes: [200, 200], window: 64, interval_ms: 0 },
+    Load { name: "paced", what: "5 x 20/s of 200 B, 10 s", count: 200, bytes: [200, 200], window: 0, interval_ms: 50 },
+];
+
+/// What a run, or the median of several, came to.
+#[derive(Debug, Clone, Serialize)]
+pub struct Outcome {
+    /// Of all messages at all others.
+    pub lost: f64,
+    /// Received again.
+    pub dups: f64,
+    /// From the first message handed over to the last received.
+    pub wall_s: f64,
+    /// Per second.
+    pub deliveries_per_s: f64,
+    /// Payload delivered per second.
+    pub mb_per_s: f64,
+    /// From handing over to the other side's event.
+    pub p50_ms: f64,
+    /// The same, of the slowest hundredth.
+    pub p99_ms: f64,
+    /// CPU of all processes per 1,000 deliveries.
+    pub cpu_s_per_1000: f64,
+    /// The largest process.
+    pub peak_mb: f64,
+    /// Waits of 2 s in vain.
+    pub stalls: f64,
+}
+
+/// Both sides of one load.
+#[derive(Debug, Clone, Serialize)]
+pub struct Pair {
+    load: &'static str,
+    what: &'static str,
+    klatch: Outcome,
+    plain: Outcome,
+    /// Deliveries per second, klatch over plain.
+    speed: f64,
+    runs: Value,
+}
+
+/// Runs the named loads `reps` times and prints medians and ratios.
+pub fn run(names: &[String], reps: usize, as_json: bool) -> Result<()> {
+    let loads: Vec<&Load> = names
+        .iter()
+        .map(|name| LOADS.iter().find(|l| l.name == name.as_str()).with_context(|| format!("there is no load {name}")))
+        .collect::<Result<_>>()?;
+    let mut runs: Vec<(usize, &str, Outcome)> = Vec::new();
+    for rep in 1..=reps {
+        for (index, load) in loads.iter().enumerate() {
+            // Who comes first alternates, so that neither always finds the warmer machine.
+            let mut sides = ["bench-client", "bench-plain"];
+            sides.rotate_left(rep % 2);
+            for side in sides {
+                let outcome = measure(side, load).with_context(|| format!("{side}, load {}", load.name))?;
+                eprintln!(
+                    "{rep}/{reps} {:5} {side:12} {:7.2} s {:8.0} deliveries/s  p50 {:7.2} p99 {:7.2} ms  lost {} dups {}",
+                    load.name,
+                    outcome.wall_s,
+                    outcome.deliveries_per_s,
+                    outcome.p50_ms,
+                    outcome.p99_ms,
+                    outcome.lost,
+                    outcome.dups
+                );
+                runs.push((index, side, outcome));
+            }
+        }
+    }
+    let pairs: Vec<Pair> = loads.iter().enumerate().map(|(index, load)| pair(load, index, &runs)).collect();
+    if as_json {
+        println!("{}", json!({"nodes": NODES, "reps": reps, "loads": pairs}));
+    } else {
+        print!("{}", table(&pairs));
+    }
+    Ok(())
+}
+
+fn pair(load: &Load, index: usize, runs: &[(usize, &str, Outcome)]) -> Pair {
+    let of = |side: &str| -> Vec<&Outcome> {
+        runs.iter().filter(|(i, s, _)| *i == index && *s == side).map(|(_, _, outcome)| outcome).collect()
+    };
+    let (klatch, plain) = (of("bench-client"), of("bench-plain"));
+    let all = json!({"klatch": klatch, "plain": plain});
+    let (klatch, plain) = (median(&klatch), median(&plain));
+    let speed = klatch.deliveries_per_s / plain.deliveries_per_s;
+    Pair { load: load.name, what: load.what, klatch, plain, speed, runs: all }
+}
+
+fn median(outcomes: &[&Outcome]) -> Outcome {
+    let of = |field: fn(&Outcome) -> f64| middle(outcomes.iter().map(|o| field(o)).collect());
+    let worst = |field: fn(&Outcome) -> f64| outcomes.iter().map(|o| field(o)).fold(0.0, f64::max);
+    Outcome {
+        lost: worst(|o| o.lost),
+        dups: worst(|o| o.dups),
+        wall_s: of(|o| o.wall_s),
+        deliveries_per_s: of(|o| o.deliveries_per_s),
+        mb_per_s: of(|o| o.mb_per_s),
+        p50_ms: of(|o| o.p50_ms),
+        p99_ms: of(|o| o.p99_ms),
+        cpu_s_per_1000: of(|o| o.cpu_s_per_1000),
+        peak_mb: of(|o| o.peak_mb),
+        stalls: worst(|o| o.stalls),
+    }
+}
+
+/// The median; 0 of nothing.
+pub fn middle(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.0)
+}
+
+fn table(pairs: &[Pair]) -> String {
+    let mut out =
+        String::from("load   side     wall s  deliv/s    MB/s   p50 ms   p99 ms  CPU s/1000  peak MB  lost  dups\n");
+    for p in pairs {
+        for (side, o) in [("klatch", &p.klatch), ("plain", &p.plain)] {
+            out += &format!(
+                "{:6} {side:7} {:7.2} {:8.0} {:7.1} {:8.2} {:8.2} {:11.3} {:8.1} {:5} {:5}\n",
+                p.load,
+                o.wall_s,
+                o.deliveries_per_s,
+                o.mb_per_s,
+                o.p50_ms,
+                o.p99_ms,
+                o.cpu_s_per_1000,
+                o.peak_mb,
+                o.lost,
+                o.dups
+            );
+        }
+        let ratio = |f: fn(&Outcome) -> f64| f(&p.klatch) / f(&p.plain);
+        out += &format!(
+            "       ratio   wall x{:.2}, deliveries/s x{:.2}, p99 x{:.2}, CPU x{:.2}   ({})\n",
+            ratio(|o| o.wall_s),
+            p.speed,
+            ratio(|o| o.p99_ms),
+            ratio(|o| o.cpu_s_per_1000),
+            p.what
+        );
+    }
+    out
+}
+
+/// One process of a run.
+struct Participant {
+    child: Child,
+    stdin: ChildStdin,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Participant {
+    fn start(side: &str, config: &Config, folder: &std::path::Path) -> Result<Self> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .args([side, &serde_json::to_string(config)?])
+            .env("KLATCH_BENCH_DIR", folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let stdin = child.stdin.take().context("no stdin")?;
+        let stdout = child.stdout.take().context("no stdout")?;
+        let (sender, lines) = mpsc::sync_channel(LINES_MAX);
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Ok(Self { child, stdin, lines })
+    }
+
+    fn hear(&self, event: &str, until: Instant) -> Result<Value> {
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let line = self.lines.recv_timeout(left).with_context(|| format!("a process did not say `{event}`"))?;
+            let value: Value = serde_json::from_str(&line).with_context(|| format!("a process said {line:.200}"))?;
+            if value["ev"] == event {
+                return Ok(value);
+            }
+        }
+    }
+
+    fn say(&mut self, line: &str) -> Result<()> {
+        writeln!(self.stdin, "{line}").context("a process ended early")
+    }
+}
+
+impl Drop for Participant {
+    fn drop(&mut self) {
+        // It ends by itself on `quit`; this is for runs that failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn measure(side: &str, load: &Load) -> Result<Outcome> {
+    let folder = tempfile::Builder::new().prefix("klatch-bench-").tempdir()?;
+    let mut config = Config {
+        id: 0,
+        n: NODES,
+        count: load.count,
+        min: load.bytes[0],
+        max: load.bytes[1],
+        window: load.window,
+        interval_ms: load.interval_ms,
+        senders: (0..NODES).collect(),
+        idle_s: IDLE_S,
+        limit_s: LIMIT_S,
+    };
+    let mut all = Vec::new();
+    for id in 0..NODES {
+        config.id = id;
+        all.push(Participant::start(side, &config, folder.path())?);
+    }
+    let until = Instant::now() + READY_WITHIN;
+    let mut addresses = Vec::new();
+    for one in &all {
+        addresses.push(one.hear("addr", until)?["addr"].clone());
+    }
+    let addresses = Value::Array(addresses).to_string();
+    for one in &mut all {
+        one.say(&addresses)?;
+    }
+    for one in &all {
+        one.hear("ready", until)?;
+    }
+    let cpu = |all: &[Participant]| all.iter().map(|p| usage(p.child.id()).cpu_s).sum::<f64>();
+    let before_s = cpu(&all);
+    for one in &mut all {
+        one.say("go")?;
+    }
+    let until = Instant::now() + Duration::from_secs_f64(LIMIT_S + 60.0);
+    let mut done = Vec::new();
+    for one in &all {
+        done.push(serde_json::from_value::<Done>(one.hear("done", until)?)?);
+    }
+    let spent_s = cpu(&all) - before_s;
+    let peak_kb = all.iter().map(|p| usage(p.child.id()).peak_kb).max().unwrap_or(0);
+    for one in &mut all {
+        one.say("quit")?;
+    }
+    for one in &mut all {
+        let until = Instant::now() + READY_WITHIN;
+        while one.child.try_wait()?.is_none() {
+            if Instant::now() > until {
+                bail!("a process did not end");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    Ok(outcome(&done, spent_s, peak_kb))
+}
+
+fn outcome(done: &[Done], spent_s: f64, peak_kb: u64) -> Outcome {
+    let sum = |field: fn(&Done) -> usize| done.iter().map(field).sum::<usize>() as f64;
+    let first = done.iter().map(|d| d.t_first).filter(|t| *t > 0).min().unwrap_or(0);
+    let last = done.iter().map(|d| d.t_last).max().unwrap_or(0);
+    let wall_s = last.saturating_sub(first) as f64 / 1e9;
+    let received = sum(|d| d.recv);
+    let mut latencies: Vec<u64> = done.iter().flat_map(|d| d.lat.iter().copied()).collect();
+    latencies.sort_unstable();
+    let percentile = |p: usize| {
+        let at = (latencies.len() * p / 100).min(latencies.len().saturating_sub(1));
+        latencies.get(at).map_or(0.0, |us| *us as f64 / 1_000.0)
+    };
+    Outcome {
+        lost: sum(|d| d.sent) * (done.len() as f64 - 1.0) - received,
+        dups: sum(|d| d.dups),
+        wall_s,
+        deliveries_per_s: received / wall_s,
+        mb_per_s: sum(|d| d.bytes) / wall_s / 1e6,
+        p50_ms: percentile(50),
+        p99_ms: percentile(99),
+        cpu_s_per_1000: spent_s * 1_000.0 / received,
+        peak_mb: peak_kb as f64 / 1024.0,
+        stalls: sum(|d| d.stalls),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_come_from_all_participants() {
+        let one = Done {
+            sent: 2,
+            recv: 2,
+            bytes: 400,
+            t_first: 1_000_000_000,
+            t_last: 2_000_000_000,
+            lat: vec![1_000, 3_000],
+            ..Done::default()
+        };
+        let two = Done {
+            sent: 2,
+            recv: 1,
+            t_first: 1_500_000_000,
+            t_last: 3_000_000_000,
+            lat: vec![9_000],
+            ..Done::default()
+        };
+        let outcome = outcome(&[one, two], 3.0, 2_048);
+        assert_eq!((outcome.lost, outcome.wall_s, outcome.p50_ms, outcome.p99_ms), (1.0, 2.0, 3.0, 9.0));
+        assert_eq!((outcome.deliveries_per_s, outcome.cpu_s_per_1000, outcome.peak_mb), (1.5, 1_000.0, 2.0));
+        assert_eq!(middle(vec![3.0, 1.0, 2.0]), 2.0);
+    }
+}
