@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+"""Does what README.md tells a newcomer to type: every command in its ```sh blocks, and the talk between two terminals.
+
+    python3 .ci/readme.py README.md
+
+Each command runs in a fresh KLATCH_HOME, without a terminal, and must end well. Two `chat '#lobby'` commands, one with and one
+without `--profile`, are two people: they run side by side and each must read what the other writes.
+Lines with a <placeholder> or an ellipsis are for people only. Tests have a stage of their own.
+"""
+
+import os
+import queue
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+LIMIT_S = 300  # one command; the first one may have to compile
+TALK_S = 60  # from the last build to reading each other
+
+
+def commands(readme):
+    blocks = re.findall(r"^```(?:sh|bash|console)\n(.*?)^```", readme, re.M | re.S)
+    lines = [line.removeprefix("$ ").strip() for block in blocks for line in block.splitlines()]
+    lines = [line for line in lines if line and not line.startswith("#")]
+    return [line for line in lines if not re.search(r"<\w|…|\.\.\.|cargo test|\.ci/run|just |git clone|^cd ", line)]
+
+
+class Terminal:
+    """A command, and everything it said so far."""
+
+    def __init__(self, command, env):
+        self.command = command
+        self.process = subprocess.Popen(
+            ["bash", "-c", command], env=env, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        self.lines, self.said = queue.Queue(), ""
+        threading.Thread(target=self.listen, daemon=True).start()
+
+    def listen(self):
+        for line in self.process.stdout:
+            self.lines.put(line)
+
+    def type(self, text):
+        self.process.stdin.write(text + "\n")
+        self.process.stdin.flush()
+
+    def sees(self, text, seconds):
+        until = time.monotonic() + seconds
+        while text not in self.said:
+            try:
+                self.said += self.lines.get(timeout=max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                return False
+        return True
+
+    def ends_well(self):
+        self.process.stdin.close()
+        try:
+            return self.process.wait(LIMIT_S) == 0
+        except subprocess.TimeoutExpired:
+            return False
+        finally:
+            self.process.kill()
+
+
+def run(command, env):
+    result = subprocess.run(["bash", "-c", command], env=env, stdin=subprocess.DEVNULL, timeout=LIMIT_S)
+    return result.returncode == 0
+
+
+def talk(first, second, env):
+    terminals = [Terminal(first, env), Terminal(second, env)]
+    words = ["a word from the first terminal", "a word from the second terminal"]
+    for terminal, word in zip(terminals, words):
+        terminal.type(word)
+    ok = True
+    for terminal, word in zip(terminals, reversed(words)):
+        if not terminal.sees(word, TALK_S):
+            print(f"`{terminal.command}` did not show what the other wrote; it said:\n{terminal.said}")
+            ok = False
+    for terminal in terminals:
+        if not terminal.ends_well():
+            print(f"`{terminal.command}` did not end well; it said:\n{terminal.said}")
+            ok = False
+    return ok
+
+
+def main():
+    todo = commands(open(sys.argv[1]).read())
+    chats = [c for c in todo if re.search(r"chat '#lobby'", c)]
+    if len(chats) < 2:
+        sys.exit("README.md no longer shows two terminals with chat '#lobby'")
+    failed = 0
+    with tempfile.TemporaryDirectory(prefix="klatch-readme-") as home:
+        release = os.path.abspath(os.path.join(os.environ.get("CARGO_TARGET_DIR", "target"), "release"))
+        env = {**os.environ, "KLATCH_HOME": home, "PATH": release + os.pathsep + os.environ["PATH"]}
+        env["XDG_RUNTIME_DIR"] = home
+        for command in todo:
+            if command in chats[1:]:
+                continue
+            print(f"$ {command}", flush=True)
+            ok = talk(command, chats[1], env) if command == chats[0] else run(command, env)
+            if not ok:
+                print(f"FAILED: {command}")
+                failed += 1
+    print(f"{len(todo)} README commands, {failed} failed")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
