@@ -74,6 +74,12 @@ pub enum CommandError {
         /// What the system said.
         cause: String,
     },
+    /// The store cannot be read.
+    #[error("history cannot be read: {cause}")]
+    ReadFailed {
+        /// What the store said.
+        cause: String,
+    },
     /// The node is stopping.
     #[error("the node is stopping")]
     Stopping,
@@ -97,6 +103,7 @@ impl CommandError {
             Self::TooManyRooms { .. } => "KLATCH-TOO-MANY-ROOMS",
             Self::DeviceBehind => "KLATCH-DEVICE-BEHIND",
             Self::ReadOnly { .. } => "KLATCH-READ-ONLY",
+            Self::ReadFailed { .. } => "KLATCH-READ-FAILED",
             Self::Stopping => "KLATCH-STOPPING",
         }
     }
@@ -125,6 +132,7 @@ impl CommandError {
                 "this home was restored from an old copy: start a fresh one with `klatch --profile NEW init`".to_owned()
             }
             Self::ReadOnly { .. } => "free some space; history can still be read and nothing is lost".to_owned(),
+            Self::ReadFailed { .. } => "check the disk, then restart the node: `klatch down`, `klatch up`".to_owned(),
             Self::Stopping => "start it again with `klatch up`".to_owned(),
         }
     }
@@ -148,7 +156,7 @@ impl CommandError {
             | Self::TooManyRooms { .. } => 2,
             Self::NotYours => 7,
             Self::TooFast { .. } => 6,
-            Self::DeviceBehind | Self::ReadOnly { .. } => 1,
+            Self::DeviceBehind | Self::ReadOnly { .. } | Self::ReadFailed { .. } => 1,
             Self::Stopping => 5,
         }
     }

@@ -91,6 +91,8 @@ pub const BEACON_INTERVAL_MS: u64 = 300_000;
 pub const PRESENCE_INTERVAL_MS: u64 = 60_000;
 /// ...and believed for this long.
 pub const PRESENCE_TTL_MS: u64 = 180_000;
+/// A hello that was not answered is said again after this; until then the peer's device is unknown.
+pub const HELLO_RETRY_MS: u64 = 2_000;
 /// Changes of the set of direct peers are collected for this long before presence is sent again.
 pub const PRESENCE_DEBOUNCE_MS: u64 = 150;
 /// A device counts as a recipient (`m` in `delivered n/m`) of an open room if it was present within this time.

@@ -109,6 +109,23 @@ impl Machine {
         }
     }
 
+    /// Starts again from what is on disk after a commit failed: everything since then is forgotten, links are kept.
+    #[must_use]
+    pub fn reopen(self, snapshot: Snapshot, now: u64, rng: &mut dyn Entropy) -> (Self, Step) {
+        let (links, request) = (self.links, self.request);
+        let mut machine = Self::open(self.keys, self.me, snapshot, now).with_disk_budget(self.disk_budget);
+        machine.request = request;
+        let mut step = Step::default();
+        for (peer, topics) in links {
+            step.absorb(machine.handle(now, rng, Input::LinkUp { peer: peer.clone() }));
+            for topic in topics {
+                step.absorb(machine.handle(now, rng, Input::PeerSubscribed { peer: peer.clone(), topic }));
+            }
+        }
+        step.views = machine.views();
+        (machine, step)
+    }
+
     /// Stores at most so many bytes per room from others (default 1 GiB); applies to rooms joined later as well.
     #[must_use]
     pub fn with_disk_budget(mut self, bytes: u64) -> Self {

@@ -370,6 +370,8 @@ pub struct Send {
     pub room: RoomId,
     /// Encoded [`crate::wire::Request`].
     pub bytes: Vec<u8>,
+    /// The answer is a page for us (sync); otherwise it only says yes or no.
+    pub wants_page: bool,
 }
 
 /// Read a page from the store and answer with it.

@@ -277,6 +277,12 @@ pub fn response_refused() -> Vec<u8> {
     cbor::encode(&ResponseFrame(VERSION, STATUS_REFUSED, Digest([0; 32]), Vec::new(), Vec::new(), false))
 }
 
+/// Whether a response says yes.
+#[must_use]
+pub fn response_is_ok(bytes: &[u8]) -> bool {
+    cbor::decode::<ResponseFrame>(bytes, RESPONSE_BYTES_MAX).is_ok_and(|r| r.0 == VERSION && r.1 == STATUS_OK)
+}
+
 /// One page of entries.
 #[must_use]
 pub fn response_page(proof: Digest, entries: &[SealedEntry], frontier: &Frontier, more: bool) -> Vec<u8> {

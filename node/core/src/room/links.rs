@@ -11,7 +11,7 @@ use crate::delivery::VerifiedAck;
 use crate::event::Event;
 use crate::ids::{DeviceId, Digest, Peer};
 use crate::limits::{
-    BEACON_INTERVAL_MS, BEACON_SILENCE_MS_MAX, BEACON_SILENCE_MS_MIN, GAP_DELAY_MS, LINKS_MAX, PAGE_BYTES_MAX,
+    BEACON_INTERVAL_MS, BEACON_SILENCE_MS_MAX, BEACON_SILENCE_MS_MIN, GAP_DELAY_MS, HELLO_RETRY_MS, LINKS_MAX, PAGE_BYTES_MAX,
     PRESENCE_DEBOUNCE_MS, PRESENCE_INTERVAL_MS, PRESENCE_MAX, PRESENCE_TTL_MS, SERVE_PER_S, SYNC_BACKOFF_MS_MIN,
     WINDOW_ENTRIES, WINDOW_PATIENCE_MS,
 };
@@ -322,7 +322,7 @@ impl Room {
             && link.hello == Some(request)
         {
             link.hello = None;
-            link.hello_due_ms = Some(ctx.now + SYNC_BACKOFF_MS_MIN);
+            link.hello_due_ms = Some(ctx.now + HELLO_RETRY_MS);
             self.touched = true;
         }
     }
@@ -402,7 +402,7 @@ impl Room {
                 link.hello = Some(request);
                 link.hello_due_ms = None;
             }
-            ctx.step.sends.push(Send { peer, request, room: self.row.room, bytes });
+            ctx.step.sends.push(Send { peer, request, room: self.row.room, bytes, wants_page: false });
         }
     }
 
@@ -451,7 +451,7 @@ impl Room {
             let ack = VerifiedAck::issue(ctx.keys, self.row.room, &self.log.frontier_of(&author));
             let request = ctx.next_request();
             let bytes = wire::ack_request(&self.keys, ctx.me, &peer, ack);
-            ctx.step.sends.push(Send { peer, request, room: self.row.room, bytes });
+            ctx.step.sends.push(Send { peer, request, room: self.row.room, bytes, wants_page: false });
         }
     }
 
@@ -468,7 +468,7 @@ impl Room {
         let max = u32::try_from(PAGE_BYTES_MAX).unwrap_or(u32::MAX);
         let bytes = wire::sync_request(&self.keys, ctx.me, &peer, &self.log.frontier(), max);
         self.planner.sent(peer.clone(), request, ctx.now);
-        ctx.step.sends.push(Send { peer, request, room: self.row.room, bytes });
+        ctx.step.sends.push(Send { peer, request, room: self.row.room, bytes, wants_page: true });
     }
 
     fn send_beacon(&mut self, ctx: &mut Ctx<'_>) {
