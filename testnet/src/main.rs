@@ -8,11 +8,11 @@ mod up;
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use process::Site;
-use scenario::Scenario;
+use scenario::{Report, Scenario};
 
 /// Real Klatch nodes on this machine: a playground, scenarios with a delivery audit, benchmarks.
 #[derive(Parser)]
@@ -63,11 +63,27 @@ enum Verb {
     /// Measure.
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// One participant of `bench compare`: our node.
+    #[command(hide = true)]
+    BenchClient {
+        /// The run.
+        config: String,
+    },
     /// One participant of `bench compare`: a plain gossipsub peer.
     #[command(hide = true)]
     BenchPlain {
         /// The run.
         config: String,
+    },
+    /// One process of `bench catch-up`.
+    #[command(hide = true)]
+    BenchLargePart {
+        /// fill, catch or open.
+        part: String,
+        /// Messages in the room.
+        messages: usize,
+        /// Where the homes are.
+        folder: PathBuf,
     },
 }
 
@@ -82,7 +98,9 @@ fn main() -> Result<()> {
             std::process::exit(i32::from(!clean));
         }
         Verb::Bench(bench) => bench::run(bench, args.klatch),
+        Verb::BenchClient { config } => bench::ours(&config),
         Verb::BenchPlain { config } => bench::plain(&config),
+        Verb::BenchLargePart { part, messages, folder } => bench::large_part(&part, messages, &folder),
     }
 }
 
@@ -90,15 +108,12 @@ fn run(klatch: Option<PathBuf>, scenario: &Scenario, json: bool, keep: Option<Pa
     let folder = tempfile::Builder::new().prefix("klatch-").tempdir()?;
     let kept = keep.is_some();
     let site = Site::new(klatch, keep.unwrap_or_else(|| folder.path().to_owned()))?;
-    let report = match scenario::run(&site, scenario) {
-        Ok(report) => report,
-        Err(error) if kept => return Err(error),
-        Err(error) => {
-            // The logs explain a failure better than any message here.
-            let home = folder.keep();
-            return Err(error).with_context(|| format!("homes and logs are kept in {}", home.display()));
-        }
-    };
+    let report = scenario::run(&site, scenario);
+    // The logs explain a failure better than any message here.
+    if !kept && !report.as_ref().is_ok_and(Report::is_clean) {
+        eprintln!("homes and logs are kept in {}", folder.keep().display());
+    }
+    let report = report?;
     if json {
         println!("{}", report.json());
     } else {

@@ -18,6 +18,9 @@ pub const POLL: Duration = Duration::from_millis(10);
 /// How long a node may take to stop in good order.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
 
+/// The kernel allows 107 bytes for the path of a socket; `/n50/run/api.sock` takes the rest.
+const HOME_BYTES_MAX: usize = 88;
+
 /// What all nodes of one testnet share.
 #[derive(Debug, Clone)]
 pub struct Site {
@@ -41,7 +44,11 @@ impl Site {
             );
         }
         fs::create_dir_all(&home).with_context(|| format!("cannot create {}", home.display()))?;
-        Ok(Self { klatch: klatch.canonicalize()?, home: home.canonicalize()? })
+        let home = home.canonicalize()?;
+        if home.as_os_str().len() > HOME_BYTES_MAX {
+            bail!("{} is too long a path for sockets in it: choose a shorter one", home.display());
+        }
+        Ok(Self { klatch: klatch.canonicalize()?, home })
     }
 
     /// A command line of this testnet's `klatch` for one profile.
@@ -126,7 +133,8 @@ impl Node {
         }
         let log = File::options().create(true).append(true).open(self.log())?;
         let mut command = self.site.klatch(&self.profile);
-        command.args(["node", "run", "--listen", "/ip4/127.0.0.1/tcp/0", "--listen", "/ip4/127.0.0.1/udp/0/quic-v1"]);
+        command.args(["node", "run", "--no-mdns"]);
+        command.args(["--listen", "/ip4/127.0.0.1/tcp/0", "--listen", "/ip4/127.0.0.1/udp/0/quic-v1"]);
         // Its own process group: Ctrl+C at the terminal reaches the testnet, which then decides.
         let child =
             command.process_group(0).stdout(log.try_clone()?).stderr(log).spawn().context("cannot start klatch")?;
@@ -245,14 +253,7 @@ impl Drop for Node {
     }
 }
 
-/// The API socket of a profile, wherever below the home the runtime folder is.
+/// The API socket of a profile, once it is there.
 pub fn socket(home: &Path, profile: &str) -> Option<PathBuf> {
-    let candidates = [
-        home.join("run").join(profile).join("api.sock"),
-        home.join("runtime").join(profile).join("api.sock"),
-        home.join(profile).join("run").join("api.sock"),
-        home.join(profile).join("runtime").join("api.sock"),
-        home.join(profile).join("api.sock"),
-    ];
-    candidates.into_iter().find(|p| p.exists())
+    Some(home.join(profile).join("run").join("api.sock")).filter(|path| path.exists())
 }

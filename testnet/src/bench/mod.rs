@@ -1,13 +1,18 @@
-//! Figures: side by side with a plain gossipsub peer, catching up, idling, starting.
+//! Figures: side by side with a plain gossipsub peer, catching up, idling, starting. Each prints a table, or JSON.
 
 mod compare;
+mod large;
+mod ours;
 mod plain;
 mod protocol;
+mod still;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Subcommand;
+
+use crate::process::Site;
 
 /// What can be measured.
 #[derive(Subcommand)]
@@ -24,16 +29,58 @@ pub enum Bench {
         #[arg(long)]
         json: bool,
     },
+    /// A large room: a new member catches up, the room is opened and searched.
+    CatchUp {
+        /// Messages in the room.
+        #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
+        messages: u32,
+        /// Print JSON instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Memory and CPU of a node while nobody speaks.
+    Idle {
+        /// For so long.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+        seconds: u64,
+        /// Print JSON instead of a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// From starting `klatch` to a prompt that takes a line.
+    Cold {
+        /// How often.
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=100))]
+        reps: u8,
+        /// Print JSON instead of a line.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Measures.
-pub fn run(bench: Bench, _klatch: Option<PathBuf>) -> Result<()> {
+pub fn run(bench: Bench, klatch: Option<PathBuf>) -> Result<()> {
+    let folder = tempfile::Builder::new().prefix("klatch-bench-").tempdir()?;
+    let site = || Site::new(klatch, folder.path().to_owned());
     match bench {
         Bench::Compare { scenarios, reps, json } => compare::run(&scenarios, usize::from(reps), json),
+        Bench::CatchUp { messages, json } => large::run(messages as usize, json),
+        Bench::Idle { seconds, json } => still::idle(&site()?, seconds, json),
+        Bench::Cold { reps, json } => still::cold(&site()?, usize::from(reps), json),
     }
 }
 
-/// One participant of `compare`, or of another harness with the same line protocol.
+/// A participant of `compare`, or of another harness with the same line protocol: our node.
+pub fn ours(config: &str) -> Result<()> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(ours::run(config))
+}
+
+/// The same: a plain gossipsub peer.
 pub fn plain(config: &str) -> Result<()> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(plain::run(config))
+}
+
+/// A process of `catch-up`.
+pub fn large_part(part: &str, messages: usize, folder: &Path) -> Result<()> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(large::part(part, messages, folder))
 }

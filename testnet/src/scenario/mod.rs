@@ -10,6 +10,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
+pub use report::Report;
 pub use run::run;
 
 /// More nodes than this want more than one machine.
