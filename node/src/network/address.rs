@@ -1,0 +1,131 @@
+//! Addresses as people write them, and the few questions the network asks about them.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, PeerId};
+
+/// An address this node cannot use.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not an address of a node: {why}; write it like /ip4/192.0.2.7/tcp/4100 or 192.0.2.7:4100")]
+pub struct AddressError {
+    /// As given.
+    pub text: String,
+    /// What is wrong with it.
+    pub why: &'static str,
+}
+
+/// Parses `/ip4/…/tcp/…`, `/ip4/…/udp/…/quic-v1`, either with `/p2p/…`, or plain `host:port` (TCP, IP address only).
+///
+/// # Errors
+/// When it is neither, or names something other than an IP address.
+pub fn parse(text: &str) -> Result<Multiaddr, AddressError> {
+    if let Ok(socket) = text.parse::<SocketAddr>() {
+        return Ok(Multiaddr::from(socket.ip()).with(Protocol::Tcp(socket.port())));
+    }
+    let fail = |why| AddressError { text: text.chars().take(200).collect(), why };
+    let address: Multiaddr = text.parse().map_err(|_| fail("it cannot be read"))?;
+    check(&address)?;
+    Ok(address)
+}
+
+/// Whether the transports here can use it.
+///
+/// # Errors
+/// When it is not IP with TCP or QUIC.
+pub fn check(address: &Multiaddr) -> Result<(), AddressError> {
+    let fail = |why| AddressError { text: address.to_string(), why };
+    let mut parts = address.iter();
+    match parts.next() {
+        Some(Protocol::Ip4(_) | Protocol::Ip6(_)) => {}
+        Some(Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_) | Protocol::Dnsaddr(_)) => {
+            return Err(fail("names are not looked up, an IP address is needed"));
+        }
+        _ => return Err(fail("it does not begin with /ip4 or /ip6")),
+    }
+    match parts.next() {
+        Some(Protocol::Tcp(_)) => {}
+        Some(Protocol::Udp(_)) if parts.next() == Some(Protocol::QuicV1) => {}
+        Some(Protocol::Udp(_)) => return Err(fail("UDP needs /quic-v1 after the port")),
+        _ => return Err(fail("a /tcp or /udp port is missing")),
+    }
+    match (parts.next(), parts.next()) {
+        (None, _) | (Some(Protocol::P2p(_)), None) => Ok(()),
+        _ => Err(fail("only /p2p may follow")),
+    }
+}
+
+/// All IPv4 interfaces, TCP.
+#[must_use]
+pub fn any_tcp(port: u16) -> Multiaddr {
+    Multiaddr::from(IpAddr::V4(Ipv4Addr::UNSPECIFIED)).with(Protocol::Tcp(port))
+}
+
+/// This machine only, TCP.
+#[must_use]
+pub fn loopback_tcp(port: u16) -> Multiaddr {
+    Multiaddr::from(IpAddr::V4(Ipv4Addr::LOCALHOST)).with(Protocol::Tcp(port))
+}
+
+/// Splits `/p2p/…` off.
+#[must_use]
+pub fn split_peer(mut address: Multiaddr) -> (Option<PeerId>, Multiaddr) {
+    match address.iter().last() {
+        Some(Protocol::P2p(peer)) => {
+            address.pop();
+            (Some(peer), address)
+        }
+        _ => (None, address),
+    }
+}
+
+/// The IP address it begins with.
+pub(super) fn ip(address: &Multiaddr) -> Option<IpAddr> {
+    match address.iter().next()? {
+        Protocol::Ip4(ip) => Some(IpAddr::V4(ip)),
+        Protocol::Ip6(ip) => Some(IpAddr::V6(ip)),
+        _ => None,
+    }
+}
+
+/// Its TCP port, if it is a plain TCP address.
+pub(super) fn tcp_port(address: &Multiaddr) -> Option<u16> {
+    match address.iter().nth(1)? {
+        Protocol::Tcp(port) => Some(port),
+        _ => None,
+    }
+}
+
+/// The QUIC address on the same IP address, at `port`.
+pub(super) fn quic_twin(address: &Multiaddr, port: u16) -> Option<Multiaddr> {
+    Some(Multiaddr::from(ip(address)?).with(Protocol::Udp(port)).with(Protocol::QuicV1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_people_write_are_understood_and_others_say_what_is_wrong() {
+        assert_eq!(parse("192.0.2.7:4100").unwrap().to_string(), "/ip4/192.0.2.7/tcp/4100");
+        assert_eq!(parse("[::1]:4100").unwrap().to_string(), "/ip6/::1/tcp/4100");
+        let peer = PeerId::random();
+        let full = format!("/ip4/192.0.2.7/udp/4100/quic-v1/p2p/{peer}");
+        let (id, bare) = split_peer(parse(&full).unwrap());
+        assert_eq!((id, bare.to_string().as_str()), (Some(peer), "/ip4/192.0.2.7/udp/4100/quic-v1"));
+        for bad in [
+            "",
+            "garden",
+            "192.0.2.7",
+            "/ip4/192.0.2.7",
+            "/ip4/192.0.2.7/udp/1",
+            "/dns4/example.org/tcp/1",
+            "/ip4/192.0.2.7/tcp/1/ws",
+            "/unix/x",
+            "/ip4/300.0.0.1/tcp/1",
+        ] {
+            let error = parse(bad).unwrap_err();
+            assert!(error.to_string().contains("write it like"), "{error}");
+        }
+    }
+}

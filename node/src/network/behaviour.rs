@@ -1,0 +1,96 @@
+//! The protocols of a node as one libp2p behaviour; what can be switched off is a toggle.
+
+use std::iter;
+use std::sync::Arc;
+
+use libp2p::allow_block_list::{self, BlockedPeers};
+use libp2p::connection_limits::{self, ConnectionLimits};
+use libp2p::gossipsub::{self, MessageAuthenticity};
+use libp2p::identity::Keypair;
+use libp2p::request_response::{self, ProtocolSupport};
+use libp2p::swarm::NetworkBehaviour;
+use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::{StreamProtocol, identify, mdns, memory_connection_limits, ping};
+
+use super::codec::Raw;
+use super::counters::Counters;
+use super::settings::{
+    self, CONNECTIONS_OUT_SHARE, CONNECTIONS_PER_PEER_MAX, IDENTIFY_AGENT, IDENTIFY_PROTOCOL, MDNS_QUERY, PENDING_MAX,
+    PING, REQUEST_STREAMS_MAX, ROOM_PROTOCOL,
+};
+use super::topics::{self, Filter, OwnTopicsOnly, Topics};
+use super::{NetworkConfig, NetworkError};
+
+/// Everything a connection does. Limits come first: they are asked first.
+#[derive(NetworkBehaviour)]
+pub(super) struct Behaviour {
+    pub(super) limits: connection_limits::Behaviour,
+    pub(super) memory: memory_connection_limits::Behaviour,
+    pub(super) blocked: allow_block_list::Behaviour<BlockedPeers>,
+    pub(super) gossip: gossipsub::Behaviour<OwnTopicsOnly, Filter>,
+    pub(super) requests: request_response::Behaviour<Raw>,
+    pub(super) ping: ping::Behaviour,
+    pub(super) identify: Toggle<identify::Behaviour>,
+    pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
+}
+
+impl Behaviour {
+    pub(super) fn new(
+        config: &NetworkConfig,
+        keypair: &Keypair,
+        topics: Topics,
+        counters: Arc<Counters>,
+    ) -> Result<Self, NetworkError> {
+        let gossip = gossipsub::Behaviour::new_with_subscription_filter_and_transform(
+            MessageAuthenticity::Anonymous,
+            settings::gossip()?,
+            topics::filter(),
+            OwnTopicsOnly { topics, counters },
+        )
+        .map_err(|cause| NetworkError::Setup { part: "gossipsub", cause: cause.to_owned() })?;
+        let requests = request_response::Behaviour::with_codec(
+            Raw,
+            iter::once((StreamProtocol::new(ROOM_PROTOCOL), ProtocolSupport::Full)),
+            request_response::Config::default()
+                .with_request_timeout(std::time::Duration::from_millis(klatch_core::limits::SYNC_TIMEOUT_MS))
+                .with_max_concurrent_streams(REQUEST_STREAMS_MAX),
+        );
+        let identify = config.identify.then(|| {
+            identify::Behaviour::new(
+                identify::Config::new(IDENTIFY_PROTOCOL.to_owned(), keypair.public())
+                    .with_agent_version(IDENTIFY_AGENT.to_owned())
+                    .with_hide_listen_addrs(true)
+                    .with_cache_size(0),
+            )
+        });
+        Ok(Self {
+            limits: connection_limits::Behaviour::new(limits(config.connections_max)),
+            memory: memory_connection_limits::Behaviour::with_max_bytes(config.memory_bytes_max),
+            blocked: allow_block_list::Behaviour::default(),
+            gossip,
+            requests,
+            ping: ping::Behaviour::new(ping::Config::new().with_interval(PING).with_timeout(PING)),
+            identify: identify.into(),
+            mdns: mdns(config, keypair)?.into(),
+        })
+    }
+}
+
+fn limits(established: u32) -> ConnectionLimits {
+    ConnectionLimits::default()
+        .with_max_pending_incoming(Some(PENDING_MAX))
+        .with_max_pending_outgoing(Some(PENDING_MAX))
+        .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER_MAX))
+        .with_max_established_incoming(Some(established - established / CONNECTIONS_OUT_SHARE))
+        .with_max_established(Some(established))
+}
+
+fn mdns(config: &NetworkConfig, keypair: &Keypair) -> Result<Option<mdns::tokio::Behaviour>, NetworkError> {
+    if !config.mdns || config.loopback_only {
+        return Ok(None);
+    }
+    let settings = mdns::Config { query_interval: MDNS_QUERY, ..mdns::Config::default() };
+    mdns::tokio::Behaviour::new(settings, keypair.public().to_peer_id())
+        .map(Some)
+        .map_err(|e| NetworkError::Setup { part: "mDNS", cause: e.to_string() })
+}

@@ -1,0 +1,339 @@
+//! Whom to dial and when. Pure: time is an argument, the swarm is told by the caller.
+//!
+//! A *target* is a peer (with its addresses) or a bare address whose peer is not known yet. Back-off is kept per
+//! address, not per peer: however many peers a liar claims to live at one address, that address sees a few dials a
+//! minute.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use libp2p::swarm::ConnectionId;
+use libp2p::{Multiaddr, PeerId};
+
+use super::settings::{
+    ADDRESSES_PER_PEER_MAX, CONFIGURED_MAX, DIALS_MAX, DISCOVERED_MAX, PROVEN_MS, REDIAL_MS_MAX, REDIAL_MS_MIN,
+};
+
+/// Where an address comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Source {
+    /// The user, the configuration or the address book: kept for ever.
+    Configured,
+    /// An address file on this machine: kept while the file is there.
+    File,
+    /// mDNS: kept until it expires.
+    Mdns,
+}
+
+/// A dial to begin now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Dial {
+    pub(super) peer: Option<PeerId>,
+    pub(super) addresses: Vec<Multiaddr>,
+}
+
+/// The list of targets.
+#[derive(Debug)]
+pub(super) struct Dialer {
+    own: PeerId,
+    /// In the order they were added: the address book comes last seen first.
+    targets: BTreeMap<u64, Target>,
+    next_target: u64,
+    pauses: BTreeMap<Multiaddr, Pause>,
+    linked: BTreeSet<PeerId>,
+    dialling: BTreeMap<ConnectionId, (u64, Vec<Multiaddr>)>,
+    jitter: u64,
+}
+
+#[derive(Debug)]
+struct Target {
+    peer: Option<PeerId>,
+    /// Learnt from a connection to a bare address.
+    met: Option<PeerId>,
+    addresses: Vec<(Multiaddr, BTreeSet<Source>)>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Pause {
+    failures: u32,
+    until_ms: u64,
+}
+
+impl Dialer {
+    pub(super) fn new(own: PeerId) -> Self {
+        // Differs between nodes, which is all the jitter needs.
+        let jitter = own
+            .to_bytes()
+            .iter()
+            .fold(0x9e37_79b9_7f4a_7c15_u64, |acc, b| (acc ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3));
+        Self {
+            own,
+            targets: BTreeMap::new(),
+            next_target: 0,
+            pauses: BTreeMap::new(),
+            linked: BTreeSet::new(),
+            dialling: BTreeMap::new(),
+            jitter: jitter | 1,
+        }
+    }
+
+    /// Adds an address (without `/p2p`). Beyond the bounds it is forgotten; discovery will name it again.
+    pub(super) fn add(&mut self, peer: Option<PeerId>, address: Multiaddr, source: Source) {
+        if peer == Some(self.own) {
+            return;
+        }
+        let found = self.targets.values_mut().find(|t| match peer {
+            Some(_) => t.peer == peer,
+            None => t.peer.is_none() && t.addresses.iter().any(|(a, _)| *a == address),
+        });
+        if let Some(target) = found {
+            if let Some((_, sources)) = target.addresses.iter_mut().find(|(a, _)| *a == address) {
+                sources.insert(source);
+            } else if target.addresses.len() < ADDRESSES_PER_PEER_MAX {
+                target.addresses.push((address, BTreeSet::from([source])));
+            }
+            return;
+        }
+        let max = if source == Source::Configured { CONFIGURED_MAX + DISCOVERED_MAX } else { DISCOVERED_MAX };
+        let configured = |t: &Target| t.addresses.iter().any(|(_, s)| s.contains(&Source::Configured));
+        let count = self.targets.values().filter(|t| source == Source::Configured || !configured(t)).count();
+        if count < max {
+            let addresses = vec![(address, BTreeSet::from([source]))];
+            self.targets.insert(self.next_target, Target { peer, met: None, addresses });
+            self.next_target += 1;
+        }
+    }
+
+    /// A source no longer vouches for an address.
+    pub(super) fn remove(&mut self, peer: PeerId, address: &Multiaddr, source: Source) {
+        for target in self.targets.values_mut().filter(|t| t.peer == Some(peer)) {
+            for (_, sources) in target.addresses.iter_mut().filter(|(a, _)| a == address) {
+                sources.remove(&source);
+            }
+        }
+        self.sweep();
+    }
+
+    /// The address files as they are now replace those of the last scan.
+    pub(super) fn replace_files(&mut self, found: &[(PeerId, Vec<Multiaddr>)]) {
+        for (_, sources) in self.targets.values_mut().flat_map(|t| &mut t.addresses) {
+            sources.remove(&Source::File);
+        }
+        for (peer, addresses) in found {
+            for address in addresses {
+                self.add(Some(*peer), address.clone(), Source::File);
+            }
+        }
+        self.sweep();
+    }
+
+    /// What is to be dialled now. Each counts as begun for its addresses: report the outcome under the connection's id
+    /// with [`Self::begun`], or with [`Self::refused`] if the swarm did not take it.
+    pub(super) fn due(&mut self, now_ms: u64) -> Vec<(u64, Dial)> {
+        let mut room = DIALS_MAX.saturating_sub(self.dialling.len());
+        let busy: BTreeSet<u64> = self.dialling.values().map(|(target, _)| *target).collect();
+        let mut dials = Vec::new();
+        for (key, target) in &self.targets {
+            let linked = target.peer.or(target.met).is_some_and(|p| self.linked.contains(&p));
+            if room == 0 {
+                break;
+            }
+            if linked || busy.contains(key) {
+                continue;
+            }
+            let ready = |a: &Multiaddr| self.pauses.get(a).is_none_or(|p| p.until_ms <= now_ms);
+            let addresses: Vec<Multiaddr> =
+                target.addresses.iter().map(|(a, _)| a).filter(|a| ready(a)).cloned().collect();
+            if addresses.is_empty() {
+                continue;
+            }
+            for address in &addresses {
+                // Held until the outcome is known, so that no other target dials it meanwhile.
+                self.pauses.entry(address.clone()).or_default().until_ms = now_ms + REDIAL_MS_MAX;
+            }
+            dials.push((*key, Dial { peer: target.peer, addresses }));
+            room -= 1;
+        }
+        dials
+    }
+
+    /// The swarm took a dial.
+    pub(super) fn begun(&mut self, target: u64, dial: Dial, connection: ConnectionId) {
+        self.dialling.insert(connection, (target, dial.addresses));
+    }
+
+    /// The swarm did not even try.
+    pub(super) fn refused(&mut self, dial: &Dial, now_ms: u64) {
+        for address in &dial.addresses {
+            self.fail(address, now_ms);
+        }
+    }
+
+    /// A dial failed; `own` when it reached ourselves. `true` if it was one of ours.
+    pub(super) fn failed(&mut self, connection: ConnectionId, own: bool, now_ms: u64) -> bool {
+        let Some((target, addresses)) = self.dialling.remove(&connection) else { return false };
+        if own {
+            self.targets.remove(&target);
+        }
+        for address in &addresses {
+            self.fail(address, now_ms);
+        }
+        true
+    }
+
+    /// A connection to a peer is there. `address` is the one dialled, if this node dialled.
+    pub(super) fn linked(&mut self, connection: ConnectionId, peer: PeerId, address: Option<&Multiaddr>, now_ms: u64) {
+        self.linked.insert(peer);
+        let Some((target, addresses)) = self.dialling.remove(&connection) else { return };
+        if let Some(target) = self.targets.get_mut(&target) {
+            target.met = Some(peer);
+        }
+        for dialled in &addresses {
+            // Addresses that lost the race are no worse for it: none is dialled while the link lives.
+            let pause = self.pauses.entry(dialled.clone()).or_default();
+            pause.until_ms = now_ms + if Some(dialled) == address { 0 } else { REDIAL_MS_MIN };
+        }
+    }
+
+    /// The last connection to a peer is gone after that long.
+    pub(super) fn unlinked(&mut self, peer: PeerId, lived_ms: u64, now_ms: u64) {
+        self.linked.remove(&peer);
+        let addresses: Vec<Multiaddr> = self
+            .targets
+            .values()
+            .filter(|t| t.peer.or(t.met) == Some(peer))
+            .flat_map(|t| t.addresses.iter().map(|(a, _)| a.clone()))
+            .collect();
+        for address in addresses {
+            if lived_ms >= PROVEN_MS {
+                self.pauses.remove(&address);
+            }
+            self.fail(&address, now_ms);
+        }
+    }
+
+    /// The user wants this address now, whatever its back-off says.
+    pub(super) fn hurry(&mut self, address: &Multiaddr) {
+        self.pauses.remove(address);
+    }
+
+    /// Targets without a link.
+    pub(super) fn missing(&self) -> usize {
+        self.targets.values().filter(|t| !t.peer.or(t.met).is_some_and(|p| self.linked.contains(&p))).count()
+    }
+
+    /// Drops what nobody vouches for; back-off of an address outlives its target until it has run out.
+    pub(super) fn forget(&mut self, now_ms: u64) {
+        let named: BTreeSet<&Multiaddr> =
+            self.targets.values().flat_map(|t| t.addresses.iter().map(|(a, _)| a)).collect();
+        self.pauses.retain(|address, pause| named.contains(address) || pause.until_ms > now_ms);
+    }
+
+    fn sweep(&mut self) {
+        for target in self.targets.values_mut() {
+            target.addresses.retain(|(_, sources)| !sources.is_empty());
+        }
+        self.targets.retain(|_, target| !target.addresses.is_empty());
+    }
+
+    /// Doubles the pause of an address, give or take a quarter, so that nodes that lost each other do not meet in step.
+    fn fail(&mut self, address: &Multiaddr, now_ms: u64) {
+        self.jitter ^= self.jitter << 13;
+        self.jitter ^= self.jitter >> 7;
+        self.jitter ^= self.jitter << 17;
+        let pause = self.pauses.entry(address.clone()).or_default();
+        let base = REDIAL_MS_MIN.saturating_mul(1 << pause.failures.min(16)).min(REDIAL_MS_MAX);
+        pause.failures = pause.failures.saturating_add(1);
+        pause.until_ms = now_ms + base - base / 4 + self.jitter % (base / 2);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::address::loopback_tcp;
+    use super::*;
+
+    fn run(
+        dialer: &mut Dialer,
+        until_ms: u64,
+        mut outcome: impl FnMut(&mut Dialer, ConnectionId, &Dial, u64),
+    ) -> usize {
+        let (mut dials, mut id) = (0, 1_000_000 + until_ms as usize);
+        for now in (0..until_ms).step_by(250) {
+            for (key, dial) in dialer.due(now) {
+                dials += 1;
+                id += 1;
+                let connection = ConnectionId::new_unchecked(id);
+                dialer.begun(key, dial.clone(), connection);
+                outcome(dialer, connection, &dial, now);
+            }
+        }
+        dials
+    }
+
+    #[test]
+    fn a_false_address_sees_few_dials_however_many_peers_claim_it() {
+        let mut dialer = Dialer::new(PeerId::random());
+        for _ in 0..1_000 {
+            dialer.add(Some(PeerId::random()), loopback_tcp(9), Source::Mdns);
+        }
+        assert_eq!(dialer.targets.len(), DISCOVERED_MAX);
+        let dials = run(&mut dialer, 600_000, |d, c, _, now| {
+            d.failed(c, false, now);
+        });
+        assert!((10..=18).contains(&dials), "{dials} dials in ten minutes");
+    }
+
+    #[test]
+    fn a_peer_that_hangs_up_at_once_is_not_dialled_every_second() {
+        let (mut dialer, peer) = (Dialer::new(PeerId::random()), PeerId::random());
+        dialer.add(Some(peer), loopback_tcp(9), Source::Configured);
+        let dials = run(&mut dialer, 600_000, |d, c, dial, now| {
+            d.linked(c, peer, dial.addresses.first(), now);
+            d.unlinked(peer, 5, now);
+        });
+        assert!((10..=18).contains(&dials), "{dials} dials in ten minutes");
+    }
+
+    #[test]
+    fn a_linked_peer_is_left_alone_and_redialled_soon_after_a_long_life() {
+        let (mut dialer, peer) = (Dialer::new(PeerId::random()), PeerId::random());
+        dialer.add(None, loopback_tcp(9), Source::Configured);
+        let (key, dial) = dialer.due(0).remove(0);
+        let connection = ConnectionId::new_unchecked(1);
+        dialer.begun(key, dial, connection);
+        dialer.linked(connection, peer, Some(&loopback_tcp(9)), 5);
+        assert!(dialer.due(500_000).is_empty() && dialer.missing() == 0);
+        dialer.unlinked(peer, 500_000, 500_005);
+        assert!(dialer.due(500_100).is_empty());
+        assert_eq!(dialer.due(501_600).len(), 1);
+    }
+
+    #[test]
+    fn a_vanished_file_ends_the_dialling_and_configured_addresses_stay() {
+        let (mut dialer, peer) = (Dialer::new(PeerId::random()), PeerId::random());
+        dialer.replace_files(&[(peer, vec![loopback_tcp(9)])]);
+        dialer.add(Some(peer), loopback_tcp(10), Source::Configured);
+        assert_eq!(dialer.due(0)[0].1.addresses.len(), 2);
+        dialer.replace_files(&[]);
+        let left = dialer.due(100_000);
+        assert_eq!(left[0].1.addresses, vec![loopback_tcp(10)]);
+        assert_eq!(dialer.missing(), 1);
+        let own = dialer.own;
+        dialer.add(Some(own), loopback_tcp(11), Source::File);
+        assert_eq!(dialer.missing(), 1);
+    }
+
+    #[test]
+    fn dials_in_progress_are_bounded() {
+        let mut dialer = Dialer::new(PeerId::random());
+        for port in 1..200 {
+            dialer.add(None, loopback_tcp(port), Source::Configured);
+        }
+        let first = dialer.due(0);
+        assert_eq!(first.len(), DIALS_MAX);
+        for (i, (key, dial)) in first.into_iter().enumerate() {
+            dialer.begun(key, dial, ConnectionId::new_unchecked(i));
+        }
+        assert!(dialer.due(0).is_empty());
+    }
+}

@@ -1,0 +1,246 @@
+//! What the swarm reports, turned into events for the driver. Every handler is short and does not wait.
+
+use klatch_core::cbor::DecodeError;
+use klatch_core::error::Reject;
+use klatch_core::ids::TopicId;
+use klatch_core::step::{GossipId, Verdict};
+use libp2p::core::ConnectedPoint;
+use libp2p::core::transport::ListenerId;
+use libp2p::request_response::{InboundFailure, Message, OutboundFailure};
+use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, gossipsub, mdns, ping, request_response};
+
+use super::behaviour::BehaviourEvent;
+use super::counters::{add, count};
+use super::dialer::Source;
+use super::link::Link;
+use super::message::NetEvent;
+use super::task::{Task, root_cause};
+use super::{address, peer_of};
+
+type RequestEvent = request_response::Event<Vec<u8>, Vec<u8>>;
+
+impl Task {
+    pub(super) fn on_swarm(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(BehaviourEvent::Gossip(event)) => self.on_gossip(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Requests(event)) => self.on_request(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.on_ping(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Mdns(event)) => self.on_mdns(event),
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                self.on_established(peer_id, connection_id, &endpoint);
+            }
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
+                self.on_closed(peer_id, connection_id, num_established);
+            }
+            SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
+                self.on_dial_failed(connection_id, &error);
+            }
+            SwarmEvent::IncomingConnectionError { error, .. } => {
+                count(&self.counters.incoming_failed);
+                tracing::debug!(%error, "incoming connection failed");
+            }
+            SwarmEvent::NewListenAddr { listener_id, address } => self.on_listening(listener_id, address),
+            SwarmEvent::ExpiredListenAddr { .. } => self.announce(),
+            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
+                let cause = reason.err().map_or_else(|| "closed".to_owned(), |e| e.to_string());
+                for address in addresses {
+                    self.out.push(NetEvent::ListenFailed { address, cause: cause.clone() });
+                }
+                self.announce();
+            }
+            SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "listener"),
+            _ => {}
+        }
+    }
+
+    fn on_gossip(&mut self, event: gossipsub::Event) {
+        match event {
+            gossipsub::Event::Message { propagation_source, message_id, message } => {
+                self.on_message(propagation_source, message_id, message);
+            }
+            gossipsub::Event::Subscribed { peer_id, topic } => {
+                let Some(id) = TopicId::parse(topic.as_str()) else { return };
+                let fresh = self.links.get_mut(&peer_id).is_some_and(|link| link.topics.insert(id));
+                if fresh && self.topics.find(&topic).is_some() {
+                    self.out.push(NetEvent::Subscribed { peer: peer_of(&peer_id), topic: id });
+                }
+            }
+            gossipsub::Event::Unsubscribed { peer_id, topic } => {
+                let Some(id) = TopicId::parse(topic.as_str()) else { return };
+                let known = self.links.get_mut(&peer_id).is_some_and(|link| link.topics.remove(&id));
+                if known && self.topics.find(&topic).is_some() {
+                    self.out.push(NetEvent::Unsubscribed { peer: peer_of(&peer_id), topic: id });
+                }
+            }
+            gossipsub::Event::SlowPeer { peer_id, failed_messages } => {
+                add(&self.counters.queue_dropped, failed_messages.non_priority);
+                if let Some(link) = self.links.get_mut(&peer_id) {
+                    link.dropped(failed_messages.non_priority);
+                    link.slow_owed = true;
+                }
+            }
+            gossipsub::Event::GossipsubNotSupported { .. } => {}
+        }
+    }
+
+    fn on_message(&mut self, source: PeerId, id: gossipsub::MessageId, message: gossipsub::Message) {
+        let Some(topic) = self.topics.find(&message.topic) else {
+            return self.report(&source, &id, Verdict::Ignore);
+        };
+        count(&self.counters.gossip);
+        add(&self.counters.gossip_bytes, message.data.len());
+        let event =
+            NetEvent::Gossip { peer: peer_of(&source), message: GossipId(id.0.clone()), topic, bytes: message.data };
+        if !self.out.push_gossip(event) {
+            count(&self.counters.gossip_dropped);
+            self.report(&source, &id, Verdict::Ignore);
+            if let Some(link) = self.links.get_mut(&source) {
+                link.slow_owed = true;
+            }
+        }
+    }
+
+    fn on_request(&mut self, event: RequestEvent) {
+        match event {
+            RequestEvent::Message { peer, message: Message::Request { request_id, request, channel }, .. } => {
+                match self.serving.arrived(peer, request_id, request.len(), channel) {
+                    Some(token) => {
+                        count(&self.counters.served);
+                        self.out.push(NetEvent::Request { peer: peer_of(&peer), token, bytes: request });
+                    }
+                    None => {
+                        count(&self.counters.serve_refused);
+                        self.penalise(peer, Reject::Rate);
+                    }
+                }
+            }
+            RequestEvent::Message { message: Message::Response { request_id, response }, .. } => {
+                let requests = &mut self.swarm.behaviour_mut().requests;
+                if let Some((peer, id)) = self.asking.done(requests, request_id) {
+                    self.out.push(NetEvent::Response { peer: peer_of(&peer), id, bytes: response });
+                }
+            }
+            RequestEvent::OutboundFailure { request_id, error, .. } => {
+                let requests = &mut self.swarm.behaviour_mut().requests;
+                if let Some((peer, id)) = self.asking.done(requests, request_id) {
+                    tracing::debug!(%error, "request failed");
+                    count(&self.counters.requests_failed);
+                    if matches!(&error, OutboundFailure::Io(e) if is_oversize(e)) {
+                        self.penalise(peer, Reject::Decode(DecodeError::TooLong));
+                    }
+                    self.out.push(NetEvent::RequestFailed { peer: peer_of(&peer), id });
+                }
+            }
+            RequestEvent::InboundFailure { peer, request_id, error, .. } => {
+                self.serving.ended(request_id);
+                if matches!(&error, InboundFailure::Io(e) if is_oversize(e)) {
+                    count(&self.counters.serve_refused);
+                    self.penalise(peer, Reject::Decode(DecodeError::TooLong));
+                }
+            }
+            RequestEvent::ResponseSent { request_id, .. } => self.serving.ended(request_id),
+        }
+    }
+
+    /// The library keeps the first failure in a row to itself, so the one it reports is the second.
+    fn on_ping(&mut self, event: ping::Event) {
+        match event.result {
+            Ok(rtt) => {
+                if let Some(link) = self.links.get_mut(&event.peer) {
+                    link.rtt = Some(rtt);
+                }
+            }
+            Err(ping::Failure::Unsupported) => {}
+            Err(_) => {
+                count(&self.counters.silent_closed);
+                self.swarm.close_connection(event.connection);
+            }
+        }
+    }
+
+    fn on_mdns(&mut self, event: mdns::Event) {
+        match event {
+            mdns::Event::Discovered(list) => {
+                for (peer, found) in list {
+                    let bare = address::split_peer(found).1;
+                    if address::check(&bare).is_ok() {
+                        self.dialer.add(Some(peer), bare, Source::Mdns);
+                    }
+                }
+                self.dial_due();
+            }
+            mdns::Event::Expired(list) => {
+                for (peer, found) in list {
+                    self.dialer.remove(peer, &address::split_peer(found).1, Source::Mdns);
+                }
+            }
+        }
+    }
+
+    fn on_established(&mut self, peer: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
+        let (remote, dialled) = match endpoint {
+            ConnectedPoint::Dialer { address, .. } => (address::split_peer(address.clone()).1, true),
+            ConnectedPoint::Listener { send_back_addr, .. } => (send_back_addr.clone(), false),
+        };
+        self.dialer.linked(connection, peer, dialled.then_some(&remote), self.now_ms());
+        if let Some(link) = self.links.get_mut(&peer) {
+            link.connections.push(connection);
+            return;
+        }
+        let link = Link::new(connection, remote.clone(), dialled, self.meters.of(peer));
+        self.links.insert(peer, link);
+        self.out.push(NetEvent::LinkUp { peer: peer_of(&peer), address: remote, dialled });
+    }
+
+    fn on_closed(&mut self, peer: PeerId, connection: ConnectionId, left: u32) {
+        if left > 0 {
+            if let Some(link) = self.links.get_mut(&peer) {
+                link.connections.retain(|c| *c != connection);
+            }
+            return;
+        }
+        let Some(link) = self.links.remove(&peer) else { return };
+        let lived_ms = u64::try_from(link.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.dialer.unlinked(peer, lived_ms, self.now_ms());
+        self.serving.unlinked(&peer);
+        for id in self.asking.unlinked(&peer) {
+            count(&self.counters.requests_failed);
+            self.out.push(NetEvent::RequestFailed { peer: peer_of(&peer), id });
+        }
+        self.out.push(NetEvent::LinkDown { peer: peer_of(&peer) });
+    }
+
+    fn on_dial_failed(&mut self, connection: ConnectionId, error: &DialError) {
+        let own = matches!(error, DialError::LocalPeerId { .. });
+        if self.dialer.failed(connection, own, self.now_ms()) {
+            count(&self.counters.dials_failed);
+            tracing::debug!(%error, "dial failed");
+        }
+    }
+
+    fn on_listening(&mut self, listener: ListenerId, address: Multiaddr) {
+        if let Some(tcp) = self.twins.remove(&listener)
+            && let Some(port) = address::tcp_port(&address)
+            && let Some(twin) = address::quic_twin(&tcp, port)
+            && let Err(error) = self.swarm.listen_on(twin.clone())
+        {
+            self.out.push(NetEvent::ListenFailed { address: twin, cause: root_cause(&error) });
+        }
+        self.out.push(NetEvent::Listening { address });
+        self.announce();
+    }
+
+    /// Tells other nodes on this machine where this one is.
+    fn announce(&self) {
+        if let Some(watcher) = &self.watcher {
+            let addresses: Vec<Multiaddr> = self.swarm.listeners().cloned().collect();
+            watcher.announce(&addresses);
+        }
+    }
+}
+
+/// The codec refused a length.
+fn is_oversize(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::InvalidData
+}

@@ -1,0 +1,104 @@
+//! Who broke rules, and for how long nobody listens to them. Pure: time is an argument.
+
+use std::collections::BTreeMap;
+
+use klatch_core::error::Reject;
+use libp2p::PeerId;
+
+use super::settings::{BLOCK_MS, FAULT_HALF_MS, FAULT_POINTS, FAULT_POINTS_MAX, NUISANCE_POINTS, OFFENDERS_MAX};
+
+/// Points against peers, kept across reconnects.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    points: BTreeMap<PeerId, Points>,
+    blocked_until: BTreeMap<PeerId, u64>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Points {
+    points: u32,
+    at_ms: u64,
+}
+
+impl Faults {
+    /// Counts a fault; `true` if the peer is to be disconnected and refused from now on.
+    pub(super) fn count(&mut self, peer: PeerId, points: u32, now_ms: u64) -> bool {
+        if points == 0 || self.blocked_until.contains_key(&peer) {
+            return false;
+        }
+        let entry = self.points.entry(peer).or_insert(Points { points: 0, at_ms: now_ms });
+        let halvings = u32::try_from(now_ms.saturating_sub(entry.at_ms) / FAULT_HALF_MS).unwrap_or(u32::MAX);
+        if halvings > 0 {
+            entry.points = entry.points.checked_shr(halvings).unwrap_or(0);
+            entry.at_ms = now_ms;
+        }
+        entry.points = entry.points.saturating_add(points);
+        let block = entry.points >= FAULT_POINTS_MAX;
+        if block {
+            self.points.remove(&peer);
+            evict(&mut self.blocked_until, |until| *until);
+            self.blocked_until.insert(peer, now_ms + BLOCK_MS);
+        } else {
+            evict(&mut self.points, |p| p.at_ms);
+        }
+        block
+    }
+
+    /// Peers whose time is over.
+    pub(super) fn released(&mut self, now_ms: u64) -> Vec<PeerId> {
+        let free: Vec<PeerId> =
+            self.blocked_until.iter().filter(|(_, until)| **until <= now_ms).map(|(peer, _)| *peer).collect();
+        for peer in &free {
+            self.blocked_until.remove(peer);
+        }
+        free
+    }
+}
+
+/// How much a reason weighs. What an honest peer may cause weighs nothing: it may have been handed on in good faith.
+pub(super) fn weight(reason: Reject) -> u32 {
+    match reason {
+        _ if reason.is_fault() => FAULT_POINTS,
+        Reject::Rate | Reject::Proof => NUISANCE_POINTS,
+        _ => 0,
+    }
+}
+
+/// Keeps a table within its bound by forgetting the entry with the smallest time.
+fn evict<V>(table: &mut BTreeMap<PeerId, V>, time: impl Fn(&V) -> u64) {
+    while table.len() > OFFENDERS_MAX {
+        let Some(oldest) = table.iter().min_by_key(|(_, v)| time(v)).map(|(peer, _)| *peer) else { return };
+        table.remove(&oldest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn five_faults_in_a_minute_block_and_five_in_an_hour_do_not() {
+        let (mut faults, peer) = (Faults::default(), PeerId::random());
+        let fault = weight(Reject::Signature);
+        for i in 0..4 {
+            assert!(!faults.count(peer, fault, i));
+        }
+        assert!(faults.count(peer, fault, 5));
+        assert!(!faults.count(peer, fault, 6), "refused already");
+        assert!(faults.released(BLOCK_MS).is_empty());
+        assert_eq!(faults.released(BLOCK_MS + 5), vec![peer]);
+        for i in 1..100 {
+            assert!(!faults.count(peer, fault, BLOCK_MS + i * 600_000));
+        }
+        assert_eq!(weight(Reject::Duplicate), 0);
+    }
+
+    #[test]
+    fn the_table_stays_within_its_bound() {
+        let mut faults = Faults::default();
+        for i in 0..3 * OFFENDERS_MAX as u64 {
+            faults.count(PeerId::random(), if i % 2 == 0 { 1 } else { FAULT_POINTS_MAX }, i);
+        }
+        assert!(faults.points.len() <= OFFENDERS_MAX + 1 && faults.blocked_until.len() <= OFFENDERS_MAX + 1);
+    }
+}

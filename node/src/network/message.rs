@@ -1,0 +1,220 @@
+//! What goes into the network task and what comes out of it.
+
+use std::time::Duration;
+
+use klatch_core::error::Reject;
+use klatch_core::ids::{Peer, TopicId};
+use klatch_core::step::{GossipId, Verdict};
+use libp2p::Multiaddr;
+use tokio::sync::oneshot;
+
+use super::counters::CountersSnapshot;
+
+/// What the driver wants of the network. Commands are carried out in the order they were sent.
+#[derive(Debug)]
+pub enum NetCommand {
+    /// Follow a topic. Answered by one [`NetEvent::Subscribed`] for each linked peer that follows it already.
+    Subscribe(TopicId),
+    /// Leave a topic.
+    Unsubscribe(TopicId),
+    /// Hand an envelope to every linked peer that follows the topic. Best effort: what is lost, sync repairs.
+    Publish {
+        /// Where.
+        topic: TopicId,
+        /// The sealed envelope.
+        bytes: Vec<u8>,
+    },
+    /// Ask a linked peer. Ends in exactly one [`NetEvent::Response`] or [`NetEvent::RequestFailed`].
+    Request {
+        /// Whom.
+        peer: Peer,
+        /// Repeated in the answer.
+        id: u64,
+        /// The encoded request.
+        bytes: Vec<u8>,
+    },
+    /// Answer a request.
+    Respond {
+        /// From [`NetEvent::Request`].
+        token: u64,
+        /// The encoded response.
+        bytes: Vec<u8>,
+    },
+    /// Leave a request unanswered: the peer is told at once instead of waiting for its timeout.
+    Decline {
+        /// From [`NetEvent::Request`].
+        token: u64,
+    },
+    /// What becomes of a gossip message. Every [`NetEvent::Gossip`] wants one within a few seconds.
+    Verdict {
+        /// From the event.
+        peer: Peer,
+        /// From the event.
+        message: GossipId,
+        /// Forward, keep to ourselves, or blame.
+        verdict: Verdict,
+    },
+    /// A peer broke a rule. After a few faults it is disconnected and refused for some minutes.
+    Penalise {
+        /// Who.
+        peer: Peer,
+        /// Which rule.
+        reason: Reject,
+    },
+    /// Keep a link to this address from now on. Check it first with [`super::address::parse`]: a form that is not
+    /// supported is only logged.
+    Dial(Multiaddr),
+    /// Close the links to a peer. Nothing keeps it from coming back.
+    Disconnect(Peer),
+    /// Report what is connected.
+    Status(oneshot::Sender<Status>),
+    /// Send what is queued, close everything, end.
+    Shutdown,
+}
+
+impl NetCommand {
+    /// Bytes of payload, for the bound on queued commands.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Publish { bytes, .. } | Self::Request { bytes, .. } | Self::Respond { bytes, .. } => bytes.len(),
+            _ => 0,
+        }
+    }
+}
+
+/// What happened on the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NetEvent {
+    /// The first connection to a peer is there.
+    LinkUp {
+        /// Who.
+        peer: Peer,
+        /// The other end.
+        address: Multiaddr,
+        /// This node dialled: the address can be dialled again and belongs into the address book.
+        dialled: bool,
+    },
+    /// The last connection to a peer is gone; its subscriptions with it.
+    LinkDown {
+        /// Who.
+        peer: Peer,
+    },
+    /// A linked peer follows one of our topics.
+    Subscribed {
+        /// Who.
+        peer: Peer,
+        /// Which.
+        topic: TopicId,
+    },
+    /// A linked peer no longer follows one of our topics.
+    Unsubscribed {
+        /// Who.
+        peer: Peer,
+        /// Which.
+        topic: TopicId,
+    },
+    /// An envelope of a followed topic, once per content. Nothing about it is verified.
+    Gossip {
+        /// Who handed it to us.
+        peer: Peer,
+        /// For the verdict.
+        message: GossipId,
+        /// Where.
+        topic: TopicId,
+        /// The sealed envelope.
+        bytes: Vec<u8>,
+    },
+    /// A peer asks. Wants one [`NetCommand::Respond`] or [`NetCommand::Decline`] within ten seconds.
+    Request {
+        /// Who.
+        peer: Peer,
+        /// For the answer.
+        token: u64,
+        /// The encoded request.
+        bytes: Vec<u8>,
+    },
+    /// The answer to a request.
+    Response {
+        /// Who.
+        peer: Peer,
+        /// Of the request.
+        id: u64,
+        /// The encoded response.
+        bytes: Vec<u8>,
+    },
+    /// No answer: refused, timed out, not connected, or too many requests at once.
+    RequestFailed {
+        /// Who.
+        peer: Peer,
+        /// Of the request.
+        id: u64,
+    },
+    /// Something between this peer and us was dropped on the way, in one direction or the other: sync with it.
+    Slow {
+        /// Who.
+        peer: Peer,
+    },
+    /// A new address to be reached at.
+    Listening {
+        /// Which.
+        address: Multiaddr,
+    },
+    /// An address could not be listened on, or no longer.
+    ListenFailed {
+        /// Which.
+        address: Multiaddr,
+        /// What the system said.
+        cause: String,
+    },
+}
+
+/// The sink's answer to an event.
+#[derive(Debug)]
+pub enum Delivered {
+    /// It has it.
+    Taken,
+    /// No room now: the event comes back and will be offered again.
+    Full(NetEvent),
+    /// Nobody listens any more: the network shuts down.
+    Closed,
+}
+
+/// The network at one moment.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// The own transport name.
+    pub peer: Peer,
+    /// Addresses listened on.
+    pub listening: Vec<Multiaddr>,
+    /// Linked peers.
+    pub peers: Vec<PeerStatus>,
+    /// Peers that are known and not connected now.
+    pub dialling: usize,
+    /// Topics followed.
+    pub topics: usize,
+    /// Events waiting for the driver.
+    pub events_pending: usize,
+    /// Totals since the start.
+    pub counters: CountersSnapshot,
+}
+
+/// A linked peer.
+#[derive(Debug, Clone)]
+pub struct PeerStatus {
+    /// Who.
+    pub peer: Peer,
+    /// The other end of the first connection.
+    pub address: Multiaddr,
+    /// This node dialled.
+    pub dialled: bool,
+    /// How long the link has been up.
+    pub up: Duration,
+    /// Connections: two when both ends dialled at once.
+    pub connections: usize,
+    /// Last round trip measured.
+    pub rtt: Option<Duration>,
+    /// Own topics it follows as well.
+    pub topics: usize,
+    /// Bytes handed to the library for it and not yet written (an estimate).
+    pub unsent_bytes: usize,
+}

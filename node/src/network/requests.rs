@@ -1,0 +1,185 @@
+//! Requests in both directions: which are in flight, who waits in line, how many bytes each peer may make us hold.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use klatch_core::limits::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
+use libp2p::PeerId;
+use libp2p::request_response::{Behaviour, InboundRequestId, OutboundRequestId, ResponseChannel};
+
+use super::codec::Raw;
+use super::settings::{
+    REQUESTS_IN_FLIGHT_MAX, REQUESTS_QUEUED_BYTES_MAX, REQUESTS_QUEUED_MAX, RESPONDING_BYTES_MAX, SERVING_BYTES_MAX,
+    SERVING_MAX,
+};
+
+/// Our requests.
+#[derive(Debug, Default)]
+pub(super) struct Asking {
+    in_flight: HashMap<OutboundRequestId, (PeerId, u64)>,
+    lines: BTreeMap<PeerId, Line>,
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    in_flight: usize,
+    queue: VecDeque<(u64, Vec<u8>)>,
+    queued_bytes: usize,
+}
+
+impl Asking {
+    /// Sends a request to a linked peer, or puts it in line; `false` when it is too large or the line too long.
+    #[must_use]
+    pub(super) fn ask(&mut self, net: &mut Behaviour<Raw>, peer: PeerId, id: u64, bytes: Vec<u8>) -> bool {
+        let line = self.lines.entry(peer).or_default();
+        if bytes.len() > REQUEST_BYTES_MAX
+            || line.queue.len() >= REQUESTS_QUEUED_MAX
+            || line.queued_bytes + bytes.len() > REQUESTS_QUEUED_BYTES_MAX
+        {
+            return false;
+        }
+        line.queued_bytes += bytes.len();
+        line.queue.push_back((id, bytes));
+        self.pump(net, peer);
+        true
+    }
+
+    /// A request has ended, well or not: our name for it.
+    pub(super) fn done(&mut self, net: &mut Behaviour<Raw>, request: OutboundRequestId) -> Option<(PeerId, u64)> {
+        let (peer, id) = self.in_flight.remove(&request)?;
+        if let Some(line) = self.lines.get_mut(&peer) {
+            line.in_flight -= 1;
+        }
+        self.pump(net, peer);
+        Some((peer, id))
+    }
+
+    /// The link is gone: requests that were still in line. Those in flight end by themselves.
+    pub(super) fn unlinked(&mut self, peer: &PeerId) -> Vec<u64> {
+        let Some(line) = self.lines.get_mut(peer) else { return Vec::new() };
+        line.queued_bytes = 0;
+        let ids = line.queue.drain(..).map(|(id, _)| id).collect();
+        if line.in_flight == 0 {
+            self.lines.remove(peer);
+        }
+        ids
+    }
+
+    fn pump(&mut self, net: &mut Behaviour<Raw>, peer: PeerId) {
+        let Some(line) = self.lines.get_mut(&peer) else { return };
+        while line.in_flight < REQUESTS_IN_FLIGHT_MAX
+            && let Some((id, bytes)) = line.queue.pop_front()
+        {
+            line.queued_bytes -= bytes.len();
+            line.in_flight += 1;
+            self.in_flight.insert(net.send_request(&peer, bytes), (peer, id));
+        }
+        if line.in_flight == 0 {
+            self.lines.remove(&peer);
+        }
+    }
+}
+
+/// Requests of others.
+#[derive(Debug, Default)]
+pub(super) struct Serving {
+    next_token: u64,
+    waiting: BTreeMap<u64, (InboundRequestId, ResponseChannel<Vec<u8>>)>,
+    open: HashMap<InboundRequestId, Open>,
+    loads: BTreeMap<PeerId, Load>,
+}
+
+/// A request whose stream is open: the driver has it, or its answer is on the way out.
+#[derive(Debug)]
+struct Open {
+    peer: PeerId,
+    token: u64,
+    asked_bytes: usize,
+    answer_bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Load {
+    asked: usize,
+    asked_bytes: usize,
+    answer_bytes: usize,
+}
+
+/// What became of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answered {
+    /// On its way.
+    Sent,
+    /// The request had ended already.
+    Late,
+    /// Too large, or the peer does not read what it asked for.
+    Refused,
+}
+
+impl Serving {
+    /// A request arrived. The token under which it is answered, or none if the peer has too many open: dropping the
+    /// channel tells it so.
+    pub(super) fn arrived(
+        &mut self,
+        peer: PeerId,
+        request: InboundRequestId,
+        bytes: usize,
+        channel: ResponseChannel<Vec<u8>>,
+    ) -> Option<u64> {
+        let load = self.loads.entry(peer).or_default();
+        if load.asked >= SERVING_MAX || load.asked_bytes + bytes > SERVING_BYTES_MAX {
+            return None;
+        }
+        load.asked += 1;
+        load.asked_bytes += bytes;
+        self.next_token += 1;
+        let token = self.next_token;
+        self.open.insert(request, Open { peer, token, asked_bytes: bytes, answer_bytes: 0 });
+        self.waiting.insert(token, (request, channel));
+        Some(token)
+    }
+
+    /// Answers a request.
+    pub(super) fn respond(&mut self, net: &mut Behaviour<Raw>, token: u64, bytes: Vec<u8>) -> Answered {
+        let Some((request, channel)) = self.waiting.remove(&token) else { return Answered::Late };
+        let Some(open) = self.open.get_mut(&request) else { return Answered::Late };
+        let load = self.loads.entry(open.peer).or_default();
+        if bytes.len() > RESPONSE_BYTES_MAX || load.answer_bytes + bytes.len() > RESPONDING_BYTES_MAX {
+            return Answered::Refused;
+        }
+        let size = bytes.len();
+        if net.send_response(channel, bytes).is_err() {
+            return Answered::Late;
+        }
+        open.answer_bytes = size;
+        load.answer_bytes += size;
+        Answered::Sent
+    }
+
+    /// Leaves a request without an answer; the library then reports its end.
+    pub(super) fn decline(&mut self, token: u64) {
+        self.waiting.remove(&token);
+    }
+
+    /// The stream of a request is closed: answered, failed, or given up.
+    pub(super) fn ended(&mut self, request: InboundRequestId) {
+        let Some(open) = self.open.remove(&request) else { return };
+        self.waiting.remove(&open.token);
+        if let Some(load) = self.loads.get_mut(&open.peer) {
+            load.asked -= 1;
+            load.asked_bytes -= open.asked_bytes;
+            load.answer_bytes -= open.answer_bytes;
+            if load.asked == 0 {
+                self.loads.remove(&open.peer);
+            }
+        }
+    }
+
+    /// The link is gone, and every stream with it.
+    pub(super) fn unlinked(&mut self, peer: &PeerId) {
+        let gone: Vec<InboundRequestId> =
+            self.open.iter().filter(|(_, open)| open.peer == *peer).map(|(request, _)| *request).collect();
+        for request in gone {
+            self.ended(request);
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Every bound and interval of the transport layer, each with its reason, and the gossipsub configuration made of them.
+//! Bounds that are part of the protocol (sizes of envelopes, requests, pages) are in [`klatch_core::limits`].
+
+use std::time::Duration;
+
+use klatch_core::limits;
+use libp2p::gossipsub::{self, MessageId, ValidationMode};
+
+use super::NetworkError;
+
+/// The request-response protocol that carries sync, acknowledgements and presence.
+pub const ROOM_PROTOCOL: &str = "/klatch/room/1";
+/// identify's protocol version: names the network, not the release.
+pub const IDENTIFY_PROTOCOL: &str = "/klatch/1";
+/// identify's agent: the same for every release and platform, so that it tells peers nothing.
+pub const IDENTIFY_AGENT: &str = "klatch";
+
+/// Commands waiting for the task. A batch of the driver is about 100 inputs with a few effects each.
+pub const COMMANDS_MAX: usize = 512;
+/// Bytes in those commands: responses are large, so a count alone would allow hundreds of megabytes.
+pub const COMMAND_BYTES_MAX: usize = 16 << 20;
+/// How long a sender sleeps before it looks again whether the task took something: a fraction of a commit to disk.
+pub const COMMAND_RETRY: Duration = Duration::from_micros(250);
+
+/// Events kept for a driver that is busy; beyond it the swarm is not polled until there is room.
+pub const EVENTS_PENDING_MAX: usize = 1_024;
+/// Bytes of gossip kept for a busy driver; beyond it gossip is dropped and sync fetches it later. A window of 32
+/// envelopes from ten authors of 15 kB each fits.
+pub const GOSSIP_PENDING_BYTES_MAX: usize = 8 << 20;
+/// How soon a full sink is tried again.
+pub const EVENT_RETRY: Duration = Duration::from_millis(1);
+/// Swarm events or commands handled in one turn, so that neither starves the other.
+pub const TURN_MAX: usize = 64;
+/// Timer of liveness, back-off and bookkeeping.
+pub const TICK: Duration = Duration::from_millis(250);
+
+/// Messages queued per peer inside gossipsub. The own window is 32 per room, so honest use stays far below.
+pub const QUEUE_MESSAGES_MAX: usize = 256;
+/// A peer with more than this unsent that takes nothing for [`STALLED_TICKS`] is disconnected: it comes back by sync.
+pub const STALLED_BYTES: usize = 4 << 20;
+/// Five seconds without one byte taken: longer than any retransmission pause on a usable link.
+pub const STALLED_TICKS: u32 = 20;
+/// Unsent bytes of all peers together. Beyond it the peer with the most is disconnected, so readers that stop cost the
+/// node no more than this (each peer's copy is its own allocation in gossipsub).
+pub const UNSENT_BYTES_MAX: usize = 128 << 20;
+
+/// Own requests in flight per peer; more wait in line. Below the stream limit of both ends.
+pub const REQUESTS_IN_FLIGHT_MAX: usize = 16;
+/// Requests in line per peer: a few for each of 100 common rooms. More fail at once, the core backs off.
+pub const REQUESTS_QUEUED_MAX: usize = 512;
+/// Bytes of requests in line per peer.
+pub const REQUESTS_QUEUED_BYTES_MAX: usize = 4 << 20;
+/// Requests of one peer not yet answered by the driver.
+pub const SERVING_MAX: usize = 64;
+/// Bytes of those requests; a peer that asks more than it can be served is refused.
+pub const SERVING_BYTES_MAX: usize = 2 << 20;
+/// Bytes of responses handed over and not yet written out, per peer: five full pages. More is declined, and asked again
+/// by the peer when it has read what it has.
+pub const RESPONDING_BYTES_MAX: usize = 4 << 20;
+/// Request-response streams per connection, both directions.
+pub const REQUEST_STREAMS_MAX: usize = 64;
+/// Streams per connection in the muxer: the above and a few for gossip, ping, identify and negotiation.
+pub const STREAMS_MAX: usize = 128;
+
+/// Connections being set up, each direction: half-open handshakes are cheap for the other side and not for us.
+pub const PENDING_MAX: u32 = 32;
+/// Both ends may dial at once; a third connection to one peer has no use.
+pub const CONNECTIONS_PER_PEER_MAX: u32 = 2;
+/// Established connections in all, by default: every member of a group of 30, twice.
+pub const CONNECTIONS_MAX: u32 = 64;
+/// Of those, kept free for peers this node dials (known members), when strangers take all they can: a quarter.
+pub const CONNECTIONS_OUT_SHARE: u32 = 4;
+/// Process memory above which no connection is accepted. An idle node needs 20 MB.
+pub const MEMORY_BYTES_MAX: usize = 1 << 30;
+/// Transport, security and muxer negotiation together.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A link without streams is kept this long; the default of 10 s would end quiet rooms.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Ping interval and timeout. The library reports the second failure in a row; then the connection is closed.
+pub const PING: Duration = Duration::from_secs(10);
+/// Ticks without one byte from a peer before its link is closed: 25 s, two pings of either side and some. Ticks, not
+/// clock time: a laptop that slept must not close links that are still good.
+pub const SILENT_TICKS: u32 = 100;
+
+/// mDNS asks again this often; the default of 5 min leaves a lost query unnoticed for too long.
+pub const MDNS_QUERY: Duration = Duration::from_secs(30);
+
+/// Own and foreign topics per peer: 500 rooms with three epochs each, rounded up.
+pub const TOPICS_PER_PEER_MAX: usize = 2_000;
+
+/// gossipsub's heartbeat: repair by IHAVE starts within a second.
+pub const HEARTBEAT: Duration = Duration::from_millis(700);
+/// Both back-offs after leaving a mesh. The long defaults (60 s, 10 s) keep a quick rejoin out of the mesh for a minute.
+pub const BACKOFF: Duration = Duration::from_secs(3);
+/// Ids in one IHAVE. A receiver closes the gossip stream for good on more control bytes than it allows: 500 ids of 20 B
+/// are 11 kB, far below [`CONTROL_BYTES_MAX`] and below other implementations' 16 KiB.
+pub const IHAVE_IDS_MAX: usize = 500;
+/// Control part of one gossipsub RPC that is accepted; the hello with the topics of 500 rooms is 29 kB.
+pub const CONTROL_BYTES_MAX: usize = 64 << 10;
+/// gossipsub remembers ids this long. Its mesh delivers late copies within seconds; replays are refused by the log, and
+/// each remembered id costs about 100 B.
+pub const DUPLICATES: Duration = Duration::from_secs(20);
+/// Bytes of a message id. Short ids keep IHAVE small; 160 bits leave no room for collisions on purpose.
+pub const MESSAGE_ID_BYTES: usize = 20;
+
+/// Points at which a peer is disconnected and refused: five faults that no honest peer can cause.
+pub const FAULT_POINTS_MAX: u32 = 50;
+/// Points of one such fault.
+pub const FAULT_POINTS: u32 = 10;
+/// Points of asking for too much or without proof: many honest reasons, so fifty of them in a minute.
+pub const NUISANCE_POINTS: u32 = 1;
+/// Points halve this often.
+pub const FAULT_HALF_MS: u64 = 60_000;
+/// A disconnected offender is refused this long.
+pub const BLOCK_MS: u64 = 300_000;
+/// Offenders remembered. Keys are free, so more memory would not help either.
+pub const OFFENDERS_MAX: usize = 1_024;
+
+/// First pause between dials of one address; doubles up to [`REDIAL_MS_MAX`]. A false address costs its target six
+/// dials in the first minute and one a minute afterwards.
+pub const REDIAL_MS_MIN: u64 = 1_000;
+/// Longest pause between dials of one address.
+pub const REDIAL_MS_MAX: u64 = 60_000;
+/// A link that lived this long proves its address; one that ended sooner counts as a failed dial.
+pub const PROVEN_MS: u64 = 30_000;
+/// Dials in progress, below [`PENDING_MAX`]: the rest of that limit is for requests of the user.
+pub const DIALS_MAX: usize = 24;
+/// Peers that discovery (not the user) may add to the list of those to be dialled.
+pub const DISCOVERED_MAX: usize = 128;
+/// Peers named by configuration and address book.
+pub const CONFIGURED_MAX: usize = 1_024;
+/// Addresses per peer.
+pub const ADDRESSES_PER_PEER_MAX: usize = 8;
+
+/// The folder is read this often at first, when several nodes start together...
+pub const SCAN_FAST: Duration = Duration::from_millis(500);
+/// ...for this long...
+pub const SCAN_FAST_FOR: Duration = Duration::from_secs(5);
+/// ...and then this often.
+pub const SCAN: Duration = Duration::from_secs(2);
+/// Largest address file that is read.
+pub const ADDRESS_FILE_BYTES_MAX: u64 = 4_096;
+/// Files looked at in one scan.
+pub const ADDRESS_FILES_MAX: usize = 512;
+
+/// At shutdown queued bytes may leave for this long...
+pub const DRAIN: Duration = Duration::from_millis(300);
+/// ...and connections may close for this long.
+pub const CLOSE: Duration = Duration::from_millis(400);
+
+/// gossipsub's id of a message: content only, as there is no author in the frame.
+#[must_use]
+pub fn message_id(topic: &str, data: &[u8]) -> MessageId {
+    let mut hash = blake3::Hasher::new();
+    hash.update(topic.as_bytes());
+    hash.update(data);
+    MessageId::new(&hash.finalize().as_bytes()[..MESSAGE_ID_BYTES])
+}
+
+/// gossipsub as measured: anonymous, validated by us before anything is forwarded.
+pub(super) fn gossip() -> Result<gossipsub::Config, NetworkError> {
+    gossipsub::ConfigBuilder::default()
+        .validation_mode(ValidationMode::Anonymous)
+        .validate_messages()
+        .message_id_fn(|m| message_id(m.topic.as_str(), &m.data))
+        .mesh_n_low(4)
+        .mesh_n(6)
+        .mesh_n_high(12)
+        .mesh_outbound_min(2)
+        // Own messages reach every connected member in one hop.
+        .flood_publish(true)
+        // Smaller messages cost less than the notice that saves a copy.
+        .idontwant_message_size_threshold(1_000)
+        .idontwant_on_publish(false)
+        .heartbeat_initial_delay(Duration::from_millis(500))
+        .heartbeat_interval(HEARTBEAT)
+        .history_length(10)
+        .history_gossip(3)
+        .duplicate_cache_time(DUPLICATES)
+        .prune_backoff(BACKOFF)
+        .unsubscribe_backoff(BACKOFF)
+        .graft_flood_threshold(Duration::from_secs(2))
+        .connection_handler_queue_len(QUEUE_MESSAGES_MAX)
+        // The defaults (5 s, 1 s) lose silently on slow uplinks.
+        .publish_queue_duration(Duration::from_secs(30))
+        .forward_queue_duration(Duration::from_secs(10))
+        .max_control_messages_sent(IHAVE_IDS_MAX)
+        .max_control_message_size(CONTROL_BYTES_MAX)
+        .max_transmit_size(limits::TRANSMIT_BYTES_MAX)
+        .max_publish_messages(64)
+        .build()
+        .map_err(|e| NetworkError::Setup { part: "gossipsub", cause: e.to_string() })
+}

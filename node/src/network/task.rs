@@ -1,0 +1,480 @@
+//! The task that owns the swarm: set-up, the loop, commands, timers, the end. What the swarm reports is in `events.rs`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc as std_mpsc;
+use std::time::Instant;
+
+use futures::{FutureExt, StreamExt};
+use klatch_core::error::Reject;
+use klatch_core::ids::{Peer, TopicId};
+use klatch_core::step::Verdict;
+use libp2p::core::transport::ListenerId;
+use libp2p::gossipsub::{MessageAcceptance, MessageId, PublishError};
+use libp2p::identity::Keypair;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{self, Swarm};
+use libp2p::{Multiaddr, PeerId};
+use tokio::sync::mpsc;
+use tokio::time::{self, MissedTickBehavior};
+
+use super::behaviour::Behaviour;
+use super::counters::{Counters, add, count};
+use super::dialer::{Dialer, Source};
+use super::discovery::{Found, Watcher};
+use super::faults::{self, Faults};
+use super::handle::{NetworkHandle, Started, Stopped};
+use super::link::{Ailment, Link};
+use super::message::{NetCommand, NetEvent, PeerStatus, Status};
+use super::meter::Meters;
+use super::outlet::{Outlet, Sink};
+use super::requests::{Answered, Asking, Serving};
+use super::settings::{CLOSE, COMMANDS_MAX, DRAIN, EVENT_RETRY, IDLE_TIMEOUT, TICK, TURN_MAX, UNSENT_BYTES_MAX};
+use super::topics::{Topics, ident};
+use super::{NetworkConfig, NetworkError, address, id_of, peer_of, transport};
+
+/// Everything the task owns.
+pub(super) struct Task {
+    pub(super) swarm: Swarm<Behaviour>,
+    pub(super) out: Outlet,
+    pub(super) links: BTreeMap<PeerId, Link>,
+    pub(super) topics: Topics,
+    pub(super) asking: Asking,
+    pub(super) serving: Serving,
+    pub(super) faults: Faults,
+    pub(super) dialer: Dialer,
+    pub(super) meters: Meters,
+    pub(super) counters: Arc<Counters>,
+    /// TCP listeners whose QUIC twin waits for the port to be known.
+    pub(super) twins: HashMap<ListenerId, Multiaddr>,
+    pub(super) watcher: Option<Watcher>,
+    commands: mpsc::Receiver<NetCommand>,
+    queued_bytes: Arc<AtomicUsize>,
+    start: Instant,
+}
+
+/// Builds everything, listens, and starts the task.
+pub(super) fn spawn(
+    config: NetworkConfig,
+    keypair: Keypair,
+    events: Sink,
+) -> Result<(NetworkHandle, Started), NetworkError> {
+    let runtime = tokio::runtime::Handle::try_current().map_err(|_| NetworkError::NoRuntime)?;
+    for address in config.listen.iter().chain(config.peers.iter().map(|(_, a)| a)) {
+        address::check(address)?;
+    }
+    let own = keypair.public().to_peer_id();
+    let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
+    let handle = NetworkHandle {
+        commands: commands_in,
+        queued_bytes: Arc::default(),
+        counters: Arc::default(),
+        peer: peer_of(&own),
+    };
+    let mut task = Task::new(&config, &keypair, events, commands, &handle)?;
+    task.listen(&config)?;
+    if let Some(dir) = &config.runtime_dir {
+        task.watcher = Some(Watcher::start(dir, own)?);
+    }
+    for (peer, address) in config.peers {
+        task.know(peer.as_ref().and_then(id_of), address);
+    }
+    let (ended, stopped) = std_mpsc::channel();
+    runtime.spawn(async move {
+        task.run().await;
+        // Dropped at the end of the task, also by a panic or the end of the runtime: that is the signal.
+        drop(ended);
+    });
+    Ok((handle.clone(), Started { peer: handle.peer, stopped: Stopped(stopped) }))
+}
+
+impl Task {
+    fn new(
+        config: &NetworkConfig,
+        keypair: &Keypair,
+        events: Sink,
+        commands: mpsc::Receiver<NetCommand>,
+        handle: &NetworkHandle,
+    ) -> Result<Self, NetworkError> {
+        let own = keypair.public().to_peer_id();
+        let (topics, counters) = (Topics::default(), handle.counters.clone());
+        let meters = Meters::new(counters.clone());
+        let swarm = Swarm::new(
+            transport::build(keypair, config.quic, &meters)?,
+            Behaviour::new(config, keypair, topics.clone(), counters.clone())?,
+            own,
+            swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT).with_smart_dial(),
+        );
+        Ok(Self {
+            swarm,
+            out: Outlet::new(events),
+            links: BTreeMap::new(),
+            topics,
+            asking: Asking::default(),
+            serving: Serving::default(),
+            faults: Faults::default(),
+            dialer: Dialer::new(own),
+            meters,
+            counters,
+            twins: HashMap::new(),
+            watcher: None,
+            commands,
+            queued_bytes: handle.queued_bytes.clone(),
+            start: Instant::now(),
+        })
+    }
+
+    fn listen(&mut self, config: &NetworkConfig) -> Result<(), NetworkError> {
+        let loopback = [address::loopback_tcp(0)];
+        let list = if config.loopback_only { &loopback[..] } else { &config.listen[..] };
+        let own_udp: Vec<_> = list.iter().filter(|a| address::tcp_port(a).is_none()).filter_map(address::ip).collect();
+        for address in list {
+            let listener = self
+                .swarm
+                .listen_on(address.clone())
+                .map_err(|e| NetworkError::Listen { address: address.clone(), cause: root_cause(&e) })?;
+            let twin = config.quic && address::ip(address).is_some_and(|ip| !own_udp.contains(&ip));
+            if twin && address::tcp_port(address).is_some() {
+                self.twins.insert(listener, address.clone());
+            }
+        }
+        Ok(())
+    }
+
+    async fn run(mut self) {
+        let mut tick = time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.dial_due();
+        loop {
+            let waiting = self.out.len() > 0;
+            tokio::select! {
+                event = self.swarm.select_next_some(), if !self.out.is_full() => {
+                    self.on_swarm(event);
+                    self.more_events();
+                }
+                command = self.commands.recv() => {
+                    if !self.on_commands(command) {
+                        break;
+                    }
+                }
+                found = next_found(&mut self.watcher) => self.on_found(&found),
+                _ = tick.tick() => self.on_tick(),
+                () = time::sleep(EVENT_RETRY), if waiting => {}
+            }
+            self.out.flush();
+            self.tell_slow();
+            if self.out.is_closed() {
+                break;
+            }
+        }
+        self.stop().await;
+    }
+
+    /// Takes what else is ready, up to a turn, without going through the runtime again.
+    fn more_events(&mut self) {
+        for _ in 1..TURN_MAX {
+            if self.out.is_full() {
+                return;
+            }
+            let Some(event) = self.swarm.select_next_some().now_or_never() else { return };
+            self.on_swarm(event);
+        }
+    }
+
+    /// Carries out a turn of commands; `false` at the end.
+    fn on_commands(&mut self, first: Option<NetCommand>) -> bool {
+        let (mut next, mut left) = (first, TURN_MAX);
+        loop {
+            let Some(command) = next else { return false };
+            self.queued_bytes.fetch_sub(command.weight(), Ordering::Relaxed);
+            if matches!(command, NetCommand::Shutdown) {
+                return false;
+            }
+            self.on_command(command);
+            left -= 1;
+            if left == 0 {
+                return true;
+            }
+            next = match self.commands.try_recv() {
+                Ok(command) => Some(command),
+                Err(mpsc::error::TryRecvError::Empty) => return true,
+                Err(mpsc::error::TryRecvError::Disconnected) => None,
+            };
+        }
+    }
+
+    fn on_command(&mut self, command: NetCommand) {
+        match command {
+            NetCommand::Subscribe(topic) => self.subscribe(topic),
+            NetCommand::Unsubscribe(topic) => {
+                self.topics.remove(topic);
+                self.swarm.behaviour_mut().gossip.unsubscribe(&ident(topic));
+            }
+            NetCommand::Publish { topic, bytes } => self.publish(topic, bytes),
+            NetCommand::Request { peer, id, bytes } => self.request(peer, id, bytes),
+            NetCommand::Respond { token, bytes } => {
+                match self.serving.respond(&mut self.swarm.behaviour_mut().requests, token, bytes) {
+                    Answered::Sent => {}
+                    Answered::Late => tracing::debug!(token, "answer came after the request had ended"),
+                    Answered::Refused => count(&self.counters.serve_refused),
+                }
+            }
+            NetCommand::Decline { token } => self.serving.decline(token),
+            NetCommand::Verdict { peer, message, verdict } => {
+                if let Some(peer) = id_of(&peer) {
+                    self.report(&peer, &MessageId::new(&message.0), verdict);
+                }
+            }
+            NetCommand::Penalise { peer, reason } => {
+                if let Some(peer) = id_of(&peer) {
+                    self.penalise(peer, reason);
+                }
+            }
+            NetCommand::Dial(address) => match address::check(&address) {
+                Ok(()) => {
+                    self.dialer.hurry(&address::split_peer(address.clone()).1);
+                    self.know(None, address);
+                    self.dial_due();
+                }
+                Err(error) => tracing::warn!(%error, "not dialled"),
+            },
+            NetCommand::Disconnect(peer) => {
+                if let Some(peer) = id_of(&peer) {
+                    // Not connected is what was wanted.
+                    let _ = self.swarm.disconnect_peer_id(peer);
+                }
+            }
+            NetCommand::Status(reply) => {
+                let status = self.status();
+                // Whoever asked may have gone away.
+                let _ = reply.send(status);
+            }
+            NetCommand::Shutdown => {}
+        }
+    }
+
+    fn subscribe(&mut self, topic: TopicId) {
+        self.topics.insert(topic);
+        match self.swarm.behaviour_mut().gossip.subscribe(&ident(topic)) {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => return tracing::error!(%error, topic = topic.short(), "cannot follow a topic"),
+        }
+        for (peer, _) in self.links.iter().filter(|(_, link)| link.topics.contains(&topic)) {
+            self.out.push(NetEvent::Subscribed { peer: peer_of(peer), topic });
+        }
+    }
+
+    fn publish(&mut self, topic: TopicId, bytes: Vec<u8>) {
+        let size = bytes.len();
+        match self.swarm.behaviour_mut().gossip.publish(ident(topic).hash(), bytes) {
+            Ok(_) => {
+                count(&self.counters.published);
+                add(&self.counters.published_bytes, size);
+                for link in self.links.values_mut().filter(|link| link.topics.contains(&topic)) {
+                    link.handed(size);
+                }
+                self.shed();
+            }
+            Err(PublishError::NoPeersSubscribedToTopic) => {
+                count(&self.counters.published_to_nobody);
+                tracing::trace!(topic = topic.short(), "nobody here follows this topic");
+            }
+            Err(PublishError::AllQueuesFull(_)) => {
+                count(&self.counters.publish_failed);
+                for link in self.links.values_mut().filter(|link| link.topics.contains(&topic)) {
+                    link.slow_owed = true;
+                }
+            }
+            Err(error) => {
+                count(&self.counters.publish_failed);
+                tracing::error!(%error, size, topic = topic.short(), "envelope not published");
+            }
+        }
+    }
+
+    fn request(&mut self, peer: Peer, id: u64, bytes: Vec<u8>) {
+        let linked = id_of(&peer).filter(|id| self.links.contains_key(id));
+        let requests = &mut self.swarm.behaviour_mut().requests;
+        if linked.is_some_and(|to| self.asking.ask(requests, to, id, bytes)) {
+            count(&self.counters.requests);
+        } else {
+            count(&self.counters.requests_failed);
+            self.out.push(NetEvent::RequestFailed { peer, id });
+        }
+    }
+
+    /// Tells gossipsub what becomes of a message. Too late is no harm: it was not forwarded then.
+    pub(super) fn report(&mut self, peer: &PeerId, message: &MessageId, verdict: Verdict) {
+        let acceptance = match verdict {
+            Verdict::Accept => MessageAcceptance::Accept,
+            Verdict::Ignore => MessageAcceptance::Ignore,
+            Verdict::Reject => MessageAcceptance::Reject,
+        };
+        self.swarm.behaviour_mut().gossip.report_message_validation_result(message, peer, acceptance);
+    }
+
+    /// Counts a fault; disconnects and refuses who has too many.
+    pub(super) fn penalise(&mut self, peer: PeerId, reason: Reject) {
+        count(&self.counters.faults);
+        if self.faults.count(peer, faults::weight(reason), self.now_ms()) {
+            count(&self.counters.blocked);
+            tracing::warn!(%reason, "a peer broke the rules too often and is refused for a while");
+            self.swarm.behaviour_mut().blocked.block_peer(peer);
+        }
+    }
+
+    /// Notes an address for good.
+    fn know(&mut self, peer: Option<PeerId>, address: Multiaddr) {
+        let (named, bare) = address::split_peer(address);
+        self.dialer.add(named.or(peer), bare, Source::Configured);
+    }
+
+    fn on_found(&mut self, found: &Found) {
+        self.dialer.replace_files(found);
+        self.dial_due();
+    }
+
+    /// Begins every dial that is due.
+    pub(super) fn dial_due(&mut self) {
+        let now_ms = self.now_ms();
+        for (target, dial) in self.dialer.due(now_ms) {
+            let opts = match (dial.peer, dial.addresses.first()) {
+                (Some(peer), _) => DialOpts::peer_id(peer)
+                    .condition(PeerCondition::DisconnectedAndNotDialing)
+                    .addresses(dial.addresses.clone())
+                    .build(),
+                (None, Some(address)) => DialOpts::unknown_peer_id().address(address.clone()).build(),
+                (None, None) => continue,
+            };
+            let connection = opts.connection_id();
+            count(&self.counters.dials);
+            match self.swarm.dial(opts) {
+                Ok(()) => self.dialer.begun(target, dial, connection),
+                Err(error) => {
+                    tracing::debug!(%error, "dial not begun");
+                    self.dialer.refused(&dial, now_ms);
+                }
+            }
+        }
+    }
+
+    fn on_tick(&mut self) {
+        let now_ms = self.now_ms();
+        let ailing: Vec<(PeerId, Ailment)> =
+            self.links.iter_mut().filter_map(|(peer, link)| Some((*peer, link.tick()?))).collect();
+        for (peer, ailment) in ailing {
+            tracing::info!(?ailment, "link closed");
+            count(match ailment {
+                Ailment::Silent => &self.counters.silent_closed,
+                Ailment::Stalled => &self.counters.stalled_closed,
+            });
+            // It may be closing already.
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+        for peer in self.faults.released(now_ms) {
+            self.swarm.behaviour_mut().blocked.unblock_peer(peer);
+        }
+        self.dialer.forget(now_ms);
+        self.dial_due();
+    }
+
+    /// All peers together may hold up so much and no more: whoever holds up most has to go.
+    fn shed(&mut self) {
+        let waiting: Vec<(usize, PeerId)> =
+            self.links.iter_mut().map(|(peer, link)| (link.unsent_bytes(), *peer)).collect();
+        if waiting.iter().map(|(bytes, _)| bytes).sum::<usize>() > UNSENT_BYTES_MAX
+            && let Some((bytes, worst)) = waiting.into_iter().max()
+        {
+            tracing::info!(bytes, "link closed: too much waits for it");
+            count(&self.counters.stalled_closed);
+            let _ = self.swarm.disconnect_peer_id(worst);
+        }
+    }
+
+    /// Says which peers lost something, once the driver has time to do something about it.
+    fn tell_slow(&mut self) {
+        if !self.out.is_calm() {
+            return;
+        }
+        for (peer, link) in self.links.iter_mut().filter(|(_, link)| link.slow_owed) {
+            link.slow_owed = false;
+            self.out.push(NetEvent::Slow { peer: peer_of(peer) });
+        }
+    }
+
+    fn status(&mut self) -> Status {
+        let topics = &self.topics;
+        let peers = self.links.iter_mut().map(|(peer, link)| PeerStatus {
+            peer: peer_of(peer),
+            address: link.address.clone(),
+            dialled: link.dialled,
+            up: link.since.elapsed(),
+            connections: link.connections.len(),
+            rtt: link.rtt,
+            topics: link.topics.iter().filter(|t| topics.find(&ident(**t).hash()).is_some()).count(),
+            unsent_bytes: link.unsent_bytes(),
+        });
+        Status {
+            peer: peer_of(self.swarm.local_peer_id()),
+            peers: peers.collect(),
+            listening: self.swarm.listeners().cloned().collect(),
+            dialling: self.dialer.missing(),
+            topics: self.topics.len(),
+            events_pending: self.out.len(),
+            counters: self.counters.snapshot(),
+        }
+    }
+
+    /// Milliseconds since the task was made: the clock of back-off and faults.
+    pub(super) fn now_ms(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Lets queued bytes leave, closes every connection, removes the address file. Events are no longer reported.
+    async fn stop(mut self) {
+        let removed = self.watcher.as_ref().map(Watcher::stop);
+        let drained = time::Instant::now() + DRAIN;
+        while self.links.values_mut().any(|link| link.unsent_bytes() > 0) {
+            let next = drained.min(time::Instant::now() + TICK / 10);
+            if next == drained && time::timeout_at(next, self.swarm.select_next_some()).await.is_err() {
+                break;
+            }
+            let _ = time::timeout_at(next, self.swarm.select_next_some()).await;
+        }
+        let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
+        for peer in peers {
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+        let closed = time::Instant::now() + CLOSE;
+        while self.swarm.connected_peers().next().is_some() {
+            if time::timeout_at(closed, self.swarm.select_next_some()).await.is_err() {
+                break;
+            }
+        }
+        if let Some(removed) = removed {
+            let _ = time::timeout_at(closed, removed).await;
+        }
+    }
+}
+
+/// The next scan of the folder; never, if there is none.
+async fn next_found(watcher: &mut Option<Watcher>) -> Found {
+    match watcher {
+        Some(watcher) => match watcher.found.recv().await {
+            Some(found) => found,
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}
+
+/// The innermost cause: "address in use" and not "transport error: other error: ...".
+pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
