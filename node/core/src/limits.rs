@@ -10,6 +10,8 @@ pub const ENTRY_BYTES_MAX: usize = 73_000;
 pub const HEADER_BYTES_MAX: usize = 1_024;
 /// Largest sealed body: Padmé adds at most 12 % to [`TEXT_BYTES_MAX`], plus framing and the AEAD tag.
 pub const BODY_BYTES_MAX: usize = 72_000;
+/// Smallest sealed body: [`PAD_BYTES_MIN`] and the AEAD tag.
+pub const BODY_BYTES_MIN: usize = PAD_BYTES_MIN + 16;
 /// Largest gossip envelope, and largest direct-message frame.
 pub const ENVELOPE_BYTES_MAX: usize = 73_728;
 /// gossipsub's `max_transmit_size`: the largest envelope plus protocol overhead and control messages, a network-wide constant.

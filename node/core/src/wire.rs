@@ -158,6 +158,10 @@ pub fn open_envelope(
             if heads.len() != bodies.len() || heads.len() > RUN_ENTRIES_MAX {
                 return Err(Reject::Run);
             }
+            // An author publishes with bodies. Who strips them would make the real run a duplicate: only sync may omit some.
+            if bodies.iter().any(Option::is_none) {
+                return Err(Reject::Body);
+            }
             let entries = heads.into_iter().zip(bodies).map(|((h, s), b)| SealedEntry::from_fields((h, s, b)));
             Ok(Gossip::Run(verify_run(keys, entries.collect(), verifier)?))
         }

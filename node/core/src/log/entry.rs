@@ -16,7 +16,7 @@ use crate::crypto::{Context, Verifier, hash, sign};
 use crate::error::Reject;
 use crate::ids::{DeviceId, Digest, EntryHash, EntryId, EpochId, RoomId, Signature};
 use crate::limits::{
-    BODY_BYTES_MAX, ENTRY_BYTES_MAX, HEADER_BYTES_MAX, PARENTS_MAX, RUN_BYTES_MAX, RUN_ENTRIES_MAX,
+    BODY_BYTES_MAX, BODY_BYTES_MIN, ENTRY_BYTES_MAX, HEADER_BYTES_MAX, PARENTS_MAX, RUN_BYTES_MAX, RUN_ENTRIES_MAX,
 };
 
 /// Everything about an entry but its text (PROTOCOL.md 5.1).
@@ -46,7 +46,7 @@ pub struct Header {
     pub index: u64,
     /// Seconds until the body is dropped everywhere.
     pub ttl: Option<u32>,
-    /// Hash of the sealed body.
+    /// Hash of the sealed body. Never `None` in version 1, whose kinds all have a body.
     pub body_hash: Option<Digest>,
     /// Length of the sealed body.
     pub body_len: u32,
@@ -99,7 +99,7 @@ impl Header {
     /// Reads a header.
     ///
     /// # Errors
-    /// [`DecodeError`], also when parents are too many or unsorted, or position and `prev` disagree.
+    /// [`DecodeError`], also when parents are too many or unsorted, position and `prev` disagree, or no body is named.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let f: HeaderFields = cbor::decode(bytes, HEADER_BYTES_MAX)?;
         if f.0 != Self::VERSION {
@@ -107,7 +107,9 @@ impl Header {
         }
         let kind = Kind::from_code(f.8).ok_or(DecodeError::Unknown)?;
         let sorted = f.5.windows(2).all(|w| w[0] < w[1]);
-        if f.5.len() > PARENTS_MAX || !sorted || (f.3 == 0) != f.4.is_none() || f.14 as usize > BODY_BYTES_MAX {
+        // Every kind has a body, so a header always names one: a missing body is one that was dropped.
+        let body = f.13.is_some() && (BODY_BYTES_MIN..=BODY_BYTES_MAX).contains(&(f.14 as usize));
+        if f.5.len() > PARENTS_MAX || !sorted || (f.3 == 0) != f.4.is_none() || !body {
             return Err(DecodeError::Bounds);
         }
         Ok(Self {
@@ -320,7 +322,9 @@ pub fn verify_run(
             return Err(Reject::UnknownRoom);
         }
         let follows = entries.last().is_none_or(|p| {
-            p.header.device == header.device && p.header.seq + 1 == header.seq && header.prev == Some(p.hash)
+            p.header.device == header.device
+                && p.header.seq.checked_add(1) == Some(header.seq)
+                && header.prev == Some(p.hash)
         });
         let signed_right = sealed.signature.is_some() == (i == end) && (!header.kind.ends_run() || i == end);
         if !follows || !signed_right {
