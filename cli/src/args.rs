@@ -1,0 +1,451 @@
+//! The command line: what can be typed, its help, and the parsing of durations and times. Decides nothing.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
+
+use crate::output::Color;
+
+const EXAMPLES: &str = "\
+Examples:
+  klatch chat '#lobby'                    open a room and talk; the first time it asks for your name
+  klatch up && klatch send '#lobby' hi    a background node, and a message through it
+  klatch log '#lobby' --since -2h         what was said in the last two hours
+
+`klatch help TOPIC` explains: exit-codes, environment, privacy, topics";
+
+/// Group chat without a server: your node, your history, rooms by name.
+#[derive(Debug, Parser)]
+#[command(name = "klatch", version, after_help = EXAMPLES, disable_help_subcommand = true, max_term_width = 110)]
+pub struct Cli {
+    /// Options that every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Options that every command takes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options for every command")]
+pub struct Global {
+    /// One of several identities on this machine
+    #[arg(long, global = true, env = "KLATCH_PROFILE", default_value = "default", value_name = "NAME")]
+    pub profile: String,
+    /// JSON: one object, or one per line
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Your name for others, when the identity is made
+    #[arg(long, global = true, env = "KLATCH_NAME")]
+    pub name: Option<String>,
+    /// Never ask; take the default or fail
+    #[arg(long, global = true)]
+    pub no_input: bool,
+    /// Only data and errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// More log lines on stderr; twice for most
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Colours
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub color: Color,
+    /// Give up waiting after this time (500ms, 10s, 5m)
+    #[arg(long, global = true, value_parser = duration, value_name = "TIME")]
+    pub timeout: Option<Duration>,
+    /// File with the passphrase of this profile's keystore (`-`: stdin)
+    #[arg(long, global = true, env = "KLATCH_PASSPHRASE_FILE", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub unlock_file: Option<PathBuf>,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make an identity on this machine
+    Init(Init),
+    /// Start the background node of a profile that has a passphrase
+    Unlock(Network),
+    /// Stop the background node, so that no key stays in memory
+    Lock,
+    /// Open a room: anybody who knows its name (and passphrase, if it has one) can read it
+    Join(Join),
+    /// Leave a room; its history stays on this disk
+    Leave(OneRoom),
+    /// List the rooms of this profile
+    Rooms,
+    /// List who has been seen in a room
+    Members(OneRoom),
+    /// Say something in a room
+    Send(Send),
+    /// Show what was said in a room
+    Log(Log),
+    /// Show the end of a room and follow it
+    Tail(Tail),
+    /// Talk in a room: lines in, lines out, `/help` for more
+    Chat(Chat),
+    /// Start the node in the background
+    Up(Network),
+    /// Stop the background node
+    Down,
+    /// Show what the node is doing
+    Status,
+    /// Wait until something is ready
+    Wait(Wait),
+    /// Run the node in the foreground
+    #[command(subcommand)]
+    Node(Node),
+    /// Rooms: list, create, join, leave, members, mute
+    #[command(subcommand)]
+    Room(Room),
+    /// Messages: list, show, send, edit, delete, react, announce
+    #[command(subcommand)]
+    Message(Message),
+    /// Call the node's API
+    #[command(subcommand)]
+    Api(Api),
+    /// Print a completion script
+    Completions {
+        /// For which shell
+        shell: Shell,
+    },
+    /// Explain a command or a topic
+    Help {
+        /// A command, or exit-codes, environment, privacy, topics
+        topic: Vec<String>,
+    },
+}
+
+/// `klatch init`.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Keep the key readable to whoever can read this disk
+    #[arg(long, conflicts_with = "passphrase_file")]
+    pub no_passphrase: bool,
+    /// File with the passphrase that protects key and history (`-`: stdin)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub passphrase_file: Option<PathBuf>,
+}
+
+/// Where the node is reached.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Network {
+    /// Listen here (127.0.0.1:4001 or /ip4/0.0.0.0/tcp/4001); several times for several
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Vec<String>,
+    /// Connect to this node and stay connected (as `klatch status` there prints it)
+    #[arg(long, value_name = "ADDR")]
+    pub peer: Vec<String>,
+    /// Do not look for nodes in the local network
+    #[arg(long)]
+    pub no_mdns: bool,
+    /// TCP only
+    #[arg(long)]
+    pub no_quic: bool,
+    /// Stay on this machine: listen on 127.0.0.1 and send no multicast
+    #[arg(long, env = "KLATCH_LOOPBACK_ONLY", value_parser = clap::builder::FalseyValueParser::new())]
+    pub loopback_only: bool,
+}
+
+/// `klatch node`.
+#[derive(Debug, Subcommand)]
+pub enum Node {
+    /// Run until Ctrl+C, SIGTERM or `klatch down`
+    Run(NodeRun),
+}
+
+/// `klatch node run`.
+#[derive(Debug, Args)]
+pub struct NodeRun {
+    /// Where it is reached.
+    #[command(flatten)]
+    pub network: Network,
+    /// Started by `klatch up`: own session, log to a file, one line on stdout when ready
+    #[arg(long, hide = true)]
+    pub detached: bool,
+}
+
+/// A room.
+#[derive(Debug, Args)]
+pub struct OneRoom {
+    /// Name or id
+    #[arg(value_name = "#ROOM")]
+    pub room: String,
+}
+
+/// `klatch join`.
+#[derive(Debug, Args)]
+pub struct Join {
+    /// Its name
+    #[arg(value_name = "#ROOM")]
+    pub room: String,
+    /// The secret of the room.
+    #[command(flatten)]
+    pub secret: RoomSecret,
+}
+
+/// The passphrase of a room; never on the command line itself, where other users could read it.
+#[derive(Debug, Clone, Default, Args)]
+pub struct RoomSecret {
+    /// Ask for the room's passphrase
+    #[arg(long, conflicts_with = "passphrase_file")]
+    pub passphrase: bool,
+    /// File with the room's passphrase (`-`: stdin)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub passphrase_file: Option<PathBuf>,
+}
+
+/// `klatch send`.
+#[derive(Debug, Args)]
+pub struct Send {
+    /// Where
+    #[arg(value_name = "#ROOM")]
+    pub room: String,
+    /// What; several words are joined, `-` or nothing reads stdin
+    pub text: Vec<String>,
+    /// Answer this message
+    #[arg(long, value_name = "ID")]
+    pub reply: Option<String>,
+    /// Return once it is stored here, sent to somebody, or delivered to everybody
+    #[arg(long, value_enum, default_value_t, value_name = "STATE")]
+    pub wait: WaitFor,
+}
+
+/// `--wait`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum WaitFor {
+    /// On this disk
+    #[default]
+    Stored,
+    /// On the way to at least one member
+    Sent,
+    /// At a relay or a member
+    Relayed,
+    /// At every member
+    Delivered,
+}
+
+impl WaitFor {
+    /// The word in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Sent => "sent",
+            Self::Relayed => "relayed",
+            Self::Delivered => "delivered",
+        }
+    }
+}
+
+/// `klatch log`.
+#[derive(Debug, Args)]
+pub struct Log {
+    /// Of which room
+    #[arg(value_name = "#ROOM")]
+    pub room: String,
+    /// The newest N lines
+    #[arg(short = 'n', value_name = "N", default_value_t = 50)]
+    pub lines: u32,
+    /// Since a time: -2h, 2026-11-21T18:00:00Z
+    #[arg(long, value_parser = since, value_name = "TIME", allow_hyphen_values = true)]
+    pub since: Option<u64>,
+    /// Only lines with these words
+    #[arg(long, value_name = "WORDS")]
+    pub search: Option<String>,
+    /// Go on with what is said from now on
+    #[arg(short, long)]
+    pub follow: bool,
+}
+
+/// `klatch tail`.
+#[derive(Debug, Args)]
+pub struct Tail {
+    /// Of which room
+    #[arg(value_name = "#ROOM")]
+    pub room: String,
+    /// The newest N lines first
+    #[arg(short = 'n', value_name = "N", default_value_t = 10)]
+    pub lines: u32,
+}
+
+/// `klatch chat`.
+#[derive(Debug, Args)]
+pub struct Chat {
+    /// Which room; it is opened if it is not yet
+    #[arg(value_name = "#ROOM")]
+    pub room: String,
+    /// Lines that are only ever added: for pipes, screen readers and tests
+    #[arg(long)]
+    pub plain: bool,
+    /// Answer every question with yes
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Lines of history shown first
+    #[arg(short = 'n', value_name = "N", default_value_t = 20)]
+    pub lines: u32,
+    /// The secret of the room.
+    #[command(flatten)]
+    pub secret: RoomSecret,
+    /// Where the node is reached, if it has to be started.
+    #[command(flatten)]
+    pub network: Network,
+}
+
+/// `klatch wait`.
+#[derive(Debug, Args)]
+pub struct Wait {
+    /// node, peer, peer:NAME, room:#ROOM or delivered:MESSAGE
+    #[arg(default_value = "node")]
+    pub target: String,
+}
+
+/// `klatch room`.
+#[derive(Debug, Subcommand)]
+pub enum Room {
+    /// As `klatch rooms`
+    List,
+    /// Open a room nobody may be in yet
+    Create(Join),
+    /// As `klatch join`
+    Join(Join),
+    /// As `klatch leave`
+    Leave(OneRoom),
+    /// As `klatch members`
+    Members(OneRoom),
+    /// Hide what somebody writes, here only
+    Mute {
+        /// Where
+        #[arg(value_name = "#ROOM")]
+        room: String,
+        /// Name, fingerprint or device id
+        #[arg(value_name = "@WHO")]
+        who: String,
+        /// Show again
+        #[arg(long)]
+        off: bool,
+    },
+}
+
+/// `klatch message`.
+#[derive(Debug, Subcommand)]
+pub enum Message {
+    /// As `klatch log`
+    List(Log),
+    /// As `klatch send`
+    Send(Send),
+    /// Everything about one message
+    Show(OneMessage),
+    /// Replace the text of an own message
+    Edit {
+        /// Which.
+        #[command(flatten)]
+        message: OneMessage,
+        /// Its new text
+        #[arg(required = true)]
+        text: Vec<String>,
+    },
+    /// Withdraw an own message
+    Delete(OneMessage),
+    /// Put an emoji on a message
+    React {
+        /// Which.
+        #[command(flatten)]
+        message: OneMessage,
+        /// One emoji
+        emoji: String,
+        /// Take it off
+        #[arg(long)]
+        off: bool,
+    },
+    /// Say something apart from conversation
+    Announce {
+        /// Where
+        #[arg(value_name = "#ROOM")]
+        room: String,
+        /// What
+        #[arg(required = true)]
+        text: Vec<String>,
+    },
+}
+
+/// A message in a room.
+#[derive(Debug, Args)]
+pub struct OneMessage {
+    /// Where
+    #[arg(value_name = "#ROOM")]
+    pub room: String,
+    /// Message id, or at least its first 6 characters
+    #[arg(value_name = "ID")]
+    pub message: String,
+}
+
+/// `klatch api`.
+#[derive(Debug, Subcommand)]
+pub enum Api {
+    /// Call a method of the running node
+    Call {
+        /// For example room.list
+        method: String,
+        /// Its parameters, a JSON object
+        #[arg(default_value = "{}")]
+        params: String,
+    },
+    /// List all methods
+    Spec,
+}
+
+/// Reads `500ms`, `10s`, `5m`, `24h`, `7d`; a bare number means seconds.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| "a time such as 10s, 5m, 24h or 7d".to_owned())?;
+    let ms = match unit {
+        "ms" => 1,
+        "" | "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err("a time such as 10s, 5m, 24h or 7d".to_owned()),
+    };
+    number.checked_mul(ms).map(Duration::from_millis).ok_or_else(|| "that is too long".to_owned())
+}
+
+/// Reads `-2h` (before now) or an RFC 3339 time, as Unix milliseconds.
+pub fn since(text: &str) -> Result<u64, String> {
+    let now = jiff::Timestamp::now().as_millisecond();
+    let ms = match text.strip_prefix('-') {
+        Some(ago) => now - i64::try_from(duration(ago)?.as_millis()).map_err(|_| "that is too long")?,
+        None => text
+            .parse::<jiff::Timestamp>()
+            .map_err(|_| "a time such as -2h or 2026-11-21T18:00:00Z".to_owned())?
+            .as_millisecond(),
+    };
+    Ok(u64::try_from(ms).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_tree_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_and_times_parse() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("7d"), Ok(Duration::from_secs(604_800)));
+        for bad in ["", "s", "1y", "-1s", "99999999999999999999s", "18446744073709551615d"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+        assert_eq!(since("1970-01-01T00:00:01Z"), Ok(1_000));
+        assert!(since("-1h").unwrap() > 1_700_000_000_000);
+        assert!(since("yesterday").is_err() && since("-").is_err());
+    }
+}

@@ -1,0 +1,238 @@
+//! Every command reaches the node here: over the socket of the one that runs, or of one started inside this process.
+//!
+//! An embedded node offers the same socket, so others can attach to it; it lives until the last of them ends. Calls and
+//! events take a connection each: a caller that does not read its events cannot block its own answers.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use klatch_core::event::Event;
+use klatch_core::query::Status;
+use klatch_node::api::rpc::RpcError;
+use klatch_node::api::{Server, serve};
+use klatch_node::{Config, Node};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::error::{Report, exit};
+use crate::output::Output;
+
+/// How long a node that just took the lock may need until its socket answers.
+const SOCKET_TIME_MAX: Duration = Duration::from_secs(5);
+/// A node inside a one-shot command stays at most this long to hand its messages to somebody.
+const FLUSH_TIME_MAX: Duration = Duration::from_secs(3);
+/// If nobody has connected by then, nobody is there.
+const FLUSH_ALONE_MAX: Duration = Duration::from_millis(1_500);
+/// Pause between looks at something that has no event.
+const POLL: Duration = Duration::from_millis(50);
+
+/// One connection that asks and is answered.
+#[derive(Debug)]
+pub struct Client {
+    lines: Lines<BufReader<OwnedReadHalf>>,
+    write: OwnedWriteHalf,
+    next: u64,
+}
+
+impl Client {
+    /// Connects to a node's socket.
+    pub async fn connect(socket: &Path) -> std::io::Result<Self> {
+        let (read, write) = UnixStream::connect(socket).await?.into_split();
+        Ok(Self { lines: BufReader::new(read).lines(), write, next: 0 })
+    }
+
+    /// Calls a method.
+    pub async fn call(&mut self, method: &str, params: Value) -> Result<Value, Report> {
+        self.next += 1;
+        let id = self.next;
+        let mut line = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}).to_string();
+        line.push('\n');
+        // The node may have refused us and closed: what it said is still to be read.
+        let written = self.write.write_all(line.as_bytes()).await;
+        loop {
+            let Ok(Some(line)) = self.lines.next_line().await else { return Err(Report::gone()) };
+            let answer: Response = serde_json::from_str(&line).map_err(|_| Report::gone())?;
+            if answer.id == json!(id) || (answer.id.is_null() && answer.error.is_some()) {
+                return answer.error.map_or(Ok(answer.result), |e| Err(e.into()));
+            }
+            if written.is_err() {
+                return Err(Report::gone());
+            }
+        }
+    }
+
+    /// Calls a method whose answer has a type.
+    pub async fn ask<T: DeserializeOwned>(&mut self, method: &str, params: Value) -> Result<T, Report> {
+        let value = self.call(method, params).await?;
+        serde_json::from_value(value).map_err(|e| {
+            let hint = "the running node may be of another version: `klatch down`, then try again";
+            Report::new("KLATCH-API-ANSWER", format!("the node's answer is not understood: {e}"), hint, exit::FAILED)
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct Response {
+    #[serde(default)]
+    id: Value,
+    #[serde(default)]
+    result: Value,
+    error: Option<RpcError>,
+}
+
+/// A connection that only listens.
+#[derive(Debug)]
+pub struct Events {
+    client: Client,
+    /// Everything up to this journal number has been told, or is before the subscription.
+    pub cursor: u64,
+}
+
+/// One event as the API sends it.
+#[derive(Debug, Clone, serde::Serialize, Deserialize)]
+pub struct Told {
+    /// Journal number, for durable events.
+    pub cursor: Option<u64>,
+    /// Where it belongs.
+    pub topic: String,
+    /// What happened.
+    pub event: Event,
+}
+
+impl Events {
+    /// Subscribes. `after` is a journal number, `"start"` or `"now"`.
+    pub async fn open(socket: &Path, topics: &[String], after: Value) -> Result<Self, Report> {
+        let mut client = Client::connect(socket).await.map_err(|_| Report::gone())?;
+        let answer = client.call("events.subscribe", json!({"topics": topics, "after": after})).await?;
+        let cursor = answer["cursor"].as_u64().unwrap_or_default();
+        Ok(Self { client, cursor })
+    }
+
+    /// The next event. May be dropped and called again.
+    pub async fn next(&mut self) -> Result<Told, Report> {
+        #[derive(Deserialize)]
+        struct Notification {
+            params: Told,
+        }
+        loop {
+            let Ok(Some(line)) = self.client.lines.next_line().await else { return Err(Report::gone()) };
+            // An event of a newer version is not an error for an older front end.
+            if let Ok(n) = serde_json::from_str::<Notification>(&line) {
+                return Ok(n.params);
+            }
+        }
+    }
+}
+
+/// A node inside this process.
+#[derive(Debug)]
+pub struct Embedded {
+    node: Node,
+    server: Server,
+}
+
+impl Embedded {
+    /// Starts a node and offers its socket.
+    pub async fn start(config: Config) -> Result<Self, Report> {
+        let runtime = config.runtime.clone();
+        let node = Node::spawn(config).await.map_err(|e| Report::new(e.code(), e.to_string(), e.hint(), e.exit()))?;
+        match serve(node.clone(), &runtime) {
+            Ok(server) => Ok(Self { node, server }),
+            Err(error) => {
+                node.shutdown().await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Waits until a client asks the node to stop.
+    pub async fn stopped(&self) {
+        self.server.stopped().await;
+    }
+
+    /// Waits until nobody is attached, telling the user why the program does not end.
+    pub async fn until_alone(&self, out: &Output) {
+        // Our own connection may just be closing.
+        if timeout(POLL * 4, self.server.idle()).await.is_ok() {
+            return;
+        }
+        let n = self.server.clients();
+        out.note(&format!("{n} other client(s) use this node; it stays until they end (Ctrl+C ends it now)"));
+        tokio::select! {
+            () = self.server.idle() => {}
+            () = self.server.stopped() => {}
+        }
+    }
+
+    /// Gives messages that were just written the chance to leave before the node ends.
+    pub async fn flush(&self) {
+        use klatch_core::query::{Answer, Query};
+        let begun = Instant::now();
+        while begun.elapsed() < FLUSH_TIME_MAX {
+            let Ok(Answer::Status(status)) = self.node.query(Query::Status).await else { return };
+            if status.queued == 0 || (status.peers.is_empty() && begun.elapsed() > FLUSH_ALONE_MAX) {
+                return;
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// Ends the API, then the node.
+    pub async fn end(self) {
+        self.server.close().await;
+        self.node.shutdown().await;
+    }
+}
+
+/// The socket of a running node, if one answers.
+pub async fn running(socket: &Path) -> Option<Client> {
+    Client::connect(socket).await.ok()
+}
+
+/// The node that holds the profile's lock but does not answer yet.
+pub async fn starting(socket: &Path) -> Option<Client> {
+    let begun = Instant::now();
+    while begun.elapsed() < SOCKET_TIME_MAX {
+        if let Some(client) = running(socket).await {
+            return Some(client);
+        }
+        sleep(POLL).await;
+    }
+    None
+}
+
+/// What a command works with: a connection, and where to make another.
+#[derive(Debug)]
+pub struct Session {
+    /// For calls.
+    pub client: Client,
+    /// Where the node is.
+    pub socket: PathBuf,
+}
+
+impl Session {
+    /// Calls a method.
+    pub async fn call(&mut self, method: &str, params: Value) -> Result<Value, Report> {
+        self.client.call(method, params).await
+    }
+
+    /// Calls a method whose answer has a type.
+    pub async fn ask<T: DeserializeOwned>(&mut self, method: &str, params: Value) -> Result<T, Report> {
+        self.client.ask(method, params).await
+    }
+
+    /// Subscribes on a connection of its own.
+    pub async fn events(&self, topics: &[String], after: Value) -> Result<Events, Report> {
+        Events::open(&self.socket, topics, after).await
+    }
+
+    /// What the node is doing.
+    pub async fn status(&mut self) -> Result<Status, Report> {
+        self.ask("node.status", json!({})).await
+    }
+}

@@ -1,0 +1,73 @@
+//! `klatch chat`: talk in a room. Plain lines, until the full screen exists.
+
+use klatch_core::command::Reply;
+use klatch_core::query::{Access, RoomSummary};
+use klatch_node::api::registry::nearest;
+use serde_json::json;
+
+use super::{init, join, rooms};
+use crate::args::Chat;
+use crate::client::Session;
+use crate::context::{Context, Need, confirm};
+use crate::error::Report;
+use crate::output::visible;
+use crate::plain::{Here, Plain};
+
+/// Opens the room if needed and talks until the end of input.
+pub async fn run(ctx: &Context, args: Chat) -> Result<(), Report> {
+    let secret = join::secret(ctx, &args.secret)?;
+    init::ensure(ctx)?;
+    let mut session = ctx.session(Need::Network(args.network.clone())).await?;
+    let with_secret = secret.is_some();
+    let existing = if with_secret { None } else { rooms::joined(&mut session, &args.room).await? };
+    let here = match existing {
+        Some(room) => Here { room: room.room, name: room.name },
+        None => {
+            if !with_secret {
+                warn_of_slip(ctx, &mut session, &args).await?;
+            }
+            match join::open(&mut session, "room.join", &args.room, secret).await? {
+                Reply::Joined { room, name, .. } => Here { room, name },
+                other => return ctx.out.json(&other),
+            }
+        }
+    };
+    welcome(ctx, &mut session, &here).await?;
+    let mut chat = Plain::open(&ctx.out, session, here, args.lines).await?;
+    let done = chat.run().await;
+    let wrote = chat.wrote;
+    drop(chat);
+    ctx.finish(wrote).await;
+    done
+}
+
+/// A new room whose name is nearly that of an old one is more often a slip than a wish.
+async fn warn_of_slip(ctx: &Context, session: &mut Session, args: &Chat) -> Result<(), Report> {
+    if args.yes || !ctx.can_ask() {
+        return Ok(());
+    }
+    let rooms: Vec<RoomSummary> = session.ask("room.list", json!({})).await?;
+    let name = format!("#{}", args.room.trim_start_matches('#'));
+    let Some(near) = nearest(&name, rooms.iter().map(|r| r.name.as_str())) else { return Ok(()) };
+    let question = format!("You have a room {}. Open the other one, {}? [y/N] ", visible(near), visible(&name));
+    if confirm(&question)? {
+        return Ok(());
+    }
+    Err(Report::usage(format!("{} was not opened", visible(&name)), format!("klatch chat '{}'", visible(near))))
+}
+
+/// Says who you are, where you are, and honestly what kind of room it is.
+async fn welcome(ctx: &Context, session: &mut Session, here: &Here) -> Result<(), Report> {
+    let status = session.status().await?;
+    let room = status.rooms.iter().find(|r| r.room == here.room);
+    let kind = match room.map(|r| r.access) {
+        Some(Access::Passphrase) => "anybody who knows its name and passphrase can read it",
+        _ => "open: anybody who knows its name can read it",
+    };
+    let others = match room.map_or(0, |r| r.online) {
+        0 => "nobody else is here now".to_owned(),
+        n => format!("{n} here now"),
+    };
+    ctx.out.note(&format!("* you are {} in {} ({kind}); {others} · /help · /quit", visible(&status.name), visible(&here.name)));
+    Ok(())
+}

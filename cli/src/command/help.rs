@@ -1,0 +1,76 @@
+//! `klatch help`: commands and topics; and completion scripts.
+
+use clap_complete::Shell;
+
+use super::{api, tree};
+use crate::context::Context;
+use crate::error::Report;
+
+const TOPICS: &[(&str, &str)] = &[
+    ("exit-codes", EXIT_CODES),
+    ("environment", ENVIRONMENT),
+    ("privacy", PRIVACY),
+    ("topics", "Topics: exit-codes, environment, privacy, slash. Commands: klatch --help"),
+];
+
+const EXIT_CODES: &str = "\
+0    done
+1    failed
+2    wrong usage or configuration
+3    not found: room, member or message
+4    locked: a passphrase is needed, or it is wrong
+5    the node is not running or cannot be reached
+6    timed out, or nobody could be reached
+7    refused: by a rule of the room, or because it is not yours
+8    partly done, for example delivered to some
+130  interrupted by Ctrl+C or SIGTERM";
+
+const ENVIRONMENT: &str = "\
+KLATCH_HOME             folder of all profiles instead of the user's own folders; for tests and for several nodes
+KLATCH_PROFILE          as --profile: one of several identities (default: default)
+KLATCH_NAME             as --name: your name when the identity is made
+KLATCH_PASSPHRASE_FILE  as --unlock-file: file with the passphrase of the keystore
+KLATCH_LOOPBACK_ONLY    as --loopback-only: stay on this machine
+KLATCH_LOG              what is logged, for example info or klatch_node=debug; message texts never are
+NO_COLOR                no colours
+XDG_DATA_HOME           the profile is in klatch/PROFILE below it (default: ~/.local/share)
+XDG_RUNTIME_DIR         the socket is in klatch/PROFILE below it (without it: /tmp/klatch-UID)
+A passphrase itself is never taken from the environment or the command line, where others could read it.";
+
+const PRIVACY: &str = "\
+There is no account and no server. This program contacts nobody but the nodes of the people you chat with, and looks for
+them in the local network (--no-mdns, --loopback-only). It reports nothing to anybody and does not look for updates.
+An open room can be read and written by anybody who knows its name. A room with a passphrase: by anybody who knows both.
+What you write is stored by every member; deleting asks them to forget it, and honest programs do.
+Your key, your history and the list of your rooms are on this disk; with a passphrase they are encrypted there.
+Others in a room see your address, as in any direct connection. Logs hold no texts.";
+
+/// Explains a topic or a command.
+pub fn run(ctx: &Context, words: &[String]) -> Result<(), Report> {
+    let Some(first) = words.first() else {
+        return ctx.out.line(tree().render_help().to_string().trim_end());
+    };
+    if first == "slash" {
+        return ctx.out.line(&crate::slash::help(None));
+    }
+    if let Some((_, text)) = TOPICS.iter().find(|(name, _)| name == first) {
+        return ctx.out.line(text);
+    }
+    let mut command = tree();
+    command.build();
+    for word in words {
+        let Some(found) = command.find_subcommand(word).cloned() else {
+            let all = tree();
+            let names = all.get_subcommands().map(clap::Command::get_name).chain(TOPICS.iter().map(|(n, _)| *n));
+            return Err(Report::usage(format!("there is no command or topic `{word}`"), api::near(word, names)));
+        };
+        command = found;
+    }
+    ctx.out.line(command.render_long_help().to_string().trim_end())
+}
+
+/// Prints a completion script.
+pub fn completions(shell: Shell) -> Result<(), Report> {
+    clap_complete::generate(shell, &mut tree(), "klatch", &mut std::io::stdout());
+    Ok(())
+}

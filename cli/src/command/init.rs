@@ -1,0 +1,125 @@
+//! `klatch init`, and the identity that other commands make on first use: at most two questions, both with a default.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+
+use klatch_core::identity::valid_name;
+use klatch_node::store::keystore;
+use serde_json::json;
+
+use crate::args::Init;
+use crate::context::{Context, ask, ask_secret, confirm, read_secret};
+use crate::error::{Report, exit};
+use crate::output::visible;
+
+const FIRST: [&str; 16] = [
+    "quiet", "bright", "early", "gentle", "merry", "nimble", "patient", "sunny", "brave", "calm", "clever", "cosy", "keen",
+    "lucky", "mellow", "witty",
+];
+const SECOND: [&str; 16] = [
+    "otter", "robin", "heron", "badger", "maple", "finch", "hazel", "lark", "marten", "newt", "plover", "rowan", "sorrel",
+    "thrush", "vole", "wren",
+];
+
+/// Makes an identity, once.
+pub async fn run(ctx: &Context, args: &Init) -> Result<(), Report> {
+    if keystore::exists(&ctx.paths.data) {
+        return Err(Report::new(
+            "KLATCH-IDENTITY-EXISTS",
+            format!("profile {} has an identity already; it was not touched", ctx.args.profile),
+            "another one: klatch --profile NAME init",
+            exit::USAGE,
+        ));
+    }
+    let file = args.passphrase_file.as_ref().or(ctx.args.unlock_file.as_ref());
+    let passphrase = match file {
+        Some(file) if !args.no_passphrase => Some(read_secret(file)?),
+        _ => None,
+    };
+    let asks = file.is_none() && !args.no_passphrase;
+    let made = create(ctx, passphrase, asks)?;
+    ctx.out.either(&made, || {
+        let name = visible(made["name"].as_str().unwrap_or_default());
+        format!("you are {name}; next: klatch chat '#lobby'")
+    })
+}
+
+/// Makes the identity if there is none yet, so that the first command of a newcomer just works.
+pub fn ensure(ctx: &Context) -> Result<(), Report> {
+    if keystore::exists(&ctx.paths.data) {
+        return Ok(());
+    }
+    ctx.out.note("Welcome. Nobody but you holds your key; there is no account and no server.");
+    let passphrase = ctx.args.unlock_file.as_ref().map(|f| read_secret(f)).transpose()?;
+    let asks = passphrase.is_none();
+    let made = create(ctx, passphrase, asks)?;
+    let name = visible(made["name"].as_str().unwrap_or_default());
+    ctx.out.note(&format!("* you are {name} from now on; /nick NAME changes it"));
+    Ok(())
+}
+
+fn create(ctx: &Context, mut passphrase: Option<String>, asks: bool) -> Result<serde_json::Value, Report> {
+    let name = name(ctx)?;
+    if asks && ctx.can_ask() && confirm("Protect your key and history with a passphrase? [y/N] ")? {
+        passphrase = Some(new_passphrase()?);
+    }
+    ctx.paths.create()?;
+    keystore::create(&ctx.paths.data, &name, passphrase.as_deref())
+        .map_err(|e| Report::new(e.code(), e.to_string(), e.hint(), e.exit()).doing("cannot make an identity"))?;
+    Ok(json!({
+        "profile": ctx.args.profile, "name": name, "passphrase": passphrase.is_some(), "data": ctx.paths.data,
+    }))
+}
+
+/// The name from the options, from the user, or a friendly one.
+fn name(ctx: &Context) -> Result<String, Report> {
+    let bad = |name: &str| {
+        Report::new(
+            "KLATCH-NAME",
+            format!("`{}` cannot be a name", visible(name)),
+            "1 to 64 bytes without control or text-direction characters",
+            exit::USAGE,
+        )
+    };
+    if let Some(name) = &ctx.args.name {
+        let name = name.trim();
+        return if valid_name(name) { Ok(name.to_owned()) } else { Err(bad(name)) };
+    }
+    let proposal = friendly_name();
+    if !ctx.can_ask() {
+        return Ok(proposal);
+    }
+    match ask(&format!("Your name for others [{proposal}]: "))? {
+        None => Ok(proposal),
+        Some(name) if valid_name(&name) => Ok(name),
+        Some(name) => Err(bad(&name)),
+    }
+}
+
+/// Asks twice, because nobody can restore it.
+fn new_passphrase() -> Result<String, Report> {
+    let first = ask_secret("Passphrase (nobody can restore it): ")?;
+    let second = ask_secret("Once more: ")?;
+    if first == second {
+        return Ok(first);
+    }
+    Err(Report::usage("the two passphrases differ", "try again; nothing was made yet"))
+}
+
+/// Two words, drawn by chance: nothing depends on it but the looks.
+fn friendly_name() -> String {
+    let chance = usize::try_from(RandomState::new().build_hasher().finish() % 256).unwrap_or_default();
+    format!("{}-{}", FIRST[chance / 16], SECOND[chance % 16])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn friendly_names_are_names() {
+        for _ in 0..100 {
+            assert!(valid_name(&friendly_name()));
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! `klatch join` and `klatch room create`.
+
+use klatch_core::command::Reply;
+use serde_json::{Value, json};
+
+use super::init;
+use crate::args::{Join, Network, RoomSecret};
+use crate::client::Session;
+use crate::context::{Context, Need, ask_secret, read_secret};
+use crate::error::Report;
+use crate::output::visible;
+
+/// Opens a room; on a new machine it makes the identity first.
+pub async fn run(ctx: &Context, args: &Join, method: &str) -> Result<(), Report> {
+    let passphrase = secret(ctx, &args.secret)?;
+    init::ensure(ctx)?;
+    let mut session = ctx.session(Need::Network(Network::default())).await?;
+    let reply = open(&mut session, method, &args.room, passphrase).await?;
+    drop(session);
+    ctx.finish(true).await;
+    let Reply::Joined { name, already, .. } = &reply else { return ctx.out.json(&reply) };
+    ctx.out.either(&reply, || {
+        let name = visible(name);
+        if *already { format!("{name} was open already") } else { format!("{name} is open: klatch chat '{name}'") }
+    })
+}
+
+/// The room's passphrase, if one was promised.
+pub fn secret(ctx: &Context, args: &RoomSecret) -> Result<Option<String>, Report> {
+    match &args.passphrase_file {
+        Some(file) => read_secret(file).map(Some),
+        None if !args.passphrase => Ok(None),
+        None if ctx.can_ask() => ask_secret("Passphrase of the room: ").map(Some),
+        None => Err(Report::usage("there is no terminal to ask for the passphrase on", "give --passphrase-file FILE")),
+    }
+}
+
+/// Asks the node to open a room.
+pub async fn open(session: &mut Session, method: &str, room: &str, secret: Option<String>) -> Result<Reply, Report> {
+    let mut params = json!({"room": room});
+    if let Some(secret) = secret {
+        params["passphrase"] = Value::String(secret);
+    }
+    session.ask(method, params).await.map_err(|e| e.doing(format!("cannot open {}", visible(room))))
+}

@@ -1,0 +1,80 @@
+//! `klatch log` and `klatch tail`: what was said, and what is said from now on.
+
+use klatch_core::event::{Event, Message};
+use klatch_core::ids::EntryId;
+use serde_json::{Value, json};
+
+use super::rooms;
+use crate::args::{Log, Network};
+use crate::client::Session;
+use crate::context::{Context, Need};
+use crate::error::Report;
+use crate::lines::Lines;
+use crate::output::{Output, visible};
+
+/// Lines asked for at once; with the longest texts that is 16 MB.
+const PAGE: u32 = 250;
+
+/// Prints the lines asked for; with `--follow`, then each new one until Ctrl+C.
+pub async fn run(ctx: &Context, args: &Log) -> Result<(), Report> {
+    let need = if args.follow { Need::Network(Network::default()) } else { Need::History };
+    let mut session = ctx.session(need).await?;
+    let room = rooms::find(&mut session, &args.room).await?;
+    let events = match args.follow {
+        true => Some(session.events(&[format!("room/{}/", room.room)], json!("now")).await?),
+        false => None,
+    };
+    let upto = events.as_ref().map_or(u64::MAX, |e| e.cursor);
+    let mut lines = Lines::default();
+    for message in history(&mut session, args, &json!(room.room)).await? {
+        if message.journal <= upto {
+            print(&ctx.out, &mut lines, &room.name, &message)?;
+        }
+    }
+    let Some(mut events) = events else { return Ok(()) };
+    loop {
+        match events.next().await?.event {
+            Event::MessageAdded { message } if matches(&message, args.search.as_deref()) => {
+                print(&ctx.out, &mut lines, &room.name, &message)?;
+            }
+            Event::RoomLeft { .. } => {
+                ctx.out.note(&format!("{} was left", visible(&room.name)));
+                return Ok(());
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The newest lines that fit the options, oldest first, read in pages.
+async fn history(session: &mut Session, args: &Log, room: &Value) -> Result<Vec<Message>, Report> {
+    let mut found: Vec<Message> = Vec::new();
+    let mut before: Option<EntryId> = None;
+    let mut left = args.lines;
+    while left > 0 {
+        let limit = left.min(PAGE);
+        let params =
+            json!({"room": room, "limit": limit, "since_ms": args.since, "search": args.search, "before": before});
+        let mut page: Vec<Message> = session.ask("message.list", params).await?;
+        let full = page.len() >= limit as usize;
+        before = page.first().map(|m| m.id);
+        left = left.saturating_sub(u32::try_from(page.len()).unwrap_or(u32::MAX));
+        page.append(&mut found);
+        found = page;
+        if !full {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// A plain look for the words, for lines that are not in the index yet.
+fn matches(message: &Message, search: Option<&str>) -> bool {
+    let Some(search) = search else { return true };
+    let text = message.text.to_lowercase();
+    search.to_lowercase().split_whitespace().all(|w| text.contains(w))
+}
+
+fn print(out: &Output, lines: &mut Lines, room: &str, message: &Message) -> Result<(), Report> {
+    if out.json { out.json(message) } else { lines.line(message, room).print(out) }
+}

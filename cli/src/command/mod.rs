@@ -1,0 +1,67 @@
+//! One file per subcommand; this one only chooses. Nouns (`room`, `message`) lead to the same functions as the daily verbs.
+
+mod api;
+mod chat;
+mod help;
+mod init;
+mod join;
+mod leave;
+mod log;
+pub mod members;
+mod message;
+mod node_run;
+pub mod rooms;
+mod send;
+pub mod status;
+mod up;
+mod wait;
+
+use crate::args::{Cli, Command, Log, Message, Node, Room};
+use crate::context::Context;
+use crate::error::Report;
+
+/// Does what was asked for.
+pub async fn run(ctx: &Context, command: Command) -> Result<(), Report> {
+    match command {
+        Command::Init(args) => init::run(ctx, &args).await,
+        Command::Unlock(network) => up::unlock(ctx, network).await,
+        Command::Lock => up::lock(ctx).await,
+        Command::Join(args) | Command::Room(Room::Join(args)) => join::run(ctx, &args, "room.join").await,
+        Command::Room(Room::Create(args)) => join::run(ctx, &args, "room.create").await,
+        Command::Leave(args) | Command::Room(Room::Leave(args)) => leave::run(ctx, &args.room).await,
+        Command::Rooms | Command::Room(Room::List) => rooms::run(ctx).await,
+        Command::Members(args) | Command::Room(Room::Members(args)) => members::run(ctx, &args.room).await,
+        Command::Room(Room::Mute { room, who, off }) => members::mute(ctx, &room, &who, !off).await,
+        Command::Send(args) | Command::Message(Message::Send(args)) => send::run(ctx, &args).await,
+        Command::Log(args) | Command::Message(Message::List(args)) => log::run(ctx, &args).await,
+        Command::Tail(args) => {
+            let args = Log { room: args.room, lines: args.lines, since: None, search: None, follow: true };
+            log::run(ctx, &args).await
+        }
+        Command::Message(args) => message::run(ctx, args).await,
+        Command::Chat(args) => chat::run(ctx, args).await,
+        Command::Up(network) => up::run(ctx, network).await,
+        Command::Down => up::down(ctx).await,
+        Command::Status => status::run(ctx).await,
+        Command::Wait(args) => wait::run(ctx, &args.target).await,
+        Command::Node(Node::Run(args)) => node_run::run(ctx, args).await,
+        Command::Api(args) => api::run(ctx, args).await,
+        Command::Completions { shell } => help::completions(shell),
+        Command::Help { topic } => help::run(ctx, &topic),
+    }
+}
+
+/// Whether a command ends by itself on Ctrl+C and SIGTERM, so that it can end well.
+pub fn handles_signals(command: &Command) -> bool {
+    matches!(command, Command::Node(Node::Run(_)))
+}
+
+/// Whether a command needs no folders, no identity and no node.
+pub fn is_static(command: &Command) -> bool {
+    matches!(command, Command::Help { .. } | Command::Completions { .. } | Command::Api(crate::args::Api::Spec))
+}
+
+/// The whole command tree, for help and completions.
+pub fn tree() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}

@@ -1,0 +1,57 @@
+//! `klatch node run`: the node in the foreground, until a signal or `klatch down`.
+
+use std::io::Write;
+
+use serde_json::json;
+
+use super::{init, status};
+use crate::args::NodeRun;
+use crate::client::Embedded;
+use crate::context::{Context, Need};
+use crate::error::Report;
+use crate::signals::interrupted;
+
+/// Runs the node. Prints its status once it is ready.
+pub async fn run(ctx: &Context, args: NodeRun) -> Result<(), Report> {
+    if args.detached {
+        // A session of its own: the terminal that started it may close. It fails only if it is done already.
+        let _ = rustix::process::setsid();
+    }
+    match serve(ctx, &args).await {
+        Err(report) if args.detached => {
+            // `klatch up` reads one line from here and shows it.
+            let _ = writeln!(std::io::stdout(), "{}", report.json());
+            Err(report)
+        }
+        done => done,
+    }
+}
+
+async fn serve(ctx: &Context, args: &NodeRun) -> Result<(), Report> {
+    init::ensure(ctx)?;
+    let node = Embedded::start(ctx.config(&Need::Network(args.network.clone()))?).await?;
+    let ready = announce(ctx, args.detached).await;
+    if ready.is_ok() {
+        tokio::select! {
+            () = node.stopped() => {}
+            () = interrupted() => {}
+        }
+    }
+    if !args.detached {
+        ctx.out.note("stopping");
+    }
+    node.end().await;
+    ready
+}
+
+async fn announce(ctx: &Context, detached: bool) -> Result<(), Report> {
+    let now = ctx.attach().await?.status().await?;
+    if detached {
+        let line = json!({"ready": true, "pid": now.pid, "name": now.name});
+        let _ = writeln!(std::io::stdout(), "{line}");
+        return Ok(());
+    }
+    ctx.out.either(&now, || status::text(&now))?;
+    ctx.out.note("ready; Ctrl+C stops it");
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! `klatch status`: what the running node is doing.
+
+use klatch_core::query::Status;
+
+use super::rooms::size;
+use crate::context::Context;
+use crate::error::Report;
+use crate::output::visible;
+
+/// Shows the status of the running node; never starts one.
+pub async fn run(ctx: &Context) -> Result<(), Report> {
+    let status = ctx.attach().await?.status().await?;
+    ctx.out.either(&status, || text(&status))
+}
+
+/// The whole status.
+pub fn text(status: &Status) -> String {
+    let mut text = format!("{}\nversion   {} · pid {} · up {}", who(status), status.version, status.pid, up(status.uptime_s));
+    for address in &status.listening {
+        text.push_str(&format!("\nlisten    {}/p2p/{}", visible(address), visible(&status.peer_id)));
+    }
+    text.push('\n');
+    text.push_str(&peers(status));
+    for room in &status.rooms {
+        let here = room.online + 1;
+        text.push_str(&format!(
+            "\nroom      {} · {here} online · {} messages, {} unread · {}",
+            visible(&room.name),
+            room.messages,
+            room.unread,
+            size(room.bytes)
+        ));
+    }
+    if status.queued > 0 {
+        text.push_str(&format!("\nqueued    {} own messages that nobody else has yet", status.queued));
+    }
+    if status.read_only {
+        text.push_str("\nDISK      the disk refuses writes: free some space; history can be read");
+    }
+    let refused: Vec<String> = status.refused.iter().map(|(why, n)| format!("{why} {n}")).collect();
+    if !refused.is_empty() {
+        text.push_str(&format!("\nrefused   {}", visible(&refused.join(", "))));
+    }
+    text
+}
+
+/// Own name and keys.
+pub fn who(status: &Status) -> String {
+    let print = klatch_core::identity::fingerprint(&status.identity);
+    format!("you       {} · {print}\ndevice    {}", visible(&status.name), status.device)
+}
+
+/// The connected peers.
+pub fn peers(status: &Status) -> String {
+    if status.peers.is_empty() {
+        return "peers     none: nobody is connected".to_owned();
+    }
+    let lines: Vec<String> = status
+        .peers
+        .iter()
+        .map(|p| {
+            let name = p.name.as_deref().map_or_else(|| "?".to_owned(), visible);
+            let rtt = p.rtt_ms.map_or_else(|| "? ms".to_owned(), |ms| format!("{ms} ms"));
+            format!("peer      {name} · {} · {rtt} · {}", visible(&p.address), visible(&p.peer_id))
+        })
+        .collect();
+    lines.join("\n")
+}
+
+fn up(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}

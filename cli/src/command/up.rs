@@ -1,0 +1,161 @@
+//! `klatch up` and `down`, `unlock` and `lock`: the node in the background.
+
+use std::io::Write;
+use std::process::Stdio;
+use std::time::Duration;
+
+use klatch_core::query::Status;
+use klatch_node::store::keystore;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::init;
+use crate::args::Network;
+use crate::context::Context;
+use crate::error::{Report, exit};
+use crate::output::visible;
+
+/// Opening a store of a million messages takes seconds; everything else is far faster.
+const START: Duration = Duration::from_secs(30);
+/// A node says goodbye to its rooms and closes its store in less.
+const STOP: Duration = Duration::from_secs(15);
+/// Pause between looks whether the node is gone.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Starts the background node and returns once it answers.
+pub async fn run(ctx: &Context, network: Network) -> Result<(), Report> {
+    if let Ok(mut session) = ctx.attach().await {
+        let status = session.status().await?;
+        ctx.out.note("a node is running already");
+        return print(ctx, &status);
+    }
+    init::ensure(ctx)?;
+    ctx.paths.create()?;
+    // Asked here, where the user is, and handed over through a pipe.
+    let passphrase = ctx.unlock()?;
+    let mut child = command(ctx, &network, passphrase.is_some())?
+        .spawn()
+        .map_err(|e| Report::new("KLATCH-START", format!("cannot start the node: {e}"), "klatch node run", exit::FAILED))?;
+    if let (Some(secret), Some(stdin)) = (passphrase, child.stdin.take()) {
+        write_secret(stdin, secret).await?;
+    }
+    let Some(stdout) = child.stdout.take() else { return Err(Report::gone()) };
+    let mut first = BufReader::new(stdout).lines();
+    let line = match timeout(ctx.timeout(START), first.next_line()).await {
+        Ok(line) => line.ok().flatten(),
+        Err(_) => {
+            let hint = format!("it may still come: `klatch wait`; its log is {}", ctx.paths.log.display());
+            return Err(Report::new("KLATCH-TIMEOUT", "the node did not answer in time", hint, exit::TIMEOUT));
+        }
+    };
+    let answer: Value = line.and_then(|l| serde_json::from_str(&l).ok()).unwrap_or_default();
+    if answer["ready"] != true {
+        return Err(failed(ctx, &answer));
+    }
+    let status = ctx.attach().await?.status().await?;
+    print(ctx, &status)
+}
+
+/// The error that the child told, or where to look.
+fn failed(ctx: &Context, answer: &Value) -> Report {
+    let word = |key: &str| answer["error"][key].as_str().map(str::to_owned);
+    let hint = word("hint").unwrap_or_else(|| format!("its log is {}", ctx.paths.log.display()));
+    let code = answer["error"]["exit"].as_u64().and_then(|n| u8::try_from(n).ok()).unwrap_or(exit::FAILED);
+    let cause = word("message").unwrap_or_else(|| "the node ended at once".to_owned());
+    Report::new(&word("code").unwrap_or_else(|| "KLATCH-START".to_owned()), cause, hint, code)
+}
+
+fn command(ctx: &Context, network: &Network, secret: bool) -> Result<Command, Report> {
+    let cannot = |e: std::io::Error| Report::io("open the log", &ctx.paths.log, &e);
+    let log = {
+        use std::os::unix::fs::OpenOptionsExt;
+        std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&ctx.paths.log).map_err(cannot)?
+    };
+    let program = std::env::current_exe().map_err(|e| Report::io("find", std::path::Path::new("klatch"), &e))?;
+    let mut command = Command::new(program);
+    command.args(["--profile", &ctx.args.profile, "--no-input"]);
+    // The name goes with an identity that exists by now.
+    command.env_remove("KLATCH_NAME").env_remove("KLATCH_PASSPHRASE_FILE");
+    if secret {
+        command.args(["--unlock-file", "-"]);
+    }
+    command.args(["node", "run", "--detached"]);
+    for address in &network.listen {
+        command.args(["--listen", address]);
+    }
+    for address in &network.peer {
+        command.args(["--peer", address]);
+    }
+    for (flag, on) in [
+        ("--no-mdns", network.no_mdns),
+        ("--no-quic", network.no_quic),
+        ("--loopback-only", network.loopback_only),
+    ] {
+        if on {
+            command.arg(flag);
+        }
+    }
+    command.stdin(if secret { Stdio::piped() } else { Stdio::null() }).stdout(Stdio::piped()).stderr(log);
+    Ok(command)
+}
+
+async fn write_secret(stdin: tokio::process::ChildStdin, secret: String) -> Result<(), Report> {
+    let fd = stdin.into_owned_fd().map_err(|_| Report::gone())?;
+    // A passphrase is far smaller than a pipe: this does not block.
+    std::fs::File::from(fd).write_all(secret.as_bytes()).map_err(|_| Report::gone())
+}
+
+fn print(ctx: &Context, status: &Status) -> Result<(), Report> {
+    ctx.out.either(status, || {
+        format!("klatch is up: {} · pid {} · {} rooms", visible(&status.name), status.pid, status.rooms.len())
+    })
+}
+
+/// Stops the node and returns once it is gone. Nothing to stop is fine.
+pub async fn down(ctx: &Context) -> Result<(), Report> {
+    let Ok(mut session) = ctx.attach().await else {
+        ctx.out.note("no node is running");
+        return if ctx.out.json { ctx.out.json(&json!({"stopped": false})) } else { Ok(()) };
+    };
+    let pid = session.status().await?.pid;
+    session.call("node.stop", json!({})).await?;
+    let deadline = Instant::now() + ctx.timeout(STOP);
+    // The socket goes first, the process and its lock on the profile last.
+    while ctx.paths.socket().exists() || alive(pid) {
+        if Instant::now() >= deadline {
+            let hint = format!("wait a little; in the end: kill {pid}");
+            return Err(Report::new("KLATCH-TIMEOUT", "the node is still stopping", hint, exit::TIMEOUT));
+        }
+        sleep(PAUSE).await;
+    }
+    ctx.out.either(&json!({"stopped": true, "pid": pid}), || "stopped".to_owned())
+}
+
+fn alive(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    pid.is_some_and(|p| rustix::process::test_kill_process(p).is_ok())
+}
+
+/// As `up`, for those who look for the word: the passphrase is asked for once and stays in the background node's memory.
+pub async fn unlock(ctx: &Context, network: Network) -> Result<(), Report> {
+    if keystore::exists(&ctx.paths.data) && !protected(ctx)? {
+        ctx.out.note("this profile has no passphrase: it is never locked");
+    }
+    run(ctx, network).await
+}
+
+/// Stops the node: no key stays in memory, and with a passphrase nothing readable is on disk.
+pub async fn lock(ctx: &Context) -> Result<(), Report> {
+    let protected = keystore::exists(&ctx.paths.data) && protected(ctx)?;
+    down(ctx).await?;
+    if !protected {
+        ctx.out.note("this profile has no passphrase: whoever can read this disk can read its history");
+    }
+    Ok(())
+}
+
+fn protected(ctx: &Context) -> Result<bool, Report> {
+    keystore::needs_passphrase(&ctx.paths.data).map_err(|e| Report::new(e.code(), e.to_string(), e.hint(), e.exit()))
+}

@@ -1,0 +1,205 @@
+//! What every command shares: options, output, folders, and the node that may have been started inside this process.
+
+use std::io::{BufRead, IsTerminal, Read, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use klatch_node::Config;
+use klatch_node::store::keystore;
+use tokio::sync::Mutex;
+
+use crate::args::{Global, Network};
+use crate::client::{self, Embedded, Session};
+use crate::error::{Report, exit};
+use crate::output::Output;
+use crate::paths::Paths;
+
+/// A passphrase file is short; whoever gives a film by mistake gets an error.
+const PASSPHRASE_BYTES_MAX: u64 = 1_024;
+
+/// Shared by all commands.
+#[derive(Debug)]
+pub struct Context {
+    /// Options.
+    pub args: Global,
+    /// Where things are printed.
+    pub out: Output,
+    /// Where things are.
+    pub paths: Paths,
+    /// The node inside this process, if one was needed.
+    pub embedded: Mutex<Option<Embedded>>,
+}
+
+/// What a command needs of a node that it may have to start.
+#[derive(Debug, Clone)]
+pub enum Need {
+    /// Only what is on disk: no address beyond this machine is listened on.
+    History,
+    /// Other nodes too.
+    Network(Network),
+}
+
+impl Context {
+    /// From the options.
+    pub fn new(args: Global) -> Result<Self, Report> {
+        let out = Output::new(args.json, args.quiet, args.color);
+        let paths = Paths::new(&args.profile)?;
+        Ok(Self { args, out, paths, embedded: Mutex::new(None) })
+    }
+
+    /// How long to wait, unless the user said.
+    pub fn timeout(&self, default: Duration) -> Duration {
+        self.args.timeout.unwrap_or(default)
+    }
+
+    /// The same in milliseconds, for the API.
+    pub fn timeout_ms(&self, default: Duration) -> u64 {
+        u64::try_from(self.timeout(default).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Attaches to the running node.
+    pub async fn attach(&self) -> Result<Session, Report> {
+        let client = client::running(&self.paths.socket()).await.ok_or_else(Report::no_node)?;
+        Ok(Session { client, socket: self.paths.socket() })
+    }
+
+    /// Attaches to the running node, or starts one inside this process and says so.
+    pub async fn session(&self, need: Need) -> Result<Session, Report> {
+        if let Ok(session) = self.attach().await {
+            return Ok(session);
+        }
+        let config = self.config(&need)?;
+        match Embedded::start(config).await {
+            Ok(embedded) => {
+                *self.embedded.lock().await = Some(embedded);
+                self.out.note("no node was running: one runs inside this command until it ends");
+                self.attach().await
+            }
+            // Somebody else was faster: attach to that one.
+            Err(report) if report.code.contains("RUNNING") || report.code.contains("LOCKED-BY") => {
+                let client = client::starting(&self.paths.socket()).await.ok_or(report)?;
+                Ok(Session { client, socket: self.paths.socket() })
+            }
+            Err(report) => Err(report),
+        }
+    }
+
+    /// The configuration of a node of this profile. Asks for the passphrase if there is one.
+    pub fn config(&self, need: &Need) -> Result<Config, Report> {
+        self.paths.create()?;
+        if !keystore::exists(&self.paths.data) {
+            return Err(Report::new(
+                "KLATCH-NO-IDENTITY",
+                format!("there is no identity in profile {} yet", self.args.profile),
+                "`klatch init` makes one, and so does `klatch chat '#lobby'`",
+                exit::USAGE,
+            ));
+        }
+        let mut config = Config::new(self.paths.data.clone(), self.paths.runtime.clone(), self.paths.peers.clone());
+        match need {
+            Need::History => {
+                config.loopback_only = true;
+                config.mdns = false;
+                config.quic = false;
+            }
+            Need::Network(network) => {
+                if !network.listen.is_empty() {
+                    config.listen.clone_from(&network.listen);
+                }
+                config.peers.clone_from(&network.peer);
+                config.mdns = !network.no_mdns;
+                config.quic = !network.no_quic;
+                config.loopback_only = network.loopback_only;
+            }
+        }
+        config.passphrase = self.unlock()?.map(Into::into);
+        Ok(config)
+    }
+
+    /// The keystore's passphrase, if it has one: from the file, or from the user.
+    pub fn unlock(&self) -> Result<Option<String>, Report> {
+        if !keystore::needs_passphrase(&self.paths.data).map_err(|e| Report::new(e.code(), e.to_string(), e.hint(), e.exit()))? {
+            return Ok(None);
+        }
+        if let Some(file) = &self.args.unlock_file {
+            return read_secret(file).map(Some);
+        }
+        if !self.can_ask() {
+            return Err(Report::new(
+                "KLATCH-LOCKED",
+                format!("profile {} is protected by a passphrase", self.args.profile),
+                "--unlock-file FILE, or KLATCH_PASSPHRASE_FILE, or a terminal to ask on",
+                exit::LOCKED,
+            ));
+        }
+        ask_secret("Passphrase: ").map(Some)
+    }
+
+    /// Whether there is somebody to ask.
+    pub fn can_ask(&self) -> bool {
+        !self.args.no_input && !self.args.json && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+    }
+
+    /// Ends the node inside this process, if there is one, once nobody uses it any more.
+    pub async fn finish(&self, flush: bool) {
+        let Some(embedded) = self.embedded.lock().await.take() else { return };
+        if flush {
+            embedded.flush().await;
+        }
+        embedded.until_alone(&self.out).await;
+        embedded.end().await;
+    }
+
+    /// Ends it at once.
+    pub async fn abandon(&self) {
+        if let Some(embedded) = self.embedded.lock().await.take() {
+            embedded.end().await;
+        }
+    }
+}
+
+/// Asks a question on stderr; an empty answer is `None`.
+pub fn ask(question: &str) -> Result<Option<String>, Report> {
+    let failed = |e: std::io::Error| Report::usage(format!("cannot ask: {e}"), "give --no-input and the options you want");
+    eprint!("{question}");
+    std::io::stderr().flush().map_err(failed)?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer).map_err(failed)?;
+    Ok(Some(answer.trim().to_owned()).filter(|a| !a.is_empty()))
+}
+
+/// Asks yes or no; anything but a yes is a no.
+pub fn confirm(question: &str) -> Result<bool, Report> {
+    Ok(ask(question)?.is_some_and(|a| matches!(a.to_lowercase().as_str(), "y" | "yes")))
+}
+
+/// Asks for a secret, which is not shown.
+pub fn ask_secret(question: &str) -> Result<String, Report> {
+    let secret = rpassword::prompt_password(question)
+        .map_err(|e| Report::usage(format!("cannot ask for a passphrase: {e}"), "give it in a file"))?;
+    check_secret(secret)
+}
+
+/// Reads a secret from a file, a descriptor (`/dev/fd/3`) or stdin (`-`); one line break at its end does not count.
+pub fn read_secret(file: &Path) -> Result<String, Report> {
+    let mut text = String::new();
+    let read = if file.as_os_str() == "-" {
+        std::io::stdin().lock().take(PASSPHRASE_BYTES_MAX + 1).read_to_string(&mut text)
+    } else {
+        std::fs::File::open(file).and_then(|f| f.take(PASSPHRASE_BYTES_MAX + 1).read_to_string(&mut text))
+    };
+    let bytes = read.map_err(|e| Report::io("read the passphrase from", file, &e))?;
+    if bytes as u64 > PASSPHRASE_BYTES_MAX {
+        let cause = format!("{} is too long for a passphrase", file.display());
+        return Err(Report::usage(cause, format!("at most {PASSPHRASE_BYTES_MAX} bytes")));
+    }
+    let text = text.strip_suffix('\n').map_or(text.as_str(), |t| t.strip_suffix('\r').unwrap_or(t));
+    check_secret(text.to_owned())
+}
+
+fn check_secret(secret: String) -> Result<String, Report> {
+    if secret.is_empty() {
+        return Err(Report::usage("the passphrase is empty", "give at least one character"));
+    }
+    Ok(secret)
+}

@@ -1,0 +1,170 @@
+//! The one form of an error that reaches a person or a script: what failed, why, what to try, a code, an exit code.
+//!
+//! The same fields come from the API (`error.data`), so an error reads alike whether a node, a file or an argument is at
+//! fault.
+
+use klatch_node::api::rpc::{ErrorData, RpcError};
+use serde_json::{Value, json};
+
+/// Exit codes, as `klatch help exit-codes` lists them.
+pub mod exit {
+    /// Something failed.
+    pub const FAILED: u8 = 1;
+    /// Wrong usage or configuration.
+    pub const USAGE: u8 = 2;
+    /// No such room, peer or message.
+    pub const NOT_FOUND: u8 = 3;
+    /// Locked, or refused for lack of a passphrase.
+    pub const LOCKED: u8 = 4;
+    /// The node is not running or cannot be reached.
+    pub const NO_NODE: u8 = 5;
+    /// Timed out, or nobody could be reached.
+    pub const TIMEOUT: u8 = 6;
+    /// Ended by Ctrl+C.
+    pub const INTERRUPTED: u8 = 130;
+}
+
+/// An error on its way to the screen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// What was being done, if that is not plain from the cause.
+    pub doing: Option<String>,
+    /// What failed and why.
+    pub cause: String,
+    /// What to try.
+    pub hint: String,
+    /// Stable, for scripts.
+    pub code: String,
+    /// The process ends with it.
+    pub exit: u8,
+    /// The same may work later.
+    pub retryable: bool,
+    /// What was done all the same.
+    pub partial: Option<Value>,
+}
+
+impl Report {
+    /// A new report.
+    pub fn new(code: &str, cause: impl Into<String>, hint: impl Into<String>, exit: u8) -> Self {
+        Self {
+            doing: None,
+            cause: cause.into(),
+            hint: hint.into(),
+            code: code.to_owned(),
+            exit,
+            retryable: false,
+            partial: None,
+        }
+    }
+
+    /// Wrong usage.
+    pub fn usage(cause: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new("KLATCH-USAGE", cause, hint, exit::USAGE)
+    }
+
+    /// A file or folder that the system refuses.
+    pub fn io(what: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
+        let hint = match error.kind() {
+            std::io::ErrorKind::PermissionDenied => "check who owns it and its mode",
+            std::io::ErrorKind::NotFound => "check the path",
+            _ => "check that the disk is there and not full",
+        };
+        Self::new("KLATCH-FILE", format!("cannot {what} {}: {error}", path.display()), hint, exit::FAILED)
+    }
+
+    /// The connection to the node ended.
+    pub fn gone() -> Self {
+        Self::new(
+            "KLATCH-NODE-GONE",
+            "the node ended while it was asked",
+            "`klatch status` shows whether it runs, `klatch up` starts it; what was stored is kept",
+            exit::NO_NODE,
+        )
+    }
+
+    /// No node runs.
+    pub fn no_node() -> Self {
+        Self::new("KLATCH-NODE-DOWN", "no node is running", "`klatch up` starts one in the background", exit::NO_NODE)
+    }
+
+    /// Ctrl+C or SIGTERM while waiting.
+    pub fn interrupted() -> Self {
+        Self::new("KLATCH-INTERRUPTED", "interrupted", "what was stored is kept", exit::INTERRUPTED)
+    }
+
+    /// The reader of our output has gone (`klatch log | head`): nobody is there to be told.
+    pub fn closed_output() -> Self {
+        Self::new(CLOSED_OUTPUT, "nobody reads the output", "", exit::FAILED)
+    }
+
+    /// Whether it is worth showing.
+    pub fn is_silent(&self) -> bool {
+        self.code == CLOSED_OUTPUT
+    }
+
+    /// Says what was being done.
+    #[must_use]
+    pub fn doing(mut self, what: impl Into<String>) -> Self {
+        self.doing = Some(what.into());
+        self
+    }
+
+    /// For people, several lines.
+    pub fn text(&self) -> String {
+        let mut text = String::from("error: ");
+        if let Some(doing) = &self.doing {
+            text.push_str(doing);
+            text.push_str(": ");
+        }
+        text.push_str(&self.cause);
+        if !self.hint.is_empty() {
+            text.push_str("\n  try: ");
+            text.push_str(&self.hint);
+        }
+        text.push_str("\n  code: ");
+        text.push_str(&self.code);
+        text
+    }
+
+    /// For programs: the object that an API error carries.
+    pub fn json(&self) -> Value {
+        let message = self.doing.as_ref().map_or_else(|| self.cause.clone(), |d| format!("{d}: {}", self.cause));
+        let mut object = json!({
+            "code": self.code, "message": message, "hint": self.hint, "retryable": self.retryable, "exit": self.exit,
+        });
+        if let Some(partial) = &self.partial {
+            object["partial"] = partial.clone();
+        }
+        json!({ "error": object })
+    }
+}
+
+const CLOSED_OUTPUT: &str = "KLATCH-OUTPUT-CLOSED";
+
+impl From<RpcError> for Report {
+    fn from(error: RpcError) -> Self {
+        let ErrorData { code, hint, retryable, exit, partial } = error.data;
+        Self { doing: None, cause: error.message, hint, code, exit, retryable, partial }
+    }
+}
+
+impl From<klatch_node::api::ApiError> for Report {
+    fn from(error: klatch_node::api::ApiError) -> Self {
+        Self::new(error.code(), error.to_string(), error.hint(), exit::FAILED)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_says_what_why_try_and_code() {
+        let report = Report::no_node().doing("cannot list the rooms");
+        let text = report.text();
+        for part in ["cannot list the rooms", "no node is running", "klatch up", "KLATCH-NODE-DOWN"] {
+            assert!(text.contains(part), "{text}");
+        }
+        assert_eq!(report.json()["error"]["exit"], 5);
+    }
+}

@@ -1,0 +1,260 @@
+//! How a message looks as a line of text. Used by `log`, `chat` and the noun forms, so that they agree.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use klatch_core::content::Kind;
+use klatch_core::event::{Delivery, Message};
+use klatch_core::ids::{DeviceId, EntryId, RoomId};
+
+use crate::error::Report;
+use crate::output::{Output, snippet, visible, visible_indented};
+
+/// Messages remembered for replies and references; older ones are found by id.
+const RECENT_MAX: usize = 512;
+
+/// A line in three parts, the middle one a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    before: String,
+    name: String,
+    after: String,
+}
+
+impl Line {
+    /// Prints it.
+    pub fn print(&self, out: &Output) -> Result<(), Report> {
+        out.marked(&self.before, &self.name, &self.after)
+    }
+
+    /// With the first characters of the message's id, by which it can be named.
+    #[must_use]
+    pub fn with_id(mut self, id: EntryId) -> Self {
+        self.before = format!("[{}] {}", id.short(), self.before);
+        self
+    }
+
+    /// Without colour.
+    #[cfg(test)]
+    pub fn text(&self) -> String {
+        format!("{}{}{}", self.before, self.name, self.after)
+    }
+}
+
+/// Turns messages into lines, remembering names and recent messages.
+#[derive(Debug)]
+pub struct Lines {
+    zone: TimeZone,
+    names: BTreeMap<DeviceId, String>,
+    recent: Vec<Message>,
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        Self { zone: TimeZone::system(), names: BTreeMap::new(), recent: Vec::new() }
+    }
+}
+
+impl Lines {
+    /// Lines with times of this zone.
+    #[cfg(test)]
+    pub fn in_zone(zone: TimeZone) -> Self {
+        Self { zone, ..Self::default() }
+    }
+
+    /// `18:05`, or with the date if it is not today.
+    pub fn time(&self, at_ms: u64) -> String {
+        let Ok(at) = Timestamp::from_millisecond(i64::try_from(at_ms).unwrap_or(i64::MAX)) else {
+            return "??:??".to_owned();
+        };
+        let (at, now) = (at.to_zoned(self.zone.clone()), Timestamp::now().to_zoned(self.zone.clone()));
+        let format = if at.date() == now.date() { "%H:%M" } else { "%Y-%m-%d %H:%M" };
+        at.strftime(format).to_string()
+    }
+
+    /// The line of a message.
+    pub fn line(&mut self, message: &Message, room: &str) -> Line {
+        let before_change = self.names.insert(message.device, message.name.clone());
+        let name = self.author(message);
+        let at = format!("{} {} ", self.time(message.at_ms), visible(room));
+        let (before, after) = match message.kind {
+            Kind::Profile if message.seq == 0 => ("* ".to_owned(), format!(" joined {}", visible(room))),
+            Kind::Profile => {
+                let old = before_change.filter(|n| *n != message.name).map_or_else(String::new, |n| {
+                    format!(" (was {})", visible(&n))
+                });
+                ("* ".to_owned(), format!(" is the new name of a member of {}{old}", visible(room)))
+            }
+            Kind::Leave => ("* ".to_owned(), format!(" left {}", visible(room))),
+            Kind::Text => (at, format!("{}: {}", self.answered(message), body(message))),
+            Kind::Notice => (at, format!(" announces: {}", body(message))),
+            Kind::Edit => (at, format!(" changed a message to: {}", body(message))),
+            Kind::Delete => (at, format!(" withdrew a message{}", self.quoted(message))),
+            Kind::Reaction => (at, format!(" reacted {}{}", reaction(message), self.quoted(message))),
+        };
+        self.remember(message);
+        Line { before, name, after }
+    }
+
+    /// The author, with the first characters of the device where a name is not unique.
+    fn author(&self, message: &Message) -> String {
+        if message.own && !matches!(message.kind, Kind::Profile) {
+            return "you".to_owned();
+        }
+        let name = if message.name.is_empty() { "somebody".to_owned() } else { visible(&message.name) };
+        let twice = self.names.iter().any(|(d, n)| *d != message.device && *n == message.name);
+        if twice || name == "you" { format!("{name}~{}", &message.device.short()[..4]) } else { name }
+    }
+
+    fn answered(&self, message: &Message) -> String {
+        message.reply_to.map_or_else(String::new, |id| match self.recent.iter().find(|m| m.id == id) {
+            Some(m) => format!(" (to \"{}\")", snippet(&m.text)),
+            None => format!(" (to {})", id.short()),
+        })
+    }
+
+    fn quoted(&self, message: &Message) -> String {
+        let target = message.target.and_then(|id| self.recent.iter().find(|m| m.id == id));
+        target.filter(|m| !m.text.is_empty()).map_or_else(String::new, |m| format!(": \"{}\"", snippet(&m.text)))
+    }
+
+    fn remember(&mut self, message: &Message) {
+        if matches!(message.kind, Kind::Text | Kind::Notice) {
+            if self.recent.len() >= RECENT_MAX {
+                self.recent.drain(..RECENT_MAX / 2);
+            }
+            self.recent.push(message.clone());
+        }
+    }
+
+    /// The recent message that a word names: `^`, `^2`, ... counts back over the own ones or those of others; otherwise the
+    /// first characters of an id.
+    pub fn named(&self, word: &str, room: RoomId, own: bool) -> Option<&Message> {
+        let mut here = self.recent.iter().rev().filter(|m| m.room == room);
+        if let Some(back) = word.strip_prefix('^') {
+            let back: usize = if back.is_empty() { 1 } else { back.parse().ok()? };
+            return here.filter(|m| m.own == own).nth(back.checked_sub(1)?);
+        }
+        /// Shorter prefixes would often be words.
+        const PREFIX_CHARS_MIN: usize = 6;
+        let word = word.to_lowercase();
+        if word.len() < PREFIX_CHARS_MIN {
+            return None;
+        }
+        let first = here.find(|m| m.id.to_string().starts_with(&word))?;
+        here.all(|m| m.id == first.id || !m.id.to_string().starts_with(&word)).then_some(first)
+    }
+}
+
+fn body(message: &Message) -> String {
+    if message.deleted {
+        return "(withdrawn)".to_owned();
+    }
+    if message.missing {
+        return "(the text is not stored here)".to_owned();
+    }
+    let mut text = visible_indented(&message.text);
+    if message.edited {
+        text.push_str(" (edited)");
+    }
+    for r in &message.reactions {
+        text.push_str(&format!(" [{} {}]", visible(&r.emoji), r.devices.len()));
+    }
+    text
+}
+
+fn reaction(message: &Message) -> String {
+    let emoji = message.reactions.first().map_or(message.text.as_str(), |r| r.emoji.as_str());
+    visible(emoji)
+}
+
+/// A delivery state in words.
+pub fn state(state: Delivery) -> String {
+    match state {
+        Delivery::Queued => "queued: nobody has it yet".to_owned(),
+        Delivery::Sent => "sent".to_owned(),
+        Delivery::Relayed => "held by a relay".to_owned(),
+        Delivery::Delivered { n, m } => format!("delivered {n} of {m}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(n: u8, name: &str, text: &str) -> Message {
+        Message {
+            id: EntryId([n; 16]),
+            room: RoomId([0; 16]),
+            journal: u64::from(n),
+            device: DeviceId([name.len() as u8; 32]),
+            identity: None,
+            name: name.to_owned(),
+            seq: 3,
+            kind: Kind::Text,
+            text: text.to_owned(),
+            reply_to: None,
+            target: None,
+            at_ms: 65_100_000,
+            arrived_ms: 0,
+            own: false,
+            state: None,
+            edited: false,
+            deleted: false,
+            missing: false,
+            reactions: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_message_is_one_line_with_time_room_and_name() {
+        let mut lines = Lines::in_zone(TimeZone::UTC);
+        let line = lines.line(&message(1, "bob", "can we meet?"), "#garden").text();
+        assert_eq!(line, "1970-01-01 18:05 #garden bob: can we meet?");
+        let reply = Message { reply_to: Some(EntryId([1; 16])), own: true, ..message(2, "alice", "yes") };
+        assert!(lines.line(&reply, "#garden").text().ends_with("#garden you (to \"can we meet?\"): yes"));
+    }
+
+    #[test]
+    fn nobody_can_pretend_to_be_you_or_another_line() {
+        let mut lines = Lines::in_zone(TimeZone::UTC);
+        assert!(lines.line(&message(1, "you", "hi"), "#g").text().contains("you~"));
+        let text = lines.line(&message(2, "eve\u{1b}[2J", "a\n18:05 #g bob: b\u{202e}"), "#g").text();
+        assert!(text.contains("eve␛[2J") && text.contains("\n      18:05") && !text.contains('\u{202e}'), "{text}");
+    }
+
+    #[test]
+    fn equal_names_are_told_apart() {
+        let mut lines = Lines::in_zone(TimeZone::UTC);
+        let second = Message { device: DeviceId([99; 32]), ..message(2, "bob", "I am bob") };
+        lines.line(&message(1, "bob", "hi"), "#g");
+        assert!(lines.line(&second, "#g").text().contains("bob~"));
+    }
+
+    #[test]
+    fn references_count_back_or_name_an_id() {
+        let mut lines = Lines::in_zone(TimeZone::UTC);
+        for n in 1..=3 {
+            lines.line(&message(n, "bob", "x"), "#g");
+        }
+        lines.line(&Message { own: true, ..message(4, "al", "mine") }, "#g");
+        let room = RoomId([0; 16]);
+        assert_eq!(lines.named("^", room, false).unwrap().id, EntryId([3; 16]));
+        assert_eq!(lines.named("^3", room, false).unwrap().id, EntryId([1; 16]));
+        assert_eq!(lines.named("^", room, true).unwrap().id, EntryId([4; 16]));
+        assert!(lines.named("^9", room, false).is_none() && lines.named("^0", room, false).is_none());
+        let id = EntryId([2; 16]).to_string();
+        assert_eq!(lines.named(&id[..6], room, false).unwrap().id, EntryId([2; 16]));
+        assert!(lines.named("hello", room, false).is_none());
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut lines = Lines::in_zone(TimeZone::UTC);
+        for _ in 0..5_000 {
+            lines.line(&message(1, "bob", "x"), "#g");
+        }
+        assert!(lines.recent.len() <= RECENT_MAX);
+    }
+}

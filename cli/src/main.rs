@@ -1,0 +1,114 @@
+//! `klatch`: group chat without a server. Parses, dispatches, ends with a documented exit code.
+//!
+//! This crate owns words and screens. It knows the core's commands, queries and events, the node's handle and its API;
+//! nothing here speaks to the network or to a database.
+
+mod args;
+mod client;
+mod command;
+mod context;
+mod error;
+mod lines;
+mod output;
+mod paths;
+mod plain;
+mod signals;
+mod slash;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{Cli, Command};
+use crate::context::Context;
+use crate::error::Report;
+use crate::output::{Color, Output};
+
+/// What may still run when everything is done: a thread that reads stdin, a socket that closes.
+const LAST_MOMENT: Duration = Duration::from_millis(200);
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let Some(command) = cli.command else {
+        // The full screen will open here.
+        let help = command::tree().render_help().to_string();
+        let done = Output::new(false, false, cli.global.color).line(help.trim_end());
+        return done.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+    };
+    log_to_stderr(cli.global.verbose, cli.global.quiet);
+    let out = Output::new(cli.global.json, cli.global.quiet, cli.global.color);
+    let done = match Context::new(cli.global) {
+        Ok(context) => run(context, command),
+        Err(report) => Err(report),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(report) => {
+            out.error(&report);
+            ExitCode::from(report.exit)
+        }
+    }
+}
+
+/// Runs one command to its end, and ends the node it may have started.
+fn run(context: Context, command: Command) -> Result<(), Report> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| {
+        Report::new("KLATCH-SYSTEM", format!("cannot start: {e}"), "close some programs", error::exit::FAILED)
+    })?;
+    let done = runtime.block_on(async {
+        let own_signals = command::handles_signals(&command);
+        let work = async {
+            command::run(&context, command).await?;
+            context.finish(false).await;
+            Ok(())
+        };
+        let done = if own_signals {
+            work.await
+        } else {
+            tokio::select! {
+                done = work => done,
+                () = signals::interrupted() => Err(Report::interrupted()),
+            }
+        };
+        tokio::select! {
+            () = context.abandon() => {}
+            () = signals::interrupted() => {}
+        }
+        done
+    });
+    runtime.shutdown_timeout(LAST_MOMENT);
+    done
+}
+
+/// Help and version are no errors; everything else has our form and exit code.
+fn usage(error: &clap::Error) -> ExitCode {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let json = std::env::args_os().any(|a| a == "--json");
+    let text = error.render().to_string();
+    let (cause, rest) = text.trim_start_matches("error: ").split_once("\n\n").unwrap_or((text.trim(), ""));
+    let hint = rest.lines().map(str::trim).filter(|l| !l.is_empty()).collect::<Vec<_>>().join(" · ");
+    Output::new(json, false, Color::Never).error(&Report::usage(cause.trim(), hint));
+    ExitCode::from(error::exit::USAGE)
+}
+
+/// `KLATCH_LOG`, or what `-v` asks for. The node logs no texts at any level.
+fn log_to_stderr(verbose: u8, quiet: bool) {
+    let default = match (quiet, verbose) {
+        (true, _) => "error",
+        (false, 0) => "warn",
+        (false, 1) => "info",
+        (false, _) => "klatch=debug,klatch_node=debug,klatch_core=debug,info",
+    };
+    let filter = EnvFilter::try_from_env("KLATCH_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let colors = false;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colors).init();
+}

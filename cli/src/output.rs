@@ -1,0 +1,197 @@
+//! Everything that is printed goes through here: text or JSON, and never a byte that a terminal would obey.
+//!
+//! Names and texts come from other people. Control characters, escape sequences and direction overrides in them are made
+//! visible; in JSON they are escaped. Only this file may write a colour.
+
+use std::io::{self, IsTerminal, Write};
+
+use klatch_core::identity::is_unsafe;
+use serde::Serialize;
+
+use crate::error::Report;
+
+/// `--color`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// How to print.
+#[derive(Debug, Clone, Copy)]
+pub struct Output {
+    /// One JSON object per line.
+    pub json: bool,
+    /// No messages on stderr but errors.
+    pub quiet: bool,
+    color: bool,
+}
+
+impl Output {
+    /// Looks at the terminal once.
+    pub fn new(json: bool, quiet: bool, color: Color) -> Self {
+        let set = |name: &str| std::env::var_os(name).is_some_and(|v| !v.is_empty());
+        let color = match color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto if set("NO_COLOR") => false,
+            Color::Auto => io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|t| t != "dumb"),
+        };
+        Self { json, quiet, color: color && !json }
+    }
+
+    /// One line of text on stdout. The text must have been made harmless where it is foreign; this is the last line of
+    /// defence, so line breaks stay and everything else unsafe does not.
+    pub fn line(&self, text: &str) -> Result<(), Report> {
+        put(&visible_lines(text))
+    }
+
+    /// One line, `marked` of it (a name) in bold where colours are wanted.
+    pub fn marked(&self, before: &str, marked: &str, after: &str) -> Result<(), Report> {
+        let (before, marked, after) = (visible_lines(before), visible_lines(marked), visible_lines(after));
+        if self.color {
+            put(&format!("{before}\u{1b}[1m{marked}\u{1b}[0m{after}"))
+        } else {
+            put(&format!("{before}{marked}{after}"))
+        }
+    }
+
+    /// One object on one line.
+    pub fn json<T: Serialize>(&self, value: &T) -> Result<(), Report> {
+        put(&json_line(value))
+    }
+
+    /// Text for people, or JSON for programs.
+    pub fn either<T: Serialize>(&self, value: &T, text: impl FnOnce() -> String) -> Result<(), Report> {
+        if self.json { self.json(value) } else { self.line(&text()) }
+    }
+
+    /// A remark on stderr: never part of the data.
+    pub fn note(&self, text: &str) {
+        if !self.quiet {
+            // Without a stderr there is nobody to tell.
+            let _ = writeln!(io::stderr(), "{}", visible_lines(text));
+        }
+    }
+
+    /// An error on stderr.
+    pub fn error(&self, report: &Report) {
+        if report.is_silent() {
+            return;
+        }
+        let text = if self.json { json_line(&report.json()) } else { visible_lines(&report.text()) };
+        let _ = writeln!(io::stderr(), "{text}");
+    }
+}
+
+fn put(line: &str) -> Result<(), Report> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|e| match e.kind() {
+        io::ErrorKind::BrokenPipe => Report::closed_output(),
+        _ => Report::new("KLATCH-OUTPUT", format!("cannot write: {e}"), "is the disk full?", 1),
+    })
+}
+
+/// Text on one line, every character that could act on a terminal or reorder text made visible.
+pub fn visible(text: &str) -> String {
+    shown(text, false)
+}
+
+/// As [`visible`], with line breaks kept.
+pub fn visible_lines(text: &str) -> String {
+    shown(text, true)
+}
+
+/// As [`visible`], with every further line set in, so that no text can look like a line of somebody else.
+pub fn visible_indented(text: &str) -> String {
+    let text = text.replace("\r\n", "\n");
+    text.trim_end_matches('\n').split('\n').map(visible).collect::<Vec<_>>().join("\n      ")
+}
+
+fn shown(text: &str, breaks: bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' if breaks => out.push('\n'),
+            '\t' => out.push(' '),
+            // The control pictures of Unicode: ␛ for ESC, ␇ for BEL.
+            '\0'..='\u{1f}' => out.push(char::from_u32(0x2400 + u32::from(c)).unwrap_or('?')),
+            '\u{7f}' => out.push('\u{2421}'),
+            c if is_unsafe(c) => out.push_str(&format!("<U+{:04X}>", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// One line of JSON in which no character acts on a terminal: serde escapes C0 only, the rest is escaped here. These
+/// characters can only stand inside strings, where an escape means the same.
+pub fn json_line<T: Serialize>(value: &T) -> String {
+    let plain = serde_json::to_string(value).unwrap_or_else(|e| format!("{{\"error\":{{\"message\":\"{e}\"}}}}"));
+    if !plain.chars().any(is_unsafe) {
+        return plain;
+    }
+    let mut out = String::with_capacity(plain.len() + 16);
+    for c in plain.chars() {
+        if is_unsafe(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// The first characters of a text, on one line, for quoting.
+pub fn snippet(text: &str) -> String {
+    /// Enough to recognise a message by.
+    const CHARS: usize = 40;
+    let first = text.lines().next().unwrap_or_default();
+    let mut short: String = visible(first).chars().take(CHARS).collect();
+    if first.chars().count() > CHARS || text.lines().nth(1).is_some() {
+        short.push('…');
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NASTY: &str = "a\u{1b}]52;c;aGk=\u{7}b\u{9b}2Jc\u{202e}d\u{7f}\u{200b}\u{e0041}\r";
+
+    #[test]
+    fn nothing_printed_can_act_on_a_terminal() {
+        for text in [visible(NASTY), visible_lines(NASTY), visible_indented(NASTY), snippet(NASTY), json_line(&NASTY)] {
+            assert!(!text.chars().any(is_unsafe), "{text:?}");
+            assert!(text.contains('a') && text.contains('b') && text.contains('c'), "{text:?}");
+        }
+        assert!(visible(NASTY).contains("␛]52") && visible(NASTY).contains("<U+202E>"));
+    }
+
+    #[test]
+    fn json_means_the_same_after_escaping() {
+        let back: String = serde_json::from_str(&json_line(&NASTY)).unwrap();
+        assert_eq!(back, NASTY);
+    }
+
+    #[test]
+    fn a_text_cannot_look_like_another_line() {
+        let text = visible_indented("hi\n18:05 #garden bob: I owe you");
+        assert!(text.lines().skip(1).all(|l| l.starts_with("      ")), "{text}");
+    }
+
+    #[test]
+    fn emoji_and_languages_stay_as_they_are() {
+        for text in ["👩‍🌾 ❤️", "שלום", "naïve", "日本語"] {
+            assert_eq!(visible(text), text);
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! Plain mode: a chat of lines that are only ever added, for pipes, screen readers, slow terminals and tests.
+//!
+//! One loop takes typed lines, events of the node, and a short timer that gathers delivery states. Lines are sent one
+//! after the other, so that they arrive in the order typed; at the end of input everything typed is on disk.
+
+mod actions;
+mod input;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use klatch_core::command::Reply;
+use klatch_core::event::{Delivery, Event, Message};
+use klatch_core::ids::{EntryId, RoomId};
+use serde_json::json;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::client::{Events, Session, Told};
+use crate::error::Report;
+use crate::lines::{Lines, state};
+use crate::output::{Output, snippet, visible};
+use crate::slash::{self, Input};
+
+/// Delivery states that change within this time become one line.
+const GATHER: Duration = Duration::from_millis(400);
+/// At the end of input the own last line is waited for, so that it is printed; it is on disk long before.
+const LAST_LINE_MAX: Duration = Duration::from_secs(3);
+/// Pause before a message is tried again that the node was too busy to take.
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
+
+/// The room that is typed into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Here {
+    /// Its id.
+    pub room: RoomId,
+    /// Its name with `#`.
+    pub name: String,
+}
+
+/// A chat in plain mode.
+pub struct Plain<'a> {
+    out: &'a Output,
+    session: Session,
+    events: Events,
+    lines: Lines,
+    here: Option<Here>,
+    /// Rooms whose lines are shown.
+    shown: BTreeMap<RoomId, String>,
+    /// The newest own message and the state of it that was printed last.
+    newest: Option<(RoomId, EntryId, String, Option<Delivery>)>,
+    /// When to look at its state.
+    look: Option<Instant>,
+    /// Journal number of the last own message sent from here.
+    sent: u64,
+    /// A bare word that an empty line will send after all.
+    bare: Option<&'static str>,
+    /// Anything was written: worth handing over before an embedded node ends.
+    pub wrote: bool,
+}
+
+/// Whether to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    GoOn,
+    Quit,
+}
+
+impl<'a> Plain<'a> {
+    /// Opens the chat in a room that is joined: shows its last lines, then follows.
+    pub async fn open(out: &'a Output, mut session: Session, here: Here, history: u32) -> Result<Self, Report> {
+        // Events first, then history up to the same point: nothing is missed or shown twice.
+        let events = session.events(&["room/".to_owned()], json!("now")).await?;
+        let mut lines = Lines::default();
+        let old: Vec<Message> = match history {
+            0 => Vec::new(),
+            n => session.ask("message.list", json!({"room": here.room, "limit": n})).await?,
+        };
+        let upto = events.cursor;
+        for message in old.into_iter().filter(|m| m.journal <= upto) {
+            show(out, &mut lines, &here.name, false, message)?;
+        }
+        let shown = BTreeMap::from([(here.room, here.name.clone())]);
+        let mut chat = Self {
+            out,
+            session,
+            events,
+            lines,
+            here: Some(here.clone()),
+            shown,
+            newest: None,
+            look: None,
+            sent: 0,
+            bare: None,
+            wrote: false,
+        };
+        chat.mark_read(here.room, upto).await;
+        Ok(chat)
+    }
+
+    /// Runs until `/quit` or the end of input.
+    pub async fn run(&mut self) -> Result<(), Report> {
+        let mut typed = input::lines();
+        loop {
+            let look = self.look;
+            tokio::select! {
+                line = typed.recv() => match line {
+                    Some(Ok(line)) => if self.typed(&line).await? == Next::Quit { break },
+                    Some(Err(why)) => self.out.note(&format!("* {why}")),
+                    None => break,
+                },
+                told = self.events.next() => self.told(told?).await?,
+                () = until(look) => self.look_at_state().await?,
+            }
+        }
+        self.finish().await
+    }
+
+    /// Prints what was said until the own last line, and where that one is.
+    async fn finish(&mut self) -> Result<(), Report> {
+        let deadline = Instant::now() + LAST_LINE_MAX;
+        while self.events.cursor < self.sent {
+            match timeout(deadline.saturating_duration_since(Instant::now()), self.events.next()).await {
+                Ok(told) => self.told(told?).await?,
+                Err(_) => break,
+            }
+        }
+        if self.look.is_some() {
+            sleep(GATHER).await;
+        }
+        self.look_at_state().await
+    }
+
+    async fn typed(&mut self, line: &str) -> Result<Next, Report> {
+        let bare = self.bare.take();
+        match slash::parse(line) {
+            Ok(Input::Empty) => match bare {
+                Some(word) => self.say(word, None).await,
+                None => Ok(Next::GoOn),
+            },
+            Ok(Input::Bare(word)) => {
+                self.bare = Some(word);
+                let command = if word == "help" { "/help" } else { "/quit" };
+                self.out.note(&format!("* `{word}` was not sent: did you mean {command}? An empty line sends it"));
+                Ok(Next::GoOn)
+            }
+            Ok(Input::Text(text)) => self.say(&text, None).await,
+            Ok(Input::Do(action)) => {
+                let done = self.act(action).await;
+                self.forgive(done)
+            }
+            Err(why) => {
+                self.out.note(&format!("* {why}"));
+                Ok(Next::GoOn)
+            }
+        }
+    }
+
+    /// An error of one line is shown and does not end the chat, unless the node is gone.
+    fn forgive(&self, done: Result<Next, Report>) -> Result<Next, Report> {
+        match done {
+            Err(report) if report.exit != crate::error::exit::NO_NODE && !report.is_silent() => {
+                self.out.error(&report);
+                Ok(Next::GoOn)
+            }
+            other => other,
+        }
+    }
+
+    /// Sends a text and remembers it as the newest.
+    async fn say(&mut self, text: &str, reply_to: Option<EntryId>) -> Result<Next, Report> {
+        let Some(here) = self.here.clone() else {
+            self.out.note("* you are in no room: /join #ROOM");
+            return Ok(Next::GoOn);
+        };
+        let params = json!({"room": here.room, "text": text, "reply_to": reply_to});
+        let done = loop {
+            match self.session.ask::<Reply>("message.send", params.clone()).await {
+                Err(report) if report.retryable && report.code == "KLATCH-TOO-FAST" => sleep(BUSY_PAUSE).await,
+                done => break done,
+            }
+        };
+        match done {
+            Ok(Reply::Stored { message, journal, .. }) => {
+                self.wrote = true;
+                self.sent = self.sent.max(journal);
+                self.newest = Some((here.room, message, snippet(text), None));
+                self.look_soon();
+                Ok(Next::GoOn)
+            }
+            Ok(_) => Ok(Next::GoOn),
+            Err(report) => self.forgive(Err(report.doing("not sent"))),
+        }
+    }
+
+    /// Shows an event.
+    async fn told(&mut self, told: Told) -> Result<(), Report> {
+        if let Some(cursor) = told.cursor {
+            self.events.cursor = self.events.cursor.max(cursor);
+        }
+        let room = room_of(&told.event);
+        if room.is_some_and(|r| !self.shown.contains_key(&r)) {
+            return Ok(());
+        }
+        let name = room.and_then(|r| self.shown.get(&r)).cloned().unwrap_or_default();
+        if self.out.json {
+            self.out.json(&told)?;
+        }
+        match told.event {
+            Event::MessageAdded { message } => {
+                let (room, journal, own) = (message.room, message.journal, message.own);
+                if !self.out.json {
+                    self.lines.line(&message, &name).print(self.out)?;
+                }
+                if own {
+                    self.look_soon();
+                } else {
+                    self.mark_read(room, journal).await;
+                }
+            }
+            Event::DeliveryChanged { .. } => self.look_soon(),
+            Event::HistoryAdded { count, .. } if !self.out.json => {
+                self.out.line(&format!("* {count} older messages came for {}: /history shows them", visible(&name)))?;
+            }
+            Event::ForkFound { device, .. } if !self.out.json => {
+                let who = device.short();
+                self.out.line(&format!("* warning: the device {who} in {} wrote two histories", visible(&name)))?;
+            }
+            Event::DiskBudgetReached { .. } if !self.out.json => {
+                self.out.line(&format!("* {} is full on this disk: later texts are not stored here", visible(&name)))?;
+            }
+            Event::RoomLeft { room } => drop(self.shown.remove(&room)),
+            Event::Lagged { .. } => self.look_soon(),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn look_soon(&mut self) {
+        self.look.get_or_insert_with(|| Instant::now() + GATHER);
+    }
+
+    /// Prints where the newest own message is, if that changed.
+    async fn look_at_state(&mut self) -> Result<(), Report> {
+        self.look = None;
+        let Some((room, id, text, printed)) = self.newest.take() else { return Ok(()) };
+        let found: Result<Message, Report> = self.session.ask("message.get", json!({"room": room, "message": id})).await;
+        let now = found.ok().and_then(|m| m.state);
+        if now != printed && !self.out.json {
+            if let Some(now) = now {
+                self.out.line(&format!("* {}: \"{text}\"", state(now)))?;
+            }
+        }
+        self.newest = Some((room, id, text, now.or(printed)));
+        Ok(())
+    }
+
+    async fn mark_read(&mut self, room: RoomId, upto: u64) {
+        // Only a number for the list of rooms: if it fails, it is set by the next message.
+        let _ = self.session.call("room.mark_read", json!({"room": room, "upto": upto})).await;
+    }
+}
+
+/// Prints one message, as text or as the event it was.
+fn show(out: &Output, lines: &mut Lines, room: &str, with_id: bool, message: Message) -> Result<(), Report> {
+    let line = lines.line(&message, room);
+    if !out.json {
+        return if with_id { line.with_id(message.id).print(out) } else { line.print(out) };
+    }
+    let cursor = Some(message.journal);
+    let topic = format!("room/{}/message", message.room);
+    out.json(&Told { cursor, topic, event: Event::MessageAdded { message: Box::new(message) } })
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn room_of(event: &Event) -> Option<RoomId> {
+    match event {
+        Event::MessageAdded { message } => Some(message.room),
+        Event::RoomJoined { room, .. }
+        | Event::RoomLeft { room }
+        | Event::HistoryAdded { room, .. }
+        | Event::DeliveryChanged { room, .. }
+        | Event::PresenceChanged { room, .. }
+        | Event::Synced { room }
+        | Event::ForkFound { room, .. }
+        | Event::DiskBudgetReached { room } => Some(*room),
+        _ => None,
+    }
+}

@@ -1,0 +1,128 @@
+//! The local API: JSON-RPC 2.0, one object per line, over a Unix socket that only its owner can open.
+//!
+//! Owns who may connect, how requests are framed, and the table of methods; the types are the core's own. Contains no
+//! chat rule and keeps nothing: commands, queries and events go straight to [`Node`].
+//!
+//! | file | owns |
+//! |---|---|
+//! | `rpc` | requests, responses, errors |
+//! | `registry` | the table of methods |
+//! | `methods` | the few methods that are more than one command or query |
+//! | `events` | subscriptions: replay from the journal, then follow |
+//! | `socket` | the socket file, the connections, their bounds |
+
+mod events;
+mod methods;
+pub mod registry;
+pub mod rpc;
+mod socket;
+
+use std::path::{Path, PathBuf};
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::Node;
+
+pub use socket::private_folder;
+
+/// File name of the socket in the runtime folder of a profile.
+pub const SOCKET: &str = "api.sock";
+
+/// Why the API cannot be offered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ApiError {
+    /// Somebody answers on that socket already.
+    #[error("another node answers on {0}")]
+    InUse(PathBuf),
+    /// The folder or file in the way belongs to somebody else, or is no socket.
+    #[error("{0} cannot be trusted: {1}")]
+    Untrusted(PathBuf, &'static str),
+    /// The system refused.
+    #[error("cannot open {0}: {1}")]
+    Io(PathBuf, #[source] std::io::Error),
+}
+
+impl ApiError {
+    /// A stable code for scripts.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::InUse(_) => "KLATCH-ALREADY-RUNNING",
+            Self::Untrusted(..) => "KLATCH-RUNTIME-FOLDER",
+            Self::Io(..) => "KLATCH-API-SOCKET",
+        }
+    }
+
+    /// What to try.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::InUse(_) => "`klatch status` shows it, `klatch down` stops it".to_owned(),
+            Self::Untrusted(..) => "look who made it, remove it, and start again".to_owned(),
+            Self::Io(..) => "check that the folder exists and belongs to you, or set KLATCH_HOME to another".to_owned(),
+        }
+    }
+}
+
+/// A node's API while it is offered.
+#[derive(Debug)]
+pub struct Server {
+    path: PathBuf,
+    clients: watch::Receiver<usize>,
+    stop: watch::Receiver<bool>,
+    close: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+/// Offers the API of a node on [`SOCKET`] in `runtime`, a folder that is created with mode 0700 if needed.
+///
+/// # Errors
+/// [`ApiError`]: the socket is in use, or its folder is not ours.
+pub fn serve(node: Node, runtime: &Path) -> Result<Server, ApiError> {
+    let path = runtime.join(SOCKET);
+    let listener = socket::bind(runtime, &path)?;
+    let (close, closing) = watch::channel(false);
+    let (stopping, stop) = watch::channel(false);
+    let (count, clients) = watch::channel(0);
+    let context = socket::Context { node, stop: stopping, closing, clients: count };
+    let task = tokio::spawn(socket::accept(listener, context));
+    Ok(Server { path, clients, stop, close, task })
+}
+
+impl Server {
+    /// The socket.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Clients attached now.
+    #[must_use]
+    pub fn clients(&self) -> usize {
+        *self.clients.borrow()
+    }
+
+    /// Waits until no client is attached: an embedded node lives until then.
+    pub async fn idle(&self) {
+        let mut clients = self.clients.clone();
+        // An error means that the accept task is gone, and with it every client.
+        let _ = clients.wait_for(|n| *n == 0).await;
+    }
+
+    /// Waits until a client has called `node.stop`.
+    pub async fn stopped(&self) {
+        let mut stop = self.stop.clone();
+        if stop.wait_for(|s| *s).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Takes no more clients, sends what was answered, ends the connections and removes the socket.
+    pub async fn close(self) {
+        let _ = self.close.send(true);
+        let _ = self.task.await;
+        let _ = std::fs::remove_file(&self.path);
+    }
+}

@@ -1,0 +1,441 @@
+//! The one table of methods: name, scope, documentation, parameters, and what answers. Parser, `rpc.discover`, the error
+//! texts and later the generated documentation read it; a method that is not here does not exist.
+//!
+//! Most methods are a core [`Command`] or [`Query`] by another name: their parameters are the fields of that type.
+
+use klatch_core::command::Command;
+use klatch_core::query::Query;
+use serde_json::{Map, Value, json};
+
+use super::rpc::RpcError;
+
+/// Who may call a method, once there are tokens. On the socket the owner may do everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// Look.
+    Read,
+    /// Speak.
+    Send,
+    /// Change rooms and the own profile.
+    Manage,
+    /// Change the node.
+    Admin,
+}
+
+impl Scope {
+    /// The word in documents.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Send => "send",
+            Self::Manage => "manage",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// What answers a method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answers {
+    /// The core command with this serde name.
+    Command(&'static str),
+    /// The core query with this serde name.
+    Query(&'static str),
+    /// A function of its own.
+    Own(Own),
+}
+
+/// Methods that are more than one command or query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Own {
+    /// `message.send`, which can wait for a delivery state.
+    Send,
+    /// `node.wait`.
+    Wait,
+    /// `node.stop`.
+    Stop,
+    /// `rpc.ping`.
+    Ping,
+    /// `rpc.discover`.
+    Discover,
+    /// `events.subscribe`.
+    Subscribe,
+    /// `events.unsubscribe`.
+    Unsubscribe,
+}
+
+/// One parameter.
+#[derive(Debug, Clone, Copy)]
+pub struct Param {
+    /// Its key.
+    pub name: &'static str,
+    /// JSON type.
+    pub kind: &'static str,
+    /// Must be given.
+    pub required: bool,
+    /// Used when absent, as JSON.
+    pub default: Option<&'static str>,
+    /// One line.
+    pub doc: &'static str,
+}
+
+/// One method.
+#[derive(Debug, Clone, Copy)]
+pub struct Method {
+    /// Dotted name.
+    pub name: &'static str,
+    /// Other names.
+    pub aliases: &'static [&'static str],
+    /// Who may.
+    pub scope: Scope,
+    /// One line.
+    pub doc: &'static str,
+    /// Its parameters.
+    pub params: &'static [Param],
+    /// What answers.
+    pub answers: Answers,
+}
+
+const fn need(name: &'static str, kind: &'static str, doc: &'static str) -> Param {
+    Param { name, kind, required: true, default: None, doc }
+}
+
+const fn may(name: &'static str, kind: &'static str, doc: &'static str) -> Param {
+    Param { name, kind, required: false, default: None, doc }
+}
+
+const fn or(name: &'static str, kind: &'static str, default: &'static str, doc: &'static str) -> Param {
+    Param { name, kind, required: false, default: Some(default), doc }
+}
+
+const ROOM: Param = need("room", "string", "name (`#garden`) or id");
+const MESSAGE: Param = need("message", "string", "id of the message");
+const TEXT: Param = need("text", "string", "1 to 64,000 bytes of UTF-8");
+const TIMEOUT: Param = or("timeout_ms", "integer", "30000", "give up after this time");
+const JOIN: &[Param] = &[ROOM, may("passphrase", "string", "the room that name and passphrase make together")];
+
+const fn row(
+    name: &'static str,
+    aliases: &'static [&'static str],
+    scope: Scope,
+    answers: Answers,
+    params: &'static [Param],
+    doc: &'static str,
+) -> Method {
+    Method { name, aliases, scope, doc, params, answers }
+}
+
+use Answers::{Command as C, Own as O, Query as Q};
+use Scope::{Admin, Manage, Read, Send};
+
+/// All methods.
+pub const METHODS: &[Method] = &[
+    row("node.status", &[], Read, Q("status"), &[], "what this node is doing"),
+    row(
+        "node.wait",
+        &[],
+        Read,
+        O(Own::Wait),
+        &[
+            or("target", "string", "\"node\"", "`node`, `peer`, `peer:NAME`, `room:ROOM` or `delivered:MESSAGE`"),
+            TIMEOUT,
+        ],
+        "answer once the target is ready: somebody is connected, or a message is at every member",
+    ),
+    row("node.stop", &[], Admin, O(Own::Stop), &[], "stop the node cleanly"),
+    row("room.join", &["join_room"], Manage, C("join_room"), JOIN, "open a room"),
+    row("room.create", &["create_room"], Manage, C("join_room"), JOIN, "open a room nobody may be in yet"),
+    row("room.leave", &[], Manage, C("leave_room"), &[ROOM], "say goodbye and stop following; history is kept"),
+    row("room.list", &["list_rooms"], Read, Q("rooms"), &[], "the rooms of this profile"),
+    row("room.members", &[], Read, Q("members"), &[ROOM], "the devices seen in a room"),
+    row(
+        "room.mute",
+        &[],
+        Manage,
+        C("mute_device"),
+        &[
+            ROOM,
+            need("device", "string", "whom: a device id"),
+            or("muted", "boolean", "true", "hide, or show again"),
+        ],
+        "hide what a device writes; here only",
+    ),
+    row(
+        "room.mark_read",
+        &[],
+        Send,
+        C("mark_read"),
+        &[ROOM, need("upto", "integer", "journal number of the last message read")],
+        "remember what was read",
+    ),
+    row(
+        "message.send",
+        &[],
+        Send,
+        O(Own::Send),
+        &[
+            ROOM,
+            TEXT,
+            may("reply_to", "string", "id of the message answered"),
+            or("wait", "string", "\"stored\"", "`stored`, `sent`, `relayed` or `delivered`"),
+            TIMEOUT,
+        ],
+        "say something; answers when it is on disk, or has reached the state waited for",
+    ),
+    row(
+        "message.list",
+        &[],
+        Read,
+        Q("history"),
+        &[
+            ROOM,
+            or("limit", "integer", "50", "at most this many, the newest; up to 1,000"),
+            may("since_ms", "integer", "shown at or after this time, Unix milliseconds"),
+            may("before", "string", "only what is displayed before this message"),
+            may("search", "string", "only messages with these words"),
+        ],
+        "messages in display order, oldest first",
+    ),
+    row(
+        "message.journal",
+        &[],
+        Read,
+        Q("journal"),
+        &[
+            may("room", "string", "name or id; all rooms without it"),
+            or("after", "integer", "0", "journal number of the last message seen"),
+            or("limit", "integer", "100", "at most this many; up to 1,000"),
+        ],
+        "messages and changes in arrival order: a cursor that misses nothing",
+    ),
+    row("message.get", &[], Read, Q("message"), &[ROOM, MESSAGE], "one message"),
+    row("message.edit", &[], Send, C("edit_message"), &[ROOM, MESSAGE, TEXT], "replace the text of an own message"),
+    row("message.delete", &[], Send, C("delete_message"), &[ROOM, MESSAGE], "withdraw an own message"),
+    row(
+        "message.react",
+        &[],
+        Send,
+        C("react"),
+        &[ROOM, MESSAGE, need("emoji", "string", "at most 32 bytes"), or("on", "boolean", "true", "put on, or take off")],
+        "put an emoji on a message",
+    ),
+    row("message.announce", &[], Send, C("send_notice"), &[ROOM, TEXT], "say something apart from conversation"),
+    row(
+        "profile.set",
+        &[],
+        Manage,
+        C("set_name"),
+        &[need("name", "string", "1 to 64 bytes without control or direction characters")],
+        "change the own display name",
+    ),
+    row(
+        "events.subscribe",
+        &[],
+        Read,
+        O(Own::Subscribe),
+        &[
+            or("topics", "array", "[]", "byte prefixes such as `room/` or `room/ID/message`; all without it"),
+            or("after", "any", "\"now\"", "journal number of the last event seen, `start` or `now`"),
+            or("summary", "boolean", "false", "one event for a long catch-up instead of each message"),
+        ],
+        "replay events after a cursor, then follow; each comes as a notification `event`",
+    ),
+    row(
+        "events.unsubscribe",
+        &[],
+        Read,
+        O(Own::Unsubscribe),
+        &[need("sub", "string", "as `events.subscribe` named it")],
+        "end a subscription",
+    ),
+    row("rpc.ping", &[], Read, O(Own::Ping), &[], "answers `pong`"),
+    row("rpc.discover", &[], Read, O(Own::Discover), &[], "this list"),
+];
+
+/// The method of that name or alias.
+///
+/// # Errors
+/// Unknown: with the nearest name.
+pub fn find(name: &str) -> Result<&'static Method, RpcError> {
+    METHODS
+        .iter()
+        .find(|m| m.name == name || m.aliases.contains(&name))
+        .ok_or_else(|| RpcError::method(name, nearest(name, METHODS.iter().map(|m| m.name))))
+}
+
+impl Method {
+    /// Refuses unknown and missing parameters, and puts in the defaults.
+    ///
+    /// # Errors
+    /// Says which parameter, and which there are.
+    pub fn check(&self, mut params: Map<String, Value>) -> Result<Map<String, Value>, RpcError> {
+        for key in params.keys() {
+            if !self.params.iter().any(|p| p.name == key) {
+                let near = nearest(key, self.params.iter().map(|p| p.name));
+                let hint = near.map_or_else(|| self.usage(), |near| format!("did you mean `{near}`? {}", self.usage()));
+                let key: String = key.chars().take(64).collect();
+                return Err(RpcError::params(format!("{} has no parameter `{key}`", self.name), hint));
+            }
+        }
+        for param in self.params {
+            match (params.contains_key(param.name), param.default) {
+                (false, Some(default)) => {
+                    let value = serde_json::from_str(default).unwrap_or_default();
+                    params.insert(param.name.to_owned(), value);
+                }
+                (false, None) if param.required => {
+                    let text = format!("{} needs `{}` ({})", self.name, param.name, param.doc);
+                    return Err(RpcError::params(text, self.usage()));
+                }
+                _ => {}
+            }
+        }
+        Ok(params)
+    }
+
+    /// The parameters as a core command.
+    ///
+    /// # Errors
+    /// A value of the wrong type.
+    pub fn command(&self, tag: &str, mut params: Map<String, Value>) -> Result<Command, RpcError> {
+        params.insert("command".to_owned(), tag.into());
+        serde_json::from_value(Value::Object(params)).map_err(|e| self.mismatch(&e))
+    }
+
+    /// The parameters as a core query.
+    ///
+    /// # Errors
+    /// A value of the wrong type.
+    pub fn query(&self, tag: &str, mut params: Map<String, Value>) -> Result<Query, RpcError> {
+        params.insert("query".to_owned(), tag.into());
+        serde_json::from_value(Value::Object(params)).map_err(|e| self.mismatch(&e))
+    }
+
+    /// The error for parameters whose types do not fit.
+    #[must_use]
+    pub fn mismatch(&self, cause: &serde_json::Error) -> RpcError {
+        RpcError::params(format!("{}: {cause}", self.name), self.usage())
+    }
+
+    fn usage(&self) -> String {
+        if self.params.is_empty() {
+            return format!("{} takes no parameters", self.name);
+        }
+        let list: Vec<String> = self
+            .params
+            .iter()
+            .map(|p| format!("{}{}: {}", p.name, if p.required { "" } else { "?" }, p.kind))
+            .collect();
+        format!("parameters: {}", list.join(", "))
+    }
+}
+
+/// What `rpc.discover` answers.
+#[must_use]
+pub fn discover() -> Value {
+    let methods: Vec<Value> = METHODS
+        .iter()
+        .map(|m| {
+            let params: Vec<Value> = m
+                .params
+                .iter()
+                .map(|p| {
+                    let default: Option<Value> = p.default.and_then(|d| serde_json::from_str(d).ok());
+                    json!({"name": p.name, "type": p.kind, "required": p.required, "default": default, "doc": p.doc})
+                })
+                .collect();
+            json!({"name": m.name, "aliases": m.aliases, "scope": m.scope.name(), "doc": m.doc, "params": params})
+        })
+        .collect();
+    json!({"schema": 1, "version": env!("CARGO_PKG_VERSION"), "methods": methods})
+}
+
+/// The candidate with the smallest edit distance, if it is close enough to be a slip of the fingers.
+pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    /// Longer words are not compared: the distance is quadratic in time.
+    const WORD_CHARS_MAX: usize = 64;
+    if word.chars().count() > WORD_CHARS_MAX {
+        return None;
+    }
+    let allowed = (word.chars().count() / 3).clamp(1, 3);
+    candidates.map(|c| (distance(word, c), c)).filter(|(d, _)| *d <= allowed).min().map(|(_, c)| c)
+}
+
+/// Insertions, deletions, replacements and swaps of neighbours between two words.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.to_lowercase().chars().collect(), b.to_lowercase().chars().collect());
+    let mut before: Vec<usize> = Vec::new();
+    let mut above: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, y) in b.iter().enumerate() {
+            let mut cost = (above[j] + usize::from(x != y)).min(above[j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && a[i - 1] == *y && *x == b[j - 1] {
+                cost = cost.min(before[j - 1] + 1);
+            }
+            row.push(cost);
+        }
+        before = std::mem::replace(&mut above, row);
+    }
+    above[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_each_row_builds_what_it_names() {
+        let mut names: Vec<&str> = METHODS.iter().flat_map(|m| m.aliases.iter().copied().chain([m.name])).collect();
+        names.sort_unstable();
+        let all = names.len();
+        names.dedup();
+        assert_eq!(names.len(), all);
+        let id = "a".repeat(26);
+        for method in METHODS {
+            let mut params = Map::new();
+            for p in method.params.iter().filter(|p| p.required) {
+                let value = match (p.name, p.kind) {
+                    ("message", _) => json!(id),
+                    ("device", _) => json!("a".repeat(52)),
+                    (_, "integer") => json!(1),
+                    _ => json!("x"),
+                };
+                params.insert(p.name.to_owned(), value);
+            }
+            let params = method.check(params).unwrap();
+            match method.answers {
+                Answers::Command(tag) => drop(method.command(tag, params).unwrap()),
+                Answers::Query(tag) => drop(method.query(tag, params).unwrap()),
+                Answers::Own(_) => {}
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_methods_and_parameters_get_the_nearest_name() {
+        assert!(find("room.jion").unwrap_err().data.hint.contains("room.join"));
+        assert!(find("frobnicate").unwrap_err().data.hint.contains("rpc.discover"));
+        assert!(find(&"x".repeat(1_000_000)).unwrap_err().message.len() < 200);
+        let params = serde_json::from_value(json!({"rom": "#a"})).unwrap();
+        assert!(find("room.join").unwrap().check(params).unwrap_err().data.hint.contains("did you mean `room`"));
+        let error = find("room.join").unwrap().check(Map::new()).unwrap_err();
+        assert!(error.message.contains("needs `room`"), "{error:?}");
+    }
+
+    #[test]
+    fn aliases_of_older_chats_are_the_same_methods() {
+        for (alias, name) in [("create_room", "room.create"), ("join_room", "room.join"), ("list_rooms", "room.list")] {
+            assert_eq!(find(alias).unwrap().name, name);
+        }
+    }
+
+    #[test]
+    fn distance_counts_slips() {
+        assert_eq!(distance("join", "join"), 0);
+        assert_eq!(distance("jion", "join"), 1);
+        assert_eq!(distance("jin", "join"), 1);
+        assert_eq!(distance("", "join"), 4);
+    }
+}
