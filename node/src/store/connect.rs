@@ -1,0 +1,156 @@
+//! How the two files are opened: pragmas, the key, migrations, and which way of being unusable a file has.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+use zeroize::Zeroizing;
+
+use super::error::StoreError;
+
+/// Page size of both files: measured best for rows of a few hundred bytes and bodies of a few kilobytes.
+pub(super) const PAGE_BYTES: u64 = 8192;
+/// How long a connection waits for another one's lock. Readers never hold one that blocks the writer; this covers a
+/// checkpoint or a backup program.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The write-ahead log is cut back to this size after a checkpoint: a burst shall not cost disk for ever.
+const WAL_BYTES_MAX: u64 = 32 << 20;
+/// Prepared statements kept per connection: more than there are in this module.
+const STATEMENTS_MAX: usize = 64;
+
+/// What a connection is for: decides its page cache and whether it may write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The one writer.
+    Writer,
+    /// One of several readers.
+    Reader,
+}
+
+impl Role {
+    /// Page cache in KiB. Index pages that fall out of it are decrypted again.
+    fn cache_kib(self) -> u32 {
+        match self {
+            Self::Writer => 16_384,
+            Self::Reader => 4_096,
+        }
+    }
+}
+
+/// Opens `path`, with a raw key if it is encrypted, and reads its first page to see whether that works.
+pub(super) fn open(path: &Path, key: Option<&[u8; 32]>, role: Role) -> Result<Connection, StoreError> {
+    let file = file_name(path);
+    let sql = |e: rusqlite::Error| StoreError::in_file(&file, &e);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags).map_err(sql)?;
+    conn.busy_timeout(BUSY_TIMEOUT).map_err(sql)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    if let Some(key) = key {
+        conn.execute_batch(&key_pragma(key)).map_err(sql)?;
+    } else {
+        conn.execute_batch(&format!("PRAGMA page_size = {PAGE_BYTES};")).map_err(sql)?;
+    }
+    conn.query_row("SELECT count(*) FROM sqlite_schema", [], |r| r.get::<_, i64>(0)).map_err(sql)?;
+    conn.execute_batch(&format!(
+        "PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;
+         PRAGMA cache_size = -{}; PRAGMA journal_size_limit = {WAL_BYTES_MAX};",
+        role.cache_kib()
+    ))
+    .map_err(sql)?;
+    match role {
+        Role::Writer => conn.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"),
+        Role::Reader => conn.execute_batch("PRAGMA query_only = ON;"),
+    }
+    .map_err(sql)?;
+    Ok(conn)
+}
+
+/// The statements that unlock an encrypted file; wiped after use. The engine's own log goes to standard error, which is
+/// the user's screen: it is switched off, the error comes back anyway.
+fn key_pragma(key: &[u8; 32]) -> Zeroizing<String> {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let mut text = Zeroizing::new(String::with_capacity(256));
+    text.push_str("PRAGMA cipher_log_level = NONE; PRAGMA key = \"x'");
+    for byte in key {
+        text.push(char::from(HEX[usize::from(byte >> 4)]));
+        text.push(char::from(HEX[usize::from(byte & 15)]));
+    }
+    text.push_str("'\"; PRAGMA cipher_page_size = ");
+    text.push_str(&PAGE_BYTES.to_string());
+    text.push(';');
+    text
+}
+
+/// Makes an empty file that only its owner can read; the engine gives its side files the same mode.
+pub(super) fn create(path: &Path) -> Result<(), StoreError> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map(drop)
+        .map_err(|e| StoreError::from_io(&file_name(path), &e))
+}
+
+/// Applies the migrations a file lacks, one transaction each; refuses a file that has more than are known.
+pub(super) fn migrate(conn: &mut Connection, file: &str, migrations: &[&str]) -> Result<(), StoreError> {
+    let sql = |e: rusqlite::Error| StoreError::in_file(file, &e);
+    let known = i64::try_from(migrations.len()).unwrap_or(i64::MAX);
+    let found = version(conn, file)?;
+    if found > known || found < 0 {
+        return Err(StoreError::Newer { file: file.to_owned(), found, known });
+    }
+    let done = usize::try_from(found).unwrap_or(0);
+    for (statements, version) in migrations.iter().skip(done).zip(found + 1..) {
+        let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(sql)?;
+        tx.execute_batch(statements).map_err(sql)?;
+        tx.execute_batch(&format!("PRAGMA user_version = {version};")).map_err(sql)?;
+        tx.commit().map_err(sql)?;
+    }
+    Ok(())
+}
+
+/// The format of a file; 0 for an empty one.
+pub(super) fn version(conn: &Connection, file: &str) -> Result<i64, StoreError> {
+    conn.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(|e| StoreError::in_file(file, &e))
+}
+
+/// Moves the write-ahead log into the file and empties it, so that what was deleted is nowhere. `false` if a reader is in
+/// the way: try again later.
+pub(super) fn scrub(conn: &Connection, file: &str) -> Result<bool, StoreError> {
+    let sql = |e: rusqlite::Error| StoreError::in_file(file, &e);
+    conn.busy_timeout(Duration::ZERO).map_err(sql)?;
+    let busy = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |r| r.get::<_, i64>(0));
+    conn.busy_timeout(BUSY_TIMEOUT).map_err(sql)?;
+    match busy {
+        Ok(busy) => Ok(busy == 0),
+        Err(e) => match StoreError::in_file(file, &e) {
+            StoreError::Busy { .. } => Ok(false),
+            other => Err(other),
+        },
+    }
+}
+
+/// Size of a file; `None` if there is none.
+pub(super) fn size(path: &Path) -> Result<Option<u64>, StoreError> {
+    match fs::metadata(path) {
+        Ok(meta) => Ok(Some(meta.len())),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(StoreError::from_io(&file_name(path), &e)),
+    }
+}
+
+/// The write-ahead log beside a database file.
+pub(super) fn wal(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    PathBuf::from(name)
+}
+
+/// Last part of a path, for messages.
+pub(super) fn file_name(path: &Path) -> String {
+    path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned())
+}

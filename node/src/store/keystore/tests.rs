@@ -1,0 +1,1 @@
+//! Claims about the keystore, each on real files in a temporary folder.

@@ -1,0 +1,312 @@
+//! Reading while the writer writes: rooms, devices, and entries in display order, in arrival order, by id, by target, by
+//! word. Rows come back with their bodies still sealed. Pages for other nodes are in `page`.
+
+use std::path::Path;
+
+use klatch_core::content::Kind;
+use klatch_core::event::Event;
+use klatch_core::ids::{DeviceId, EntryId, RoomId};
+use klatch_core::step::{DeviceRow, EntryRow};
+use rusqlite::{Connection, OptionalExtension, params};
+use zeroize::Zeroizing;
+
+use super::bodies::Bodies;
+use super::connect::{self, Role};
+use super::error::StoreError;
+use super::row::{self, COLUMNS, LineKey, TABLES, bytes, count, id8, int, ordered, shown_ms, whole};
+use super::search::{self, Terms};
+use super::write::room_number;
+use super::{BODIES_FILE, MAIN_FILE, snapshot};
+
+/// Matches of a search that are looked at, newest arrivals first: a word that stands in every message of a large room shall
+/// not cost more than a few tens of milliseconds. Fewer matches are searched in full.
+const MATCHES_MAX: i64 = 5_000;
+/// Rows of one answer, whatever was asked for: bounds memory.
+const ROWS_MAX: usize = 10_000;
+
+/// A reader's end of a profile's files: own connections, may move to another thread, sees whole commits only.
+pub struct Reader {
+    pub(super) main: Connection,
+    pub(super) bodies: Bodies,
+}
+
+/// A room for lists. Its root secret is not among it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomAtRest {
+    /// Its id.
+    pub room: RoomId,
+    /// Normalised name with `#`.
+    pub name: String,
+    /// Whether a passphrase went into the root.
+    pub passphrase: bool,
+    /// When it was first joined, Unix milliseconds.
+    pub joined_ms: u64,
+    /// No longer followed.
+    pub left: bool,
+    /// Bodies are no longer stored.
+    pub over_budget: bool,
+    /// Everything up to this journal number was read.
+    pub read_upto: u64,
+    /// Bytes of headers and bodies stored.
+    pub bytes: u64,
+    /// Texts and notices stored.
+    pub messages: u64,
+    /// Texts and notices of others that arrived after `read_upto`.
+    pub unread: u64,
+    /// Devices seen in it.
+    pub members: u32,
+}
+
+/// Which lines of a room are wanted.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Found {
+    /// Only lines displayed before this one.
+    pub before: Option<LineKey>,
+    /// Only lines shown at or after this time, Unix milliseconds.
+    pub since_ms: Option<u64>,
+    /// At most this many, the newest ones.
+    pub limit: usize,
+}
+
+impl Found {
+    fn since(&self, row: &EntryRow) -> bool {
+        self.since_ms.is_none_or(|since| shown_ms(row) >= since)
+    }
+}
+
+impl Reader {
+    pub(super) fn open(folder: &Path, key: &Zeroizing<[u8; 32]>) -> Result<Self, StoreError> {
+        Ok(Self {
+            main: connect::open(&folder.join(MAIN_FILE), Some(key), Role::Reader)?,
+            bodies: Bodies::reader(&folder.join(BODIES_FILE))?,
+        })
+    }
+
+    /// Lines of a room in display order, oldest first: the newest ones that `wanted` admits.
+    ///
+    /// # Errors
+    /// When the files cannot be read.
+    pub fn lines(&self, room: RoomId, wanted: Found) -> Result<Vec<EntryRow>, StoreError> {
+        let Some(room) = room_number(&self.main, room)? else { return Ok(Vec::new()) };
+        let sql = format!(
+            "SELECT {COLUMNS} FROM {TABLES} WHERE e.room = ?1 AND e.kind IN ({}) AND e.eff >= ?2
+             AND (e.eff, e.lamport, e.hash) < (?3, ?4, ?5) ORDER BY e.eff DESC, e.lamport DESC, e.hash DESC",
+            line_kinds()
+        );
+        // The first key is a clock and never below the shown time, so what stands before `since_ms` need not be read.
+        let floor = ordered(wanted.since_ms.map_or(0, |ms| ms.saturating_mul(1 << 16)));
+        let mut select = self.main.prepare_cached(&sql)?;
+        let rows = match wanted.before {
+            Some(key) => select.query(params![room, floor, ordered(key.eff), ordered(key.lamport), key.hash.0])?,
+            // One byte longer than any hash: after everything.
+            None => select.query(params![room, floor, i64::MAX, i64::MAX, [0xff_u8; 33]])?,
+        };
+        let mut found = self.take(rows, wanted.limit, |row| wanted.since(row))?;
+        found.reverse();
+        Ok(found)
+    }
+
+    /// Lines of a room, oldest first, that contain these words (the last one may be a prefix) in their present text: the
+    /// newest ones that `wanted` admits. Exact up to 5,000 matches; beyond them, those that arrived last are considered.
+    ///
+    /// # Errors
+    /// When the files cannot be read. Any text is a valid query.
+    pub fn search(&self, room: RoomId, words: &str, wanted: Found) -> Result<Vec<EntryRow>, StoreError> {
+        let Some(room) = room_number(&self.main, room)? else { return Ok(Vec::new()) };
+        let Some(terms) = Terms::parse(words) else { return Ok(Vec::new()) };
+        let mut newest = self.keys(&search::matches(&self.main, room, &terms, MATCHES_MAX)?)?;
+        newest.retain(|(key, _)| wanted.before.is_none_or(|before| *key < before));
+        newest.sort_unstable_by(|a, b| b.cmp(a));
+        let mut select = self.main.prepare_cached(&format!("SELECT {COLUMNS} FROM {TABLES} WHERE e.journal = ?1"))?;
+        let mut found = Vec::new();
+        for (_, journal) in newest {
+            if found.len() >= wanted.limit.min(ROWS_MAX) {
+                break;
+            }
+            found.append(&mut self.take(select.query([journal])?, 1, |row| wanted.since(row))?);
+        }
+        found.reverse();
+        Ok(found)
+    }
+
+    /// Entries of any kind in arrival order after a journal number; of all rooms without one.
+    ///
+    /// # Errors
+    /// When the files cannot be read.
+    pub fn journal(&self, room: Option<RoomId>, after: u64, limit: usize) -> Result<Vec<EntryRow>, StoreError> {
+        let Some(room) = room else {
+            let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE e.journal > ?1 ORDER BY e.journal");
+            let mut select = self.main.prepare_cached(&sql)?;
+            return self.take(select.query([int(after)])?, limit, |_| true);
+        };
+        let Some(room) = room_number(&self.main, room)? else { return Ok(Vec::new()) };
+        let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE e.room = ?1 AND e.journal > ?2 ORDER BY e.journal");
+        let mut select = self.main.prepare_cached(&sql)?;
+        self.take(select.query([room, int(after)])?, limit, |_| true)
+    }
+
+    /// Durable events other than messages, after a journal number.
+    ///
+    /// # Errors
+    /// When the files cannot be read.
+    pub fn events(&self, after: u64, limit: usize) -> Result<Vec<(u64, Event)>, StoreError> {
+        let mut select = self
+            .main
+            .prepare_cached("SELECT journal, event FROM event WHERE journal > ?1 ORDER BY journal LIMIT ?2")?;
+        let mut rows = select.query(params![int(after), count(limit.min(ROWS_MAX))])?;
+        let mut found = Vec::new();
+        while let Some(r) = rows.next()? {
+            let text = r.get_ref(1)?.as_str().map_err(|_| StoreError::value("event"))?;
+            found.push((whole(r.get(0)?), serde_json::from_str(text).map_err(|_| StoreError::value("event"))?));
+        }
+        Ok(found)
+    }
+
+    /// One entry by its id.
+    ///
+    /// # Errors
+    /// When the files cannot be read.
+    pub fn by_id(&self, room: RoomId, id: EntryId) -> Result<Option<EntryRow>, StoreError> {
+        let Some(room) = room_number(&self.main, room)? else { return Ok(None) };
+        let sql =
+            format!("SELECT {COLUMNS} FROM {TABLES} WHERE e.id8 = ?1 AND substr(e.hash, 1, 16) = ?2 AND e.room = ?3");
+        let mut select = self.main.prepare_cached(&sql)?;
+        Ok(self.take(select.query(params![id8(&id.0), id.0, room])?, 1, |_| true)?.pop())
+    }
+
+    /// Edits, deletes and reactions of these messages, in no particular order.
+    ///
+    /// # Errors
+    /// When the files cannot be read.
+    pub fn annotations(&self, room: RoomId, targets: &[EntryId]) -> Result<Vec<EntryRow>, StoreError> {
+        let Some(room) = room_number(&self.main, room)? else { return Ok(Vec::new()) };
+        let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE e.room = ?1 AND e.target = ?2");
+        let mut select = self.main.prepare_cached(&sql)?;
+        let mut found = Vec::new();
+        for target in targets {
+            let left = ROWS_MAX - found.len();
+            found.append(&mut self.take(select.query(params![room, target.0])?, left, |_| true)?);
+        }
+        Ok(found)
+    }
+
+    /// Every room, by name. Unread counts leave out what `own` wrote.
+    ///
+    /// # Errors
+    /// When the files cannot be read.
+    pub fn rooms(&self, own: Option<DeviceId>) -> Result<Vec<RoomAtRest>, StoreError> {
+        let mut select = self.main.prepare_cached(
+            "SELECT room, name, passphrase, joined_ms, gone, over_budget, read_upto, bytes, messages,
+             (SELECT count(*) FROM entry e WHERE e.room = room.id AND e.journal > read_upto AND e.kind IN (1, 5)
+              AND e.device IS NOT (SELECT id FROM device WHERE device.device = ?1)),
+             (SELECT count(*) FROM member m WHERE m.room = room.id)
+             FROM room ORDER BY name, id",
+        )?;
+        let mut rows = select.query([own.map(|d| d.0)])?;
+        let mut found = Vec::new();
+        while let Some(r) = rows.next()? {
+            found.push(RoomAtRest {
+                room: RoomId(bytes(r, 0)?),
+                name: r.get(1)?,
+                passphrase: r.get(2)?,
+                joined_ms: whole(r.get(3)?),
+                left: r.get(4)?,
+                over_budget: r.get(5)?,
+                read_upto: whole(r.get(6)?),
+                bytes: whole(r.get(7)?),
+                messages: whole(r.get(8)?),
+                unread: whole(r.get(9)?),
+                members: r.get(10)?,
+            });
+        }
+        Ok(found)
+    }
+
+    /// What is known of the devices in a room.
+    ///
+    /// # Errors
+    /// When the files cannot be read.
+    pub fn devices(&self, room: RoomId) -> Result<Vec<DeviceRow>, StoreError> {
+        snapshot::devices(&self.main, room)
+    }
+
+    /// How many of the own entries each device acknowledged (0 left out).
+    ///
+    /// # Errors
+    /// When the files cannot be read.
+    pub fn acked(&self, room: RoomId) -> Result<Vec<(DeviceId, u64)>, StoreError> {
+        let all = self.devices(room)?;
+        Ok(all.into_iter().filter(|d| d.acked > 0).map(|d| (d.device, d.acked)).collect())
+    }
+
+    /// The stored proofs of forks in a room: whose chain, where, and the conflicting run as received.
+    ///
+    /// # Errors
+    /// When the files cannot be read.
+    pub fn forks(&self, room: RoomId) -> Result<Vec<(DeviceId, u64, Vec<u8>)>, StoreError> {
+        let mut select = self.main.prepare_cached(
+            "SELECT d.device, f.seq, f.proof FROM room r JOIN fork f ON f.room = r.id JOIN device d ON d.id = f.device
+             WHERE r.room = ?1",
+        )?;
+        let mut rows = select.query([room.0])?;
+        let mut found = Vec::new();
+        while let Some(r) = rows.next()? {
+            found.push((DeviceId(bytes(r, 0)?), whole(r.get(1)?), r.get(2)?));
+        }
+        Ok(found)
+    }
+
+    /// The newest journal number in use; 0 for none.
+    ///
+    /// # Errors
+    /// When the files cannot be read.
+    pub fn newest(&self) -> Result<u64, StoreError> {
+        let sql =
+            "SELECT max(coalesce((SELECT max(journal) FROM entry), 0), coalesce((SELECT max(journal) FROM event), 0))";
+        Ok(whole(self.main.prepare_cached(sql)?.query_row([], |r| r.get(0))?))
+    }
+
+    fn keys(&self, journals: &[i64]) -> Result<Vec<(LineKey, i64)>, StoreError> {
+        let mut select = self.main.prepare_cached("SELECT eff, lamport, hash FROM entry WHERE journal = ?1")?;
+        let mut keys = Vec::with_capacity(journals.len());
+        for journal in journals {
+            let key = select
+                .query_row([journal], |r| Ok((r.get::<_, i64>(0)?, r.get::<_, i64>(1)?, r.get::<_, [u8; 32]>(2)?)))
+                .optional()?;
+            if let Some((eff, lamport, hash)) = key {
+                let hash = klatch_core::ids::EntryHash(hash);
+                keys.push((LineKey { eff: row::unordered(eff), lamport: row::unordered(lamport), hash }, *journal));
+            }
+        }
+        Ok(keys)
+    }
+
+    fn take(
+        &self,
+        mut rows: rusqlite::Rows<'_>,
+        limit: usize,
+        wanted: impl Fn(&EntryRow) -> bool,
+    ) -> Result<Vec<EntryRow>, StoreError> {
+        let mut found = Vec::new();
+        while found.len() < limit.min(ROWS_MAX) {
+            let Some(r) = rows.next()? else { break };
+            let row = row::read(r, &self.bodies)?;
+            if wanted(&row) {
+                found.push(row);
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reader")
+    }
+}
+
+/// The wire numbers of kinds that are lines, for `IN (...)`.
+fn line_kinds() -> String {
+    let kinds = (0..=u8::MAX).filter(|code| Kind::from_code(*code).is_some_and(Kind::is_line));
+    kinds.map(|code| code.to_string()).collect::<Vec<_>>().join(",")
+}

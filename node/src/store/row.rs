@@ -1,0 +1,127 @@
+//! Between SQL values and the types of the core: one entry as it comes back from a query (bodies still sealed: opening
+//! them needs the room's keys), and the small conversions that every query needs.
+
+use std::sync::Arc;
+
+use klatch_core::ids::{DeviceId, EntryHash, EntryId, RoomId, Signature};
+use klatch_core::limits::CLOCK_AHEAD_MS_MAX;
+use klatch_core::log::entry::{SealedEntry, hlc_ms};
+use klatch_core::step::EntryRow;
+
+use super::bodies::Bodies;
+use super::error::StoreError;
+use super::schema::{BODY_APART, BODY_HERE};
+
+/// Where a line stands in a room: display order is the order of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LineKey {
+    /// First key.
+    pub eff: u64,
+    /// Second key.
+    pub lamport: u64,
+    /// Decides ties.
+    pub hash: EntryHash,
+}
+
+impl LineKey {
+    /// Where a row stands.
+    #[must_use]
+    pub fn of(row: &EntryRow) -> Self {
+        Self { eff: row.eff, lamport: row.lamport, hash: row.hash }
+    }
+}
+
+/// The time shown: the author's clock, at most a minute ahead of the arrival (PROTOCOL.md, "Limits").
+pub(super) fn shown_ms(row: &EntryRow) -> u64 {
+    hlc_ms(row.hlc).min(row.arrived_ms.saturating_add(CLOCK_AHEAD_MS_MAX))
+}
+
+/// The columns [`read`] expects, of [`TABLES`].
+pub(super) const COLUMNS: &str = "e.journal, r.room, e.hash, d.device, e.seq, e.kind, e.hlc, e.eff, e.lamport, \
+        e.arrived_ms, e.target, e.body_at, s.header, s.signature, s.body";
+/// The tables of [`COLUMNS`]. CROSS JOIN keeps `entry` outermost, whose index gives the order.
+pub(super) const TABLES: &str = "entry e CROSS JOIN room r ON r.id = e.room CROSS JOIN device d ON d.id = e.device \
+        CROSS JOIN sealed s ON s.journal = e.journal";
+
+/// Reads the current row of a query over [`COLUMNS`].
+pub(super) fn read(row: &rusqlite::Row<'_>, bodies: &Bodies) -> Result<EntryRow, StoreError> {
+    let target = row.get_ref(10)?.as_blob_or_null().map_err(|_| StoreError::value("target"))?;
+    Ok(EntryRow {
+        journal: whole(row.get(0)?),
+        room: RoomId(bytes(row, 1)?),
+        hash: EntryHash(bytes(row, 2)?),
+        device: DeviceId(bytes(row, 3)?),
+        seq: whole(row.get(4)?),
+        kind: row.get(5)?,
+        hlc: row.get::<_, i64>(6)?.cast_unsigned(),
+        eff: unordered(row.get(7)?),
+        lamport: unordered(row.get(8)?),
+        arrived_ms: whole(row.get(9)?),
+        target: target.map(|t| EntryId::from_slice(t).ok_or(StoreError::value("target"))).transpose()?,
+        entry: sealed(row, 0, 11, bodies)?,
+    })
+}
+
+/// Reads `body_at, header, signature, body` from column `at` on; the journal number stands in column `journal`.
+pub(super) fn sealed(
+    row: &rusqlite::Row<'_>,
+    journal: usize,
+    at: usize,
+    bodies: &Bodies,
+) -> Result<SealedEntry, StoreError> {
+    let body = match row.get::<_, i64>(at)? {
+        BODY_HERE => {
+            let body = row.get_ref(at + 3)?.as_blob().map_err(|_| StoreError::value("body"))?;
+            Some(Arc::from(body))
+        }
+        BODY_APART => bodies.get(row.get(journal)?)?,
+        _ => None,
+    };
+    let header = row.get_ref(at + 1)?.as_blob().map_err(|_| StoreError::value("header"))?;
+    let signature = row.get_ref(at + 2)?.as_blob_or_null().map_err(|_| StoreError::value("signature"))?;
+    Ok(SealedEntry {
+        header: Arc::from(header),
+        signature: signature.map(|s| Signature::from_slice(s).ok_or(StoreError::value("signature"))).transpose()?,
+        body,
+    })
+}
+
+/// A column of exactly `N` bytes.
+pub(super) fn bytes<const N: usize>(row: &rusqlite::Row<'_>, column: usize) -> Result<[u8; N], StoreError> {
+    let blob = row.get_ref(column)?.as_blob().map_err(|_| StoreError::value("id"))?;
+    blob.try_into().map_err(|_| StoreError::value("id"))
+}
+
+/// A time, size or position for SQL. None of them gets near 2^63 before everything else has ended.
+pub(super) fn int(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// A count or length for SQL.
+pub(super) fn count(value: usize) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// Inverse of [`int`].
+pub(super) fn whole(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+/// A foreign 64-bit number for SQL such that signed order is its order.
+pub(super) fn ordered(value: u64) -> i64 {
+    (value ^ (1 << 63)).cast_signed()
+}
+
+/// Inverse of [`ordered`].
+pub(super) fn unordered(value: i64) -> u64 {
+    value.cast_unsigned() ^ (1 << 63)
+}
+
+/// The first eight bytes of an id as a number, for the index.
+pub(super) fn id8(id: &[u8]) -> i64 {
+    let mut first = [0; 8];
+    for (to, from) in first.iter_mut().zip(id) {
+        *to = *from;
+    }
+    i64::from_be_bytes(first)
+}

@@ -1,0 +1,103 @@
+//! The tables of the encrypted file, as migrations. A migration is never changed once released; a new one is appended.
+//!
+//! Rooms and devices are small integers here. An entry is split: what is queried or loaded at start stands in `entry`
+//! (about 120 bytes, so that 100,000 of them load at once), the bytes as received in `sealed`. `eff` and `lamport` come
+//! from strangers and may use all 64 bits: they are stored with the top bit flipped, so that signed order is their order.
+
+/// One statement list per format; `user_version` counts those that were applied.
+pub(super) const MIGRATIONS: &[&str] = &[V1];
+
+/// Where the body of an entry is (`entry.body_at`): nowhere.
+pub(super) const BODY_NONE: i64 = 0;
+/// In `sealed.body`.
+pub(super) const BODY_HERE: i64 = 1;
+/// In the body store, under the journal number.
+pub(super) const BODY_APART: i64 = 2;
+
+const V1: &str = "
+CREATE TABLE meta (key TEXT NOT NULL PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
+
+CREATE TABLE room (
+  id INTEGER PRIMARY KEY,
+  room BLOB NOT NULL UNIQUE,
+  name TEXT NOT NULL,
+  root BLOB NOT NULL,
+  passphrase INTEGER NOT NULL,
+  joined_ms INTEGER NOT NULL,
+  gone INTEGER NOT NULL,
+  over_budget INTEGER NOT NULL,
+  read_upto INTEGER NOT NULL DEFAULT 0,
+  bytes INTEGER NOT NULL DEFAULT 0,
+  messages INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE TABLE device (id INTEGER PRIMARY KEY, device BLOB NOT NULL UNIQUE) STRICT;
+
+CREATE TABLE member (
+  room INTEGER NOT NULL REFERENCES room,
+  device INTEGER NOT NULL REFERENCES device,
+  identity BLOB,
+  name TEXT NOT NULL,
+  last_seen_ms INTEGER NOT NULL,
+  acked INTEGER NOT NULL,
+  muted INTEGER NOT NULL,
+  forked INTEGER,
+  PRIMARY KEY (room, device)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE entry (
+  journal INTEGER PRIMARY KEY,
+  room INTEGER NOT NULL REFERENCES room,
+  device INTEGER NOT NULL REFERENCES device,
+  seq INTEGER NOT NULL,
+  kind INTEGER NOT NULL,
+  signed INTEGER NOT NULL,
+  body_at INTEGER NOT NULL,
+  hlc INTEGER NOT NULL,
+  eff INTEGER NOT NULL,
+  lamport INTEGER NOT NULL,
+  arrived_ms INTEGER NOT NULL,
+  id8 INTEGER NOT NULL,
+  hash BLOB NOT NULL,
+  target BLOB
+) STRICT;
+CREATE UNIQUE INDEX entry_chain ON entry (room, device, seq);
+CREATE INDEX entry_shown ON entry (room, eff, lamport, kind);
+CREATE INDEX entry_arrived ON entry (room, journal, kind, device);
+CREATE INDEX entry_id ON entry (id8);
+CREATE INDEX entry_target ON entry (room, target) WHERE target IS NOT NULL;
+
+CREATE TABLE sealed (
+  journal INTEGER PRIMARY KEY REFERENCES entry,
+  header BLOB NOT NULL,
+  signature BLOB,
+  body BLOB
+) STRICT;
+
+-- Bodies to be removed from the body store: written with the deletion, cleared once it is done there as well.
+CREATE TABLE doomed (journal INTEGER PRIMARY KEY) STRICT;
+
+CREATE TABLE event (journal INTEGER PRIMARY KEY, event TEXT NOT NULL) STRICT;
+
+CREATE TABLE fork (
+  room INTEGER NOT NULL REFERENCES room,
+  device INTEGER NOT NULL REFERENCES device,
+  seq INTEGER NOT NULL,
+  proof BLOB NOT NULL,
+  PRIMARY KEY (room, device, seq)
+) STRICT;
+
+CREATE TABLE address (
+  peer BLOB NOT NULL,
+  addr TEXT NOT NULL,
+  device BLOB,
+  seen_ms INTEGER NOT NULL,
+  PRIMARY KEY (peer, addr)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX address_seen ON address (seen_ms);
+
+-- Words of the texts, without the texts: rowid is the journal number.
+CREATE VIRTUAL TABLE words USING fts5(
+  text, content = '', contentless_delete = 1, tokenize = 'unicode61 remove_diacritics 2'
+);
+";

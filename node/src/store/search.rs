@@ -1,0 +1,224 @@
+//! Full-text search: which words stand in which message. The index holds words, no texts, inside the encrypted file; it is
+//! filled when the node is idle and follows edits and deletes. A message is found under the journal number of its first
+//! version. Scripts without spaces between words are indexed by character.
+
+use klatch_core::content::Kind;
+use klatch_core::ids::{EntryHash, RoomId};
+use klatch_core::log::entry::SealedEntry;
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+
+use super::bodies::Bodies;
+use super::error::StoreError;
+use super::row::{self, COLUMNS, TABLES, count, id8, int};
+use super::{Store, meta, set_meta};
+
+/// Bytes of a text that are indexed: long pastes would make the index the largest part of the file (measured).
+const INDEXED_BYTES: usize = 4_000;
+/// Words of a query that count; more find nothing new.
+const QUERY_WORDS_MAX: usize = 16;
+/// Bytes of a query that count.
+const QUERY_BYTES_MAX: usize = 1_000;
+/// Index pages merged at once.
+const MERGE_PAGES: i64 = 64;
+/// Merges per call: some tens of milliseconds at most, enough for the index of a few thousand messages.
+const MERGE_STEPS: usize = 16;
+/// Newest journal number that was looked at.
+const UPTO: &str = "indexed_upto";
+/// Not 0 while removed words may still be in the index.
+const UNMERGED: &str = "words_unmerged";
+
+/// Opens the body of an entry of a room; `None` when it cannot or has no text.
+pub type OpenText<'a> = dyn Fn(RoomId, &SealedEntry) -> Option<String> + 'a;
+
+impl Store {
+    /// Indexes up to `limit` further entries in one transaction and returns how many it looked at; fewer than
+    /// `limit` mean that the index is up to date. Then it wipes words of removed texts out of the index, a bounded part per
+    /// call.
+    ///
+    /// # Errors
+    /// As [`Store::commit`]; nothing is lost, the next call goes on.
+    pub fn index_some(&mut self, open: &OpenText<'_>, limit: usize) -> Result<usize, StoreError> {
+        self.scrub()?;
+        let upto = meta(&self.main, UPTO)?;
+        let tx = self.main.transaction()?;
+        let (mut seen, mut newest) = (0, upto);
+        {
+            let mut select = tx.prepare_cached(
+                "SELECT e.journal, e.kind, e.room, e.target, e.hash FROM entry e WHERE e.journal > ?1
+                 ORDER BY e.journal LIMIT ?2",
+            )?;
+            let mut rows = select.query(params![int(upto), count(limit)])?;
+            while let Some(r) = rows.next()? {
+                let (journal, room): (i64, i64) = (r.get(0)?, r.get(2)?);
+                match Kind::from_code(r.get(1)?) {
+                    Some(Kind::Text | Kind::Notice) => {
+                        let hash = EntryHash(row::bytes(r, 4)?);
+                        refresh(&tx, &self.bodies, room, &hash.id().0, journal, open)?;
+                    }
+                    Some(Kind::Edit | Kind::Delete) => {
+                        let target: [u8; 16] = row::bytes(r, 3)?;
+                        if let Some(line) = line_of(&tx, room, &target)? {
+                            refresh(&tx, &self.bodies, room, &target, line, open)?;
+                        }
+                    }
+                    _ => {}
+                }
+                newest = row::whole(journal);
+                seen += 1;
+            }
+        }
+        if seen > 0 {
+            set_meta(&tx, UPTO, newest)?;
+        }
+        if seen < limit {
+            wipe(&tx)?;
+        }
+        tx.commit()?;
+        Ok(seen)
+    }
+}
+
+/// What a user looks for, as a query the engine cannot misread: each word quoted, the last one as a prefix.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Terms(String);
+
+impl Terms {
+    /// `None` if there is no word in it.
+    pub(super) fn parse(words: &str) -> Option<Self> {
+        let spaced = spaced(cut(words, QUERY_BYTES_MAX));
+        let mut terms: Vec<String> = spaced
+            .split(|c: char| c.is_whitespace() || c.is_control())
+            .filter(|word| word.chars().any(char::is_alphanumeric))
+            .take(QUERY_WORDS_MAX)
+            .map(|word| format!("\"{}\"", word.replace('"', "\"\"")))
+            .collect();
+        terms.last_mut()?.push('*');
+        Some(Self(terms.join(" ")))
+    }
+}
+
+/// The journal numbers of lines of a room that match, newest arrivals first.
+pub(super) fn matches(main: &Connection, room: i64, terms: &Terms, limit: i64) -> Result<Vec<i64>, StoreError> {
+    let mut select = main.prepare_cached(
+        "SELECT w.rowid FROM words w CROSS JOIN entry e ON e.journal = w.rowid WHERE w.text MATCH ?1 AND e.room = ?2
+         ORDER BY w.rowid DESC LIMIT ?3",
+    )?;
+    Ok(select.query_map(params![terms.0, room, limit], |r| r.get(0))?.collect::<Result<_, _>>()?)
+}
+
+/// A body was dropped: so are its words.
+pub(super) fn forget(tx: &Transaction<'_>, journal: i64) -> Result<(), StoreError> {
+    if meta(tx, UPTO)? >= row::whole(journal) {
+        tx.prepare_cached("DELETE FROM words WHERE rowid = ?1")?.execute([journal])?;
+        set_meta(tx, UNMERGED, 1)?;
+    }
+    Ok(())
+}
+
+/// Makes the index say of a line what it says now: the text of its latest edit, its own, or nothing if it was deleted.
+fn refresh(
+    tx: &Transaction<'_>,
+    bodies: &Bodies,
+    room: i64,
+    target: &[u8],
+    line: i64,
+    open: &OpenText<'_>,
+) -> Result<(), StoreError> {
+    let changed = latest_change(tx, room, target, line)?;
+    let source = match changed {
+        Some((_, kind)) if kind == Kind::Delete.code() => None,
+        Some((edit, _)) => Some(edit),
+        None => Some(line),
+    };
+    let text = source.map(|journal| text_of(tx, bodies, journal, open)).transpose()?.flatten();
+    if changed.is_some() {
+        tx.prepare_cached("DELETE FROM words WHERE rowid = ?1")?.execute([line])?;
+        set_meta(tx, UNMERGED, 1)?;
+    }
+    if let Some(text) = text {
+        tx.prepare_cached("INSERT OR REPLACE INTO words (rowid, text) VALUES (?1, ?2)")?
+            .execute(params![line, spaced(cut(&text, INDEXED_BYTES))])?;
+    }
+    Ok(())
+}
+
+/// The author's delete of a line, or else the latest edit: its journal number and kind. Changes by others count for
+/// nothing; another device of the same person is the author, too.
+fn latest_change(tx: &Transaction<'_>, room: i64, target: &[u8], line: i64) -> Result<Option<(i64, u8)>, StoreError> {
+    let mut select = tx.prepare_cached(
+        "SELECT c.journal, c.kind FROM entry c JOIN entry l ON l.journal = ?3
+         WHERE c.room = ?1 AND c.target = ?2 AND c.kind IN (?4, ?5)
+         AND (c.device = l.device OR (SELECT identity FROM member WHERE room = ?1 AND device = c.device)
+              = (SELECT identity FROM member WHERE room = ?1 AND device = l.device))
+         ORDER BY c.kind = ?5 DESC, c.eff DESC, c.lamport DESC, c.hash DESC LIMIT 1",
+    )?;
+    let kinds = (Kind::Edit.code(), Kind::Delete.code());
+    Ok(select.query_row(params![room, target, line, kinds.0, kinds.1], |r| Ok((r.get(0)?, r.get(1)?))).optional()?)
+}
+
+/// The journal number of a text or notice by its id.
+fn line_of(tx: &Transaction<'_>, room: i64, id: &[u8]) -> Result<Option<i64>, StoreError> {
+    let mut select = tx.prepare_cached(
+        "SELECT journal FROM entry WHERE id8 = ?1 AND substr(hash, 1, 16) = ?2 AND room = ?3 AND kind IN (?4, ?5)",
+    )?;
+    let kinds = (Kind::Text.code(), Kind::Notice.code());
+    Ok(select.query_row(params![id8(id), id, room, kinds.0, kinds.1], |r| r.get(0)).optional()?)
+}
+
+fn text_of(
+    tx: &Transaction<'_>,
+    bodies: &Bodies,
+    journal: i64,
+    open: &OpenText<'_>,
+) -> Result<Option<String>, StoreError> {
+    let mut select = tx.prepare_cached(&format!("SELECT {COLUMNS} FROM {TABLES} WHERE e.journal = ?1"))?;
+    let mut rows = select.query([journal])?;
+    let Some(r) = rows.next()? else { return Ok(None) };
+    let found = row::read(r, bodies)?;
+    Ok(if found.entry.body.is_some() { open(found.room, &found.entry) } else { None })
+}
+
+/// Removing a row only marks its words; merging the index drops them.
+fn wipe(tx: &Transaction<'_>) -> Result<(), StoreError> {
+    if meta(tx, UNMERGED)? == 0 {
+        return Ok(());
+    }
+    let changes = || tx.query_row("SELECT total_changes()", [], |r| r.get::<_, i64>(0));
+    for _ in 0..MERGE_STEPS {
+        let before = changes()?;
+        tx.execute("INSERT INTO words (words, rank) VALUES ('merge', ?1)", [-MERGE_PAGES])?;
+        // The engine reports fewer than two changes once there was nothing to do.
+        if changes()? - before < 2 {
+            return set_meta(tx, UNMERGED, 0);
+        }
+    }
+    Ok(())
+}
+
+/// Puts a space around each character of a script that writes none between words, so that any part of a sentence is found.
+fn spaced(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_unspaced(c) {
+            out.extend([' ', c, ' ']);
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Thai, Lao, Myanmar, Khmer, kana and Han.
+fn is_unspaced(c: char) -> bool {
+    matches!(c, '\u{e01}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' | '\u{3040}'..='\u{30ff}'
+        | '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
+}
+
+/// The longest beginning of a text within so many bytes.
+fn cut(text: &str, bytes_max: usize) -> &str {
+    if text.len() <= bytes_max {
+        return text;
+    }
+    let end = (0..=bytes_max).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    &text[..end]
+}

@@ -1,0 +1,1 @@
+//! Claims about the store, each on real files in a temporary folder.

@@ -1,0 +1,273 @@
+//! How each [`Write`] becomes SQL: one transaction per batch, cached statements, rooms and devices as small integers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use klatch_core::content::Kind;
+use klatch_core::ids::{DeviceId, EntryId, RoomId};
+use klatch_core::step::{DeviceRow, EntryRow, RoomRow, Write};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+
+use super::error::StoreError;
+use super::row::{count, id8, int, ordered};
+use super::schema::{BODY_APART, BODY_HERE, BODY_NONE};
+use super::{BODY_APART_ABOVE, search};
+
+/// Devices remembered with their number; more than one full room has. Beyond it the memory is started anew.
+const INTERNED_MAX: usize = 16_384;
+
+/// The numbers of rooms and devices, so that an entry need not look them up.
+#[derive(Default)]
+pub(super) struct Interned {
+    rooms: HashMap<RoomId, i64>,
+    devices: HashMap<DeviceId, i64>,
+}
+
+/// Bytes and messages a batch adds to a room, and bytes it takes away.
+#[derive(Default, Clone, Copy)]
+struct Growth {
+    bytes: i64,
+    messages: i64,
+}
+
+/// The bodies of a batch that belong into the plain file.
+pub(super) fn bodies_apart(writes: &[Write]) -> Vec<(i64, Arc<[u8]>)> {
+    writes
+        .iter()
+        .filter_map(|write| match write {
+            Write::Append(row) => {
+                let body = row.entry.body.as_ref().filter(|b| b.len() > BODY_APART_ABOVE)?;
+                Some((int(row.journal), Arc::clone(body)))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+/// Applies a batch in one transaction. Returns the journal numbers whose bodies are to be removed from the plain file.
+pub(super) fn apply(main: &mut Connection, interned: &mut Interned, writes: &[Write]) -> Result<Vec<i64>, StoreError> {
+    let tx = main.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut batch = Batch { tx: &tx, interned, growth: HashMap::new(), doomed: Vec::new() };
+    for write in writes {
+        batch.write(write)?;
+    }
+    batch.grow()?;
+    let doomed = batch.doomed;
+    tx.commit()?;
+    Ok(doomed)
+}
+
+struct Batch<'a> {
+    tx: &'a Transaction<'a>,
+    interned: &'a mut Interned,
+    growth: HashMap<i64, Growth>,
+    doomed: Vec<i64>,
+}
+
+impl Batch<'_> {
+    fn write(&mut self, write: &Write) -> Result<(), StoreError> {
+        match write {
+            Write::Room(row) => self.room(row),
+            Write::Append(row) => self.append(row),
+            Write::DropBody { room, entry } => self.drop_body(*room, *entry),
+            Write::Device(row) => self.device(row),
+            Write::Acked { room, device, seq } => self.acked(*room, *device, *seq),
+            Write::ReadUpto { room, journal } => self.read_upto(*room, *journal),
+            Write::Fork { room, device, seq, proof } => self.fork(*room, *device, *seq, proof),
+            Write::Journal { journal, event } => {
+                let event = serde_json::to_string(event).map_err(|e| StoreError::Engine { cause: e.to_string() })?;
+                self.run("INSERT INTO event VALUES (?1, ?2)", params![int(*journal), event])
+            }
+            Write::Name(name) => self.run("INSERT OR REPLACE INTO meta VALUES ('name', ?1)", [name]),
+        }
+    }
+
+    fn run(&self, sql: &str, values: impl rusqlite::Params) -> Result<(), StoreError> {
+        self.tx.prepare_cached(sql)?.execute(values)?;
+        Ok(())
+    }
+
+    fn room(&mut self, row: &RoomRow) -> Result<(), StoreError> {
+        self.run(
+            "INSERT INTO room (room, name, root, passphrase, joined_ms, gone, over_budget)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT (room) DO UPDATE SET name = ?2, root = ?3, passphrase = ?4, joined_ms = ?5, gone = ?6,
+             over_budget = ?7",
+            params![
+                row.room.0,
+                row.name,
+                row.root.as_bytes().as_slice(),
+                row.passphrase,
+                int(row.joined_ms),
+                row.left,
+                row.over_budget
+            ],
+        )
+    }
+
+    fn append(&mut self, row: &EntryRow) -> Result<(), StoreError> {
+        let (room, device) = (self.room_number(row.room)?, self.device_number(row.device)?);
+        let journal = int(row.journal);
+        let body = row.entry.body.as_deref();
+        let body_at = match body {
+            None => BODY_NONE,
+            Some(body) if body.len() > BODY_APART_ABOVE => BODY_APART,
+            Some(_) => BODY_HERE,
+        };
+        self.run(
+            "INSERT INTO entry VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+            params![
+                journal,
+                room,
+                device,
+                int(row.seq),
+                row.kind,
+                row.entry.signature.is_some(),
+                body_at,
+                row.hlc.cast_signed(),
+                ordered(row.eff),
+                ordered(row.lamport),
+                int(row.arrived_ms),
+                id8(&row.hash.0),
+                row.hash.0,
+                row.target.map(|t| t.0),
+            ],
+        )?;
+        self.run(
+            "INSERT INTO sealed VALUES (?1, ?2, ?3, ?4)",
+            params![
+                journal,
+                &row.entry.header[..],
+                row.entry.signature.map(|s| s.0),
+                body.filter(|_| body_at == BODY_HERE)
+            ],
+        )?;
+        let grown = self.growth.entry(room).or_default();
+        grown.bytes += count(row.entry.header.len()) + count(body.map_or(0, <[u8]>::len));
+        grown.messages += i64::from(is_message(row.kind));
+        Ok(())
+    }
+
+    fn drop_body(&mut self, room: RoomId, id: EntryId) -> Result<(), StoreError> {
+        let room = self.room_number(room)?;
+        let found: Option<(i64, i64, i64)> = self
+            .tx
+            .prepare_cached(
+                "SELECT e.journal, e.body_at, coalesce(length(s.body), 0) FROM entry e JOIN sealed s USING (journal)
+                 WHERE e.id8 = ?1 AND substr(e.hash, 1, 16) = ?2 AND e.room = ?3",
+            )?
+            .query_row(params![id8(&id.0), id.0, room], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))
+            .optional()?;
+        let Some((journal, body_at, bytes)) = found else { return Ok(()) };
+        if body_at == BODY_NONE {
+            return Ok(());
+        }
+        self.run("UPDATE entry SET body_at = 0 WHERE journal = ?1", [journal])?;
+        self.run("UPDATE sealed SET body = NULL WHERE journal = ?1", [journal])?;
+        search::forget(self.tx, journal)?;
+        if body_at == BODY_APART {
+            self.run("INSERT OR IGNORE INTO doomed VALUES (?1)", [journal])?;
+        }
+        self.growth.entry(room).or_default().bytes -= if body_at == BODY_APART { self.apart(journal)? } else { bytes };
+        self.doomed.push(journal);
+        Ok(())
+    }
+
+    /// Size of a body in the plain file, from the header that vouches for it.
+    fn apart(&self, journal: i64) -> Result<i64, StoreError> {
+        let header: Vec<u8> = self
+            .tx
+            .prepare_cached("SELECT header FROM sealed WHERE journal = ?1")?
+            .query_row([journal], |r| r.get(0))?;
+        Ok(klatch_core::log::entry::Header::decode(&header).map_or(0, |h| i64::from(h.body_len)))
+    }
+
+    fn device(&mut self, row: &DeviceRow) -> Result<(), StoreError> {
+        let (room, device) = (self.room_number(row.room)?, self.device_number(row.device)?);
+        self.run(
+            "INSERT INTO member VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+             ON CONFLICT (room, device) DO UPDATE SET identity = ?3, name = ?4, last_seen_ms = ?5,
+             acked = max(acked, ?6), muted = ?7, forked = ?8",
+            params![
+                room,
+                device,
+                row.identity.map(|i| i.0),
+                row.name,
+                int(row.last_seen_ms),
+                int(row.acked),
+                row.muted,
+                row.forked.map(int)
+            ],
+        )
+    }
+
+    fn acked(&mut self, room: RoomId, device: DeviceId, seq: u64) -> Result<(), StoreError> {
+        let (room, device) = (self.room_number(room)?, self.device_number(device)?);
+        self.run(
+            "INSERT INTO member VALUES (?1, ?2, NULL, '', 0, ?3, 0, NULL)
+             ON CONFLICT (room, device) DO UPDATE SET acked = max(acked, ?3)",
+            params![room, device, int(seq.saturating_add(1))],
+        )
+    }
+
+    fn read_upto(&mut self, room: RoomId, journal: u64) -> Result<(), StoreError> {
+        let room = self.room_number(room)?;
+        self.run("UPDATE room SET read_upto = max(read_upto, ?2) WHERE id = ?1", [room, int(journal)])
+    }
+
+    fn fork(&mut self, room: RoomId, device: DeviceId, seq: u64, proof: &[u8]) -> Result<(), StoreError> {
+        let (room, device) = (self.room_number(room)?, self.device_number(device)?);
+        self.run("INSERT OR IGNORE INTO fork VALUES (?1, ?2, ?3, ?4)", params![room, device, int(seq), proof])?;
+        self.run(
+            "INSERT INTO member VALUES (?1, ?2, NULL, '', 0, 0, 0, ?3)
+             ON CONFLICT (room, device) DO UPDATE SET forked = coalesce(min(forked, ?3), ?3)",
+            [room, device, int(seq)],
+        )
+    }
+
+    fn room_number(&mut self, room: RoomId) -> Result<i64, StoreError> {
+        if let Some(number) = self.interned.rooms.get(&room) {
+            return Ok(*number);
+        }
+        let number = room_number(self.tx, room)?
+            .ok_or_else(|| StoreError::Conflict { cause: format!("{room:?} was never stored") })?;
+        self.interned.rooms.insert(room, number);
+        Ok(number)
+    }
+
+    fn device_number(&mut self, device: DeviceId) -> Result<i64, StoreError> {
+        if let Some(number) = self.interned.devices.get(&device) {
+            return Ok(*number);
+        }
+        self.run("INSERT OR IGNORE INTO device (device) VALUES (?1)", [device.0])?;
+        let number =
+            self.tx.prepare_cached("SELECT id FROM device WHERE device = ?1")?.query_row([device.0], |r| r.get(0))?;
+        if self.interned.devices.len() >= INTERNED_MAX {
+            self.interned.devices.clear();
+        }
+        self.interned.devices.insert(device, number);
+        Ok(number)
+    }
+
+    /// Brings the running counters up to date, once per batch and room.
+    fn grow(&self) -> Result<(), StoreError> {
+        for (room, grown) in &self.growth {
+            self.run(
+                "UPDATE room SET bytes = max(bytes + ?2, 0), messages = messages + ?3 WHERE id = ?1",
+                [*room, grown.bytes, grown.messages],
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// The number of a room; `None` if it was never stored.
+pub(super) fn room_number(main: &Connection, room: RoomId) -> Result<Option<i64>, StoreError> {
+    let mut select = main.prepare_cached("SELECT id FROM room WHERE room = ?1")?;
+    Ok(select.query_row([room.0], |r| r.get(0)).optional()?)
+}
+
+/// Whether people count it as a message.
+pub(super) fn is_message(kind: u8) -> bool {
+    matches!(Kind::from_code(kind), Some(Kind::Text | Kind::Notice))
+}
