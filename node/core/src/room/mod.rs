@@ -160,6 +160,9 @@ impl Room {
 
     /// Signs the pending own entries as one run and queues them: writes now, publish when the window allows.
     pub(crate) fn sign_pending(&mut self, ctx: &mut Ctx<'_>) {
+        if self.pending.is_empty() {
+            return;
+        }
         let (entries, mut rows): (Vec<_>, Vec<_>) = std::mem::take(&mut self.pending).into_iter().unzip();
         let Some(run) = VerifiedRun::sign(ctx.keys.device_key(), entries) else { return };
         let seq = run.first().header.seq;

@@ -1,0 +1,92 @@
+//! Deliberate mistakes, so that the simulator can prove that it would notice real ones (feature `faults`, tests only).
+//!
+//! A hook in the core reads `if planted!(Name)` and costs nothing without the feature. At most one is active per thread.
+
+use std::cell::Cell;
+
+macro_rules! faults {
+    ($($(#[doc = $doc:literal])* $name:ident,)*) => {
+        /// A mistake that can be planted.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Fault {
+            $($(#[doc = $doc])* $name,)*
+        }
+
+        impl Fault {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// What is done wrong, in words.
+            #[must_use]
+            pub fn what(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),*).trim_ascii(),)* }
+            }
+        }
+    };
+}
+
+faults! {
+    /// messages leave before they are committed
+    SendBeforeCommit,
+    /// an acknowledgement leaves before the commit
+    AckBeforeCommit,
+    /// an acknowledgement names what is only parked
+    AckParked,
+    /// a message that is known is told again
+    ForgetDuplicates,
+    /// an entry is taken in over a gap in its chain
+    AcceptGap,
+    /// an entry is taken in without its parents
+    AcceptOrphan,
+    /// a failed sync is not tried again
+    NoSyncRetry,
+    /// only the first page of a sync is asked for
+    OnePageOnly,
+    /// a parked run is never woken
+    ParkedForgotten,
+    /// beacons are not compared with the own log
+    BeaconIgnored,
+    /// no beacon is ever sent
+    NoBeacon,
+    /// display order depends on the local clock
+    OrderByArrival,
+    /// a remote clock drags the own one without limit
+    ClockDragged,
+    /// nothing is forwarded
+    ForwardNever,
+    /// after a restart the last own position is used again
+    ReuseOwnSeq,
+    /// signatures of entries are not checked
+    SkipSignature,
+    /// the lamport rule is not checked
+    SkipLamport,
+    /// a page is served without its bodies
+    LoseBody,
+    /// the window never opens again once it is full
+    WindowStuck,
+    /// the reply to a failed command is forgotten
+    ForgetReply,
+    /// acknowledgements are counted without looking whose entries they name
+    CountAnyAck,
+    /// parked runs have no bound
+    ParkWithoutBound,
+    /// a gap that nobody can fill is asked for without pause
+    AskWithoutPause,
+    /// entries of left rooms are still taken in
+    HearAfterLeaving,
+}
+
+thread_local! {
+    static ACTIVE: Cell<Option<Fault>> = const { Cell::new(None) };
+}
+
+/// Plants a mistake on this thread, or none.
+pub fn plant(fault: Option<Fault>) {
+    ACTIVE.with(|a| a.set(fault));
+}
+
+/// Whether this mistake is planted on this thread.
+#[must_use]
+pub fn active(fault: Fault) -> bool {
+    ACTIVE.with(Cell::get) == Some(fault)
+}

@@ -1,0 +1,349 @@
+//! The driver: the one loop in which everything happens. Inputs -> core -> one transaction -> sends -> events.
+//!
+//! A plain thread owns the machine and the store's only writer, so nothing here is async and nothing can come between a
+//! step and its commit. While a batch is being committed the next one gathers: that is the group commit.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError};
+use std::time::{Duration, Instant};
+
+use klatch_core::command::{Command, Reply};
+use klatch_core::crypto::group::RoomRoot;
+use klatch_core::error::CommandError;
+use klatch_core::event::Event;
+use klatch_core::ids::Peer;
+use klatch_core::limits::BATCH_INPUTS_MAX;
+use klatch_core::machine::{Machine, not_committed};
+use klatch_core::step::{CommandId, Input, Serve, Step, TopicChange, Write};
+use klatch_core::wire;
+use tokio::sync::{broadcast, oneshot};
+
+use crate::NodeEvent;
+use crate::clock::{SystemEntropy, now_ms};
+use crate::network::{NetCommand, NetworkHandle};
+use crate::store::{Store, StoreError};
+use crate::views::Shared;
+
+/// Work waiting for the driver: about ten batches, so that a commit never starves and memory stays small.
+pub const WORK_MAX: usize = 1_024;
+/// Texts indexed for search in one go while nothing else is to do: a few milliseconds.
+const INDEX_SLICE: usize = 24;
+/// How often a store that refused writes is tried again.
+const RETRY: Duration = Duration::from_secs(2);
+/// Longest sleep without a timer.
+const NAP: Duration = Duration::from_secs(60);
+
+/// Where the reply to a command goes.
+pub type ReplyTo = oneshot::Sender<Result<Reply, CommandError>>;
+
+/// What others want of the driver.
+#[derive(Debug)]
+pub enum Work {
+    /// From the network, verified.
+    Input(Input),
+    /// From the user.
+    Command {
+        /// What.
+        command: Command,
+        /// Where the reply goes.
+        reply: ReplyTo,
+    },
+    /// From the user, with the stretched root.
+    Join {
+        /// Normalised name.
+        name: String,
+        /// The root.
+        root: Arc<RoomRoot>,
+        /// Whether a passphrase went into it.
+        passphrase: bool,
+        /// Where the reply goes.
+        reply: ReplyTo,
+    },
+    /// A link came up at an address: for the address book.
+    Linked {
+        /// Who.
+        peer: Peer,
+        /// Where.
+        address: String,
+        /// We dialled it, so it can be dialled again.
+        dialled: bool,
+    },
+    /// Finish what is queued, then end.
+    Stop,
+}
+
+/// The loop and what it owns.
+pub struct Driver {
+    pub(crate) machine: Option<Machine>,
+    pub(crate) store: Store,
+    pub(crate) network: NetworkHandle,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) librarian: SyncSender<Serve>,
+    pub(crate) events: broadcast::Sender<NodeEvent>,
+    pub(crate) replies: BTreeMap<CommandId, ReplyTo>,
+    pub(crate) next_command: CommandId,
+    pub(crate) wake_ms: Option<u64>,
+    pub(crate) read_only_since: Option<Instant>,
+    pub(crate) indexed: bool,
+}
+
+impl Driver {
+    /// Runs until [`Work::Stop`], or until the store is damaged: then the node ends rather than spread the damage.
+    pub fn run(mut self, work: &Receiver<Work>) {
+        while let Some((batch, stop)) = self.gather(work) {
+            if let Err(error) = self.turn(batch) {
+                tracing::error!(%error, hint = error.hint(), "the store failed; the node stops");
+                break;
+            }
+            if stop {
+                break;
+            }
+        }
+        let _ = self.network.send(NetCommand::Shutdown);
+    }
+
+    /// Waits for the next batch: what is queued, at most [`BATCH_INPUTS_MAX`], user commands first so that own entries of
+    /// a batch are adjacent. `None` when everybody is gone.
+    fn gather(&mut self, work: &Receiver<Work>) -> Option<(Vec<Input>, bool)> {
+        let first = match self.next(work) {
+            Ok(first) => Some(first),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return None,
+        };
+        let (mut commands, mut inputs, mut stop) = (Vec::new(), Vec::new(), false);
+        let mut taken = first;
+        while let Some(item) = taken {
+            match item {
+                Work::Input(input) => inputs.push(input),
+                Work::Command { command, reply } => {
+                    let id = self.expect_reply(reply);
+                    commands.push(Input::Command { id, command });
+                }
+                Work::Join { name, root, passphrase, reply } => {
+                    let id = self.expect_reply(reply);
+                    commands.push(Input::Join { id, name, root, passphrase });
+                }
+                Work::Linked { peer, address, dialled } => self.remember(&peer, &address, dialled),
+                Work::Stop => stop = true,
+            }
+            if stop || commands.len() + inputs.len() >= BATCH_INPUTS_MAX {
+                break;
+            }
+            taken = match work.try_recv() {
+                Ok(item) => Some(item),
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
+            };
+        }
+        commands.append(&mut inputs);
+        Some((commands, stop))
+    }
+
+    /// Waits until there is work or a timer is due. While there is nothing to do, texts are indexed for search.
+    fn next(&mut self, work: &Receiver<Work>) -> Result<Work, RecvTimeoutError> {
+        while !self.indexed && self.read_only_since.is_none() {
+            match work.try_recv() {
+                Ok(item) => return Ok(item),
+                Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
+                Err(TryRecvError::Empty) => self.index(),
+            }
+        }
+        let until_wake = self.wake_ms.map_or(NAP, |at| Duration::from_millis(at.saturating_sub(now_ms())));
+        let nap = if self.read_only_since.is_some() { RETRY } else { NAP };
+        work.recv_timeout(until_wake.min(nap))
+    }
+
+    fn index(&mut self) {
+        let shared = self.shared.clone();
+        let open = move |room, entry: &klatch_core::log::entry::SealedEntry| {
+            shared.keys(&room)?.open(entry).ok()?.text().map(str::to_owned)
+        };
+        match self.store.index_some(&open, INDEX_SLICE) {
+            Ok(n) => self.indexed = n < INDEX_SLICE,
+            Err(error) => {
+                tracing::warn!(%error, "cannot index for search now");
+                self.indexed = true;
+            }
+        }
+    }
+
+    fn expect_reply(&mut self, reply: ReplyTo) -> CommandId {
+        self.next_command += 1;
+        self.replies.insert(self.next_command, reply);
+        self.next_command
+    }
+
+    fn remember(&mut self, peer: &Peer, address: &str, dialled: bool) {
+        if dialled && let Err(error) = self.store.remember_address(&peer.0, None, address, now_ms()) {
+            tracing::debug!(%error, "cannot remember an address");
+        }
+    }
+
+    /// One turn: core, commit, send, tell.
+    fn turn(&mut self, batch: Vec<Input>) -> Result<(), StoreError> {
+        if self.read_only_since.is_some() && !self.writable_again()? {
+            self.turn_read_only(batch);
+            return Ok(());
+        }
+        let step = self.think(batch);
+        if !step.writes.is_empty() {
+            if let Err(error) = self.store.commit(&step.writes) {
+                return self.refuse_writes(step, error);
+            }
+            self.indexed &= !step.writes.iter().any(|w| matches!(w, Write::Append(_)));
+        }
+        self.send(step);
+        Ok(())
+    }
+
+    fn think(&mut self, batch: Vec<Input>) -> Step {
+        let mut step = Step::default();
+        let (now, mut rng) = (now_ms(), SystemEntropy);
+        let Some(machine) = &mut self.machine else { return step };
+        for input in batch {
+            step.absorb(machine.handle(now, &mut rng, input));
+        }
+        let last = machine.handle(now, &mut rng, Input::BatchEnd);
+        self.wake_ms = last.wake;
+        step.absorb(last);
+        step
+    }
+
+    /// Everything that follows a commit, in the order of `step.rs`.
+    fn send(&mut self, step: Step) {
+        self.shared.update(step.views);
+        for write in &step.writes {
+            if let Write::Name(name) = write {
+                self.shared.set_name(name.clone());
+            }
+        }
+        for topic in step.topics {
+            self.tell_network(match topic {
+                TopicChange::Subscribe(topic) => NetCommand::Subscribe(topic),
+                TopicChange::Unsubscribe(topic) => NetCommand::Unsubscribe(topic),
+            });
+        }
+        for publish in step.publishes {
+            self.tell_network(NetCommand::Publish { topic: publish.topic, bytes: publish.bytes });
+        }
+        for send in step.sends {
+            if send.wants_page && let Some(keys) = self.shared.keys(&send.room) {
+                self.shared.await_page(send.request, keys);
+            }
+            self.tell_network(NetCommand::Request { peer: send.peer, id: send.request, bytes: send.bytes });
+        }
+        for serve in step.serves {
+            if let Err(TrySendError::Full(serve) | TrySendError::Disconnected(serve)) = self.librarian.try_send(serve) {
+                self.tell_network(NetCommand::Respond { token: serve.token, bytes: wire::response_refused() });
+            }
+        }
+        for (token, bytes) in step.responds {
+            self.tell_network(NetCommand::Respond { token, bytes });
+        }
+        for (peer, message, verdict) in step.verdicts {
+            self.tell_network(NetCommand::Verdict { peer, message, verdict });
+        }
+        for (peer, reason) in step.penalties {
+            self.shared.refuse(reason);
+            self.tell_network(NetCommand::Penalise { peer, reason });
+        }
+        for (id, result) in step.replies {
+            self.reply(id, result);
+        }
+        for event in step.events {
+            self.emit(event);
+        }
+    }
+
+    fn tell_network(&self, command: NetCommand) {
+        // An error means that the network has ended, which only happens when the node stops.
+        let _ = self.network.send(command);
+    }
+
+    fn reply(&mut self, id: CommandId, result: Result<Reply, CommandError>) {
+        if let Some(reply) = self.replies.remove(&id) {
+            // The asking side may have gone: the effect stays.
+            let _ = reply.send(result);
+        }
+    }
+
+    fn emit(&self, event: Event) {
+        let journal = match &event {
+            Event::MessageAdded { message } => Some(message.journal),
+            Event::HistoryAdded { upto, .. } => Some(*upto),
+            _ => None,
+        };
+        // Nobody may be listening; the store is the truth.
+        let _ = self.events.send(NodeEvent { journal, event });
+    }
+
+    // ---- when the disk is full ----------------------------------------------------------------------------------
+
+    /// A commit failed: nothing of the batch happened. Commands hear so, the core starts again from the disk, and until
+    /// writes succeed the node only listens, serves and answers queries.
+    fn refuse_writes(&mut self, step: Step, error: StoreError) -> Result<(), StoreError> {
+        if !error.retryable() {
+            return Err(error);
+        }
+        tracing::error!(%error, "the store refuses writes; read-only until it takes them again");
+        self.read_only_since = Some(Instant::now());
+        self.shared.set_read_only(Some(error.to_string()));
+        for (id, _) in step.replies {
+            let (id, result) = not_committed(id, &error.to_string());
+            self.reply(id, result);
+        }
+        let snapshot = self.store.snapshot()?;
+        if let Some(machine) = self.machine.take() {
+            let (machine, step) = machine.reopen(snapshot, now_ms(), &mut SystemEntropy);
+            self.machine = Some(machine);
+            self.shared.update(step.views);
+        }
+        Ok(())
+    }
+
+    fn writable_again(&mut self) -> Result<bool, StoreError> {
+        if self.read_only_since.is_some_and(|since| since.elapsed() < RETRY) {
+            return Ok(false);
+        }
+        match self.store.commit(&[Write::Name(self.shared.name())]) {
+            Ok(()) => {
+                tracing::info!("the store takes writes again");
+                self.read_only_since = None;
+                self.shared.set_read_only(None);
+                Ok(true)
+            }
+            Err(error) if error.retryable() => {
+                self.read_only_since = Some(Instant::now());
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Links are noted and history is served; everything that would write is refused or left to a later sync.
+    fn turn_read_only(&mut self, batch: Vec<Input>) {
+        let cause = self.shared.read_only().unwrap_or_default();
+        let mut step = Step::default();
+        let (now, mut rng) = (now_ms(), SystemEntropy);
+        for input in batch {
+            match input {
+                Input::Command { id, .. } | Input::Join { id, .. } => {
+                    let (id, result) = not_committed(id, &cause);
+                    self.reply(id, result);
+                }
+                Input::LinkUp { .. }
+                | Input::LinkDown { .. }
+                | Input::PeerSubscribed { .. }
+                | Input::PeerUnsubscribed { .. }
+                | Input::SyncAsked { .. } => {
+                    if let Some(machine) = &mut self.machine {
+                        step.absorb(machine.handle(now, &mut rng, input));
+                    }
+                }
+                _ => {}
+            }
+        }
+        step.writes.clear();
+        self.send(step);
+    }
+}

@@ -1,0 +1,220 @@
+//! Answers to queries: rows from the store, opened with the room's keys and folded into what a person sees. Runs on the
+//! caller's blocking thread with a reader of its own; the core and the driver are not involved.
+
+use std::collections::BTreeMap;
+
+use klatch_core::content::{Content, Kind};
+use klatch_core::error::CommandError;
+use klatch_core::event::{Delivery, Message};
+use klatch_core::identity::fingerprint;
+use klatch_core::ids::{DeviceId, EntryId, RoomId};
+use klatch_core::limits::RECIPIENT_MS;
+use klatch_core::query::{Access, Member, RoomSummary};
+use klatch_core::room::timeline::{Line, fold};
+use klatch_core::step::{DeviceRow, EntryRow};
+
+use crate::clock::now_ms;
+use crate::store::{Found, LineKey, Reader, StoreError};
+use crate::views::{Shared, find_room};
+
+/// Most lines one query returns.
+pub const LINES_MAX: u32 = 1_000;
+
+/// A reader with what is needed to make sense of rows.
+pub struct History<'a> {
+    reader: &'a Reader,
+    shared: &'a Shared,
+    own: DeviceId,
+}
+
+/// Which lines of a room.
+#[derive(Debug, Clone, Copy)]
+pub struct Page<'a> {
+    /// At most so many, the newest that match.
+    pub limit: u32,
+    /// Shown at or after.
+    pub since_ms: Option<u64>,
+    /// Displayed before this one.
+    pub before: Option<EntryId>,
+    /// Containing these words.
+    pub search: Option<&'a str>,
+}
+
+impl<'a> History<'a> {
+    /// Reads as the owner of device `own`.
+    #[must_use]
+    pub fn new(reader: &'a Reader, shared: &'a Shared, own: DeviceId) -> Self {
+        Self { reader, shared, own }
+    }
+
+    /// The rooms, joined ones first, by name.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn rooms(&self) -> Result<Vec<RoomSummary>, StoreError> {
+        let mut rooms: Vec<RoomSummary> = self
+            .reader
+            .rooms(Some(self.own))?
+            .into_iter()
+            .map(|r| RoomSummary {
+                room: r.room,
+                name: r.name,
+                access: if r.passphrase { Access::Passphrase } else { Access::Open },
+                members: r.members,
+                online: self.shared.view(&r.room).map_or(0, |v| u32::try_from(v.online.len()).unwrap_or(u32::MAX)),
+                messages: r.messages,
+                unread: r.unread,
+                bytes: r.bytes,
+                over_budget: r.over_budget,
+                left: r.left,
+            })
+            .collect();
+        rooms.sort_by(|a, b| (a.left, &a.name).cmp(&(b.left, &b.name)));
+        Ok(rooms)
+    }
+
+    /// The room that a name or id means.
+    ///
+    /// # Errors
+    /// [`CommandError::UnknownRoom`], or the store's failure.
+    pub fn find(&self, wanted: &str) -> Result<RoomId, CommandError> {
+        let rooms = self.reader.rooms(None).map_err(failed)?;
+        find_room(rooms.iter().map(|r| (r.room, r.name.as_str(), r.left, r.passphrase)), wanted)
+    }
+
+    /// The devices of a room, the own first, then by name.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn members(&self, room: RoomId) -> Result<Vec<Member>, StoreError> {
+        let online = self.shared.view(&room).map(|v| v.online).unwrap_or_default();
+        let mut members: Vec<Member> = self
+            .reader
+            .devices(room)?
+            .into_iter()
+            .map(|d| Member {
+                device: d.device,
+                identity: d.identity,
+                fingerprint: d.identity.as_ref().map(fingerprint).unwrap_or_default(),
+                online: d.device == self.own || online.contains(&d.device),
+                own: d.device == self.own,
+                last_seen_ms: d.last_seen_ms,
+                muted: d.muted,
+                forked: d.forked.is_some(),
+                name: d.name,
+            })
+            .collect();
+        members.sort_by(|a, b| (!a.own, !a.online, &a.name).cmp(&(!b.own, !b.online, &b.name)));
+        Ok(members)
+    }
+
+    /// Lines in display order, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn lines(&self, room: RoomId, page: &Page<'_>) -> Result<Vec<Message>, StoreError> {
+        let limit = page.limit.min(LINES_MAX) as usize;
+        let before = match page.before {
+            Some(id) => self.reader.by_id(room, id)?.map(|row| LineKey::of(&row)),
+            None => None,
+        };
+        let wanted = Found { before, since_ms: page.since_ms, limit };
+        let rows = match page.search {
+            Some(words) => self.reader.search(room, words, wanted)?,
+            None => self.reader.lines(room, wanted)?,
+        };
+        self.fold(room, rows)
+    }
+
+    /// One message as it is now.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn message(&self, room: RoomId, id: EntryId) -> Result<Option<Message>, StoreError> {
+        let row = self.reader.by_id(room, id)?;
+        Ok(self.fold(room, row.into_iter().collect())?.pop())
+    }
+
+    /// Entries in arrival order after a journal number, changes included, each as it arrived; lines carry their present
+    /// text.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn journal(&self, room: Option<RoomId>, after: u64, limit: u32) -> Result<Vec<Message>, StoreError> {
+        let rows = self.reader.journal(room, after, limit.min(LINES_MAX) as usize)?;
+        let mut by_room: BTreeMap<RoomId, Vec<EntryRow>> = BTreeMap::new();
+        for row in rows {
+            by_room.entry(row.room).or_default().push(row);
+        }
+        let mut messages = Vec::new();
+        for (room, rows) in by_room {
+            messages.append(&mut self.fold(room, rows)?);
+        }
+        messages.sort_by_key(|m| m.journal);
+        Ok(messages)
+    }
+
+    fn fold(&self, room: RoomId, rows: Vec<EntryRow>) -> Result<Vec<Message>, StoreError> {
+        let devices: BTreeMap<DeviceId, DeviceRow> =
+            self.reader.devices(room)?.into_iter().map(|d| (d.device, d)).collect();
+        let rows: Vec<EntryRow> = rows
+            .into_iter()
+            .filter(|r| r.device == self.own || !devices.get(&r.device).is_some_and(|d| d.muted))
+            .collect();
+        let targets: Vec<EntryId> = rows.iter().filter(|r| is_line(r.kind)).map(|r| r.hash.id()).collect();
+        let changes: Vec<EntryRow> =
+            self.reader.annotations(room, &targets)?;
+        let (opened, changed) = (self.open(room, &rows), self.open(room, &changes));
+        let lines: Vec<Line<'_>> = rows.iter().zip(&opened).map(|(row, c)| Line { row, content: c.as_ref() }).collect();
+        let marks: Vec<Line<'_>> = changes.iter().zip(&changed).map(|(row, c)| Line { row, content: c.as_ref() }).collect();
+        let mut messages = fold(&lines, &marks, &devices);
+        self.states(room, &devices, &mut messages);
+        Ok(messages)
+    }
+
+    fn open(&self, room: RoomId, rows: &[EntryRow]) -> Vec<Option<Content>> {
+        let Some(keys) = self.shared.keys(&room) else { return rows.iter().map(|_| None).collect() };
+        rows.iter().map(|r| r.entry.body.as_ref().and_then(|_| keys.open(&r.entry).ok())).collect()
+    }
+
+    /// Marks own messages and says where they are.
+    fn states(&self, room: RoomId, devices: &BTreeMap<DeviceId, DeviceRow>, messages: &mut [Message]) {
+        let sent_below = self.shared.view(&room).map_or(0, |v| v.sent_below);
+        let now = now_ms();
+        let others: Vec<&DeviceRow> = devices.values().filter(|d| d.device != self.own).collect();
+        for message in messages.iter_mut().filter(|m| m.device == self.own) {
+            message.own = true;
+            let n = others.iter().filter(|d| d.acked > message.seq).count();
+            let recent = |d: &DeviceRow| now.saturating_sub(d.last_seen_ms) < RECIPIENT_MS;
+            let m = others.iter().filter(|d| d.acked > message.seq || recent(d)).count();
+            message.state = Some(if n > 0 {
+                let count = |x: usize| u32::try_from(x).unwrap_or(u32::MAX);
+                Delivery::Delivered { n: count(n), m: count(m) }
+            } else if message.seq < sent_below {
+                Delivery::Sent
+            } else {
+                Delivery::Queued
+            });
+        }
+    }
+
+    /// Own messages of a room that nobody else has acknowledged.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn queued(&self, room: RoomId) -> Result<u64, StoreError> {
+        let Some(view) = self.shared.view(&room) else { return Ok(0) };
+        let acked = self.reader.devices(room)?.iter().filter(|d| d.device != self.own).map(|d| d.acked).max();
+        Ok(view.own_next.saturating_sub(acked.unwrap_or(0)))
+    }
+}
+
+fn is_line(kind: u8) -> bool {
+    Kind::from_code(kind).is_some_and(Kind::is_line)
+}
+
+/// A query that the store could not answer.
+#[must_use]
+pub fn failed(error: StoreError) -> CommandError {
+    CommandError::ReadFailed { cause: error.to_string() }
+}

@@ -1,0 +1,287 @@
+//! # klatch-node: the shell around the core
+//!
+//! Owns tasks, threads, sockets, files, the clock and randomness; contains no chat rule. A [`Node`] is one running profile:
+//!
+//! ```text
+//! network task -> workers (open, verify) -> driver (core, commit, send, tell) -> network task
+//!                                             ^                       |
+//! commands  ----------------------------------+      queries -> readers of the store
+//! ```
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`driver`] | the loop: the order of effects, batches, a full disk |
+//! | [`verify`] | worker threads: decoding, opening, signatures |
+//! | [`serve`] | pages of history for other members |
+//! | [`history`] | answers to queries |
+//! | [`views`] | what the threads may know of the core's state |
+//! | [`network`] | the libp2p swarm and discovery |
+//! | [`store`] | bytes at rest, keystore, lock |
+//! | [`api`] | the local JSON-RPC socket |
+
+pub mod api;
+pub mod clock;
+pub mod config;
+pub mod driver;
+pub mod history;
+pub mod network;
+pub mod serve;
+mod start;
+pub mod store;
+pub mod verify;
+pub mod views;
+
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use klatch_core::command::{Command, Reply};
+use klatch_core::crypto::group;
+use klatch_core::error::CommandError;
+use klatch_core::event::Event;
+use klatch_core::ids::{DeviceId, IdentityId};
+use klatch_core::query::{Answer, PeerSummary, Query, Status};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Semaphore, broadcast, oneshot};
+
+pub use config::Config;
+pub use klatch_core as core;
+pub use start::StartError;
+
+use driver::Work;
+use history::{History, Page};
+use network::{NetworkHandle, Stopped};
+use store::Reader;
+use store::lock::ProfileLock;
+use views::Shared;
+
+/// Events kept for a slow subscriber; then it is told how many it missed and re-reads the store.
+const EVENTS_MAX: usize = 4_096;
+/// Queries answered at the same time.
+const READERS: usize = 2;
+/// A command waits this long before it looks again whether the driver has room.
+const PATIENCE: Duration = Duration::from_millis(2);
+/// A send that is too fast is held back this long at most before it is refused.
+const HOLD_BACK: Duration = Duration::from_secs(30);
+/// Network and threads are given this long to end.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Something that happened, with its number in the journal if it is durable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeEvent {
+    /// Number in the profile's journal; `None` for what is not kept.
+    pub journal: Option<u64>,
+    /// What.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// A running node. Clones are handles to the same one.
+#[derive(Clone)]
+pub struct Node {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    work: SyncSender<Work>,
+    shared: Arc<Shared>,
+    readers: Mutex<Vec<Reader>>,
+    free_readers: Semaphore,
+    events: broadcast::Sender<NodeEvent>,
+    network: NetworkHandle,
+    identity: IdentityId,
+    device: DeviceId,
+    started: Instant,
+    running: Mutex<Option<Running>>,
+}
+
+struct Running {
+    driver: JoinHandle<()>,
+    network: Stopped,
+    /// Held until the store is closed.
+    lock: ProfileLock,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Node({})", self.inner.device.short())
+    }
+}
+
+impl Node {
+    /// Opens the profile and starts everything. Needs a tokio runtime around it.
+    ///
+    /// # Errors
+    /// [`StartError`], which says what to do about it. Nothing on disk is changed then.
+    pub async fn spawn(config: Config) -> Result<Self, StartError> {
+        start::spawn(config).await
+    }
+
+    /// Does what the user asks for; answers when it is on disk.
+    ///
+    /// A send that is too fast for the other members is held back until they have caught up a little.
+    ///
+    /// # Errors
+    /// [`CommandError`], which says what to do about it.
+    pub async fn command(&self, command: Command) -> Result<Reply, CommandError> {
+        if let Command::JoinRoom { room, passphrase } = command {
+            return self.join(room, passphrase).await;
+        }
+        let give_up = Instant::now() + HOLD_BACK;
+        loop {
+            let (reply, answer) = oneshot::channel();
+            self.give(Work::Command { command: command.clone(), reply }).await?;
+            match answer.await.unwrap_or(Err(CommandError::Stopping)) {
+                Err(CommandError::TooFast { .. }) if Instant::now() < give_up => tokio::time::sleep(PATIENCE).await,
+                result => return result,
+            }
+        }
+    }
+
+    async fn join(&self, room: String, passphrase: Option<klatch_core::command::Passphrase>) -> Result<Reply, CommandError> {
+        let name = group::normalise(&room)?;
+        if passphrase.is_none()
+            && let Some(known) = self.rooms().await?.into_iter().find(|r| {
+                r.name == name && !r.left && r.access == klatch_core::query::Access::Open
+            })
+        {
+            return Ok(Reply::Joined { room: known.room, name, already: true });
+        }
+        let protected = passphrase.is_some();
+        let stretched = tokio::task::spawn_blocking(move || {
+            group::stretch(&name, passphrase.as_ref().map_or("", |p| p.0.as_str()))
+        });
+        let (name, root) = stretched.await.map_err(|_| CommandError::Stopping)??;
+        let (reply, answer) = oneshot::channel();
+        self.give(Work::Join { name, root: Arc::new(root), passphrase: protected, reply }).await?;
+        answer.await.unwrap_or(Err(CommandError::Stopping))
+    }
+
+    async fn rooms(&self) -> Result<Vec<klatch_core::query::RoomSummary>, CommandError> {
+        match self.query(Query::Rooms).await? {
+            Answer::Rooms(rooms) => Ok(rooms),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    async fn give(&self, work: Work) -> Result<(), CommandError> {
+        let mut work = work;
+        loop {
+            work = match self.inner.work.try_send(work) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Full(work)) => work,
+                Err(TrySendError::Disconnected(_)) => return Err(CommandError::Stopping),
+            };
+            tokio::time::sleep(PATIENCE).await;
+        }
+    }
+
+    /// Reads from the store. Never waits for the core.
+    ///
+    /// # Errors
+    /// [`CommandError`] when a room or message is unknown, or the store cannot be read.
+    pub async fn query(&self, query: Query) -> Result<Answer, CommandError> {
+        let permit = self.inner.free_readers.acquire().await.map_err(|_| CommandError::Stopping)?;
+        let node = self.clone();
+        let answer = tokio::task::spawn_blocking(move || {
+            let reader = node.inner.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let Some(reader) = reader else { return Err(CommandError::Stopping) };
+            let answer = node.answer(&reader, query);
+            node.inner.readers.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
+            answer
+        });
+        let answer = answer.await.map_err(|_| CommandError::Stopping)?;
+        drop(permit);
+        answer
+    }
+
+    fn answer(&self, reader: &Reader, query: Query) -> Result<Answer, CommandError> {
+        let history = History::new(reader, &self.inner.shared, self.inner.device);
+        let failed = history::failed;
+        Ok(match query {
+            Query::Rooms => Answer::Rooms(history.rooms().map_err(failed)?),
+            Query::Members { room } => Answer::Members(history.members(history.find(&room)?).map_err(failed)?),
+            Query::History { room, limit, since_ms, before, search } => {
+                let page = Page { limit, since_ms, before, search: search.as_deref() };
+                Answer::Messages(history.lines(history.find(&room)?, &page).map_err(failed)?)
+            }
+            Query::Journal { room, after, limit } => {
+                let room = room.map(|r| history.find(&r)).transpose()?;
+                Answer::Messages(history.journal(room, after, limit).map_err(failed)?)
+            }
+            Query::Message { room, message } => {
+                let found = history.message(history.find(&room)?, message).map_err(failed)?;
+                let unknown = || CommandError::UnknownMessage { message: message.to_string() };
+                Answer::Message(Box::new(found.ok_or_else(unknown)?))
+            }
+            Query::Status => Answer::Status(Box::new(self.status(&history)?)),
+            _ => return Err(CommandError::ReadFailed { cause: "this node does not know that query".to_owned() }),
+        })
+    }
+
+    fn status(&self, history: &History<'_>) -> Result<Status, CommandError> {
+        let network = self.inner.network.status().map_err(|_| CommandError::Stopping)?;
+        let rooms = history.rooms().map_err(history::failed)?;
+        let mut queued = 0;
+        for room in rooms.iter().filter(|r| !r.left) {
+            queued += history.queued(room.room).map_err(history::failed)?;
+        }
+        let text = |peer: &klatch_core::ids::Peer| network::id_of(peer).map(|p| p.to_string()).unwrap_or_default();
+        let peers = network.peers.iter().map(|p| PeerSummary {
+            peer_id: text(&p.peer),
+            name: None,
+            address: p.address.to_string(),
+            rtt_ms: p.rtt.map(|r| u32::try_from(r.as_millis()).unwrap_or(u32::MAX)),
+        });
+        Ok(Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            name: self.inner.shared.name(),
+            identity: self.inner.identity,
+            device: self.inner.device,
+            peer_id: text(&network.peer),
+            pid: std::process::id(),
+            uptime_s: self.inner.started.elapsed().as_secs(),
+            listening: network.listening.iter().map(ToString::to_string).collect(),
+            peers: peers.collect(),
+            rooms,
+            queued,
+            read_only: self.inner.shared.read_only().is_some(),
+            refused: self.inner.shared.refused(),
+        })
+    }
+
+    /// Hears what happens from now on. Who is slower than [`EVENTS_MAX`] events misses some and is told how many.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<NodeEvent> {
+        self.inner.events.subscribe()
+    }
+
+    /// The own device.
+    #[must_use]
+    pub fn device(&self) -> DeviceId {
+        self.inner.device
+    }
+
+    /// Stops everything: what is queued is finished, links are closed, files are closed. Safe to call twice.
+    pub async fn shutdown(&self) {
+        let running = self.inner.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(running) = running else { return };
+        let _ = self.give(Work::Stop).await;
+        let ended = tokio::task::spawn_blocking(move || {
+            let Running { driver, network, lock } = running;
+            let _ = driver.join();
+            let _ = network.wait(STOP_TIMEOUT);
+            drop(lock);
+        });
+        let _ = ended.await;
+        self.inner.readers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Whether the node has stopped by itself (a damaged store) or by [`Node::shutdown`].
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        let running = self.inner.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.as_ref().is_none_or(|r| r.driver.is_finished())
+    }
+}

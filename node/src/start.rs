@@ -1,0 +1,224 @@
+//! How a node starts: lock, keystore, store, core, network, threads, in this order; and what can go wrong on the way.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::mpsc::sync_channel;
+use std::time::Instant;
+
+use klatch_core::identity::Keys;
+use klatch_core::ids::Peer;
+use klatch_core::machine::Machine;
+use klatch_core::step::TopicChange;
+use libp2p::Multiaddr;
+use libp2p::identity::Keypair;
+use tokio::sync::{Semaphore, broadcast};
+
+use crate::clock::now_ms;
+use crate::config::Config;
+use crate::driver::{Driver, WORK_MAX};
+use crate::network::{self, NetCommand, NetworkConfig, NetworkError};
+use crate::store::keystore::{Keystore, KeystoreError, Secrets};
+use crate::store::lock::{LockError, ProfileLock};
+use crate::store::{Store, StoreError};
+use crate::views::Shared;
+use crate::{EVENTS_MAX, Inner, Node, READERS, Running, serve, verify};
+
+/// Why a node could not start. The text says what failed; [`StartError::hint`] what to try.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The keystore.
+    #[error(transparent)]
+    Keystore(#[from] KeystoreError),
+    /// The profile is in use.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The network.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// An address in the configuration.
+    #[error("`{address}` is not an address: {cause}")]
+    Address {
+        /// As given.
+        address: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// The system has no thread left.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+    /// The start was interrupted.
+    #[error("the start was interrupted")]
+    Interrupted,
+}
+
+impl StartError {
+    /// A stable code for scripts.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Keystore(KeystoreError::NeedsPassphrase) => "KLATCH-LOCKED",
+            Self::Keystore(KeystoreError::WrongPassphrase) => "KLATCH-WRONG-PASSPHRASE",
+            Self::Keystore(KeystoreError::Missing { .. }) => "KLATCH-NO-IDENTITY",
+            Self::Keystore(_) => "KLATCH-KEYSTORE",
+            Self::Lock(_) => "KLATCH-ALREADY-RUNNING",
+            Self::Store(_) => "KLATCH-STORE",
+            Self::Network(_) => "KLATCH-NETWORK",
+            Self::Address { .. } => "KLATCH-ADDRESS",
+            Self::Thread(_) => "KLATCH-THREAD",
+            Self::Interrupted => "KLATCH-INTERRUPTED",
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Keystore(e) => e.hint(),
+            Self::Lock(e) => e.hint(),
+            Self::Store(e) => e.hint().to_owned(),
+            Self::Network(_) => "choose another --listen address, or check the folder named above".to_owned(),
+            Self::Address { .. } => "for example /ip4/192.168.1.5/tcp/4001 or /ip4/192.168.1.5/udp/4001/quic-v1".to_owned(),
+            Self::Thread(_) => "the system limits processes or memory; raise the limit (ulimit -u)".to_owned(),
+            Self::Interrupted => "start it again".to_owned(),
+        }
+    }
+
+    /// The process exit code.
+    #[must_use]
+    pub fn exit(&self) -> u8 {
+        match self {
+            Self::Keystore(KeystoreError::NeedsPassphrase | KeystoreError::WrongPassphrase) => 4,
+            Self::Keystore(KeystoreError::Missing { .. }) | Self::Address { .. } => 2,
+            _ => 1,
+        }
+    }
+}
+
+/// What opening the profile brings.
+struct Opened {
+    lock: ProfileLock,
+    secrets: Secrets,
+    store: Store,
+}
+
+pub(crate) async fn spawn(config: Config) -> Result<Node, StartError> {
+    let (home, passphrase) = (config.home.clone(), config.passphrase.clone());
+    // Argon2id and the first read of the store take a while: not on the runtime's threads.
+    let opened = tokio::task::spawn_blocking(move || -> Result<Opened, StartError> {
+        let secrets = Keystore::at(&home).unlock(passphrase.as_ref())?;
+        let lock = ProfileLock::acquire(&home)?;
+        let store = Store::open(&home, &secrets.master)?;
+        Ok(Opened { lock, secrets, store })
+    });
+    let Opened { lock, secrets, store } = opened.await.map_err(|_| StartError::Interrupted)??;
+    let (sink, receivers) = verify::channels();
+    let (handle, started) = network::spawn(network_config(&config, &store)?, transport_key(&config, &secrets)?, sink)?;
+    tokio::task::spawn_blocking(move || {
+        let node = assemble(&config, &secrets, store, lock, handle.clone(), started.stopped, receivers);
+        if node.is_err() {
+            let _ = handle.send(NetCommand::Shutdown);
+        }
+        node
+    })
+    .await
+    .map_err(|_| StartError::Interrupted)?
+}
+
+fn assemble(
+    config: &Config,
+    secrets: &Secrets,
+    store: Store,
+    lock: ProfileLock,
+    network: network::NetworkHandle,
+    stopped: network::Stopped,
+    receivers: Vec<std::sync::mpsc::Receiver<network::NetEvent>>,
+) -> Result<Node, StartError> {
+    let keys = Keys::from_seeds(secrets.identity.as_bytes(), secrets.device.as_bytes(), secrets.created_ms);
+    let (identity, device) = (keys.identity_id(), keys.device_id());
+    let mut snapshot = store.snapshot()?;
+    if snapshot.name.is_empty() {
+        snapshot.name.clone_from(&secrets.name);
+    }
+    let shared = Arc::new(Shared::default());
+    shared.set_name(snapshot.name.clone());
+    let machine = Machine::open(keys, network.peer().clone(), snapshot, now_ms()).with_disk_budget(config.room_disk_bytes);
+    let views = machine.views();
+    let topics: Vec<TopicChange> =
+        views.iter().filter(|v| v.joined).map(|v| TopicChange::Subscribe(v.keys.topic)).collect();
+    shared.update(views);
+    let readers = (0..READERS).map(|_| store.reader()).collect::<Result<Vec<_>, _>>()?;
+    let (librarian, _) = serve::spawn(store.reader()?, network.clone())?;
+    let (work, inbox) = sync_channel(WORK_MAX);
+    let (events, _) = broadcast::channel(EVENTS_MAX);
+    verify::spawn(receivers, &shared, &network, &work)?;
+    for topic in topics {
+        if let TopicChange::Subscribe(topic) = topic {
+            let _ = network.send(NetCommand::Subscribe(topic));
+        }
+    }
+    let driver = Driver {
+        machine: Some(machine),
+        store,
+        network: network.clone(),
+        shared: shared.clone(),
+        librarian,
+        events: events.clone(),
+        replies: BTreeMap::new(),
+        next_command: 0,
+        wake_ms: Some(now_ms()),
+        read_only_since: None,
+        indexed: false,
+    };
+    let driver = std::thread::Builder::new().name("klatch-driver".into()).spawn(move || driver.run(&inbox))?;
+    Ok(Node {
+        inner: Arc::new(Inner {
+            work,
+            shared,
+            readers: Mutex::new(readers),
+            free_readers: Semaphore::new(READERS),
+            events,
+            network,
+            identity,
+            device,
+            started: Instant::now(),
+            running: Mutex::new(Some(Running { driver, network: stopped, lock })),
+        }),
+    })
+}
+
+fn transport_key(config: &Config, secrets: &Secrets) -> Result<Keypair, StartError> {
+    if config.fresh_peer_id {
+        return Ok(Keypair::generate_ed25519());
+    }
+    let mut seed = *secrets.transport.as_bytes();
+    Keypair::ed25519_from_bytes(&mut seed).map_err(|_| StartError::Interrupted)
+}
+
+fn network_config(config: &Config, store: &Store) -> Result<NetworkConfig, StartError> {
+    let parse = |text: &String| {
+        text.parse::<Multiaddr>().map_err(|e| StartError::Address { address: text.clone(), cause: e.to_string() })
+    };
+    let listen = config.listen.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+    let mut peers: Vec<(Option<Peer>, Multiaddr)> = Vec::new();
+    for text in &config.peers {
+        peers.push((None, parse(text)?));
+    }
+    // Last seen first: people who are often there are found first.
+    let known = store.addresses()?.into_iter();
+    peers.extend(known.filter_map(|k| Some((Some(Peer(k.peer)), k.addr.parse().ok()?))));
+    let defaults = NetworkConfig::default();
+    Ok(NetworkConfig {
+        listen: if listen.is_empty() { defaults.listen.clone() } else { listen },
+        loopback_only: config.loopback_only,
+        quic: config.quic,
+        mdns: config.mdns && !config.loopback_only,
+        peers,
+        runtime_dir: Some(config.peers_dir.clone()),
+        ..defaults
+    })
+}

@@ -1,0 +1,146 @@
+//! What the rest of the node may know of the core's state: a read-only view of each room, replaced as a whole by steps.
+//!
+//! Workers find keys here, queries find names and who is online. Nothing here decides anything.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use klatch_core::crypto::group::{RoomKeys, normalise};
+use klatch_core::error::{CommandError, Reject};
+use klatch_core::ids::{EpochId, RoomId, TopicId};
+use klatch_core::step::{RequestId, RoomView};
+
+/// Views, request bookkeeping and counters shared by the node's threads. Locks are held for moments only.
+#[derive(Debug, Default)]
+pub struct Shared {
+    rooms: RwLock<Rooms>,
+    awaited: Mutex<BTreeMap<RequestId, Arc<RoomKeys>>>,
+    refused: Mutex<BTreeMap<&'static str, u64>>,
+    read_only: RwLock<Option<String>>,
+    name: RwLock<String>,
+}
+
+#[derive(Debug, Default)]
+struct Rooms {
+    by_id: BTreeMap<RoomId, RoomView>,
+    by_topic: BTreeMap<TopicId, RoomId>,
+    by_epoch: BTreeMap<EpochId, RoomId>,
+}
+
+/// Pages awaited at once: one per room and some that were given up.
+const AWAITED_MAX: usize = 4_096;
+
+impl Shared {
+    /// Replaces the views that a step brought.
+    pub fn update(&self, views: Vec<RoomView>) {
+        if views.is_empty() {
+            return;
+        }
+        let mut rooms = self.rooms.write().unwrap_or_else(PoisonError::into_inner);
+        for view in views {
+            rooms.by_topic.insert(view.keys.topic, view.room);
+            rooms.by_epoch.insert(view.keys.epoch, view.room);
+            rooms.by_id.insert(view.room, view);
+        }
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&Rooms) -> T) -> T {
+        look(&self.rooms.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The keys of a followed topic, and whether this node forwards in it.
+    #[must_use]
+    pub fn by_topic(&self, topic: &TopicId) -> Option<(Arc<RoomKeys>, bool)> {
+        self.with(|r| {
+            let view = r.by_topic.get(topic).and_then(|id| r.by_id.get(id)).filter(|v| v.joined)?;
+            Some((view.keys.clone(), view.forwarding))
+        })
+    }
+
+    /// The keys of a followed epoch.
+    #[must_use]
+    pub fn by_epoch(&self, epoch: &EpochId) -> Option<Arc<RoomKeys>> {
+        self.with(|r| Some(r.by_epoch.get(epoch).and_then(|id| r.by_id.get(id)).filter(|v| v.joined)?.keys.clone()))
+    }
+
+    /// The keys of a room, left or not: history stays readable.
+    #[must_use]
+    pub fn keys(&self, room: &RoomId) -> Option<Arc<RoomKeys>> {
+        self.with(|r| Some(r.by_id.get(room)?.keys.clone()))
+    }
+
+    /// One room's view.
+    #[must_use]
+    pub fn view(&self, room: &RoomId) -> Option<RoomView> {
+        self.with(|r| r.by_id.get(room).cloned())
+    }
+
+    /// A page is awaited under this request.
+    pub fn await_page(&self, request: RequestId, keys: Arc<RoomKeys>) {
+        let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+        awaited.insert(request, keys);
+        while awaited.len() > AWAITED_MAX {
+            awaited.pop_first();
+        }
+    }
+
+    /// The answer or its failure is here.
+    #[must_use]
+    pub fn page_arrived(&self, request: RequestId) -> Option<Arc<RoomKeys>> {
+        self.awaited.lock().unwrap_or_else(PoisonError::into_inner).remove(&request)
+    }
+
+    /// Counts something refused.
+    pub fn refuse(&self, reject: Reject) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner).entry(reject.name()).or_default() += 1;
+    }
+
+    /// Refused so far, by reason.
+    #[must_use]
+    pub fn refused(&self) -> BTreeMap<String, u64> {
+        let counts = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.iter().map(|(k, v)| ((*k).to_owned(), *v)).collect()
+    }
+
+    /// The store refuses writes, with the system's words, or takes them again.
+    pub fn set_read_only(&self, cause: Option<String>) {
+        *self.read_only.write().unwrap_or_else(PoisonError::into_inner) = cause;
+    }
+
+    /// Why the store refuses writes, if it does.
+    #[must_use]
+    pub fn read_only(&self) -> Option<String> {
+        self.read_only.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The own display name.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.name.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces the own display name.
+    pub fn set_name(&self, name: String) {
+        *self.name.write().unwrap_or_else(PoisonError::into_inner) = name;
+    }
+}
+
+/// Finds a room by id or name among rows `(id, name, left, passphrase)`, as the core does for commands: a joined room before
+/// one that was left, an open one before one with a passphrase.
+///
+/// # Errors
+/// [`CommandError::UnknownRoom`] with a similar name if there is one.
+pub fn find_room<'a>(
+    rooms: impl Iterator<Item = (RoomId, &'a str, bool, bool)> + Clone,
+    wanted: &str,
+) -> Result<RoomId, CommandError> {
+    let by_id = RoomId::parse(wanted);
+    let by_name = normalise(wanted).ok();
+    let matching = rooms.clone().filter(|(id, name, ..)| Some(*id) == by_id || by_name.as_deref() == Some(*name));
+    if let Some((id, ..)) = matching.min_by_key(|(_, _, left, passphrase)| (*left, *passphrase)) {
+        return Ok(id);
+    }
+    let distance = |name: &str| by_name.as_ref().map_or(usize::MAX, |w| klatch_core::machine::edit_distance(w, name));
+    let near = rooms.filter(|(_, name, left, _)| !left && distance(name) <= 2).min_by_key(|(_, name, ..)| distance(name));
+    Err(CommandError::UnknownRoom { room: wanted.to_owned(), nearest: near.map(|(_, name, ..)| name.to_owned()) })
+}
