@@ -140,7 +140,7 @@ impl Embedded {
     /// Starts a node and offers its socket.
     pub async fn start(config: Config) -> Result<Self, Report> {
         let runtime = config.runtime.clone();
-        let node = Node::spawn(config).await.map_err(|e| Report::new(e.code(), e.to_string(), e.hint(), e.exit()))?;
+        let node = Node::spawn(config).await?;
         match serve(node.clone(), &runtime) {
             Ok(server) => Ok(Self { node, server }),
             Err(error) => {

@@ -4,8 +4,9 @@ use std::io::{BufRead, IsTerminal, Read, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use klatch_core::command::Passphrase;
 use klatch_node::Config;
-use klatch_node::store::keystore;
+use klatch_node::store::keystore::Keystore;
 use tokio::sync::Mutex;
 
 use crate::args::{Global, Network};
@@ -87,7 +88,7 @@ impl Context {
     /// The configuration of a node of this profile. Asks for the passphrase if there is one.
     pub fn config(&self, need: &Need) -> Result<Config, Report> {
         self.paths.create()?;
-        if !keystore::exists(&self.paths.data) {
+        if !self.keystore().exists() {
             return Err(Report::new(
                 "KLATCH-NO-IDENTITY",
                 format!("there is no identity in profile {} yet", self.args.profile),
@@ -112,13 +113,23 @@ impl Context {
                 config.loopback_only = network.loopback_only;
             }
         }
-        config.passphrase = self.unlock()?.map(Into::into);
+        config.passphrase = self.unlock()?.map(Passphrase);
         Ok(config)
+    }
+
+    /// The keystore of this profile, which may not exist.
+    pub fn keystore(&self) -> Keystore {
+        Keystore::at(&self.paths.data)
+    }
+
+    /// Whether the keystore has a passphrase.
+    pub fn protected(&self) -> Result<bool, Report> {
+        self.keystore().needs_passphrase().map_err(Report::from)
     }
 
     /// The keystore's passphrase, if it has one: from the file, or from the user.
     pub fn unlock(&self) -> Result<Option<String>, Report> {
-        if !keystore::needs_passphrase(&self.paths.data).map_err(|e| Report::new(e.code(), e.to_string(), e.hint(), e.exit()))? {
+        if !self.protected()? {
             return Ok(None);
         }
         if let Some(file) = &self.args.unlock_file {
@@ -160,7 +171,8 @@ impl Context {
 
 /// Asks a question on stderr; an empty answer is `None`.
 pub fn ask(question: &str) -> Result<Option<String>, Report> {
-    let failed = |e: std::io::Error| Report::usage(format!("cannot ask: {e}"), "give --no-input and the options you want");
+    let failed =
+        |e: std::io::Error| Report::usage(format!("cannot ask: {e}"), "give --no-input and the options you want");
     eprint!("{question}");
     std::io::stderr().flush().map_err(failed)?;
     let mut answer = String::new();

@@ -154,6 +154,18 @@ impl From<klatch_node::api::ApiError> for Report {
     }
 }
 
+impl From<klatch_node::store::keystore::KeystoreError> for Report {
+    fn from(error: klatch_node::store::keystore::KeystoreError) -> Self {
+        Self::new(error.code(), error.to_string(), error.hint(), error.exit())
+    }
+}
+
+impl From<klatch_node::StartError> for Report {
+    fn from(error: klatch_node::StartError) -> Self {
+        Self::new(error.code(), error.to_string(), error.hint(), error.exit())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

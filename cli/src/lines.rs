@@ -81,9 +81,9 @@ impl Lines {
         let (before, after) = match message.kind {
             Kind::Profile if message.seq == 0 => ("* ".to_owned(), format!(" joined {}", visible(room))),
             Kind::Profile => {
-                let old = before_change.filter(|n| *n != message.name).map_or_else(String::new, |n| {
-                    format!(" (was {})", visible(&n))
-                });
+                let old = before_change
+                    .filter(|n| *n != message.name)
+                    .map_or_else(String::new, |n| format!(" (was {})", visible(&n)));
                 ("* ".to_owned(), format!(" is the new name of a member of {}{old}", visible(room)))
             }
             Kind::Leave => ("* ".to_owned(), format!(" left {}", visible(room))),

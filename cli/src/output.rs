@@ -117,7 +117,7 @@ fn shown(text: &str, breaks: bool) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            '\n' if breaks => out.push('\n'),
+            '\n' | '\t' if breaks => out.push(c),
             '\t' => out.push(' '),
             // The control pictures of Unicode: ␛ for ESC, ␇ for BEL.
             '\0'..='\u{1f}' => out.push(char::from_u32(0x2400 + u32::from(c)).unwrap_or('?')),

@@ -43,7 +43,8 @@ impl Paths {
         let some = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
         let uid = rustix::process::geteuid().as_raw();
         let home = some("KLATCH_HOME").map(std::path::absolute).transpose();
-        let home = home.map_err(|e| Report::usage(format!("KLATCH_HOME is no folder: {e}"), "give an absolute path"))?;
+        let home =
+            home.map_err(|e| Report::usage(format!("KLATCH_HOME is no folder: {e}"), "give an absolute path"))?;
         let data = etcetera::choose_base_strategy().ok().map(|s| s.data_dir());
         Self::from(profile, &Environment { home, runtime: some("XDG_RUNTIME_DIR").filter(|p| ours(p, uid)), data, uid })
     }

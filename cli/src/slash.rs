@@ -106,40 +106,82 @@ pub const TABLE: &[Row] = &[
     row("help", &["h", "?"], "[COMMAND]", "this list, or one line of it", None, |a| {
         Some(Action::Help(word(a).map(|w| w.trim_start_matches('/').to_owned())))
     }),
-    row("join", &["j", "create", "createChatroom", "joinChatroom"], "#ROOM", "open a room and talk there", Some("room.join"), |a| {
-        single(a).map(Action::Join)
-    }),
+    row(
+        "join",
+        &["j", "create", "createChatroom", "joinChatroom"],
+        "#ROOM",
+        "open a room and talk there",
+        Some("room.join"),
+        |a| single(a).map(Action::Join),
+    ),
     row("leave", &["part", "exitChatroom"], "[#ROOM]", "leave a room; history is kept", Some("room.leave"), |a| {
         if a.is_empty() { Some(Action::Leave(None)) } else { single(a).map(|r| Action::Leave(Some(r))) }
     }),
     row("rooms", &["list", "getAllChatrooms"], "", "your rooms", Some("room.list"), |a| none(a, Action::Rooms)),
-    row("users", &["names", "who", "members", "getChatroomMembers"], "", "who has been seen in this room", Some("room.members"), |a| {
-        none(a, Action::Users)
+    row(
+        "users",
+        &["names", "who", "members", "getChatroomMembers"],
+        "",
+        "who has been seen in this room",
+        Some("room.members"),
+        |a| none(a, Action::Users),
+    ),
+    row("online", &["peers", "getActiveUsers"], "", "who is connected", Some("node.status"), |a| {
+        none(a, Action::Online)
     }),
-    row("online", &["peers", "getActiveUsers"], "", "who is connected", Some("node.status"), |a| none(a, Action::Online)),
-    row("history", &["fetchMessages", "lastlog"], "[N]", "the last N lines, with message ids", Some("message.list"), |a| {
-        /// What `message.list` gives at most.
-        const LINES_MAX: u32 = 1_000;
-        if a.is_empty() { Some(Action::History(20)) } else { a.parse().ok().map(|n: u32| Action::History(n.clamp(1, LINES_MAX))) }
-    }),
+    row(
+        "history",
+        &["fetchMessages", "lastlog"],
+        "[N]",
+        "the last N lines, with message ids",
+        Some("message.list"),
+        |a| {
+            /// What `message.list` gives at most.
+            const LINES_MAX: u32 = 1_000;
+            if a.is_empty() {
+                Some(Action::History(20))
+            } else {
+                a.parse().ok().map(|n: u32| Action::History(n.clamp(1, LINES_MAX)))
+            }
+        },
+    ),
     row("search", &["find", "grep"], "WORDS", "lines of this room with these words", Some("message.list"), |a| {
         some(a).map(Action::Search)
     }),
-    row("reply", &["re"], "MESSAGE TEXT", "answer a message: ^ is the newest of others, ^2 the one before, or an id", Some("message.send"), |a| {
-        two(a).map(|(message, text)| Action::Reply { message, text })
-    }),
-    row("edit", &["e"], "[MESSAGE] TEXT", "new text for your newest message, or for the named one", Some("message.edit"), |a| {
-        some(a).map(Action::Edit)
-    }),
-    row("delete", &["del", "redact"], "[MESSAGE]", "withdraw your newest message, or the named one", Some("message.delete"), |a| {
-        if a.is_empty() { Some(Action::Delete("^".to_owned())) } else { single(a).map(Action::Delete) }
-    }),
+    row(
+        "reply",
+        &["re"],
+        "MESSAGE TEXT",
+        "answer a message: ^ is the newest of others, ^2 the one before, or an id",
+        Some("message.send"),
+        |a| two(a).map(|(message, text)| Action::Reply { message, text }),
+    ),
+    row(
+        "edit",
+        &["e"],
+        "[MESSAGE] TEXT",
+        "new text for your newest message, or for the named one",
+        Some("message.edit"),
+        |a| some(a).map(Action::Edit),
+    ),
+    row(
+        "delete",
+        &["del", "redact"],
+        "[MESSAGE]",
+        "withdraw your newest message, or the named one",
+        Some("message.delete"),
+        |a| {
+            if a.is_empty() { Some(Action::Delete("^".to_owned())) } else { single(a).map(Action::Delete) }
+        },
+    ),
     row("react", &["r"], "MESSAGE EMOJI", "put an emoji on a message", Some("message.react"), |a| react(a, true)),
     row("unreact", &[], "MESSAGE EMOJI", "take it off", Some("message.react"), |a| react(a, false)),
     row("announce", &["notice"], "TEXT", "say something apart from conversation", Some("message.announce"), |a| {
         some(a).map(Action::Announce)
     }),
-    row("nick", &["alias", "name"], "NAME", "change your name, in every room", Some("profile.set"), |a| some(a).map(Action::Nick)),
+    row("nick", &["alias", "name"], "NAME", "change your name, in every room", Some("profile.set"), |a| {
+        some(a).map(Action::Nick)
+    }),
     row("mute", &["ignore"], "WHO", "hide what somebody writes, here only", Some("room.mute"), |a| {
         some(a).map(|who| Action::Mute { who, muted: true })
     }),
@@ -148,7 +190,9 @@ pub const TABLE: &[Row] = &[
     }),
     row("whoami", &["id", "myid"], "", "your name and keys", Some("node.status"), |a| none(a, Action::Whoami)),
     row("status", &["net"], "", "what the node is doing", Some("node.status"), |a| none(a, Action::Status)),
-    row("quit", &["exit", "bye", "q"], "", "end this program; a background node stays", None, |a| none(a, Action::Quit)),
+    row("quit", &["exit", "bye", "q"], "", "end this program; a background node stays", None, |a| {
+        none(a, Action::Quit)
+    }),
 ];
 
 fn word(args: &str) -> Option<&str> {
@@ -226,7 +270,8 @@ pub fn help(command: Option<&str>) -> String {
             Some(row) => {
                 let aliases: Vec<String> = row.aliases.iter().map(|a| format!("/{a}")).collect();
                 let also = if aliases.is_empty() { String::new() } else { format!("; also {}", aliases.join(" ")) };
-                format!("{}  {}{also}", row.usage(), row.help)
+                let api = row.method.map_or_else(String::new, |m| format!("; API: {m}"));
+                format!("{}  {}{also}{api}", row.usage(), row.help)
             }
             None => format!("there is no /{name}; /help lists all"),
         },

@@ -68,6 +68,10 @@ async fn welcome(ctx: &Context, session: &mut Session, here: &Here) -> Result<()
         0 => "nobody else is here now".to_owned(),
         n => format!("{n} here now"),
     };
-    ctx.out.note(&format!("* you are {} in {} ({kind}); {others} · /help · /quit", visible(&status.name), visible(&here.name)));
+    ctx.out.note(&format!(
+        "* you are {} in {} ({kind}); {others} · /help · /quit",
+        visible(&status.name),
+        visible(&here.name)
+    ));
     Ok(())
 }

@@ -3,8 +3,9 @@
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
+use klatch_core::command::Passphrase;
 use klatch_core::identity::valid_name;
-use klatch_node::store::keystore;
+use klatch_node::store::keystore::Secrets;
 use serde_json::json;
 
 use crate::args::Init;
@@ -13,17 +14,17 @@ use crate::error::{Report, exit};
 use crate::output::visible;
 
 const FIRST: [&str; 16] = [
-    "quiet", "bright", "early", "gentle", "merry", "nimble", "patient", "sunny", "brave", "calm", "clever", "cosy", "keen",
-    "lucky", "mellow", "witty",
+    "quiet", "bright", "early", "gentle", "merry", "nimble", "patient", "sunny", "brave", "calm", "clever", "cosy",
+    "keen", "lucky", "mellow", "witty",
 ];
 const SECOND: [&str; 16] = [
-    "otter", "robin", "heron", "badger", "maple", "finch", "hazel", "lark", "marten", "newt", "plover", "rowan", "sorrel",
-    "thrush", "vole", "wren",
+    "otter", "robin", "heron", "badger", "maple", "finch", "hazel", "lark", "marten", "newt", "plover", "rowan",
+    "sorrel", "thrush", "vole", "wren",
 ];
 
 /// Makes an identity, once.
 pub async fn run(ctx: &Context, args: &Init) -> Result<(), Report> {
-    if keystore::exists(&ctx.paths.data) {
+    if ctx.keystore().exists() {
         return Err(Report::new(
             "KLATCH-IDENTITY-EXISTS",
             format!("profile {} has an identity already; it was not touched", ctx.args.profile),
@@ -46,7 +47,7 @@ pub async fn run(ctx: &Context, args: &Init) -> Result<(), Report> {
 
 /// Makes the identity if there is none yet, so that the first command of a newcomer just works.
 pub fn ensure(ctx: &Context) -> Result<(), Report> {
-    if keystore::exists(&ctx.paths.data) {
+    if ctx.keystore().exists() {
         return Ok(());
     }
     ctx.out.note("Welcome. Nobody but you holds your key; there is no account and no server.");
@@ -64,8 +65,11 @@ fn create(ctx: &Context, mut passphrase: Option<String>, asks: bool) -> Result<s
         passphrase = Some(new_passphrase()?);
     }
     ctx.paths.create()?;
-    keystore::create(&ctx.paths.data, &name, passphrase.as_deref())
-        .map_err(|e| Report::new(e.code(), e.to_string(), e.hint(), e.exit()).doing("cannot make an identity"))?;
+    let passphrase = passphrase.map(Passphrase);
+    let now = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default();
+    Secrets::generate(&name, now)
+        .and_then(|secrets| ctx.keystore().create(&secrets, passphrase.as_ref()))
+        .map_err(|e| Report::from(e).doing("cannot make an identity"))?;
     Ok(json!({
         "profile": ctx.args.profile, "name": name, "passphrase": passphrase.is_some(), "data": ctx.paths.data,
     }))

@@ -17,7 +17,8 @@ pub async fn run(ctx: &Context, args: &Join, method: &str) -> Result<(), Report>
     let mut session = ctx.session(Need::Network(Network::default())).await?;
     let reply = open(&mut session, method, &args.room, passphrase).await?;
     drop(session);
-    ctx.finish(true).await;
+    // The others hear of it when they are met: nothing to wait for.
+    ctx.finish(false).await;
     let Reply::Joined { name, already, .. } = &reply else { return ctx.out.json(&reply) };
     ctx.out.either(&reply, || {
         let name = visible(name);

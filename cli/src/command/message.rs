@@ -20,7 +20,9 @@ const LOOKED_AT: u32 = 1_000;
 pub async fn run(ctx: &Context, args: Message) -> Result<(), Report> {
     let (method, room, message, mut params) = match args {
         Message::Show(one) => return show(ctx, &one).await,
-        Message::Edit { message, text } => ("message.edit", message.room, Some(message.message), json!({"text": text.join(" ")})),
+        Message::Edit { message, text } => {
+            ("message.edit", message.room, Some(message.message), json!({"text": text.join(" ")}))
+        }
         Message::Delete(one) => ("message.delete", one.room, Some(one.message), json!({})),
         Message::React { message, emoji, off } => {
             ("message.react", message.room, Some(message.message), json!({"emoji": emoji, "on": !off}))

@@ -56,11 +56,6 @@ pub fn handles_signals(command: &Command) -> bool {
     matches!(command, Command::Node(Node::Run(_)))
 }
 
-/// Whether a command needs no folders, no identity and no node.
-pub fn is_static(command: &Command) -> bool {
-    matches!(command, Command::Help { .. } | Command::Completions { .. } | Command::Api(crate::args::Api::Spec))
-}
-
 /// The whole command tree, for help and completions.
 pub fn tree() -> clap::Command {
     <Cli as clap::CommandFactory>::command()

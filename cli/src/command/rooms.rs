@@ -85,7 +85,8 @@ fn pick(rooms: Vec<RoomSummary>, wanted: &str) -> Result<Option<RoomSummary>, Re
         rooms.into_iter().filter(|r| r.room.to_string() == wanted || plain(&r.name) == plain(wanted)).collect();
     if found.len() > 1 {
         // An open room and one with a passphrase may share a name; so may two passphrases.
-        let ids: Vec<String> = found.iter().map(|r| format!("{} ({:?}, {} messages)", r.room, r.access, r.messages)).collect();
+        let ids: Vec<String> =
+            found.iter().map(|r| format!("{} ({:?}, {} messages)", r.room, r.access, r.messages)).collect();
         let cause = format!("{} rooms are called {wanted}", found.len());
         return Err(Report::new("KLATCH-AMBIGUOUS", cause, format!("use an id: {}", ids.join(", ")), exit::USAGE));
     }

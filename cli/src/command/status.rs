@@ -15,7 +15,8 @@ pub async fn run(ctx: &Context) -> Result<(), Report> {
 
 /// The whole status.
 pub fn text(status: &Status) -> String {
-    let mut text = format!("{}\nversion   {} · pid {} · up {}", who(status), status.version, status.pid, up(status.uptime_s));
+    let mut text =
+        format!("{}\nversion   {} · pid {} · up {}", who(status), status.version, status.pid, up(status.uptime_s));
     for address in &status.listening {
         text.push_str(&format!("\nlisten    {}/p2p/{}", visible(address), visible(&status.peer_id)));
     }

@@ -5,7 +5,6 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use klatch_core::query::Status;
-use klatch_node::store::keystore;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
@@ -35,9 +34,9 @@ pub async fn run(ctx: &Context, network: Network) -> Result<(), Report> {
     ctx.paths.create()?;
     // Asked here, where the user is, and handed over through a pipe.
     let passphrase = ctx.unlock()?;
-    let mut child = command(ctx, &network, passphrase.is_some())?
-        .spawn()
-        .map_err(|e| Report::new("KLATCH-START", format!("cannot start the node: {e}"), "klatch node run", exit::FAILED))?;
+    let mut child = command(ctx, &network, passphrase.is_some())?.spawn().map_err(|e| {
+        Report::new("KLATCH-START", format!("cannot start the node: {e}"), "klatch node run", exit::FAILED)
+    })?;
     if let (Some(secret), Some(stdin)) = (passphrase, child.stdin.take()) {
         write_secret(stdin, secret).await?;
     }
@@ -88,11 +87,9 @@ fn command(ctx: &Context, network: &Network, secret: bool) -> Result<Command, Re
     for address in &network.peer {
         command.args(["--peer", address]);
     }
-    for (flag, on) in [
-        ("--no-mdns", network.no_mdns),
-        ("--no-quic", network.no_quic),
-        ("--loopback-only", network.loopback_only),
-    ] {
+    for (flag, on) in
+        [("--no-mdns", network.no_mdns), ("--no-quic", network.no_quic), ("--loopback-only", network.loopback_only)]
+    {
         if on {
             command.arg(flag);
         }
@@ -140,7 +137,7 @@ fn alive(pid: u32) -> bool {
 
 /// As `up`, for those who look for the word: the passphrase is asked for once and stays in the background node's memory.
 pub async fn unlock(ctx: &Context, network: Network) -> Result<(), Report> {
-    if keystore::exists(&ctx.paths.data) && !protected(ctx)? {
+    if ctx.keystore().exists() && !ctx.protected()? {
         ctx.out.note("this profile has no passphrase: it is never locked");
     }
     run(ctx, network).await
@@ -148,14 +145,10 @@ pub async fn unlock(ctx: &Context, network: Network) -> Result<(), Report> {
 
 /// Stops the node: no key stays in memory, and with a passphrase nothing readable is on disk.
 pub async fn lock(ctx: &Context) -> Result<(), Report> {
-    let protected = keystore::exists(&ctx.paths.data) && protected(ctx)?;
+    let protected = ctx.keystore().exists() && ctx.protected()?;
     down(ctx).await?;
     if !protected {
         ctx.out.note("this profile has no passphrase: whoever can read this disk can read its history");
     }
     Ok(())
-}
-
-fn protected(ctx: &Context) -> Result<bool, Report> {
-    keystore::needs_passphrase(&ctx.paths.data).map_err(|e| Report::new(e.code(), e.to_string(), e.hint(), e.exit()))
 }

@@ -226,7 +226,8 @@ impl<'a> Plain<'a> {
                 self.out.line(&format!("* warning: the device {who} in {} wrote two histories", visible(&name)))?;
             }
             Event::DiskBudgetReached { .. } if !self.out.json => {
-                self.out.line(&format!("* {} is full on this disk: later texts are not stored here", visible(&name)))?;
+                self.out
+                    .line(&format!("* {} is full on this disk: later texts are not stored here", visible(&name)))?;
             }
             Event::RoomLeft { room } => drop(self.shown.remove(&room)),
             Event::Lagged { .. } => self.look_soon(),
@@ -243,7 +244,8 @@ impl<'a> Plain<'a> {
     async fn look_at_state(&mut self) -> Result<(), Report> {
         self.look = None;
         let Some((room, id, text, printed)) = self.newest.take() else { return Ok(()) };
-        let found: Result<Message, Report> = self.session.ask("message.get", json!({"room": room, "message": id})).await;
+        let found: Result<Message, Report> =
+            self.session.ask("message.get", json!({"room": room, "message": id})).await;
         let now = found.ok().and_then(|m| m.state);
         if now != printed && !self.out.json {
             if let Some(now) = now {

@@ -50,7 +50,10 @@ impl Subscription {
         let live = node.subscribe();
         let p: Params = serde_json::from_value(Value::Object(params)).map_err(|e| method.mismatch(&e))?;
         if p.topics.len() > TOPICS_MAX {
-            return Err(RpcError::params(format!("at most {TOPICS_MAX} topics"), "a prefix such as `room/` covers many"));
+            return Err(RpcError::params(
+                format!("at most {TOPICS_MAX} topics"),
+                "a prefix such as `room/` covers many",
+            ));
         }
         let cursor = match &p.after {
             Value::String(s) if s == "start" => 0,
@@ -150,7 +153,7 @@ async fn journal(
 
 /// The journal number of the newest message, found with about two look-ups per binary digit.
 async fn head(node: &Node) -> Result<u64, RpcError> {
-    let mut known = 0;
+    let mut known = 0_u64;
     let mut step = 1_u64;
     // Invariant: a message with number `known` exists, or `known` is 0.
     loop {

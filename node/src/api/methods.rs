@@ -46,7 +46,11 @@ impl Wait {
 }
 
 /// Answers every method but the subscriptions, which need the connection, and `node.stop`.
-pub(super) async fn answer(node: &Node, method: &'static Method, params: Map<String, Value>) -> Result<Value, RpcError> {
+pub(super) async fn answer(
+    node: &Node,
+    method: &'static Method,
+    params: Map<String, Value>,
+) -> Result<Value, RpcError> {
     match method.answers {
         Answers::Command(tag) => to_value(&node.command(method.command(tag, params)?).await?),
         Answers::Query(tag) => to_value(&node.query(method.query(tag, params)?).await?),
@@ -61,8 +65,9 @@ pub(super) async fn answer(node: &Node, method: &'static Method, params: Map<Str
 }
 
 fn to_value<T: serde::Serialize>(value: &T) -> Result<Value, RpcError> {
-    serde_json::to_value(value)
-        .map_err(|e| RpcError::failed(format!("the answer is not JSON: {e}"), "KLATCH-INTERNAL", "please report this", 1))
+    serde_json::to_value(value).map_err(|e| {
+        RpcError::failed(format!("the answer is not JSON: {e}"), "KLATCH-INTERNAL", "please report this", 1)
+    })
 }
 
 fn deadline(timeout_ms: u64) -> Instant {
@@ -191,7 +196,9 @@ impl Target {
     fn hint(&self) -> &'static str {
         match self {
             Self::Node => "`klatch status`",
-            Self::Peer(_) | Self::Room(_) => "`klatch status` shows who is connected; start the other node, or give --peer",
+            Self::Peer(_) | Self::Room(_) => {
+                "`klatch status` shows who is connected; start the other node, or give --peer"
+            }
             Self::Delivered(_) => "it goes out by itself while this node and the members' nodes run",
         }
     }
@@ -202,7 +209,8 @@ impl Target {
             Self::Node => Ok(Some(json!({"ready": true}))),
             Self::Peer(who) => {
                 let Answer::Status(status) = node.query(Query::Status).await? else { return Ok(None) };
-                let wanted = |p: &&PeerSummary| who.as_ref().is_none_or(|w| p.peer_id == *w || p.name.as_ref() == Some(w));
+                let wanted =
+                    |p: &&PeerSummary| who.as_ref().is_none_or(|w| p.peer_id == *w || p.name.as_ref() == Some(w));
                 status.peers.iter().find(wanted).map(to_value).transpose()
             }
             Self::Room(room) => {

@@ -154,11 +154,7 @@ pub const METHODS: &[Method] = &[
         &[],
         Manage,
         C("mute_device"),
-        &[
-            ROOM,
-            need("device", "string", "whom: a device id"),
-            or("muted", "boolean", "true", "hide, or show again"),
-        ],
+        &[ROOM, need("device", "string", "whom: a device id"), or("muted", "boolean", "true", "hide, or show again")],
         "hide what a device writes; here only",
     ),
     row(
@@ -217,7 +213,12 @@ pub const METHODS: &[Method] = &[
         &[],
         Send,
         C("react"),
-        &[ROOM, MESSAGE, need("emoji", "string", "at most 32 bytes"), or("on", "boolean", "true", "put on, or take off")],
+        &[
+            ROOM,
+            MESSAGE,
+            need("emoji", "string", "at most 32 bytes"),
+            or("on", "boolean", "true", "put on, or take off"),
+        ],
         "put an emoji on a message",
     ),
     row("message.announce", &[], Send, C("send_notice"), &[ROOM, TEXT], "say something apart from conversation"),

@@ -102,7 +102,7 @@ pub(super) async fn accept(listener: UnixListener, context: Context) {
     let mut closing = context.closing.clone();
     loop {
         tokio::select! {
-            _ = closing.wait_for(|c| *c) => break,
+            () = raised(&mut closing) => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             client = listener.accept() => match client {
                 Ok((stream, _)) => match admit(&stream, &context) {
@@ -203,8 +203,8 @@ impl Connection {
         while reading || !self.in_flight.is_empty() || !self.subscriptions.is_empty() {
             let room = self.in_flight.len() < IN_FLIGHT_MAX;
             let done = tokio::select! {
-                _ = closing.wait_for(|c| *c) => break,
-                Some(answer) = self.in_flight.next(), if !self.in_flight.is_empty() => self.say(answer).await,
+                () = raised(&mut closing) => break,
+                Some(answer) = self.in_flight.next(), if !self.in_flight.is_empty() => say(&self.out, answer).await,
                 line = reader.next(), if reading && room => match line {
                     Ok(Some(line)) => self.request(&line).await,
                     Ok(None) => {
@@ -213,7 +213,7 @@ impl Connection {
                         Ok(())
                     }
                     Err(error) => {
-                        let _ = self.say(Some(response(&Value::Null, Err(error)))).await;
+                        let _ = say(&self.out, Some(response(&Value::Null, Err(error)))).await;
                         break;
                     }
                 },
@@ -225,16 +225,9 @@ impl Connection {
         }
         // What is ready leaves before the end: the answer to `node.stop` above all.
         while let Some(Some(answer)) = futures::FutureExt::now_or_never(self.in_flight.next()) {
-            if self.say(answer).await.is_err() {
+            if say(&self.out, answer).await.is_err() {
                 break;
             }
-        }
-    }
-
-    async fn say(&self, line: Option<String>) -> Result<(), mpsc::error::SendError<String>> {
-        match line {
-            Some(line) => self.out.send(line).await,
-            None => Ok(()),
         }
     }
 
@@ -244,23 +237,23 @@ impl Connection {
         }
         let request = match Request::parse(line) {
             Ok(request) => request,
-            Err((id, error)) => return self.say(Some(response(&id, Err(error)))).await,
+            Err((id, error)) => return say(&self.out, Some(response(&id, Err(error)))).await,
         };
         let id = request.id;
         let outcome = registry::find(&request.method).and_then(|m| Ok((m, m.check(request.params)?)));
         let (method, params) = match outcome {
             Ok(found) => found,
-            Err(error) => return self.say(id.map(|id| response(&id, Err(error)))).await,
+            Err(error) => return say(&self.out, id.map(|id| response(&id, Err(error)))).await,
         };
         match method.answers {
             Answers::Own(Own::Subscribe) => self.subscribe(id, method, params).await,
             Answers::Own(Own::Unsubscribe) => {
                 let sub = params.get("sub").and_then(Value::as_str).unwrap_or_default();
                 let ended = self.subscriptions.remove(sub).map(|task| task.abort()).is_some();
-                self.say(id.map(|id| response(&id, Ok(json!({"ended": ended}))))).await
+                say(&self.out, id.map(|id| response(&id, Ok(json!({"ended": ended}))))).await
             }
             Answers::Own(Own::Stop) => {
-                let said = self.say(id.map(|id| response(&id, Ok(json!({"stopping": true}))))).await;
+                let said = say(&self.out, id.map(|id| response(&id, Ok(json!({"stopping": true}))))).await;
                 self.context.stop.send_replace(true);
                 said
             }
@@ -286,20 +279,33 @@ impl Connection {
         if self.subscriptions.len() >= SUBSCRIPTIONS_MAX {
             let text = format!("at most {SUBSCRIPTIONS_MAX} subscriptions on one connection");
             let error = RpcError::failed(text, "KLATCH-API-BUSY", "one subscription takes many topics", 2);
-            return self.say(Some(response(&id, Err(error)))).await;
+            return say(&self.out, Some(response(&id, Err(error)))).await;
         }
         self.subscribed += 1;
         let sub = format!("s{}", self.subscribed);
         let subscription = match Subscription::open(&self.context.node, method, params, sub.clone()).await {
             Ok(subscription) => subscription,
-            Err(error) => return self.say(Some(response(&id, Err(error)))).await,
+            Err(error) => return say(&self.out, Some(response(&id, Err(error)))).await,
         };
         // The answer goes first: it names the subscription that the notifications refer to.
-        self.say(Some(response(&id, Ok(json!({"sub": sub, "cursor": subscription.cursor}))))).await?;
+        say(&self.out, Some(response(&id, Ok(json!({"sub": sub, "cursor": subscription.cursor}))))).await?;
         let task = self.tasks.spawn(subscription.run(self.out.clone()));
         self.subscriptions.insert(sub, task);
         Ok(())
     }
+}
+
+/// Queues a line for the writer, if there is one to say.
+async fn say(out: &mpsc::Sender<String>, line: Option<String>) -> Result<(), mpsc::error::SendError<String>> {
+    match line {
+        Some(line) => out.send(line).await,
+        None => Ok(()),
+    }
+}
+
+/// Waits for a flag; if whoever could raise it is gone, it is as good as raised.
+async fn raised(flag: &mut watch::Receiver<bool>) {
+    let _ = flag.wait_for(|f| *f).await;
 }
 
 /// Writes lines until there are no more or the client is gone.
