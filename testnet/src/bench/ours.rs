@@ -4,13 +4,14 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use klatch_core::command::Command;
 use klatch_core::error::CommandError;
 use klatch_core::event::{Event, Message};
 use klatch_core::query::{Answer, Query};
+use klatch_node::store::keystore::{Keystore, Secrets};
 use klatch_node::{Config, Node, NodeEvent};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -32,6 +33,11 @@ const PAGE: u32 = 500;
 /// Starts a node of its own in `folder/name`; those in one folder find each other by its address files.
 pub async fn start(folder: &Path, name: &str) -> Result<Node> {
     let home = folder.join(name);
+    let keystore = Keystore::at(&home);
+    if !keystore.exists() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
+        keystore.create(&Secrets::generate(name, u64::try_from(now)?)?, None)?;
+    }
     let mut config = Config::new(&home, home.join("run"), folder.join("peers"));
     config.loopback_only = true;
     config.mdns = false;

@@ -1,6 +1,6 @@
 //! A node that has nothing to do, and one that has just been started.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,6 @@ use crate::process::{Node, Site, usage};
 
 /// After the start: connections, presence and the first beacons are over.
 const SETTLE: Duration = Duration::from_secs(5);
-/// A start that takes longer is broken.
-const PROMPT_WITHIN: Duration = Duration::from_secs(30);
 
 /// Memory and CPU of a node that is connected with one other in one room, while nobody speaks.
 pub fn idle(site: &Site, seconds: u64, as_json: bool) -> Result<()> {
@@ -40,52 +38,72 @@ pub fn idle(site: &Site, seconds: u64, as_json: bool) -> Result<()> {
     Ok(())
 }
 
-/// From starting the program to the moment when a typed line can be taken: a room that exists, no node that runs.
+/// From starting the program to the line that greets and takes input, and to the first own message on disk and on screen: a
+/// room that exists, no node that runs.
 pub fn cold(site: &Site, reps: usize, as_json: bool) -> Result<()> {
     Node::init(site, 1)?;
     // The first one makes the room (its key takes a deliberate while) and warms the disk cache.
-    chat(site)?;
-    let times = (0..reps).map(|_| chat(site)).collect::<Result<Vec<f64>>>()?;
-    let worst = times.iter().copied().fold(0.0, f64::max);
+    chat(site, 0)?;
+    let starts = (1..=reps).map(|rep| chat(site, rep)).collect::<Result<Vec<Start>>>()?;
+    let prompts: Vec<f64> = starts.iter().map(|s| s.prompt_ms).collect();
+    let worst_ms = prompts.iter().copied().fold(0.0, f64::max);
+    let prompt_ms = middle(prompts);
+    let said_ms = middle(starts.iter().map(|s| s.said_ms).collect());
     if as_json {
-        println!("{}", json!({"reps": reps, "median_ms": middle(times.clone()), "worst_ms": worst, "all_ms": times}));
+        println!(
+            "{}",
+            json!({"reps": reps, "prompt_ms": prompt_ms, "prompt_worst_ms": worst_ms, "first_message_ms": said_ms})
+        );
     } else {
-        println!("cold start to prompt: {:.0} ms median, {worst:.0} ms worst of {reps}", middle(times));
+        println!(
+            "cold start: prompt {prompt_ms:.0} ms median, {worst_ms:.0} ms worst of {reps}; first message stored {said_ms:.0} ms"
+        );
     }
     Ok(())
 }
 
-/// Milliseconds until the chat shows its first output, which it does when it takes input.
-fn chat(site: &Site) -> Result<f64> {
+/// One cold start.
+struct Start {
+    prompt_ms: f64,
+    said_ms: f64,
+}
+
+fn chat(site: &Site, rep: usize) -> Result<Start> {
     let begun = Instant::now();
+    let since = move || begun.elapsed().as_secs_f64() * 1_000.0;
     let mut command = site.klatch("n1");
-    command
-        .args(["chat", "#lobby", "--plain", "--no-mdns"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.args(["chat", "#lobby", "--plain", "--no-mdns"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn()?;
     let mut stdin = child.stdin.take().context("no stdin")?;
-    let mut stdout = child.stdout.take().context("no stdout")?;
-    writeln!(stdin, "hello")?;
-    let mut said = Vec::new();
-    let mut byte = [0];
-    while stdout.read(&mut byte)? == 1 {
-        said.push(byte[0]);
-        if String::from_utf8_lossy(&said).contains("hello") || begun.elapsed() > PROMPT_WITHIN {
+    let stdout = BufReader::new(child.stdout.take().context("no stdout")?);
+    let stderr = BufReader::new(child.stderr.take().context("no stderr")?);
+    let notes = std::thread::spawn(move || {
+        let (mut all, mut prompt_ms) = (String::new(), None);
+        for line in stderr.lines().map_while(Result::ok) {
+            if prompt_ms.is_none() && line.contains("you are") {
+                prompt_ms = Some(since());
+            }
+            all += &line;
+            all.push('\n');
+        }
+        (all, prompt_ms)
+    });
+    let words = format!("cold start number {rep}");
+    writeln!(stdin, "{words}")?;
+    let mut said_ms = None;
+    for line in stdout.lines().map_while(Result::ok) {
+        if line.contains(&words) && said_ms.is_none() {
+            said_ms = Some(since());
             break;
         }
     }
-    let ms = begun.elapsed().as_secs_f64() * 1_000.0;
     drop(stdin);
-    let mut rest = Vec::new();
-    stdout.read_to_end(&mut rest)?;
-    if !child.wait()?.success() {
-        let mut why = String::new();
-        if let Some(mut stderr) = child.stderr.take() {
-            stderr.read_to_string(&mut why)?;
-        }
-        bail!("klatch chat failed: {}", why.trim());
+    let ended = child.wait()?;
+    let (all, prompt_ms) = notes.join().unwrap_or_default();
+    if !ended.success() {
+        bail!("klatch chat failed: {}", all.trim());
     }
-    Ok(ms)
+    let what = || format!("klatch chat showed neither a prompt nor the message; it said: {}", all.trim());
+    Ok(Start { prompt_ms: prompt_ms.with_context(what)?, said_ms: said_ms.with_context(what)? })
 }
