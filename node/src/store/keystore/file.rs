@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::KeystoreError;
@@ -37,6 +37,10 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, KeystoreError> {
 
 /// Writes a file that must not exist yet: complete under another name first, then linked, which fails if the name is taken.
 pub(super) fn create(path: &Path, bytes: &[u8]) -> Result<(), KeystoreError> {
+    if let Some(folder) = path.parent() {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        made.map_err(|source| KeystoreError::Io { path: path.to_owned(), source })?;
+    }
     let draft = write_draft(path, bytes)?;
     let linked = fs::hard_link(&draft, path);
     let _ = fs::remove_file(&draft);
