@@ -152,6 +152,9 @@ pub fn open_envelope(
     }
     let head = seal::open(keys.envelope_key(), &nonce.0, &associated(&topic_pk, slot), &head)?;
     let (kind, payload): (u8, ByteBuf) = cbor::decode(seal::unpad(&head)?, ENVELOPE_BYTES_MAX)?;
+    if kind != TYPE_RUN && !bodies.is_empty() {
+        return Err(DecodeError::Bounds.into());
+    }
     match kind {
         TYPE_RUN => {
             let heads: Vec<(ByteBuf, Option<Signature>)> = cbor::decode(&payload, ENVELOPE_BYTES_MAX)?;

@@ -30,7 +30,10 @@ fn a_header_without_a_body_hash_is_refused() {
     let mut run = make::bent(&f, &alice, 3, &Content::Leave, |h| (h.body_hash, h.body_len) = (None, 0));
     run[0].body = None;
     let bytes = make::run_bytes(&run);
-    assert_eq!(judge::judge(&mut f, "run", None, true, &bytes).unwrap_err(), Reject::Decode(klatch_core::cbor::DecodeError::Bounds));
+    assert_eq!(
+        judge::judge(&mut f, "run", None, true, &bytes).unwrap_err(),
+        Reject::Decode(klatch_core::cbor::DecodeError::Bounds)
+    );
 }
 
 #[test]

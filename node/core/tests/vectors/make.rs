@@ -137,8 +137,16 @@ pub fn envelope(f: &Fixture, version: u8, head: &[u8], as_is: bool, bodies: &[Op
         seal::pad(&mut head);
     }
     let head = seal::seal(f.keys.envelope_key(), &nonce, &aad, &head);
+    signed_envelope(f, version, &head, bodies)
+}
+
+/// An envelope around a head that is sealed already, signed with the topic key.
+pub fn signed_envelope(f: &Fixture, version: u8, head: &[u8], bodies: &[Option<Vec<u8>>]) -> Vec<u8> {
+    let topic_pk = f.keys.topic_key().verifying_key().to_bytes();
+    let (slot, nonce) = ((NOW_MS / 600_000) as u32, [0x5a; 24]);
+    let aad = [&[version][..], &topic_pk, &slot.to_le_bytes()].concat();
     let hashes: Vec<u8> = bodies.iter().flat_map(|b| b.as_ref().map_or([0; 32], |b| body_hash(b).0)).collect();
-    let digest = hash(Context::ENVELOPE, &[&aad, &nonce, &head, &hashes]);
+    let digest = hash(Context::ENVELOPE, &[&aad, &nonce, head, &hashes]);
     let signature: Signature = sign(f.keys.topic_key(), Context::ENVELOPE, &digest);
     let bodies: Vec<Vec<u8>> = bodies.iter().map(|b| b.as_ref().map_or(raw::null(), |b| raw::blob(b))).collect();
     raw::array(&[
@@ -146,7 +154,7 @@ pub fn envelope(f: &Fixture, version: u8, head: &[u8], as_is: bool, bodies: &[Op
         raw::blob(&topic_pk),
         raw::uint(u64::from(slot)),
         raw::blob(&nonce),
-        raw::blob(&head),
+        raw::blob(head),
         raw::array(&bodies),
         raw::blob(&signature.0),
     ])

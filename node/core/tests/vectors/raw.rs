@@ -138,8 +138,14 @@ pub fn misspellings(valid: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
         out.push(("byte string in pieces", with(i, pieces)));
         let numbers = array(&contents.iter().map(|b| uint(u64::from(*b))).collect::<Vec<_>>());
         out.push(("byte string as an array of numbers", with(i, numbers)));
-        out.push(("longer byte string header than needed", with(i, [&[0x5a], &(n as u32).to_be_bytes()[..], contents].concat())));
-        out.push(("byte string that promises too much", with(i, [&[0x5b], &(1u64 << 62).to_be_bytes()[..], contents].concat())));
+        out.push((
+            "longer byte string header than needed",
+            with(i, [&[0x5a], &(n as u32).to_be_bytes()[..], contents].concat()),
+        ));
+        out.push((
+            "byte string that promises too much",
+            with(i, [&[0x5b], &(1u64 << 62).to_be_bytes()[..], contents].concat()),
+        ));
     }
     if let Some(i) = items.iter().position(|item| *item == null()) {
         out.push(("undefined in place of null", with(i, vec![0xf7])));
