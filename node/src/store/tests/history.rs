@@ -1,0 +1,85 @@
+//! Rows in display order, in arrival order, by id and by target.
+
+use super::*;
+use crate::store::row::LineKey;
+
+#[test]
+fn lines_come_in_display_order_whatever_the_order_of_arrival() {
+    let mut world = World::new();
+    let mut expected = Vec::new();
+    for n in 0..60_u64 {
+        let mut row = world.entry(ROOM, u8::try_from(n % 5).unwrap(), Kind::Text, &format!("{n}"));
+        // Few values: many ties, decided by hash.
+        (row.eff, row.lamport) = ((n * 7) % 5, (n * 3) % 2);
+        expected.push((LineKey::of(&row), format!("{n}")));
+        world.store.commit(&[Write::Append(row)]).unwrap();
+    }
+    world.change(1, Kind::Reaction, EntryId([0; 16]), "not a line");
+    expected.sort();
+    let expected: Vec<String> = expected.into_iter().map(|(_, text)| text).collect();
+    let reader = world.reader();
+    assert_eq!(texts(&reader.lines(ROOM, ALL).unwrap()), expected);
+
+    // Paging back gives the same lines, each once.
+    let (mut before, mut paged) = (None, Vec::new());
+    loop {
+        let page = reader.lines(ROOM, Found { before, since_ms: None, limit: 7 }).unwrap();
+        let Some(first) = page.first() else { break };
+        before = Some(LineKey::of(first));
+        paged.splice(0..0, texts(&page));
+    }
+    assert_eq!(paged, expected);
+}
+
+#[test]
+fn since_goes_by_the_time_shown() {
+    let mut world = World::new();
+    for (text, clock, arrived) in
+        [("past", 1_000, 9_000_000), ("ahead", 99_000_000, 5_000_000), ("now", 6_000_000, 6_000_000)]
+    {
+        let mut row = world.entry(ROOM, 1, Kind::Text, text);
+        (row.hlc, row.eff, row.arrived_ms) = (clock << 16, clock << 16, arrived);
+        world.store.commit(&[Write::Append(row)]).unwrap();
+    }
+    let since = |ms| texts(&world.reader().lines(ROOM, Found { since_ms: Some(ms), ..ALL }).unwrap());
+    assert_eq!(since(0), ["past", "now", "ahead"]);
+    assert_eq!(since(1_001), ["now", "ahead"]);
+    // "ahead" is shown at 60 s after its arrival, not at its claim.
+    assert_eq!(since(5_070_000), ["now"]);
+    assert_eq!(since(u64::MAX), Vec::<String>::new());
+}
+
+#[test]
+fn journal_is_arrival_order_with_changes_of_one_or_all_rooms() {
+    let mut world = World::new();
+    let one = world.say(1, "one");
+    let two = world.entry(OTHER, 1, Kind::Text, "two");
+    world.store.commit(&[Write::Append(two)]).unwrap();
+    world.change(1, Kind::Edit, one.hash.id(), "three");
+    let reader = world.reader();
+    assert_eq!(texts(&reader.journal(None, 0, 10).unwrap()), ["one", "two", "three"]);
+    assert_eq!(texts(&reader.journal(None, 1, 1).unwrap()), ["two"]);
+    assert_eq!(texts(&reader.journal(Some(ROOM), 1, 10).unwrap()), ["three"]);
+    assert_eq!(reader.journal(Some(RoomId([9; 16])), 0, 10).unwrap().len(), 0);
+}
+
+#[test]
+fn entries_are_found_by_id_and_target_within_their_room() {
+    let mut world = World::new();
+    let line = world.say(1, "line");
+    let id = line.hash.id();
+    world.change(1, Kind::Edit, id, "edit");
+    world.change(2, Kind::Reaction, id, "+1");
+    let other = world.say(1, "other");
+    world.change(2, Kind::Reaction, other.hash.id(), "-1");
+    let reader = world.reader();
+    assert_eq!(text_of(&reader.by_id(ROOM, id).unwrap().unwrap()), "line");
+    assert!(reader.by_id(OTHER, id).unwrap().is_none());
+    let mut near = id;
+    near.0[15] ^= 1;
+    assert!(reader.by_id(ROOM, near).unwrap().is_none());
+    let mut marks = texts(&reader.annotations(ROOM, &[id, other.hash.id()]).unwrap());
+    marks.sort();
+    assert_eq!(marks, ["+1", "-1", "edit"]);
+    assert_eq!(reader.annotations(OTHER, &[id]).unwrap().len(), 0);
+}

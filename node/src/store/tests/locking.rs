@@ -1,0 +1,58 @@
+//! The profile lock.
+
+use std::os::unix::fs::PermissionsExt;
+
+use crate::store::lock::{LOCK_FILE, LockError, ProfileLock};
+
+#[test]
+fn second_handle_is_refused_and_told_who_holds_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let held = ProfileLock::acquire(folder.path()).unwrap();
+    let own = std::process::id();
+    match ProfileLock::acquire(folder.path()) {
+        Err(error @ LockError::Held { pid }) => {
+            assert_eq!(pid, Some(own));
+            assert!(error.to_string().contains(&own.to_string()) && !error.hint().is_empty());
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(ProfileLock::holder(folder.path()), Some(own));
+    drop(held);
+    assert_eq!(ProfileLock::holder(folder.path()), None);
+    ProfileLock::acquire(folder.path()).unwrap();
+}
+
+#[test]
+fn lock_of_another_process_is_seen_and_ends_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(ProfileLock::acquire(folder.path()).unwrap());
+    let path = folder.path().join(LOCK_FILE);
+    // util-linux's flock takes the same kind of lock; `echo` says when it has it.
+    let child = std::process::Command::new("flock")
+        .arg("--no-fork")
+        .arg(&path)
+        .args(["sh", "-c", "echo held; exec sleep 60"])
+        .stdout(std::process::Stdio::piped())
+        .spawn();
+    let Ok(mut child) = child else {
+        eprintln!("skipped: no flock program here");
+        return;
+    };
+    let mut said = [0; 5];
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut said).unwrap();
+    assert!(matches!(ProfileLock::acquire(folder.path()), Err(LockError::Held { .. })));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    ProfileLock::acquire(folder.path()).unwrap();
+}
+
+#[test]
+fn folder_is_made_for_its_owner_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let profile = folder.path().join("a").join("b");
+    let _held = ProfileLock::acquire(&profile).unwrap();
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&profile), 0o700);
+    assert_eq!(mode(&profile.join(LOCK_FILE)), 0o600);
+    assert!(matches!(ProfileLock::acquire(&profile.join(LOCK_FILE)), Err(LockError::Io { .. })));
+}
