@@ -103,15 +103,7 @@ impl Context {
                 config.mdns = false;
                 config.quic = false;
             }
-            Need::Network(network) => {
-                if !network.listen.is_empty() {
-                    config.listen.clone_from(&network.listen);
-                }
-                config.peers.clone_from(&network.peer);
-                config.mdns = !network.no_mdns;
-                config.quic = !network.no_quic;
-                config.loopback_only = network.loopback_only;
-            }
+            Need::Network(network) => reach(&mut config, network)?,
         }
         config.passphrase = self.unlock()?.map(Passphrase);
         Ok(config)
@@ -169,6 +161,32 @@ impl Context {
     }
 }
 
+/// Takes over where the node is reached.
+fn reach(config: &mut Config, network: &Network) -> Result<(), Report> {
+    config.listen = network.listen.iter().map(|a| multiaddr(a)).collect();
+    config.peers = network.peer.iter().map(|a| multiaddr(a)).collect();
+    config.mdns = !network.no_mdns && !network.loopback_only;
+    config.quic = !network.no_quic;
+    // With addresses of its own it is they that keep the node on this machine.
+    config.loopback_only = network.loopback_only && config.listen.is_empty();
+    let local = |a: &String| a.starts_with("/ip4/127.") || a.starts_with("/ip6/::1/");
+    match config.listen.iter().find(|a| !local(a)) {
+        Some(address) if network.loopback_only => {
+            Err(Report::usage(format!("{address} is not on this machine"), "leave out --listen or --loopback-only"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `192.168.1.5:4001` as people write it, in the form that the network takes; anything else is left to it.
+fn multiaddr(text: &str) -> String {
+    match text.parse::<std::net::SocketAddr>() {
+        Ok(std::net::SocketAddr::V4(a)) => format!("/ip4/{}/tcp/{}", a.ip(), a.port()),
+        Ok(std::net::SocketAddr::V6(a)) => format!("/ip6/{}/tcp/{}", a.ip(), a.port()),
+        Err(_) => text.to_owned(),
+    }
+}
+
 /// Asks a question on stderr; an empty answer is `None`.
 pub fn ask(question: &str) -> Result<Option<String>, Report> {
     let failed =
@@ -214,4 +232,27 @@ fn check_secret(secret: String) -> Result<String, Report> {
         return Err(Report::usage("the passphrase is empty", "give at least one character"));
     }
     Ok(secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_taken_as_people_write_them() {
+        assert_eq!(multiaddr("127.0.0.1:4001"), "/ip4/127.0.0.1/tcp/4001");
+        assert_eq!(multiaddr("[::1]:4001"), "/ip6/::1/tcp/4001");
+        assert_eq!(multiaddr("/ip4/1.2.3.4/udp/1/quic-v1"), "/ip4/1.2.3.4/udp/1/quic-v1");
+    }
+
+    #[test]
+    fn staying_on_this_machine_is_a_promise() {
+        let mut config = Config::new("/x", "/x", "/x");
+        let mut network = Network { loopback_only: true, ..Network::default() };
+        assert!(reach(&mut config, &network).is_ok() && config.loopback_only && !config.mdns);
+        network.listen = vec!["127.0.0.1:9".to_owned()];
+        assert!(reach(&mut config, &network).is_ok() && !config.mdns && config.listen.len() == 1);
+        network.listen = vec!["0.0.0.0:9".to_owned()];
+        assert!(reach(&mut config, &network).is_err());
+    }
 }

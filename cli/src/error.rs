@@ -27,8 +27,6 @@ pub mod exit {
 /// An error on its way to the screen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// What was being done, if that is not plain from the cause.
-    pub doing: Option<String>,
     /// What failed and why.
     pub cause: String,
     /// What to try.
@@ -40,21 +38,13 @@ pub struct Report {
     /// The same may work later.
     pub retryable: bool,
     /// What was done all the same.
-    pub partial: Option<Value>,
+    pub partial: Option<Box<Value>>,
 }
 
 impl Report {
     /// A new report.
     pub fn new(code: &str, cause: impl Into<String>, hint: impl Into<String>, exit: u8) -> Self {
-        Self {
-            doing: None,
-            cause: cause.into(),
-            hint: hint.into(),
-            code: code.to_owned(),
-            exit,
-            retryable: false,
-            partial: None,
-        }
+        Self { cause: cause.into(), hint: hint.into(), code: code.to_owned(), exit, retryable: false, partial: None }
     }
 
     /// Wrong usage.
@@ -105,17 +95,13 @@ impl Report {
     /// Says what was being done.
     #[must_use]
     pub fn doing(mut self, what: impl Into<String>) -> Self {
-        self.doing = Some(what.into());
+        self.cause = format!("{}: {}", what.into(), self.cause);
         self
     }
 
     /// For people, several lines.
     pub fn text(&self) -> String {
         let mut text = String::from("error: ");
-        if let Some(doing) = &self.doing {
-            text.push_str(doing);
-            text.push_str(": ");
-        }
         text.push_str(&self.cause);
         if !self.hint.is_empty() {
             text.push_str("\n  try: ");
@@ -128,12 +114,11 @@ impl Report {
 
     /// For programs: the object that an API error carries.
     pub fn json(&self) -> Value {
-        let message = self.doing.as_ref().map_or_else(|| self.cause.clone(), |d| format!("{d}: {}", self.cause));
         let mut object = json!({
-            "code": self.code, "message": message, "hint": self.hint, "retryable": self.retryable, "exit": self.exit,
+            "code": self.code, "message": self.cause, "hint": self.hint, "retryable": self.retryable, "exit": self.exit,
         });
         if let Some(partial) = &self.partial {
-            object["partial"] = partial.clone();
+            object["partial"] = Value::clone(partial);
         }
         json!({ "error": object })
     }
@@ -144,7 +129,7 @@ const CLOSED_OUTPUT: &str = "KLATCH-OUTPUT-CLOSED";
 impl From<RpcError> for Report {
     fn from(error: RpcError) -> Self {
         let ErrorData { code, hint, retryable, exit, partial } = error.data;
-        Self { doing: None, cause: error.message, hint, code, exit, retryable, partial }
+        Self { cause: error.message, hint, code, exit, retryable, partial }
     }
 }
 

@@ -14,6 +14,7 @@ mod paths;
 mod plain;
 mod signals;
 mod slash;
+mod when;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -95,7 +96,8 @@ fn usage(error: &clap::Error) -> ExitCode {
     let json = std::env::args_os().any(|a| a == "--json");
     let text = error.render().to_string();
     let (cause, rest) = text.trim_start_matches("error: ").split_once("\n\n").unwrap_or((text.trim(), ""));
-    let hint = rest.lines().map(str::trim).filter(|l| !l.is_empty()).collect::<Vec<_>>().join(" · ");
+    let lines = rest.lines().map(|l| l.trim().trim_start_matches("tip: ")).filter(|l| !l.is_empty());
+    let hint = lines.collect::<Vec<_>>().join(" · ");
     Output::new(json, false, Color::Never).error(&Report::usage(cause.trim(), hint));
     ExitCode::from(error::exit::USAGE)
 }

@@ -1,7 +1,7 @@
 //! One table of slash commands: name, aliases, arguments, help line and parser. It feeds the parser, `/help`, the
 //! suggestions, and what comes later (completion, documents, the full screen).
 
-use klatch_node::api::registry::nearest;
+use klatch_node::api::nearest;
 
 /// What a line typed into a room means.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! `klatch api`: any method of the node, for scripts.
 
-use klatch_node::api::registry::{discover, nearest};
+use klatch_node::api::{nearest, registry::discover};
 use serde_json::Value;
 
 use crate::args::{Api, Network};

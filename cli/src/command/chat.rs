@@ -2,7 +2,7 @@
 
 use klatch_core::command::Reply;
 use klatch_core::query::{Access, RoomSummary};
-use klatch_node::api::registry::nearest;
+use klatch_node::api::nearest;
 use serde_json::json;
 
 use super::{init, join, rooms};

@@ -70,7 +70,8 @@ pub fn run(ctx: &Context, words: &[String]) -> Result<(), Report> {
 }
 
 /// Prints a completion script.
-pub fn completions(shell: Shell) -> Result<(), Report> {
-    clap_complete::generate(shell, &mut tree(), "klatch", &mut std::io::stdout());
-    Ok(())
+pub fn completions(ctx: &Context, shell: Shell) -> Result<(), Report> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut tree(), "klatch", &mut script);
+    ctx.out.line(String::from_utf8_lossy(&script).trim_end())
 }

@@ -101,7 +101,7 @@ fn name(ctx: &Context) -> Result<String, Report> {
 }
 
 /// Asks twice, because nobody can restore it.
-fn new_passphrase() -> Result<String, Report> {
+pub fn new_passphrase() -> Result<String, Report> {
     let first = ask_secret("Passphrase (nobody can restore it): ")?;
     let second = ask_secret("Once more: ")?;
     if first == second {

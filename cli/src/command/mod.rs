@@ -10,6 +10,7 @@ mod log;
 pub mod members;
 mod message;
 mod node_run;
+mod passphrase;
 pub mod rooms;
 mod send;
 pub mod status;
@@ -26,6 +27,7 @@ pub async fn run(ctx: &Context, command: Command) -> Result<(), Report> {
         Command::Init(args) => init::run(ctx, &args).await,
         Command::Unlock(network) => up::unlock(ctx, network).await,
         Command::Lock => up::lock(ctx).await,
+        Command::Passphrase(args) => passphrase::run(ctx, &args),
         Command::Join(args) | Command::Room(Room::Join(args)) => join::run(ctx, &args, "room.join").await,
         Command::Room(Room::Create(args)) => join::run(ctx, &args, "room.create").await,
         Command::Leave(args) | Command::Room(Room::Leave(args)) => leave::run(ctx, &args.room).await,
@@ -46,7 +48,7 @@ pub async fn run(ctx: &Context, command: Command) -> Result<(), Report> {
         Command::Wait(args) => wait::run(ctx, &args.target).await,
         Command::Node(Node::Run(args)) => node_run::run(ctx, args).await,
         Command::Api(args) => api::run(ctx, args).await,
-        Command::Completions { shell } => help::completions(shell),
+        Command::Completions { shell } => help::completions(ctx, shell),
         Command::Help { topic } => help::run(ctx, &topic),
     }
 }

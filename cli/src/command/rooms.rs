@@ -1,7 +1,7 @@
 //! `klatch rooms`, and finding a room by what the user typed.
 
 use klatch_core::query::{Access, RoomSummary};
-use klatch_node::api::registry::nearest;
+use klatch_node::api::nearest;
 use serde_json::json;
 
 use crate::client::Session;

@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use klatch_core::query::Status;
+use klatch_node::store::lock::ProfileLock;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
@@ -119,8 +120,8 @@ pub async fn down(ctx: &Context) -> Result<(), Report> {
     let pid = session.status().await?.pid;
     session.call("node.stop", json!({})).await?;
     let deadline = Instant::now() + ctx.timeout(STOP);
-    // The socket goes first, the process and its lock on the profile last.
-    while ctx.paths.socket().exists() || alive(pid) {
+    // The socket goes first, the lock on the profile last. The process may be listed a little longer.
+    while ctx.paths.socket().exists() || ProfileLock::holder(&ctx.paths.data).is_some() {
         if Instant::now() >= deadline {
             let hint = format!("wait a little; in the end: kill {pid}");
             return Err(Report::new("KLATCH-TIMEOUT", "the node is still stopping", hint, exit::TIMEOUT));
@@ -128,11 +129,6 @@ pub async fn down(ctx: &Context) -> Result<(), Report> {
         sleep(PAUSE).await;
     }
     ctx.out.either(&json!({"stopped": true, "pid": pid}), || "stopped".to_owned())
-}
-
-fn alive(pid: u32) -> bool {
-    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-    pid.is_some_and(|p| rustix::process::test_kill_process(p).is_ok())
 }
 
 /// As `up`, for those who look for the word: the passphrase is asked for once and stays in the background node's memory.

@@ -6,12 +6,12 @@
 mod actions;
 mod input;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use klatch_core::command::Reply;
 use klatch_core::event::{Delivery, Event, Message};
-use klatch_core::ids::{EntryId, RoomId};
+use klatch_core::ids::{DeviceId, EntryId, RoomId};
 use serde_json::json;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -52,6 +52,8 @@ pub struct Plain<'a> {
     look: Option<Instant>,
     /// Journal number of the last own message sent from here.
     sent: u64,
+    /// Members connected now, per shown room: only the first to come and the last to go are told.
+    online: BTreeMap<RoomId, BTreeSet<DeviceId>>,
     /// A bare word that an empty line will send after all.
     bare: Option<&'static str>,
     /// Anything was written: worth handing over before an embedded node ends.
@@ -90,6 +92,7 @@ impl<'a> Plain<'a> {
             newest: None,
             look: None,
             sent: 0,
+            online: BTreeMap::new(),
             bare: None,
             wrote: false,
         };
@@ -218,6 +221,9 @@ impl<'a> Plain<'a> {
                 }
             }
             Event::DeliveryChanged { .. } => self.look_soon(),
+            Event::PresenceChanged { room, device, name: who, online } if !self.out.json => {
+                self.presence(room, device, &who, online, &name)?;
+            }
             Event::HistoryAdded { count, .. } if !self.out.json => {
                 self.out.line(&format!("* {count} older messages came for {}: /history shows them", visible(&name)))?;
             }
@@ -236,6 +242,24 @@ impl<'a> Plain<'a> {
         Ok(())
     }
 
+    /// Tells whether anybody is here at all; each coming and going would be noise.
+    fn presence(&mut self, room: RoomId, device: DeviceId, who: &str, on: bool, name: &str) -> Result<(), Report> {
+        let here = self.online.entry(room).or_default();
+        let before = here.len();
+        if on {
+            here.insert(device)
+        } else {
+            here.remove(&device)
+        };
+        match (before, here.len()) {
+            (0, 1) => self.out.line(&format!("* {} is here ({})", visible(who), visible(name))),
+            (1, 0) => {
+                self.out.line(&format!("* {} is away: nobody else is here now ({})", visible(who), visible(name)))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn look_soon(&mut self) {
         self.look.get_or_insert_with(|| Instant::now() + GATHER);
     }
@@ -247,10 +271,11 @@ impl<'a> Plain<'a> {
         let found: Result<Message, Report> =
             self.session.ask("message.get", json!({"room": room, "message": id})).await;
         let now = found.ok().and_then(|m| m.state);
-        if now != printed && !self.out.json {
-            if let Some(now) = now {
-                self.out.line(&format!("* {}: \"{text}\"", state(now)))?;
-            }
+        if now != printed
+            && !self.out.json
+            && let Some(now) = now
+        {
+            self.out.line(&format!("* {}: \"{text}\"", state(now)))?;
         }
         self.newest = Some((room, id, text, now.or(printed)));
         Ok(())

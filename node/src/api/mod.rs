@@ -10,9 +10,12 @@
 //! | `methods` | the few methods that are more than one command or query |
 //! | `events` | subscriptions: replay from the journal, then follow |
 //! | `socket` | the socket file, the connections, their bounds |
+//! | `framing` | lines, within a size and a time |
 
 mod events;
+mod framing;
 mod methods;
+mod nearest;
 pub mod registry;
 pub mod rpc;
 mod socket;
@@ -24,6 +27,7 @@ use tokio::task::JoinHandle;
 
 use crate::Node;
 
+pub use nearest::nearest;
 pub use socket::private_folder;
 
 /// File name of the socket in the runtime folder of a profile.
@@ -126,3 +130,6 @@ impl Server {
         let _ = std::fs::remove_file(&self.path);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,7 +31,7 @@ pub struct ErrorData {
     pub exit: u8,
     /// What was done all the same, for example the id of a message that is stored but not yet delivered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub partial: Option<Value>,
+    pub partial: Option<Box<Value>>,
 }
 
 /// A failed request.
@@ -92,7 +92,7 @@ impl RpcError {
     /// Says what was done all the same.
     #[must_use]
     pub fn with_partial(mut self, partial: Value) -> Self {
-        self.data.partial = Some(partial);
+        self.data.partial = Some(Box::new(partial));
         self
     }
 }
