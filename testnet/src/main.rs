@@ -7,6 +7,7 @@ mod scenario;
 mod up;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -46,7 +47,7 @@ enum Verb {
         home: PathBuf,
     },
     /// Run a scenario with real processes and audit what was delivered. Exit code 1 when something is lost, doubled,
-    /// out of order or late.
+    /// out of order or late; 2 when a step failed.
     Run {
         /// A file of testnet/scenarios.
         scenario: PathBuf,
@@ -87,21 +88,32 @@ enum Verb {
     },
 }
 
-fn main() -> Result<()> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    match act(Args::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Does what was asked for; `false` when a scenario ran and its audit found faults.
+fn act(args: Args) -> Result<bool> {
     match args.verb {
         Verb::Up { nodes, room, home } => up::up(&Site::new(args.klatch, home)?, usize::from(nodes), &room),
         Verb::Down { home } => up::down(&Site::new(args.klatch, home)?),
         Verb::Run { scenario, changes, json, keep } => {
             let scenario = Scenario::read(&scenario, &changes)?;
-            let clean = run(args.klatch, &scenario, json, keep)?;
-            std::process::exit(i32::from(!clean));
+            return run(args.klatch, &scenario, json, keep);
         }
         Verb::Bench(bench) => bench::run(bench, args.klatch),
         Verb::BenchClient { config } => bench::ours(&config),
         Verb::BenchPlain { config } => bench::plain(&config),
         Verb::BenchLargePart { part, messages, folder } => bench::large_part(&part, messages, &folder),
-    }
+    }?;
+    Ok(true)
 }
 
 fn run(klatch: Option<PathBuf>, scenario: &Scenario, json: bool, keep: Option<PathBuf>) -> Result<bool> {

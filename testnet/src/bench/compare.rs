@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::SELF;
 use super::protocol::{Config, Done};
 use crate::process::usage;
 
@@ -192,7 +193,7 @@ struct Participant {
 
 impl Participant {
     fn start(side: &str, config: &Config, folder: &std::path::Path) -> Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
+        let mut child = Command::new(SELF)
             .args([side, &serde_json::to_string(config)?])
             .env("KLATCH_BENCH_DIR", folder)
             .stdin(Stdio::piped())

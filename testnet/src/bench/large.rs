@@ -13,6 +13,7 @@ use klatch_node::Node;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
+use super::SELF;
 use super::compare::middle;
 use super::ours::{ROOM, join, meet, send, start};
 use super::protocol::filler;
@@ -64,7 +65,7 @@ pub fn run(messages: usize, as_json: bool) -> Result<()> {
 
 /// Starts a part and waits for its one line.
 fn worker(part: &str, folder: &Path, messages: usize) -> Result<(Child, Value)> {
-    let mut child = Process::new(std::env::current_exe()?)
+    let mut child = Process::new(SELF)
         .args(["bench-large-part", part, &messages.to_string()])
         .arg(folder)
         .stdin(Stdio::piped())

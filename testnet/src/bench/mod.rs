@@ -14,6 +14,9 @@ use clap::Subcommand;
 
 use crate::process::Site;
 
+/// This program, also when a build has replaced its file in the meantime.
+const SELF: &str = "/proc/self/exe";
+
 /// What can be measured.
 #[derive(Subcommand)]
 pub enum Bench {

@@ -11,6 +11,7 @@ use klatch_core::command::Command;
 use klatch_core::error::CommandError;
 use klatch_core::event::{Event, Message};
 use klatch_core::query::{Answer, Query};
+use klatch_node::api::private_folder;
 use klatch_node::store::keystore::{Keystore, Secrets};
 use klatch_node::{Config, Node, NodeEvent};
 use tokio::sync::broadcast::Receiver;
@@ -33,6 +34,9 @@ const PAGE: u32 = 500;
 /// Starts a node of its own in `folder/name`; those in one folder find each other by its address files.
 pub async fn start(folder: &Path, name: &str) -> Result<Node> {
     let home = folder.join(name);
+    for folder in [&home, &home.join("run"), &folder.join("peers")] {
+        private_folder(folder)?;
+    }
     let keystore = Keystore::at(&home);
     if !keystore.exists() {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
