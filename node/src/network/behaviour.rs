@@ -71,7 +71,7 @@ impl Behaviour {
             requests,
             ping: ping::Behaviour::new(ping::Config::new().with_interval(PING).with_timeout(PING)),
             identify: identify.into(),
-            mdns: mdns(config, keypair)?.into(),
+            mdns: mdns(config, keypair).into(),
         })
     }
 }
@@ -85,12 +85,13 @@ fn limits(established: u32) -> ConnectionLimits {
         .with_max_established(Some(established))
 }
 
-fn mdns(config: &NetworkConfig, keypair: &Keypair) -> Result<Option<mdns::tokio::Behaviour>, NetworkError> {
+/// A machine without a usable network interface still runs a node: mDNS is then left out.
+fn mdns(config: &NetworkConfig, keypair: &Keypair) -> Option<mdns::tokio::Behaviour> {
     if !config.mdns || config.loopback_only {
-        return Ok(None);
+        return None;
     }
     let settings = mdns::Config { query_interval: MDNS_QUERY, ..mdns::Config::default() };
     mdns::tokio::Behaviour::new(settings, keypair.public().to_peer_id())
-        .map(Some)
-        .map_err(|e| NetworkError::Setup { part: "mDNS", cause: e.to_string() })
+        .inspect_err(|error| tracing::warn!(%error, "nodes on the LAN are not looked for"))
+        .ok()
 }

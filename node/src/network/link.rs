@@ -9,7 +9,7 @@ use libp2p::Multiaddr;
 use libp2p::swarm::ConnectionId;
 
 use super::meter::Meter;
-use super::settings::{QUEUE_MESSAGES_MAX, SILENT_TICKS, STALLED_BYTES, STALLED_TICKS};
+use super::settings::{QUEUE_MESSAGES_MAX, SILENT_TICKS, SLOW_PAUSE, STALLED_BYTES, STALLED_TICKS};
 
 /// A linked peer.
 pub(super) struct Link {
@@ -22,6 +22,7 @@ pub(super) struct Link {
     pub(super) topics: BTreeSet<TopicId>,
     /// Something was dropped: the driver has to be told.
     pub(super) slow_owed: bool,
+    slow_told: Option<Instant>,
     unsent: Unsent,
     meter: Arc<Meter>,
     read_seen: u64,
@@ -47,6 +48,7 @@ impl Link {
             rtt: None,
             topics: BTreeSet::new(),
             slow_owed: false,
+            slow_told: None,
             unsent: Unsent::new(meter.written()),
             read_seen: meter.read(),
             meter,
@@ -72,10 +74,20 @@ impl Link {
         self.unsent.bytes
     }
 
-    /// Once per tick: is the peer alive, does it take what we send?
-    pub(super) fn tick(&mut self) -> Option<Ailment> {
+    /// Whether to tell the driver now that something was dropped.
+    pub(super) fn owes_slow(&mut self) -> bool {
+        let due = self.slow_owed && self.slow_told.is_none_or(|told| told.elapsed() >= SLOW_PAUSE);
+        if due {
+            self.slow_owed = false;
+            self.slow_told = Some(Instant::now());
+        }
+        due
+    }
+
+    /// Once per tick: is the peer alive, does it take what we send? `deaf`: we do not read ourselves.
+    pub(super) fn tick(&mut self, deaf: bool) -> Option<Ailment> {
         let read = self.meter.read();
-        self.silent_ticks = if read == self.read_seen { self.silent_ticks + 1 } else { 0 };
+        self.silent_ticks = if read == self.read_seen && !deaf { self.silent_ticks + 1 } else { 0 };
         self.read_seen = read;
         let moved = self.unsent.settle(self.meter.written());
         self.unsent.stalled_ticks =
@@ -97,22 +109,28 @@ struct Unsent {
     bytes: usize,
     written_seen: u64,
     stalled_ticks: u32,
+    /// Messages not noted because the queue was full: gossipsub will report them as dropped.
+    overflow: usize,
 }
 
 impl Unsent {
     fn new(written: u64) -> Self {
-        Self { sizes: VecDeque::new(), bytes: 0, written_seen: written, stalled_ticks: 0 }
+        Self { sizes: VecDeque::new(), bytes: 0, written_seen: written, stalled_ticks: 0, overflow: 0 }
     }
 
     fn push(&mut self, bytes: usize) {
         if self.sizes.len() < QUEUE_MESSAGES_MAX {
             self.sizes.push_back(bytes);
             self.bytes += bytes;
+        } else {
+            self.overflow += 1;
         }
     }
 
     fn forget_newest(&mut self, messages: usize) {
-        for _ in 0..messages {
+        let noted = messages.saturating_sub(self.overflow);
+        self.overflow = self.overflow.saturating_sub(messages);
+        for _ in 0..noted {
             let Some(size) = self.sizes.pop_back() else { return };
             self.bytes -= size;
         }
@@ -139,7 +157,35 @@ impl Unsent {
 
 #[cfg(test)]
 mod tests {
+    use super::super::meter::Meters;
     use super::*;
+
+    #[test]
+    fn a_silent_peer_ails_after_its_time_and_not_while_we_are_deaf() {
+        let meters = Meters::new(Arc::default());
+        let peer = libp2p::PeerId::random();
+        let mut link =
+            Link::new(ConnectionId::new_unchecked(1), super::super::address::any_tcp(1), true, meters.of(peer));
+        for _ in 0..5 * SILENT_TICKS {
+            assert_eq!(link.tick(true), None);
+        }
+        let silent = (1..).find(|_| link.tick(false).is_some());
+        assert_eq!(silent, Some(SILENT_TICKS));
+        assert_eq!(link.tick(false), Some(Ailment::Silent));
+    }
+
+    #[test]
+    fn a_peer_that_takes_nothing_ails_only_with_much_waiting() {
+        let meters = Meters::new(Arc::default());
+        let peer = libp2p::PeerId::random();
+        let mut link =
+            Link::new(ConnectionId::new_unchecked(1), super::super::address::any_tcp(1), true, meters.of(peer));
+        link.handed(STALLED_BYTES - 1);
+        assert!((0..2 * STALLED_TICKS).all(|_| link.tick(true).is_none()));
+        link.handed(1);
+        let stalled = (1..).find(|_| link.tick(true).is_some());
+        assert_eq!(stalled, Some(STALLED_TICKS));
+    }
 
     #[test]
     fn what_was_written_is_taken_off_oldest_first() {
@@ -157,6 +203,7 @@ mod tests {
         for _ in 0..10 * QUEUE_MESSAGES_MAX {
             unsent.push(1);
         }
-        assert_eq!(unsent.bytes, QUEUE_MESSAGES_MAX);
+        unsent.forget_newest(9 * QUEUE_MESSAGES_MAX);
+        assert_eq!(unsent.bytes, QUEUE_MESSAGES_MAX, "what never was in the queue is not taken out of it");
     }
 }

@@ -34,6 +34,7 @@ mod task;
 mod tests;
 mod topics;
 mod transport;
+mod upkeep;
 
 use std::path::PathBuf;
 

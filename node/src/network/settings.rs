@@ -44,6 +44,9 @@ pub const STALLED_TICKS: u32 = 20;
 /// node no more than this (each peer's copy is its own allocation in gossipsub).
 pub const UNSENT_BYTES_MAX: usize = 128 << 20;
 
+/// The driver hears at most this often that a peer lost something: each time it begins a sync.
+pub const SLOW_PAUSE: Duration = Duration::from_secs(1);
+
 /// Own requests in flight per peer; more wait in line. Below the stream limit of both ends.
 pub const REQUESTS_IN_FLIGHT_MAX: usize = 16;
 /// Requests in line per peer: a few for each of 100 common rooms. More fail at once, the core backs off.
@@ -94,10 +97,14 @@ pub const HEARTBEAT: Duration = Duration::from_millis(700);
 /// Both back-offs after leaving a mesh. The long defaults (60 s, 10 s) keep a quick rejoin out of the mesh for a minute.
 pub const BACKOFF: Duration = Duration::from_secs(3);
 /// Ids in one IHAVE. A receiver closes the gossip stream for good on more control bytes than it allows: 500 ids of 20 B
-/// are 11 kB, far below [`CONTROL_BYTES_MAX`] and below other implementations' 16 KiB.
+/// are 11 kB, below [`CONTROL_BYTES_MAX`] and below the 16 KiB of other implementations.
 pub const IHAVE_IDS_MAX: usize = 500;
-/// Control part of one gossipsub RPC that is accepted; the hello with the topics of 500 rooms is 29 kB.
-pub const CONTROL_BYTES_MAX: usize = 64 << 10;
+/// Control part of one gossipsub RPC that is accepted: all of it. The hello names every topic at once, 62 B each, and a
+/// hello beyond this limit ends the gossip stream for good: 500 rooms with three epochs need 93 kB,
+/// [`TOPICS_PER_PEER_MAX`] need 124 kB.
+pub const CONTROL_BYTES_MAX: usize = limits::TRANSMIT_BYTES_MAX;
+/// Bytes of one topic in that hello: flag, name of 52 characters, two more flags, and the tags and lengths of all.
+pub const HELLO_BYTES_PER_TOPIC: usize = 62;
 /// gossipsub remembers ids this long. Its mesh delivers late copies within seconds; replays are refused by the log, and
 /// each remembered id costs about 100 B.
 pub const DUPLICATES: Duration = Duration::from_secs(20);
@@ -146,6 +153,8 @@ pub const ADDRESS_FILES_MAX: usize = 512;
 
 /// At shutdown queued bytes may leave for this long...
 pub const DRAIN: Duration = Duration::from_millis(300);
+/// ...looked at this often...
+pub const DRAIN_STEP: Duration = Duration::from_millis(10);
 /// ...and connections may close for this long.
 pub const CLOSE: Duration = Duration::from_millis(400);
 

@@ -1,4 +1,5 @@
-//! The task that owns the swarm: set-up, the loop, commands, timers, the end. What the swarm reports is in `events.rs`.
+//! The task that owns the swarm: set-up, the loop, commands. What the swarm reports is in `events.rs`, what happens by
+//! the clock and at the end in `upkeep.rs`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -25,12 +26,12 @@ use super::dialer::{Dialer, Source};
 use super::discovery::{Found, Watcher};
 use super::faults::{self, Faults};
 use super::handle::{NetworkHandle, Started, Stopped};
-use super::link::{Ailment, Link};
-use super::message::{NetCommand, NetEvent, PeerStatus, Status};
+use super::link::Link;
+use super::message::{NetCommand, NetEvent};
 use super::meter::Meters;
 use super::outlet::{Outlet, Sink};
 use super::requests::{Answered, Asking, Serving};
-use super::settings::{CLOSE, COMMANDS_MAX, DRAIN, EVENT_RETRY, IDLE_TIMEOUT, TICK, TURN_MAX, UNSENT_BYTES_MAX};
+use super::settings::{COMMANDS_MAX, EVENT_RETRY, IDLE_TIMEOUT, TICK, TURN_MAX};
 use super::topics::{Topics, ident};
 use super::{NetworkConfig, NetworkError, address, id_of, peer_of, transport};
 
@@ -163,7 +164,6 @@ impl Task {
                 () = time::sleep(EVENT_RETRY), if waiting => {}
             }
             self.out.flush();
-            self.tell_slow();
             if self.out.is_closed() {
                 break;
             }
@@ -284,9 +284,12 @@ impl Task {
             Err(PublishError::AllQueuesFull(_)) => {
                 count(&self.counters.publish_failed);
                 for link in self.links.values_mut().filter(|link| link.topics.contains(&topic)) {
+                    // gossipsub reports it as dropped, so it has to be noted as handed over before.
+                    link.handed(size);
                     link.slow_owed = true;
                 }
             }
+            Err(PublishError::Duplicate) => count(&self.counters.publish_failed),
             Err(error) => {
                 count(&self.counters.publish_failed);
                 tracing::error!(%error, size, topic = topic.short(), "envelope not published");
@@ -360,102 +363,9 @@ impl Task {
         }
     }
 
-    fn on_tick(&mut self) {
-        let now_ms = self.now_ms();
-        let ailing: Vec<(PeerId, Ailment)> =
-            self.links.iter_mut().filter_map(|(peer, link)| Some((*peer, link.tick()?))).collect();
-        for (peer, ailment) in ailing {
-            tracing::info!(?ailment, "link closed");
-            count(match ailment {
-                Ailment::Silent => &self.counters.silent_closed,
-                Ailment::Stalled => &self.counters.stalled_closed,
-            });
-            // It may be closing already.
-            let _ = self.swarm.disconnect_peer_id(peer);
-        }
-        for peer in self.faults.released(now_ms) {
-            self.swarm.behaviour_mut().blocked.unblock_peer(peer);
-        }
-        self.dialer.forget(now_ms);
-        self.dial_due();
-    }
-
-    /// All peers together may hold up so much and no more: whoever holds up most has to go.
-    fn shed(&mut self) {
-        let waiting: Vec<(usize, PeerId)> =
-            self.links.iter_mut().map(|(peer, link)| (link.unsent_bytes(), *peer)).collect();
-        if waiting.iter().map(|(bytes, _)| bytes).sum::<usize>() > UNSENT_BYTES_MAX
-            && let Some((bytes, worst)) = waiting.into_iter().max()
-        {
-            tracing::info!(bytes, "link closed: too much waits for it");
-            count(&self.counters.stalled_closed);
-            let _ = self.swarm.disconnect_peer_id(worst);
-        }
-    }
-
-    /// Says which peers lost something, once the driver has time to do something about it.
-    fn tell_slow(&mut self) {
-        if !self.out.is_calm() {
-            return;
-        }
-        for (peer, link) in self.links.iter_mut().filter(|(_, link)| link.slow_owed) {
-            link.slow_owed = false;
-            self.out.push(NetEvent::Slow { peer: peer_of(peer) });
-        }
-    }
-
-    fn status(&mut self) -> Status {
-        let topics = &self.topics;
-        let peers = self.links.iter_mut().map(|(peer, link)| PeerStatus {
-            peer: peer_of(peer),
-            address: link.address.clone(),
-            dialled: link.dialled,
-            up: link.since.elapsed(),
-            connections: link.connections.len(),
-            rtt: link.rtt,
-            topics: link.topics.iter().filter(|t| topics.find(&ident(**t).hash()).is_some()).count(),
-            unsent_bytes: link.unsent_bytes(),
-        });
-        Status {
-            peer: peer_of(self.swarm.local_peer_id()),
-            peers: peers.collect(),
-            listening: self.swarm.listeners().cloned().collect(),
-            dialling: self.dialer.missing(),
-            topics: self.topics.len(),
-            events_pending: self.out.len(),
-            counters: self.counters.snapshot(),
-        }
-    }
-
     /// Milliseconds since the task was made: the clock of back-off and faults.
     pub(super) fn now_ms(&self) -> u64 {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// Lets queued bytes leave, closes every connection, removes the address file. Events are no longer reported.
-    async fn stop(mut self) {
-        let removed = self.watcher.as_ref().map(Watcher::stop);
-        let drained = time::Instant::now() + DRAIN;
-        while self.links.values_mut().any(|link| link.unsent_bytes() > 0) {
-            let next = drained.min(time::Instant::now() + TICK / 10);
-            if next == drained && time::timeout_at(next, self.swarm.select_next_some()).await.is_err() {
-                break;
-            }
-            let _ = time::timeout_at(next, self.swarm.select_next_some()).await;
-        }
-        let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
-        for peer in peers {
-            let _ = self.swarm.disconnect_peer_id(peer);
-        }
-        let closed = time::Instant::now() + CLOSE;
-        while self.swarm.connected_peers().next().is_some() {
-            if time::timeout_at(closed, self.swarm.select_next_some()).await.is_err() {
-                break;
-            }
-        }
-        if let Some(removed) = removed {
-            let _ = time::timeout_at(closed, removed).await;
-        }
     }
 }
 

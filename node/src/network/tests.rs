@@ -1,5 +1,6 @@
 //! Real swarms on 127.0.0.1. Every wait has a deadline; nothing sleeps to give something time.
 
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
@@ -7,13 +8,13 @@ use std::time::{Duration, Instant};
 use klatch_core::cbor::DecodeError;
 use klatch_core::error::Reject;
 use klatch_core::ids::{Peer, TopicId};
-use klatch_core::limits::{ENVELOPE_BYTES_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, ROOMS_MAX, TRANSMIT_BYTES_MAX};
+use klatch_core::limits::{ENVELOPE_BYTES_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, ROOMS_MAX};
 use klatch_core::step::{GossipId, Verdict};
 use libp2p::Multiaddr;
 use libp2p::identity::Keypair;
 use tokio::runtime::{Builder, Runtime};
 
-use super::settings::CONTROL_BYTES_MAX;
+use super::settings::{CONTROL_BYTES_MAX, HELLO_BYTES_PER_TOPIC, TOPICS_PER_PEER_MAX};
 use super::{Delivered, NetCommand, NetEvent, NetworkConfig, NetworkError, NetworkHandle, Started, Status, spawn};
 
 mod load;
@@ -311,17 +312,17 @@ fn a_lost_peer_is_redialled_by_itself() {
 }
 
 #[test]
-fn five_hundred_topics_fit_into_the_hello() {
-    let topics: Vec<TopicId> = (0..ROOMS_MAX)
+fn the_hello_names_every_topic_of_a_node_in_as_many_rooms_as_possible() {
+    const { assert!(3 * ROOMS_MAX <= TOPICS_PER_PEER_MAX) };
+    const { assert!(TOPICS_PER_PEER_MAX * HELLO_BYTES_PER_TOPIC < CONTROL_BYTES_MAX) };
+    let topics: Vec<TopicId> = (0..TOPICS_PER_PEER_MAX)
         .map(|i| {
             let mut id = [0xff; 32];
             id[..8].copy_from_slice(&(i as u64).to_be_bytes());
             TopicId(id)
         })
         .collect();
-    // Per topic: the name, its tag and length, the subscribe flag, and tag and length of the whole.
-    let hello: usize = topics.iter().map(|t| t.to_string().len() + 2 + 2 + 2).sum();
-    assert!(hello < CONTROL_BYTES_MAX.min(TRANSMIT_BYTES_MAX), "{hello} bytes");
+    assert_eq!(topics[0].to_string().len() + 10, HELLO_BYTES_PER_TOPIC);
     let (alice, bob) = (Node::new(), Node::new());
     for node in [&alice, &bob] {
         for topic in &topics {
@@ -330,16 +331,16 @@ fn five_hundred_topics_fit_into_the_hello() {
     }
     bob.send(NetCommand::Dial(alice.address(false)));
     for (node, peer) in [(&alice, bob.peer()), (&bob, alice.peer())] {
-        let mut left = topics.clone();
+        let mut left: BTreeSet<TopicId> = topics.iter().copied().collect();
         node.until(|event| {
             if let NetEvent::Subscribed { peer: p, topic } = event {
                 assert_eq!(p, peer);
-                left.retain(|t| *t != topic);
+                left.remove(&topic);
             }
             left.is_empty().then_some(())
         });
     }
-    assert_eq!(alice.net.status().unwrap().peers[0].topics, ROOMS_MAX);
+    assert_eq!(alice.net.status().unwrap().peers[0].topics, TOPICS_PER_PEER_MAX);
 }
 
 #[test]
@@ -427,4 +428,35 @@ fn dropping_the_last_handle_or_the_sink_ends_the_task() {
     assert!(started.stopped.wait(DEADLINE));
     assert!(net.send(NetCommand::Subscribe(TOPIC)).is_err());
     assert!(net.status().is_err());
+}
+
+#[test]
+fn a_peer_that_stops_reading_costs_a_bounded_queue_and_then_its_link() {
+    let (alice, bob) = (Node::new(), Node::start(config(), 1));
+    let address = bob.address(false);
+    // Bob's driver takes nothing more; events that may not be dropped fill his queue until his swarm rests.
+    let topics = super::settings::EVENTS_PENDING_MAX as u64 + 100;
+    for i in 0..topics {
+        let mut topic = TOPIC;
+        topic.0[..8].copy_from_slice(&i.to_be_bytes());
+        alice.send(NetCommand::Subscribe(topic));
+        bob.send(NetCommand::Subscribe(topic));
+    }
+    bob.send(NetCommand::Subscribe(TOPIC));
+    alice.send(NetCommand::Subscribe(TOPIC));
+    alice.send(NetCommand::Dial(address));
+    alice.follows(&bob);
+    bob.status_until(|s| s.events_pending >= super::settings::EVENTS_PENDING_MAX);
+    let (mut sent, mut most) = (0_u64, 0);
+    let begun = Instant::now();
+    while alice.net.counters().stalled_closed == 0 {
+        assert!(begun.elapsed() < DEADLINE, "the link is still there, {most} bytes wait");
+        let mut bytes = vec![0; ENVELOPE_BYTES_MAX];
+        bytes[..8].copy_from_slice(&sent.to_be_bytes());
+        alice.send(publish(bytes));
+        sent += 1;
+        most = most.max(alice.net.status().unwrap().peers.first().map_or(0, |p| p.unsent_bytes));
+    }
+    alice.until_is(&NetEvent::LinkDown { peer: bob.peer() });
+    assert!(most <= super::settings::QUEUE_MESSAGES_MAX * ENVELOPE_BYTES_MAX, "{most} bytes waited");
 }

@@ -1,0 +1,118 @@
+//! What the task does by the clock and at the end: liveness of links, bounds on what waits for them, status, shutdown.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use libp2p::PeerId;
+use tokio::time;
+
+use super::counters::count;
+use super::discovery::Watcher;
+use super::link::Ailment;
+use super::message::{NetEvent, PeerStatus, Status};
+use super::peer_of;
+use super::settings::{CLOSE, DRAIN, DRAIN_STEP, UNSENT_BYTES_MAX};
+use super::task::Task;
+use super::topics::ident;
+
+impl Task {
+    /// Looks after links, refused peers and dials.
+    pub(super) fn on_tick(&mut self) {
+        let now_ms = self.now_ms();
+        // While the driver is behind, the swarm is not polled and nothing is read: that says nothing about the peers.
+        let deaf = self.out.is_full();
+        let ailing: Vec<(PeerId, Ailment)> =
+            self.links.iter_mut().filter_map(|(peer, link)| Some((*peer, link.tick(deaf)?))).collect();
+        for (peer, ailment) in ailing {
+            tracing::info!(?ailment, "link closed");
+            count(match ailment {
+                Ailment::Silent => &self.counters.silent_closed,
+                Ailment::Stalled => &self.counters.stalled_closed,
+            });
+            // It may be closing already.
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+        for peer in self.faults.released(now_ms) {
+            self.swarm.behaviour_mut().blocked.unblock_peer(peer);
+        }
+        self.dialer.forget(now_ms);
+        self.dial_due();
+        self.tell_slow();
+    }
+
+    /// All peers together may hold up so much and no more: whoever holds up most has to go.
+    pub(super) fn shed(&mut self) {
+        let waiting: Vec<(usize, PeerId)> =
+            self.links.iter_mut().map(|(peer, link)| (link.unsent_bytes(), *peer)).collect();
+        if waiting.iter().map(|(bytes, _)| bytes).sum::<usize>() > UNSENT_BYTES_MAX
+            && let Some((bytes, worst)) = waiting.into_iter().max()
+        {
+            tracing::info!(bytes, "link closed: too much waits for it");
+            count(&self.counters.stalled_closed);
+            let _ = self.swarm.disconnect_peer_id(worst);
+        }
+    }
+
+    /// Says which peers lost something, not too often and once the driver has time to do something about it.
+    fn tell_slow(&mut self) {
+        if !self.out.is_calm() {
+            return;
+        }
+        for (peer, link) in self.links.iter_mut() {
+            if link.owes_slow() {
+                self.out.push(NetEvent::Slow { peer: peer_of(peer) });
+            }
+        }
+    }
+
+    /// What is connected now.
+    pub(super) fn status(&mut self) -> Status {
+        let topics = &self.topics;
+        let peers = self.links.iter_mut().map(|(peer, link)| PeerStatus {
+            peer: peer_of(peer),
+            address: link.address.clone(),
+            dialled: link.dialled,
+            up: link.since.elapsed(),
+            connections: link.connections.len(),
+            rtt: link.rtt,
+            topics: link.topics.iter().filter(|t| topics.find(&ident(**t).hash()).is_some()).count(),
+            unsent_bytes: link.unsent_bytes(),
+        });
+        Status {
+            peer: peer_of(self.swarm.local_peer_id()),
+            peers: peers.collect(),
+            listening: self.swarm.listeners().cloned().collect(),
+            dialling: self.dialer.missing(),
+            topics: self.topics.len(),
+            events_pending: self.out.len(),
+            counters: self.counters.snapshot(),
+        }
+    }
+
+    /// Lets queued bytes leave, closes every connection, removes the address file. Events are no longer reported.
+    pub(super) async fn stop(mut self) {
+        let removed = self.watcher.as_ref().map(Watcher::stop);
+        let end = time::Instant::now() + DRAIN;
+        while time::Instant::now() < end && self.links.values_mut().any(|link| link.unsent_bytes() > 0) {
+            self.poll_for(DRAIN_STEP).await;
+        }
+        let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
+        for peer in peers {
+            // It may be closing already.
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+        let end = time::Instant::now() + CLOSE;
+        while time::Instant::now() < end && self.swarm.connected_peers().next().is_some() {
+            self.poll_for(DRAIN_STEP).await;
+        }
+        if let Some(removed) = removed {
+            // Too late is as good as never: the process ends, and others remove the files of dead processes.
+            let _ = time::timeout_at(end, removed).await;
+        }
+    }
+
+    /// Lets the swarm work for a moment, whatever it reports.
+    async fn poll_for(&mut self, moment: Duration) {
+        let _ = time::timeout(moment, self.swarm.select_next_some()).await;
+    }
+}
