@@ -119,17 +119,11 @@ pub fn misspellings(valid: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
         out.push(("all items missing", array(&[])));
         out.push(("array header counts one too many", [head(4, items.len() as u64 + 1), items.concat()].concat()));
     }
-    for (i, item) in items.iter().enumerate() {
-        match item[0] {
-            b @ 0..24 => {
-                out.push(("longer integer than needed", with(i, vec![0x18, b])));
-                out.push(("integer as a bignum", with(i, vec![0xc2, 0x41, b])));
-                out.push(("integer as a float", with(i, vec![0xf9, 0, 0])));
-                out.push(("negative integer", with(i, vec![0x20])));
-                break;
-            }
-            _ => {}
-        }
+    if let Some((i, item)) = items.iter().enumerate().find(|(_, item)| item[0] < 24) {
+        out.push(("longer integer than needed", with(i, vec![0x18, item[0]])));
+        out.push(("integer as a bignum", with(i, vec![0xc2, 0x41, item[0]])));
+        out.push(("integer as a float", with(i, vec![0xf9, 0, 0])));
+        out.push(("negative integer", with(i, vec![0x20])));
     }
     if let Some((i, item)) = items.iter().enumerate().find(|(_, item)| item[0] >> 5 == 2) {
         let (_, n, at) = read_head(item, 0).unwrap();
