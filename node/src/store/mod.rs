@@ -115,6 +115,18 @@ impl Store {
         Ok(())
     }
 
+    /// As [`Store::commit`], but a power cut right afterwards may undo it (a crash of the program does not): for what others
+    /// will say again, such as acknowledgements.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub fn commit_relaxed(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        self.main.execute_batch("PRAGMA synchronous = NORMAL;")?;
+        let done = self.commit(writes);
+        self.main.execute_batch("PRAGMA synchronous = FULL;")?;
+        done
+    }
+
     /// Everything the core remembers across restarts.
     ///
     /// # Errors
