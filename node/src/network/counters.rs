@@ -71,7 +71,9 @@ counters! {
     stalled_closed,
     /// Faults reported about peers.
     faults,
-    /// Peers refused for their faults.
+    /// Peers that speak another protocol, found by mDNS.
+    strangers,
+    /// Peers refused for their faults or as strangers.
     blocked,
     /// Times a command had to wait for room.
     command_waits,

@@ -8,13 +8,14 @@ use libp2p::core::ConnectedPoint;
 use libp2p::core::transport::ListenerId;
 use libp2p::request_response::{InboundFailure, Message, OutboundFailure};
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, gossipsub, mdns, ping, request_response};
+use libp2p::{Multiaddr, PeerId, gossipsub, identify, mdns, ping, request_response};
 
 use super::behaviour::BehaviourEvent;
 use super::counters::{add, count};
 use super::dialer::Source;
 use super::link::Link;
 use super::message::NetEvent;
+use super::settings::{FAULT_POINTS_MAX, PROTOCOL_FAMILY};
 use super::task::{Task, root_cause};
 use super::{address, peer_of};
 
@@ -27,6 +28,7 @@ impl Task {
             SwarmEvent::Behaviour(BehaviourEvent::Requests(event)) => self.on_request(event),
             SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.on_ping(event),
             SwarmEvent::Behaviour(BehaviourEvent::Mdns(event)) => self.on_mdns(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.on_identify(event),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.on_established(peer_id, connection_id, &endpoint);
             }
@@ -175,6 +177,16 @@ impl Task {
                     self.dialer.remove(peer, &address::split_peer(found).1, Source::Mdns);
                 }
             }
+        }
+    }
+
+    /// mDNS finds every libp2p program on the LAN. Who is none of ours (node or relay) only takes a place.
+    fn on_identify(&mut self, event: identify::Event) {
+        if let identify::Event::Received { peer_id, info, .. } = event
+            && !info.protocol_version.starts_with(PROTOCOL_FAMILY)
+        {
+            count(&self.counters.strangers);
+            self.refuse(peer_id, FAULT_POINTS_MAX);
         }
     }
 

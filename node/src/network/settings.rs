@@ -10,6 +10,8 @@ use super::NetworkError;
 
 /// The request-response protocol that carries sync, acknowledgements and presence.
 pub const ROOM_PROTOCOL: &str = "/klatch/room/1";
+/// What the protocol version of every node and relay of this network begins with, whatever its number.
+pub const PROTOCOL_FAMILY: &str = "/klatch/";
 /// identify's protocol version: names the network, not the release.
 pub const IDENTIFY_PROTOCOL: &str = "/klatch/1";
 /// identify's agent: the same for every release and platform, so that it tells peers nothing.

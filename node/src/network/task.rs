@@ -321,11 +321,19 @@ impl Task {
     /// Counts a fault; disconnects and refuses who has too many.
     pub(super) fn penalise(&mut self, peer: PeerId, reason: Reject) {
         count(&self.counters.faults);
-        if self.faults.count(peer, faults::weight(reason), self.now_ms()) {
-            count(&self.counters.blocked);
+        if self.refuse(peer, faults::weight(reason)) {
             tracing::warn!(%reason, "a peer broke the rules too often and is refused for a while");
+        }
+    }
+
+    /// Counts points; `true` if the peer is refused from now on.
+    pub(super) fn refuse(&mut self, peer: PeerId, points: u32) -> bool {
+        let refused = self.faults.count(peer, points, self.now_ms());
+        if refused {
+            count(&self.counters.blocked);
             self.swarm.behaviour_mut().blocked.block_peer(peer);
         }
+        refused
     }
 
     /// Notes an address for good.

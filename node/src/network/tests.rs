@@ -460,3 +460,26 @@ fn a_peer_that_stops_reading_costs_a_bounded_queue_and_then_its_link() {
     alice.until_is(&NetEvent::LinkDown { peer: bob.peer() });
     assert!(most <= super::settings::QUEUE_MESSAGES_MAX * ENVELOPE_BYTES_MAX, "{most} bytes waited");
 }
+
+#[test]
+fn a_program_with_another_protocol_is_sent_away() {
+    use futures::StreamExt;
+    use libp2p::swarm::SwarmEvent;
+    use libp2p::{identify, noise, tcp, yamux};
+
+    let alice = Node::new();
+    let address = alice.address(false);
+    let inside = runtime().enter();
+    let mut stranger = libp2p::SwarmBuilder::with_new_identity()
+        .with_tokio()
+        .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
+        .unwrap()
+        .with_behaviour(|key| identify::Behaviour::new(identify::Config::new("/other/1".to_owned(), key.public())))
+        .unwrap()
+        .build();
+    stranger.dial(address).unwrap();
+    drop(inside);
+    let gone = async { while !matches!(stranger.select_next_some().await, SwarmEvent::ConnectionClosed { .. }) {} };
+    runtime().block_on(async { tokio::time::timeout(DEADLINE, gone).await }).unwrap();
+    assert_eq!(alice.net.counters().strangers, 1);
+}
