@@ -170,7 +170,7 @@ fn reach(config: &mut Config, network: &Network) -> Result<(), Report> {
     // With addresses of its own it is they that keep the node on this machine.
     config.loopback_only = network.loopback_only && config.listen.is_empty();
     let local = |a: &String| a.starts_with("/ip4/127.") || a.starts_with("/ip6/::1/");
-    match config.listen.iter().find(|a| !local(a)) {
+    match config.listen.iter().find(|a| a.starts_with("/ip") && !local(a)) {
         Some(address) if network.loopback_only => {
             Err(Report::usage(format!("{address} is not on this machine"), "leave out --listen or --loopback-only"))
         }

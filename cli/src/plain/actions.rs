@@ -106,10 +106,11 @@ impl Plain<'_> {
         };
         self.session.call("room.leave", json!({"room": here.room})).await?;
         self.wrote = true;
-        self.shown.remove(&here.room);
         self.out.note(&format!("* you left {}; its history is kept", visible(&here.name)));
         if self.here.as_ref() == Some(&here) {
-            self.here = self.shown.iter().next().map(|(room, name)| Here { room: *room, name: name.clone() });
+            // The room's own events still come: it is no longer shown once it says that it was left.
+            let mut others = self.shown.iter().filter(|(room, _)| **room != here.room);
+            self.here = others.next().map(|(room, name)| Here { room: *room, name: name.clone() });
             let now = self.here.as_ref().map_or("in no room: /join #ROOM".to_owned(), |h| format!("in {} now", h.name));
             self.out.note(&format!("* you are {now}"));
         }

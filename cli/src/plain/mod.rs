@@ -23,7 +23,7 @@ use crate::slash::{self, Input};
 
 /// Delivery states that change within this time become one line.
 const GATHER: Duration = Duration::from_millis(400);
-/// At the end of input the own last line is waited for, so that it is printed; it is on disk long before.
+/// The own last line is waited for before a command and at the end of input; it is on disk long before.
 const LAST_LINE_MAX: Duration = Duration::from_secs(3);
 /// Pause before a message is tried again that the node was too busy to take.
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
@@ -118,8 +118,8 @@ impl<'a> Plain<'a> {
         self.finish().await
     }
 
-    /// Prints what was said until the own last line, and where that one is.
-    async fn finish(&mut self) -> Result<(), Report> {
+    /// Prints what was said until the own last line.
+    async fn catch_up(&mut self) -> Result<(), Report> {
         let deadline = Instant::now() + LAST_LINE_MAX;
         while self.events.cursor < self.sent {
             match timeout(deadline.saturating_duration_since(Instant::now()), self.events.next()).await {
@@ -127,6 +127,12 @@ impl<'a> Plain<'a> {
                 Err(_) => break,
             }
         }
+        Ok(())
+    }
+
+    /// Prints what was said until the own last line, and where that one is.
+    async fn finish(&mut self) -> Result<(), Report> {
+        self.catch_up().await?;
         if self.look.is_some() {
             sleep(GATHER).await;
         }
@@ -148,6 +154,8 @@ impl<'a> Plain<'a> {
             }
             Ok(Input::Text(text)) => self.say(&text, None).await,
             Ok(Input::Do(action)) => {
+                // `^` and `/history` mean what has been typed so far.
+                self.catch_up().await?;
                 let done = self.act(action).await;
                 self.forgive(done)
             }
