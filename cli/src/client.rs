@@ -46,22 +46,32 @@ impl Client {
         Ok(Self { lines: BufReader::new(read).lines(), write, next: 0 })
     }
 
-    /// Calls a method.
-    pub async fn call(&mut self, method: &str, params: Value) -> Result<Value, Report> {
+    /// Asks without waiting for the answer; gives back the number that the answer will have.
+    pub async fn begin(&mut self, method: &str, params: Value) -> Result<u64, Report> {
         self.next += 1;
-        let id = self.next;
-        let mut line = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}).to_string();
+        let mut line = json!({"jsonrpc": "2.0", "id": self.next, "method": method, "params": params}).to_string();
         line.push('\n');
         // The node may have refused us and closed: what it said is still to be read.
-        let written = self.write.write_all(line.as_bytes()).await;
+        let _ = self.write.write_all(line.as_bytes()).await;
+        Ok(self.next)
+    }
+
+    /// The next answer, whichever it is. May be dropped and called again.
+    pub async fn answer(&mut self) -> Result<(Option<u64>, Result<Value, Report>), Report> {
+        let Ok(Some(line)) = self.lines.next_line().await else { return Err(Report::gone()) };
+        let answer: Response = serde_json::from_str(&line).map_err(|_| Report::gone())?;
+        Ok((answer.id.as_u64(), answer.error.map_or(Ok(answer.result), |e| Err(e.into()))))
+    }
+
+    /// Calls a method.
+    pub async fn call(&mut self, method: &str, params: Value) -> Result<Value, Report> {
+        let id = self.begin(method, params).await?;
         loop {
-            let Ok(Some(line)) = self.lines.next_line().await else { return Err(Report::gone()) };
-            let answer: Response = serde_json::from_str(&line).map_err(|_| Report::gone())?;
-            if answer.id == json!(id) || (answer.id.is_null() && answer.error.is_some()) {
-                return answer.error.map_or(Ok(answer.result), |e| Err(e.into()));
-            }
-            if written.is_err() {
-                return Err(Report::gone());
+            match self.answer().await? {
+                (Some(answered), outcome) if answered == id => return outcome,
+                // An error without a number is about the connection.
+                (None, Err(report)) => return Err(report),
+                _ => {}
             }
         }
     }

@@ -1,5 +1,12 @@
 //! Two people, two processes, one machine: what one types the other reads, without any network beyond 127.0.0.1.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that meets the unexpected should stop"
+)]
+
 mod common;
 
 use common::{Home, acts};

@@ -15,6 +15,13 @@
 //! json = true                  # every line of stdout is JSON
 //! ```
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that meets the unexpected should stop"
+)]
+
 mod common;
 
 use std::collections::BTreeMap;

@@ -1,21 +1,22 @@
 //! Plain mode: a chat of lines that are only ever added, for pipes, screen readers, slow terminals and tests.
 //!
-//! One loop takes typed lines, events of the node, and a short timer that gathers delivery states. Lines are sent one
-//! after the other, so that they arrive in the order typed; at the end of input everything typed is on disk.
+//! One loop takes typed lines, answers and events of the node, and a short timer that gathers delivery states. At the end
+//! of input everything typed is on disk.
 
 mod actions;
 mod input;
+mod sending;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use klatch_core::command::Reply;
 use klatch_core::event::{Delivery, Event, Message};
 use klatch_core::ids::{DeviceId, EntryId, RoomId};
 use serde_json::json;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::client::{Events, Session, Told};
+use self::sending::{Said, Sending, Stored};
+use crate::client::{Client, Events, Session, Told};
 use crate::error::Report;
 use crate::lines::{Lines, state};
 use crate::output::{Output, snippet, visible};
@@ -25,8 +26,6 @@ use crate::slash::{self, Input};
 const GATHER: Duration = Duration::from_millis(400);
 /// The own last line is waited for before a command and at the end of input; it is on disk long before.
 const LAST_LINE_MAX: Duration = Duration::from_secs(3);
-/// Pause before a message is tried again that the node was too busy to take.
-const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
 /// The room that is typed into.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +41,7 @@ pub struct Plain<'a> {
     out: &'a Output,
     session: Session,
     events: Events,
+    sending: Sending,
     lines: Lines,
     here: Option<Here>,
     /// Rooms whose lines are shown.
@@ -81,11 +81,13 @@ impl<'a> Plain<'a> {
         for message in old.into_iter().filter(|m| m.journal <= upto) {
             show(out, &mut lines, &here.name, false, message)?;
         }
+        let sending = Sending::new(Client::connect(&session.socket).await.map_err(|_| Report::gone())?);
         let shown = BTreeMap::from([(here.room, here.name.clone())]);
         let mut chat = Self {
             out,
             session,
             events,
+            sending,
             lines,
             here: Some(here.clone()),
             shown,
@@ -106,7 +108,8 @@ impl<'a> Plain<'a> {
         loop {
             let look = self.look;
             tokio::select! {
-                line = typed.recv() => match line {
+                done = self.sending.next(), if !self.sending.is_idle() => self.answered(done?)?,
+                line = typed.recv(), if self.sending.has_room() => match line {
                     Some(Ok(line)) => if self.typed(&line).await? == Next::Quit { break },
                     Some(Err(why)) => self.out.note(&format!("* {why}")),
                     None => break,
@@ -120,6 +123,10 @@ impl<'a> Plain<'a> {
 
     /// Prints what was said until the own last line.
     async fn catch_up(&mut self) -> Result<(), Report> {
+        while !self.sending.is_idle() {
+            let done = self.sending.next().await?;
+            self.answered(done)?;
+        }
         let deadline = Instant::now() + LAST_LINE_MAX;
         while self.events.cursor < self.sent {
             match timeout(deadline.saturating_duration_since(Instant::now()), self.events.next()).await {
@@ -177,29 +184,33 @@ impl<'a> Plain<'a> {
         }
     }
 
-    /// Sends a text and remembers it as the newest.
+    /// Hands a text to the node.
     async fn say(&mut self, text: &str, reply_to: Option<EntryId>) -> Result<Next, Report> {
-        let Some(here) = self.here.clone() else {
+        let Some(here) = &self.here else {
             self.out.note("* you are in no room: /join #ROOM");
             return Ok(Next::GoOn);
         };
-        let params = json!({"room": here.room, "text": text, "reply_to": reply_to});
-        let done = loop {
-            match self.session.ask::<Reply>("message.send", params.clone()).await {
-                Err(report) if report.retryable && report.code == "KLATCH-TOO-FAST" => sleep(BUSY_PAUSE).await,
-                done => break done,
-            }
-        };
-        match done {
-            Ok(Reply::Stored { message, journal, .. }) => {
+        let said = Said { room: here.room, text: text.to_owned(), reply_to };
+        self.sending.start(said).await?;
+        Ok(Next::GoOn)
+    }
+
+    /// Remembers a stored message as the newest, or says why it was not sent.
+    fn answered(&mut self, (said, outcome): (Said, Result<Stored, Report>)) -> Result<(), Report> {
+        match outcome {
+            Ok(Stored { message, journal }) => {
                 self.wrote = true;
-                self.sent = self.sent.max(journal);
-                self.newest = Some((here.room, message, snippet(text), None));
+                if journal > self.sent {
+                    self.sent = journal;
+                    self.newest = Some((said.room, message, snippet(&said.text), None));
+                }
                 self.look_soon();
-                Ok(Next::GoOn)
+                Ok(())
             }
-            Ok(_) => Ok(Next::GoOn),
-            Err(report) => self.forgive(Err(report.doing("not sent"))),
+            Err(report) => {
+                let what = format!("not sent: \"{}\"", snippet(&said.text));
+                self.forgive(Err(report.doing(what))).map(|_| ())
+            }
         }
     }
 
