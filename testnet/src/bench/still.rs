@@ -91,14 +91,14 @@ fn chat(site: &Site, rep: usize) -> Result<Start> {
     });
     let words = format!("cold start number {rep}");
     writeln!(stdin, "{words}")?;
+    // The end of its input ends the chat, once everything is stored and shown.
+    drop(stdin);
     let mut said_ms = None;
     for line in stdout.lines().map_while(Result::ok) {
         if line.contains(&words) && said_ms.is_none() {
             said_ms = Some(since());
-            break;
         }
     }
-    drop(stdin);
     let ended = child.wait()?;
     let (all, prompt_ms) = notes.join().unwrap_or_default();
     if !ended.success() {
