@@ -15,9 +15,6 @@ use clap::{Parser, Subcommand};
 use process::Site;
 use scenario::{Report, Scenario};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Real Klatch nodes on this machine: a playground, scenarios with a delivery audit, benchmarks.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
