@@ -349,7 +349,7 @@ def room(data, given, case):
         bare = case["input"]["name"].removeprefix("#")
         bare = unicodedata.normalize("NFC", unicodedata.normalize("NFC", bare).lower())
         fine = all(c.isalnum() or c in "-_." or unicodedata.category(c)[0] == "M" for c in bare)
-        if not fine or not 1 <= len(bare.encode()) <= 64:
+        if not fine or not 1 <= len(bare.encode()) <= 64 or unicodedata.category(bare[0])[0] == "M":
             raise Refused("not a room name")
         # Argon2id itself takes minutes in this language; the root is taken from the file.
         fields = {"name": "#" + bare, "salt": H("room-salt", bare.encode())[:16].hex()}

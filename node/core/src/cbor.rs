@@ -16,10 +16,10 @@ pub enum DecodeError {
     /// Not CBOR, nested too deeply, or not this structure.
     #[error("malformed")]
     Malformed,
-    /// Bytes follow the value.
+    /// Bytes follow the value, or the outermost array has more items than it should, or an end mark.
     #[error("trailing bytes")]
     Trailing,
-    /// Another spelling of the same value: non-shortest integer, indefinite length, surplus array items.
+    /// Another spelling of the same value: non-shortest integer, indefinite length inside, a tag.
     #[error("not the canonical encoding")]
     NotCanonical,
     /// A version or type this program does not know.
@@ -69,7 +69,8 @@ mod tests {
     fn other_spellings_of_a_value_are_refused() {
         assert_eq!(decode::<(u64, u64)>(&[0x82, 1, 2], 10), Ok((1, 2)));
         assert_eq!(decode::<(u64, u64)>(&[0x82, 0x18, 1, 2], 10), Err(DecodeError::NotCanonical));
-        assert_eq!(decode::<(u64, u64)>(&[0x9f, 1, 2, 0xff], 10), Err(DecodeError::NotCanonical));
+        assert_eq!(decode::<(u64, u64)>(&[0x9f, 1, 2, 0xff], 10), Err(DecodeError::Trailing));
+        assert_eq!(decode::<(Vec<u64>, u64)>(&[0x82, 0x9f, 1, 0xff, 2], 10), Err(DecodeError::NotCanonical));
         assert_eq!(decode::<(u64, u64)>(&[0x82, 1, 2, 0], 10), Err(DecodeError::Trailing));
         assert!(decode::<(u64, u64)>(&[0x83, 1, 2, 3], 10).is_err());
         assert_eq!(decode::<(u64, u64)>(&[0x81, 1], 10), Err(DecodeError::Malformed));

@@ -151,7 +151,7 @@ pub enum Input {
 }
 
 /// A gossip message as the gossip layer names it, for the verdict.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GossipId(pub Vec<u8>);
 
 /// What the gossip layer does with a message.
@@ -248,7 +248,7 @@ pub enum Write {
         /// Journal number.
         journal: u64,
     },
-    /// Proof that a device forked: the two signed entries, as evidence for others.
+    /// Proof that a device forked: the refused branch, as evidence beside the one in the log.
     Fork {
         /// The room.
         room: RoomId,
@@ -256,7 +256,7 @@ pub enum Write {
         device: DeviceId,
         /// Where.
         seq: u64,
-        /// CBOR of the conflicting run as received (PROTOCOL.md 5.5).
+        /// CBOR of the refused run's headers and signature, as received (PROTOCOL.md 5.5).
         proof: Vec<u8>,
     },
     /// A durable event other than a message; takes the journal number.

@@ -54,12 +54,13 @@ pub fn normalise(name: &str) -> Result<String, CommandError> {
     let lower: String = bare.nfc().collect::<String>().to_lowercase().nfc().collect();
     let ok = !lower.is_empty()
         && lower.len() <= ROOM_NAME_BYTES_MAX
+        && !lower.starts_with(is_mark)
         && lower.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.') || is_mark(c));
     if ok { Ok(format!("#{lower}")) } else { Err(CommandError::BadRoomName { room: name.to_owned() }) }
 }
 
-/// Combining marks are part of letters in many scripts; the first character must not be one, which `is_alphanumeric` of
-/// the base letter ensures in practice. Format and direction characters are not marks and stay forbidden.
+/// Combining marks are part of letters in many scripts; the first character must not be one, it would sit on the `#`. Format
+/// and direction characters are not marks and stay forbidden.
 fn is_mark(c: char) -> bool {
     unicode_normalization::char::is_combining_mark(c)
 }
@@ -184,7 +185,7 @@ mod tests {
         assert_eq!(normalise("#Garden").unwrap(), "#garden");
         assert_eq!(normalise("garden").unwrap(), "#garden");
         assert_eq!(normalise("Cafe\u{301}").unwrap(), normalise("CAFÉ").unwrap());
-        for bad in ["", "#", "a b", "a#b", "a/b", "x\u{202e}y", "\u{1b}[0m", "a\nb", &"x".repeat(65)] {
+        for bad in ["", "#", "a b", "a#b", "a/b", "x\u{202e}y", "\u{1b}[0m", "a\nb", "\u{301}a", &"x".repeat(65)] {
             assert!(normalise(bad).is_err(), "{bad:?}");
         }
     }

@@ -373,8 +373,8 @@ pub fn hlc_ms(hlc: u64) -> u64 {
     hlc >> 16
 }
 
-/// The proof that a device wrote two entries in one place (PROTOCOL.md 5.5): the headers of both branches up to their next
-/// signature.
+/// One half of the proof that a device wrote two entries in one place (PROTOCOL.md 5.5): the headers of the refused branch up
+/// to their signature. The other half is the branch in the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForkBranch(pub Vec<(serde_bytes::ByteBuf, Option<Signature>)>);
 

@@ -26,6 +26,7 @@ fn room_keys() {
         ("a direction character", "x\u{202e}y"),
         ("an escape", "\u{1b}[0m"),
         ("a line break", "a\nb"),
+        ("a combining mark at the start", "\u{301}a"),
         ("65 bytes", &"x".repeat(65)),
     ] {
         assert!(normalise(bad).is_err());
