@@ -10,8 +10,11 @@ use zeroize::Zeroizing;
 
 use super::error::StoreError;
 
-/// Page size of both files: measured best for rows of a few hundred bytes and bodies of a few kilobytes.
-pub(super) const PAGE_BYTES: u64 = 8192;
+/// Page size of the encrypted file. A commit of one small message touches seven pages, and each is encrypted and hashed as
+/// a whole: 4 kB takes two thirds of the time of 8 kB, and reads are as fast (measured).
+pub(super) const PAGE_BYTES: u64 = 4_096;
+/// Page size of the plain file, for bodies of 4 to 70 kB.
+const BODY_PAGE_BYTES: u64 = 8_192;
 /// How long a connection waits for another one's lock. Readers never hold one that blocks the writer; this covers a
 /// checkpoint or a backup program.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -50,7 +53,7 @@ pub(super) fn open(path: &Path, key: Option<&[u8; 32]>, role: Role) -> Result<Co
     if let Some(key) = key {
         conn.execute_batch(&key_pragma(key)).map_err(sql)?;
     } else {
-        conn.execute_batch(&format!("PRAGMA page_size = {PAGE_BYTES};")).map_err(sql)?;
+        conn.execute_batch(&format!("PRAGMA page_size = {BODY_PAGE_BYTES};")).map_err(sql)?;
     }
     conn.query_row("SELECT count(*) FROM sqlite_schema", [], |r| r.get::<_, i64>(0)).map_err(sql)?;
     conn.execute_batch(&format!(
@@ -77,7 +80,8 @@ fn key_pragma(key: &[u8; 32]) -> Zeroizing<String> {
         text.push(char::from(HEX[usize::from(byte >> 4)]));
         text.push(char::from(HEX[usize::from(byte & 15)]));
     }
-    text.push_str("'\"; PRAGMA cipher_page_size = ");
+    // Processors have instructions for SHA-256: a fifth less time per commit than with the default, SHA-512 (measured).
+    text.push_str("'\"; PRAGMA cipher_hmac_algorithm = HMAC_SHA256; PRAGMA cipher_page_size = ");
     text.push_str(&PAGE_BYTES.to_string());
     text.push(';');
     text

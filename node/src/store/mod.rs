@@ -13,6 +13,7 @@ mod error;
 pub mod keystore;
 pub mod lock;
 mod page;
+mod places;
 mod read;
 mod row;
 mod schema;

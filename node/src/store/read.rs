@@ -13,10 +13,10 @@ use zeroize::Zeroizing;
 use super::bodies::Bodies;
 use super::connect::{self, Role};
 use super::error::StoreError;
-use super::row::{self, COLUMNS, LineKey, TABLES, bytes, count, id8, int, ordered, shown_ms, whole};
+use super::row::{self, COLUMNS, LineKey, TABLES, bytes, count, int, ordered, shown_ms, whole};
 use super::search::{self, Terms};
 use super::write::room_number;
-use super::{BODIES_FILE, MAIN_FILE, snapshot};
+use super::{BODIES_FILE, MAIN_FILE, places, snapshot};
 
 /// Matches of a search that are looked at, newest arrivals first: a word that stands in every message of a large room shall
 /// not cost more than a few tens of milliseconds. Fewer matches are searched in full.
@@ -168,10 +168,9 @@ impl Reader {
     /// When the files cannot be read.
     pub fn by_id(&self, room: RoomId, id: EntryId) -> Result<Option<EntryRow>, StoreError> {
         let Some(room) = room_number(&self.main, room)? else { return Ok(None) };
-        let sql =
-            format!("SELECT {COLUMNS} FROM {TABLES} WHERE e.id8 = ?1 AND substr(e.hash, 1, 16) = ?2 AND e.room = ?3");
-        let mut select = self.main.prepare_cached(&sql)?;
-        Ok(self.take(select.query(params![id8(&id.0), id.0, room])?, 1, |_| true)?.pop())
+        let Some(journal) = places::find(&self.main, room, &id.0)? else { return Ok(None) };
+        let mut select = self.main.prepare_cached(&format!("SELECT {COLUMNS} FROM {TABLES} WHERE e.journal = ?1"))?;
+        Ok(self.take(select.query([journal])?, 1, |_| true)?.pop())
     }
 
     /// Edits, deletes and reactions of these messages, in no particular order.

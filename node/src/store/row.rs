@@ -116,12 +116,3 @@ pub(super) fn ordered(value: u64) -> i64 {
 pub(super) fn unordered(value: i64) -> u64 {
     value.cast_unsigned() ^ (1 << 63)
 }
-
-/// The first eight bytes of an id as a number, for the index.
-pub(super) fn id8(id: &[u8]) -> i64 {
-    let mut first = [0; 8];
-    for (to, from) in first.iter_mut().zip(id) {
-        *to = *from;
-    }
-    i64::from_be_bytes(first)
-}

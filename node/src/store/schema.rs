@@ -1,7 +1,7 @@
 //! The tables of the encrypted file, as migrations. A migration is never changed once released; a new one is appended.
 //!
 //! Rooms and devices are small integers here. An entry is split: what is queried or loaded at start stands in `entry`
-//! (about 120 bytes, so that 100,000 of them load at once), the bytes as received in `sealed`. `eff` and `lamport` come
+//! (about 100 bytes, so that 100,000 of them load at once), the bytes as received in `sealed`. `eff` and `lamport` come
 //! from strangers and may use all 64 bits: they are stored with the top bit flipped, so that signed order is their order.
 
 /// One statement list per format; `user_version` counts those that were applied.
@@ -57,15 +57,16 @@ CREATE TABLE entry (
   eff INTEGER NOT NULL,
   lamport INTEGER NOT NULL,
   arrived_ms INTEGER NOT NULL,
-  id8 INTEGER NOT NULL,
   hash BLOB NOT NULL,
   target BLOB
 ) STRICT;
 CREATE UNIQUE INDEX entry_chain ON entry (room, device, seq);
 CREATE INDEX entry_shown ON entry (room, eff, lamport, kind);
 CREATE INDEX entry_arrived ON entry (room, journal, kind, device);
-CREATE INDEX entry_id ON entry (id8);
 CREATE INDEX entry_target ON entry (room, target) WHERE target IS NOT NULL;
+
+-- Where an id leads to; lags behind `entry`, see `places`.
+CREATE TABLE place (id BLOB NOT NULL, journal INTEGER NOT NULL, PRIMARY KEY (id, journal)) STRICT, WITHOUT ROWID;
 
 CREATE TABLE sealed (
   journal INTEGER PRIMARY KEY REFERENCES entry,

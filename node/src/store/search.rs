@@ -9,8 +9,9 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::bodies::Bodies;
 use super::error::StoreError;
-use super::row::{self, COLUMNS, TABLES, count, id8, int};
-use super::{Store, meta, set_meta};
+use super::row::{self, COLUMNS, TABLES, count, int};
+use super::write::is_message;
+use super::{Store, meta, places, set_meta};
 
 /// Bytes of a text that are indexed: long pastes would make the index the largest part of the file (measured).
 const INDEXED_BYTES: usize = 4_000;
@@ -71,6 +72,7 @@ impl Store {
             set_meta(&tx, UPTO, newest)?;
         }
         if seen < limit {
+            places::catch_up(&tx)?;
             wipe(&tx)?;
         }
         tx.commit()?;
@@ -157,12 +159,10 @@ fn latest_change(tx: &Transaction<'_>, room: i64, target: &[u8], line: i64) -> R
 }
 
 /// The journal number of a text or notice by its id.
-fn line_of(tx: &Transaction<'_>, room: i64, id: &[u8]) -> Result<Option<i64>, StoreError> {
-    let mut select = tx.prepare_cached(
-        "SELECT journal FROM entry WHERE id8 = ?1 AND substr(hash, 1, 16) = ?2 AND room = ?3 AND kind IN (?4, ?5)",
-    )?;
-    let kinds = (Kind::Text.code(), Kind::Notice.code());
-    Ok(select.query_row(params![id8(id), id, room, kinds.0, kinds.1], |r| r.get(0)).optional()?)
+fn line_of(tx: &Transaction<'_>, room: i64, id: &[u8; 16]) -> Result<Option<i64>, StoreError> {
+    let Some(journal) = places::find(tx, room, id)? else { return Ok(None) };
+    let kind = tx.prepare_cached("SELECT kind FROM entry WHERE journal = ?1")?.query_row([journal], |r| r.get(0))?;
+    Ok(is_message(kind).then_some(journal))
 }
 
 fn text_of(

@@ -9,9 +9,9 @@ use klatch_core::step::{DeviceRow, EntryRow, RoomRow, Write};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::error::StoreError;
-use super::row::{count, id8, int, ordered};
+use super::row::{count, int, ordered};
 use super::schema::{BODY_APART, BODY_HERE, BODY_NONE};
-use super::{BODY_APART_ABOVE, search};
+use super::{BODY_APART_ABOVE, places, search};
 
 /// Devices remembered with their number; more than one full room has. Beyond it the memory is started anew.
 const INTERNED_MAX: usize = 16_384;
@@ -52,6 +52,7 @@ pub(super) fn apply(main: &mut Connection, interned: &mut Interned, writes: &[Wr
         batch.write(write)?;
     }
     batch.grow()?;
+    places::follow(&tx)?;
     let doomed = batch.doomed;
     tx.commit()?;
     Ok(doomed)
@@ -115,7 +116,7 @@ impl Batch<'_> {
             Some(_) => BODY_HERE,
         };
         self.run(
-            "INSERT INTO entry VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+            "INSERT INTO entry VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
             params![
                 journal,
                 room,
@@ -128,7 +129,6 @@ impl Batch<'_> {
                 ordered(row.eff),
                 ordered(row.lamport),
                 int(row.arrived_ms),
-                id8(&row.hash.0),
                 row.hash.0,
                 row.target.map(|t| t.0),
             ],
@@ -150,15 +150,14 @@ impl Batch<'_> {
 
     fn drop_body(&mut self, room: RoomId, id: EntryId) -> Result<(), StoreError> {
         let room = self.room_number(room)?;
-        let found: Option<(i64, i64, i64)> = self
+        let Some(journal) = places::find(self.tx, room, &id.0)? else { return Ok(()) };
+        let (body_at, bytes): (i64, i64) = self
             .tx
             .prepare_cached(
-                "SELECT e.journal, e.body_at, coalesce(length(s.body), 0) FROM entry e JOIN sealed s USING (journal)
-                 WHERE e.id8 = ?1 AND substr(e.hash, 1, 16) = ?2 AND e.room = ?3",
+                "SELECT e.body_at, coalesce(length(s.body), 0) FROM entry e JOIN sealed s USING (journal)
+                 WHERE e.journal = ?1",
             )?
-            .query_row(params![id8(&id.0), id.0, room], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))
-            .optional()?;
-        let Some((journal, body_at, bytes)) = found else { return Ok(()) };
+            .query_row([journal], |r| Ok((r.get(0)?, r.get(1)?)))?;
         if body_at == BODY_NONE {
             return Ok(());
         }

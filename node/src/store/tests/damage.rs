@@ -53,7 +53,7 @@ fn short_and_empty_files_are_not_taken_for_new_ones() {
     let folder = profile(3);
     let path = folder.path().join(MAIN_FILE);
     let whole = fs::read(&path).unwrap();
-    for length in [0, 1, 100, 8_191, whole.len() - 1] {
+    for length in [0, 1, 100, 4_095, whole.len() - 1] {
         fs::write(&path, &whole[..length]).unwrap();
         let bytes = length as u64;
         assert_eq!(refused(folder.path(), 1), StoreError::Truncated { file: MAIN_FILE.into(), bytes });
@@ -65,8 +65,8 @@ fn pages_missing_at_the_end_are_noticed() {
     let folder = profile(500);
     let path = folder.path().join(MAIN_FILE);
     let whole = fs::read(&path).unwrap();
-    for pages in [1, 3, whole.len() / 8_192 - 1] {
-        fs::write(&path, &whole[..pages * 8_192]).unwrap();
+    for pages in [1, 3, whole.len() / 4_096 - 1] {
+        fs::write(&path, &whole[..pages * 4_096]).unwrap();
         let error = open(folder.path()).and_then(|store| store.snapshot().map(drop)).err();
         assert!(matches!(error, Some(StoreError::Corrupt { .. } | StoreError::Truncated { .. })), "{pages}: {error:?}");
     }

@@ -83,3 +83,21 @@ fn entries_are_found_by_id_and_target_within_their_room() {
     assert_eq!(marks, ["+1", "-1", "edit"]);
     assert_eq!(reader.annotations(OTHER, &[id]).unwrap().len(), 0);
 }
+
+#[test]
+fn ids_are_found_while_their_index_lags_behind_and_after() {
+    let mut world = World::new();
+    let rows: Vec<_> = (0..10_000).map(|n| world.entry(ROOM, 1, Kind::Text, &n.to_string())).collect();
+    let reader = world.reader();
+    for batch in rows.chunks(1_500) {
+        world.store.commit(&batch.iter().cloned().map(Write::Append).collect::<Vec<_>>()).unwrap();
+        for row in [&rows[0], &batch[0], &batch[batch.len() - 1]] {
+            let found = reader.by_id(ROOM, row.hash.id()).unwrap().unwrap();
+            assert_eq!(found.journal, row.journal);
+        }
+    }
+    world.index();
+    let placed: i64 = world.store.main.query_row("SELECT count(*) FROM place", [], |r| r.get(0)).unwrap();
+    assert_eq!(placed, 10_000);
+    assert!(rows.iter().step_by(99).all(|r| reader.by_id(ROOM, r.hash.id()).unwrap().is_some()));
+}

@@ -261,8 +261,9 @@ fn durability_settings_are_in_force() {
         ("secure_delete", "1"),
         ("foreign_keys", "1"),
         ("temp_store", "2"),
-        ("page_size", "8192"),
-        ("cipher_page_size", "8192"),
+        ("page_size", "4096"),
+        ("cipher_page_size", "4096"),
+        ("cipher_hmac_algorithm", "HMAC_SHA256"),
     ] {
         let found = world.store.main.query_row(&format!("PRAGMA {name}"), [], |r| {
             r.get_ref(0).map(|v| v.as_str().map_or_else(|_| v.as_i64().unwrap().to_string(), str::to_owned))
