@@ -28,6 +28,8 @@ const SOCKET_TIME_MAX: Duration = Duration::from_secs(5);
 const FLUSH_TIME_MAX: Duration = Duration::from_secs(3);
 /// If nobody has connected by then, nobody is there.
 const FLUSH_ALONE_MAX: Duration = Duration::from_millis(1_500);
+/// How often a node is looked at that might have ended by itself, which a damaged disk can cause.
+const WATCH: Duration = Duration::from_secs(1);
 /// Pause between looks at something that has no event.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -160,9 +162,17 @@ impl Embedded {
         }
     }
 
-    /// Waits until a client asks the node to stop.
-    pub async fn stopped(&self) {
-        self.server.stopped().await;
+    /// Waits until a client asks the node to stop; an error if the node has ended by itself.
+    pub async fn stopped(&self) -> Result<(), Report> {
+        loop {
+            if timeout(WATCH, self.server.stopped()).await.is_ok() {
+                return Ok(());
+            }
+            if self.node.is_stopped() {
+                let hint = "start it again; if that fails, its log says why";
+                return Err(Report::new("KLATCH-NODE-ENDED", "the node had to stop", hint, exit::FAILED));
+            }
+        }
     }
 
     /// Waits until nobody is attached, telling the user why the program does not end.

@@ -8,6 +8,7 @@ use klatch_core::command::Passphrase;
 use klatch_node::Config;
 use klatch_node::store::keystore::Keystore;
 use tokio::sync::Mutex;
+use tokio::task::block_in_place;
 
 use crate::args::{Global, Network};
 use crate::client::{self, Embedded, Session};
@@ -194,7 +195,7 @@ pub fn ask(question: &str) -> Result<Option<String>, Report> {
     eprint!("{question}");
     std::io::stderr().flush().map_err(failed)?;
     let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer).map_err(failed)?;
+    block_in_place(|| std::io::stdin().lock().read_line(&mut answer)).map_err(failed)?;
     Ok(Some(answer.trim().to_owned()).filter(|a| !a.is_empty()))
 }
 
@@ -205,7 +206,7 @@ pub fn confirm(question: &str) -> Result<bool, Report> {
 
 /// Asks for a secret, which is not shown.
 pub fn ask_secret(question: &str) -> Result<String, Report> {
-    let secret = rpassword::prompt_password(question)
+    let secret = block_in_place(|| rpassword::prompt_password(question))
         .map_err(|e| Report::usage(format!("cannot ask for a passphrase: {e}"), "give it in a file"))?;
     check_secret(secret)
 }
@@ -213,11 +214,13 @@ pub fn ask_secret(question: &str) -> Result<String, Report> {
 /// Reads a secret from a file, a descriptor (`/dev/fd/3`) or stdin (`-`); one line break at its end does not count.
 pub fn read_secret(file: &Path) -> Result<String, Report> {
     let mut text = String::new();
-    let read = if file.as_os_str() == "-" {
-        std::io::stdin().lock().take(PASSPHRASE_BYTES_MAX + 1).read_to_string(&mut text)
-    } else {
-        std::fs::File::open(file).and_then(|f| f.take(PASSPHRASE_BYTES_MAX + 1).read_to_string(&mut text))
-    };
+    let read = block_in_place(|| {
+        if file.as_os_str() == "-" {
+            std::io::stdin().lock().take(PASSPHRASE_BYTES_MAX + 1).read_to_string(&mut text)
+        } else {
+            std::fs::File::open(file).and_then(|f| f.take(PASSPHRASE_BYTES_MAX + 1).read_to_string(&mut text))
+        }
+    });
     let bytes = read.map_err(|e| Report::io("read the passphrase from", file, &e))?;
     if bytes as u64 > PASSPHRASE_BYTES_MAX {
         let cause = format!("{} is too long for a passphrase", file.display());

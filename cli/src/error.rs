@@ -79,7 +79,22 @@ impl Report {
 
     /// Ctrl+C or SIGTERM while waiting.
     pub fn interrupted() -> Self {
-        Self::new("KLATCH-INTERRUPTED", "interrupted", "what was stored is kept", exit::INTERRUPTED)
+        Self::new(
+            "KLATCH-INTERRUPTED",
+            "interrupted; what was stored is kept",
+            "run it again to go on",
+            exit::INTERRUPTED,
+        )
+    }
+
+    /// A fault of this program.
+    pub fn bug(cause: &dyn std::fmt::Display) -> Self {
+        Self::new(
+            "KLATCH-BUG",
+            format!("a fault of this program: {cause}"),
+            "please report it; what was stored is kept",
+            exit::FAILED,
+        )
     }
 
     /// The reader of our output has gone (`klatch log | head`): nobody is there to be told.

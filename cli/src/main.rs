@@ -17,6 +17,7 @@ mod slash;
 mod when;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         let done = Output::new(false, false, cli.global.color).line(help.trim_end());
         return done.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     };
+    keep_memory_private();
     log_to_stderr(cli.global.verbose, cli.global.quiet);
     let out = Output::new(cli.global.json, cli.global.quiet, cli.global.color);
     let done = match Context::new(cli.global) {
@@ -57,6 +59,18 @@ fn main() -> ExitCode {
     }
 }
 
+/// No core file and no debugger of the same user: keys are in memory. Debug builds may be debugged.
+fn keep_memory_private() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    if cfg!(debug_assertions) {
+        return;
+    }
+    // If the system refuses, nothing is lost but the extra care.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+}
+
 /// Runs one command to its end, and ends the node it may have started.
 fn run(context: Context, command: Command) -> Result<(), Report> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| {
@@ -64,19 +78,23 @@ fn run(context: Context, command: Command) -> Result<(), Report> {
     })?;
     let done = runtime.block_on(async {
         let own_signals = command::handles_signals(&command);
-        let work = async {
-            command::run(&context, command).await?;
-            context.finish(false).await;
+        let context = Arc::new(context);
+        let shared = context.clone();
+        // A task of its own: a question to the user blocks its thread, and Ctrl+C must still be heard.
+        let mut work = tokio::spawn(async move {
+            command::run(&shared, command).await?;
+            shared.finish(false).await;
             Ok(())
+        });
+        let done = tokio::select! {
+            done = &mut work => done.unwrap_or_else(|e| Err(Report::bug(&e))),
+            () = signals::interrupted(), if !own_signals => Err(Report::interrupted()),
         };
-        let done = if own_signals {
-            work.await
-        } else {
-            tokio::select! {
-                done = work => done,
-                () = signals::interrupted() => Err(Report::interrupted()),
-            }
-        };
+        if !work.is_finished() {
+            work.abort();
+            // Its connection closes with it; a question to the user does not end, but the process will.
+            let _ = tokio::time::timeout(LAST_MOMENT, work).await;
+        }
         tokio::select! {
             () = context.abandon() => {}
             () = signals::interrupted() => {}

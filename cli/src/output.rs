@@ -45,6 +45,12 @@ impl Output {
         Self { json, quiet, color: color && !json }
     }
 
+    /// The same without any colour, unless the user insists.
+    #[must_use]
+    pub fn plain(self, asked: Color) -> Self {
+        Self { color: self.color && asked == Color::Always, ..self }
+    }
+
     /// One line of text on stdout. The text must have been made harmless where it is foreign; this is the last line of
     /// defence, so line breaks stay and everything else unsafe does not.
     pub fn line(&self, text: &str) -> Result<(), Report> {

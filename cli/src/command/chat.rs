@@ -33,7 +33,9 @@ pub async fn run(ctx: &Context, args: Chat) -> Result<(), Report> {
         }
     };
     welcome(ctx, &mut session, &here).await?;
-    let mut chat = Plain::open(&ctx.out, session, here, args.lines).await?;
+    // `--plain` promises that not a single escape sequence is printed.
+    let out = if args.plain { ctx.out.plain(ctx.args.color) } else { ctx.out };
+    let mut chat = Plain::open(&out, session, here, args.lines).await?;
     let done = chat.run().await;
     let wrote = chat.wrote;
     drop(chat);

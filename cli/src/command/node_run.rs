@@ -30,18 +30,18 @@ pub async fn run(ctx: &Context, args: NodeRun) -> Result<(), Report> {
 async fn serve(ctx: &Context, args: &NodeRun) -> Result<(), Report> {
     init::ensure(ctx)?;
     let node = Embedded::start(ctx.config(&Need::Network(args.network.clone()))?).await?;
-    let ready = announce(ctx, args.detached).await;
-    if ready.is_ok() {
-        tokio::select! {
-            () = node.stopped() => {}
-            () = interrupted() => {}
-        }
+    let mut done = announce(ctx, args.detached).await;
+    if done.is_ok() {
+        done = tokio::select! {
+            stopped = node.stopped() => stopped,
+            () = interrupted() => Ok(()),
+        };
     }
     if !args.detached {
         ctx.out.note("stopping");
     }
     node.end().await;
-    ready
+    done
 }
 
 async fn announce(ctx: &Context, detached: bool) -> Result<(), Report> {

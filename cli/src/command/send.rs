@@ -68,10 +68,7 @@ fn text(words: &[String]) -> Result<String, Report> {
     }
     let mut text = String::new();
     // One byte more than allowed is enough to be refused with the right error.
-    std::io::stdin()
-        .lock()
-        .take(TEXT_BYTES_MAX as u64 + 2)
-        .read_to_string(&mut text)
+    tokio::task::block_in_place(|| std::io::stdin().lock().take(TEXT_BYTES_MAX as u64 + 2).read_to_string(&mut text))
         .map_err(|e| Report::usage(format!("cannot read the text: {e}"), "the text is UTF-8"))?;
     Ok(text.strip_suffix('\n').map(str::to_owned).unwrap_or(text))
 }
