@@ -44,7 +44,7 @@ fn main() -> ExitCode {
         return done.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     };
     keep_memory_private();
-    log_to_stderr(cli.global.verbose, cli.global.quiet);
+    log_to_stderr(cli.global.verbose, cli.global.quiet, command::is_detached(&command));
     let out = Output::new(cli.global.json, cli.global.quiet, cli.global.color);
     let done = match Context::new(cli.global) {
         Ok(context) => run(context, command),
@@ -121,9 +121,10 @@ fn usage(error: &clap::Error) -> ExitCode {
 }
 
 /// `KLATCH_LOG`, or what `-v` asks for. The node logs no texts at any level.
-fn log_to_stderr(verbose: u8, quiet: bool) {
+fn log_to_stderr(verbose: u8, quiet: bool, to_file: bool) {
     let default = match (quiet, verbose) {
         (true, _) => "error",
+        (false, 0) if to_file => "warn,klatch=info,klatch_node=info,klatch_core=info",
         (false, 0) => "warn",
         (false, 1) => "info",
         (false, _) => "klatch=debug,klatch_node=debug,klatch_core=debug,info",

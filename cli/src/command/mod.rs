@@ -58,6 +58,11 @@ pub fn handles_signals(command: &Command) -> bool {
     matches!(command, Command::Node(Node::Run(_)))
 }
 
+/// Whether its stderr is the log file of a background node.
+pub fn is_detached(command: &Command) -> bool {
+    matches!(command, Command::Node(Node::Run(args)) if args.detached)
+}
+
 /// The whole command tree, for help and completions.
 pub fn tree() -> clap::Command {
     <Cli as clap::CommandFactory>::command()

@@ -1,6 +1,9 @@
 //! `klatch up` and `down`, `unlock` and `lock`: the node in the background.
 
+use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -21,6 +24,8 @@ use crate::output::visible;
 const START: Duration = Duration::from_secs(30);
 /// A node says goodbye to its rooms and closes its store in less.
 const STOP: Duration = Duration::from_secs(15);
+/// A log that is larger when a node starts is put aside; the one before it goes.
+const LOG_BYTES_MAX: u64 = 8 << 20;
 /// Pause between looks whether the node is gone.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -68,12 +73,8 @@ fn failed(ctx: &Context, answer: &Value) -> Report {
 }
 
 fn command(ctx: &Context, network: &Network, secret: bool) -> Result<Command, Report> {
-    let cannot = |e: std::io::Error| Report::io("open the log", &ctx.paths.log, &e);
-    let log = {
-        use std::os::unix::fs::OpenOptionsExt;
-        std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&ctx.paths.log).map_err(cannot)?
-    };
-    let program = std::env::current_exe().map_err(|e| Report::io("find", std::path::Path::new("klatch"), &e))?;
+    let log = open_log(&ctx.paths.log).map_err(|e| Report::io("open the log", &ctx.paths.log, &e))?;
+    let program = std::env::current_exe().map_err(|e| Report::io("find", Path::new("klatch"), &e))?;
     let mut command = Command::new(program);
     command.args(["--profile", &ctx.args.profile, "--no-input"]);
     // The name goes with an identity that exists by now.
@@ -99,10 +100,17 @@ fn command(ctx: &Context, network: &Network, secret: bool) -> Result<Command, Re
     Ok(command)
 }
 
+fn open_log(path: &Path) -> std::io::Result<File> {
+    if path.metadata().is_ok_and(|m| m.len() > LOG_BYTES_MAX) {
+        std::fs::rename(path, path.with_extension("log.1"))?;
+    }
+    File::options().create(true).append(true).mode(0o600).open(path)
+}
+
 async fn write_secret(stdin: tokio::process::ChildStdin, secret: String) -> Result<(), Report> {
     let fd = stdin.into_owned_fd().map_err(|_| Report::gone())?;
     // A passphrase is far smaller than a pipe: this does not block.
-    std::fs::File::from(fd).write_all(secret.as_bytes()).map_err(|_| Report::gone())
+    File::from(fd).write_all(secret.as_bytes()).map_err(|_| Report::gone())
 }
 
 fn print(ctx: &Context, status: &Status) -> Result<(), Report> {

@@ -28,7 +28,7 @@ use super::rpc::{Request, RpcError, response};
 use super::{ApiError, methods};
 use crate::Node;
 
-/// Clients at a time. A front end takes two connections, so this is room for a dozen of them and some scripts.
+/// Clients at a time. A front end takes three connections, so this is room for some of them and for scripts.
 const CLIENTS_MAX: usize = 32;
 /// Requests of one client in work: enough to fill a few commits.
 const IN_FLIGHT_MAX: usize = 256;
@@ -328,11 +328,8 @@ async fn gone(write: &OwnedWriteHalf, half: &mut watch::Receiver<bool>) {
         // The connection is over: what is queued still leaves.
         std::future::pending::<()>().await;
     }
-    loop {
+    while !write.ready(Interest::WRITABLE).await.is_ok_and(|r| r.is_write_closed()) {
         sleep(GONE_CHECK).await;
-        if write.ready(Interest::WRITABLE).await.is_ok_and(|r| r.is_write_closed()) {
-            return;
-        }
     }
 }
 
