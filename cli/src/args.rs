@@ -65,14 +65,8 @@ pub struct Global {
 /// What can be done.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make an identity on this machine
-    Init(Init),
-    /// Start the background node of a profile that has a passphrase
-    Unlock(Network),
-    /// Stop the background node, so that no key stays in memory
-    Lock,
-    /// Set, change or take off the passphrase of this profile
-    Passphrase(Passphrase),
+    /// Talk in a room: lines in, lines out, `/help` for more
+    Chat(Chat),
     /// Open a room: anybody who knows its name (and passphrase, if it has one) can read it
     Join(Join),
     /// Leave a room; its history stays on this disk
@@ -87,8 +81,6 @@ pub enum Command {
     Log(Log),
     /// Show the end of a room and follow it
     Tail(Tail),
-    /// Talk in a room: lines in, lines out, `/help` for more
-    Chat(Chat),
     /// Start the node in the background
     Up(Network),
     /// Stop the background node
@@ -97,6 +89,14 @@ pub enum Command {
     Status,
     /// Wait until something is ready
     Wait(Wait),
+    /// Make an identity on this machine
+    Init(Init),
+    /// Start the background node of a profile that has a passphrase
+    Unlock(Network),
+    /// Stop the background node, so that no key stays in memory
+    Lock,
+    /// Set, change or take off the passphrase of this profile
+    Passphrase(Passphrase),
     /// Run the node in the foreground
     #[command(subcommand)]
     Node(Node),
