@@ -28,7 +28,10 @@ use crate::views::Shared;
 /// Work waiting for the driver: about ten batches, so that a commit never starves and memory stays small.
 pub const WORK_MAX: usize = 1_024;
 /// Texts indexed for search in one go while nothing else is to do: a few milliseconds.
-const INDEX_SLICE: usize = 24;
+const INDEX_SLICE: usize = 16;
+/// Indexing waits until nothing has happened for this long: a busy node shall not pay for it in latency. Who searches
+/// earlier gets it done at once.
+const INDEX_AFTER: Duration = Duration::from_millis(400);
 /// How often a store that refused writes is tried again.
 const RETRY: Duration = Duration::from_secs(2);
 /// Longest sleep without a timer.
@@ -69,6 +72,8 @@ pub enum Work {
         /// We dialled it, so it can be dialled again.
         dialled: bool,
     },
+    /// Somebody wants to search: index what is stored, then say so.
+    Index(oneshot::Sender<()>),
     /// Finish what is queued, then end.
     Stop,
 }
@@ -86,6 +91,10 @@ pub struct Driver {
     pub(crate) wake_ms: Option<u64>,
     pub(crate) read_only_since: Option<Instant>,
     pub(crate) indexed: bool,
+    /// Who waits for the index.
+    pub(crate) searchers: Vec<oneshot::Sender<()>>,
+    /// When something last happened.
+    pub(crate) busy: Instant,
 }
 
 impl Driver {
@@ -125,6 +134,7 @@ impl Driver {
                     commands.push(Input::Join { id, name, root, passphrase });
                 }
                 Work::Linked { peer, address, dialled } => self.remember(&peer, &address, dialled),
+                Work::Index(done) => self.searchers.push(done),
                 Work::Stop => stop = true,
             }
             if stop || commands.len() + inputs.len() >= BATCH_INPUTS_MAX {
@@ -139,18 +149,34 @@ impl Driver {
         Some((commands, stop))
     }
 
-    /// Waits until there is work or a timer is due. While there is nothing to do, texts are indexed for search.
+    /// Waits until there is work or a timer is due. While nothing happens, texts are indexed for search.
     fn next(&mut self, work: &Receiver<Work>) -> Result<Work, RecvTimeoutError> {
-        while !self.indexed && self.read_only_since.is_none() {
+        loop {
             match work.try_recv() {
                 Ok(item) => return Ok(item),
                 Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
-                Err(TryRecvError::Empty) => self.index(),
+                Err(TryRecvError::Empty) => {}
+            }
+            let until_wake = self.wake_ms.map_or(NAP, |at| Duration::from_millis(at.saturating_sub(now_ms())));
+            let mut nap = if self.read_only_since.is_some() { RETRY } else { NAP };
+            if !self.indexed && self.read_only_since.is_none() {
+                if !self.searchers.is_empty() || self.busy.elapsed() >= INDEX_AFTER {
+                    self.index();
+                    if until_wake.is_zero() {
+                        return Err(RecvTimeoutError::Timeout);
+                    }
+                    continue;
+                }
+                nap = INDEX_AFTER;
+            } else {
+                // Whether or not indexing succeeded: nothing more will come of waiting.
+                self.searchers.drain(..).for_each(|done| drop(done.send(())));
+            }
+            match work.recv_timeout(until_wake.min(nap)) {
+                Err(RecvTimeoutError::Timeout) if nap < until_wake => {}
+                result => return result,
             }
         }
-        let until_wake = self.wake_ms.map_or(NAP, |at| Duration::from_millis(at.saturating_sub(now_ms())));
-        let nap = if self.read_only_since.is_some() { RETRY } else { NAP };
-        work.recv_timeout(until_wake.min(nap))
     }
 
     fn index(&mut self) {
@@ -192,7 +218,10 @@ impl Driver {
             if let Err(error) = done {
                 return self.refuse_writes(step, error);
             }
-            self.indexed &= !step.writes.iter().any(|w| matches!(w, Write::Append(_)));
+            if step.writes.iter().any(|w| matches!(w, Write::Append(_))) {
+                self.indexed = false;
+                self.busy = Instant::now();
+            }
         }
         self.send(step);
         Ok(())

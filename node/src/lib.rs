@@ -182,6 +182,12 @@ impl Node {
     /// # Errors
     /// [`CommandError`] when a room or message is unknown, or the store cannot be read.
     pub async fn query(&self, query: Query) -> Result<Answer, CommandError> {
+        if matches!(query, Query::History { search: Some(_), .. }) {
+            let (done, indexed) = oneshot::channel();
+            self.give(Work::Index(done)).await?;
+            // Dropped when the node stops; what is indexed can be searched all the same.
+            let _ = indexed.await;
+        }
         let permit = self.inner.free_readers.acquire().await.map_err(|_| CommandError::Stopping)?;
         let node = self.clone();
         let answer = tokio::task::spawn_blocking(move || {

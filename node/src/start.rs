@@ -173,6 +173,8 @@ fn assemble(
         wake_ms: Some(now_ms()),
         read_only_since: None,
         indexed: false,
+        searchers: Vec::new(),
+        busy: Instant::now(),
     };
     let driver = std::thread::Builder::new().name("klatch-driver".into()).spawn(move || driver.run(&inbox))?;
     Ok(Node {
