@@ -88,6 +88,7 @@ impl Lines {
             }
             Kind::Leave => ("* ".to_owned(), format!(" left {}", visible(room))),
             Kind::Text => (at, format!("{}: {}", self.answered(message), body(message))),
+            Kind::Newer(_) => (at, " wrote something that needs a newer version of klatch".to_owned()),
             Kind::Notice => (at, format!(" announces: {}", body(message))),
             Kind::Edit => (at, format!(" changed a message to: {}", body(message))),
             Kind::Delete => (at, format!(" withdrew a message{}", self.quoted(message))),

@@ -27,7 +27,12 @@ pub enum Kind {
     Notice,
     /// The author left the room.
     Leave,
+    /// A kind that a newer version brought: kept, served and shown as such, so that versions can live in one room.
+    Newer(u8),
 }
+
+/// Kinds that change what later entries mean (membership, keys): a version that does not know one must not go on without it.
+const CONTROL: std::ops::RangeInclusive<u8> = 16..=31;
 
 impl Kind {
     /// The number on the wire.
@@ -41,15 +46,18 @@ impl Kind {
             Self::Reaction => 4,
             Self::Notice => 5,
             Self::Leave => 6,
+            Self::Newer(code) => code,
         }
     }
 
-    /// The kind of a wire number.
+    /// The kind of a wire number; `None` for a control kind that this version does not know.
     #[must_use]
     pub fn from_code(code: u8) -> Option<Self> {
+        let newer = (!CONTROL.contains(&code)).then_some(Self::Newer(code));
         [Self::Profile, Self::Text, Self::Edit, Self::Delete, Self::Reaction, Self::Notice, Self::Leave]
             .into_iter()
             .find(|k| k.code() == code)
+            .or(newer)
     }
 
     /// Control-like entries are always signed and end a run (PROTOCOL.md 5.3).
@@ -61,7 +69,7 @@ impl Kind {
     /// Whether this is a line of the timeline (others change lines).
     #[must_use]
     pub fn is_line(self) -> bool {
-        matches!(self, Self::Profile | Self::Text | Self::Notice | Self::Leave)
+        matches!(self, Self::Profile | Self::Text | Self::Notice | Self::Leave | Self::Newer(_))
     }
 }
 
@@ -110,6 +118,8 @@ pub enum Content {
     },
     /// See [`Kind::Leave`].
     Leave,
+    /// See [`Kind::Newer`]; what it says is not looked at.
+    Newer(u8),
 }
 
 impl Content {
@@ -124,6 +134,7 @@ impl Content {
             Self::Reaction { .. } => Kind::Reaction,
             Self::Notice { .. } => Kind::Notice,
             Self::Leave => Kind::Leave,
+            Self::Newer(code) => Kind::Newer(*code),
         }
     }
 
@@ -155,7 +166,7 @@ impl Content {
             Self::Delete { target } => cbor::encode(&(target,)),
             Self::Reaction { target, emoji, on } => cbor::encode(&(target, emoji, on)),
             Self::Notice { text } => cbor::encode(&(text,)),
-            Self::Leave => cbor::encode::<[u8; 0]>(&[]),
+            Self::Leave | Self::Newer(_) => cbor::encode::<[u8; 0]>(&[]),
         }
     }
 
@@ -193,6 +204,7 @@ impl Content {
                 cbor::decode::<[u8; 0]>(bytes, 1)?;
                 Self::Leave
             }
+            Kind::Newer(code) => Self::Newer(code),
         };
         content.within_bounds().then_some(content).ok_or(DecodeError::Bounds)
     }
@@ -208,7 +220,7 @@ impl Content {
             Self::Reaction { emoji, .. } => {
                 !emoji.is_empty() && emoji.len() <= EMOJI_BYTES_MAX && !emoji.chars().any(identity::is_unsafe_emoji)
             }
-            Self::Delete { .. } | Self::Leave => true,
+            Self::Delete { .. } | Self::Leave | Self::Newer(_) => true,
         }
     }
 }

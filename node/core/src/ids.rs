@@ -144,8 +144,8 @@ id!(
     TopicId, 32
 );
 id!(
-    /// The first 8 bytes of a [`DeviceId`], in frontiers.
-    DeviceShort, 8
+    /// The first 16 bytes of a [`DeviceId`], in frontiers: two keys with the same 8 could be made in a day.
+    DeviceShort, 16
 );
 id!(
     /// The first 8 bytes of an [`EntryHash`], in frontiers.
@@ -159,6 +159,14 @@ id!(
     /// An Ed25519 signature.
     Signature, 64
 );
+
+impl Digest {
+    /// Equality in time that does not depend on where the two differ: for proofs that a peer could otherwise grope for.
+    #[must_use]
+    pub fn same(&self, other: &Self) -> bool {
+        self.0.iter().zip(other.0).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
+    }
+}
 
 impl EntryHash {
     /// The id under which the entry is referred to.
@@ -182,8 +190,8 @@ impl DeviceId {
     /// The prefix used in frontiers.
     #[must_use]
     pub fn prefix(&self) -> DeviceShort {
-        let mut id = [0; 8];
-        id.copy_from_slice(&self.0[..8]);
+        let mut id = [0; 16];
+        id.copy_from_slice(&self.0[..16]);
         DeviceShort(id)
     }
 }

@@ -114,6 +114,10 @@ pub const RESPONSE_BYTES_MAX: usize = (512 + 256) << 10;
 pub const SYNC_TIMEOUT_MS: u64 = 10_000;
 /// A gap seen in gossip waits this long for reordered messages before sync asks for it.
 pub const GAP_DELAY_MS: u64 = 60;
+/// A gap that the last peer asked could not fill is put to all peers after this...
+pub const GAP_PAUSE_MS_MIN: u64 = 250;
+/// ...then after twice as long, and so on; beyond this the runs that wait are dropped: nobody has what they follow.
+pub const GAP_PAUSE_MS_MAX: u64 = 16_000;
 /// First retry after a failed sync with one peer; doubles up to [`SYNC_BACKOFF_MS_MAX`].
 pub const SYNC_BACKOFF_MS_MIN: u64 = 500;
 /// Longest pause between tries with one peer.

@@ -260,7 +260,7 @@ fn from_peer(
             if message.is_none() && links.contains_key(&peer) {
                 room.link_up(ctx, &peer);
             }
-            room.present(ctx, &presence);
+            room.present(ctx, &presence, message.is_none());
             if let Some(message) = message {
                 verdict(ctx, room, peer, message);
             }

@@ -17,7 +17,7 @@ use crate::log::entry::{EntryFields, SealedEntry, VerifiedRun, body_hash, verify
 use crate::presence::VerifiedPresence;
 use crate::sync::SyncRequest;
 
-/// The last signed entry of each chain: `[[device 8 B, seq, hash 8 B], ...]`, sorted by device. Says all that a node has.
+/// The last signed entry of each chain: `[[device 16 B, seq, hash 8 B], ...]`, sorted by device. Says all that a node has.
 pub type Frontier = Vec<(DeviceShort, u64, HashShort)>;
 
 /// Whether a frontier is sorted, without duplicates and within [`FRONTIER_MAX`].
@@ -53,7 +53,7 @@ impl<'de> Deserialize<'de> for ByteNonce {
 }
 
 /// What an envelope carries.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Gossip {
     /// One run of entries (a single entry is a run of one).
     Run(VerifiedRun),
@@ -242,7 +242,7 @@ pub fn open_request(
     if version != VERSION {
         return Err(DecodeError::Unknown.into());
     }
-    if epoch != keys.epoch || proof != keys.proof(Context::PROOF_REQUEST, peer, me) {
+    if epoch != keys.epoch || !proof.same(&keys.proof(Context::PROOF_REQUEST, peer, me)) {
         return Err(Reject::Proof);
     }
     match kind {
@@ -325,7 +325,7 @@ pub fn open_page(
     if version != VERSION {
         return Err(DecodeError::Unknown.into());
     }
-    if status != STATUS_OK || proof != keys.proof(Context::PROOF_RESPONSE, peer, me) {
+    if status != STATUS_OK || !proof.same(&keys.proof(Context::PROOF_RESPONSE, peer, me)) {
         return Err(Reject::Proof);
     }
     if !frontier_ok(&frontier) || fields.len() > PAGE_ENTRIES_MAX + RUN_ENTRIES_MAX {

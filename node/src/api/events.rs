@@ -173,7 +173,7 @@ pub(super) fn topic(event: &Event) -> String {
     match event {
         Event::MessageAdded { message } => {
             let leaf = match message.kind {
-                Kind::Text | Kind::Notice => "message",
+                Kind::Text | Kind::Notice | Kind::Newer(_) => "message",
                 Kind::Edit => "edit",
                 Kind::Delete => "delete",
                 Kind::Reaction => "reaction",

@@ -89,9 +89,9 @@ impl Reader {
     pub fn lines(&self, room: RoomId, wanted: Found) -> Result<Vec<EntryRow>, StoreError> {
         let Some(room) = room_number(&self.main, room)? else { return Ok(Vec::new()) };
         let sql = format!(
-            "SELECT {COLUMNS} FROM {TABLES} WHERE e.room = ?1 AND e.kind IN ({}) AND e.eff >= ?2
+            "SELECT {COLUMNS} FROM {TABLES} WHERE e.room = ?1 AND e.kind NOT IN ({}) AND e.eff >= ?2
              AND (e.eff, e.lamport, e.hash) < (?3, ?4, ?5) ORDER BY e.eff DESC, e.lamport DESC, e.hash DESC",
-            line_kinds()
+            kinds_that_are_no_lines()
         );
         // The first key is a clock and never below the shown time, so what stands before `since_ms` need not be read.
         let floor = ordered(wanted.since_ms.map_or(0, |ms| ms.saturating_mul(1 << 16)));
@@ -304,8 +304,8 @@ impl std::fmt::Debug for Reader {
     }
 }
 
-/// The wire numbers of kinds that are lines, for `IN (...)`.
-fn line_kinds() -> String {
-    let kinds = (0..=u8::MAX).filter(|code| Kind::from_code(*code).is_some_and(Kind::is_line));
+/// The wire numbers of kinds that are no lines, for `NOT IN (...)`: they are the shorter list.
+fn kinds_that_are_no_lines() -> String {
+    let kinds = (0..=u8::MAX).filter(|code| !Kind::from_code(*code).is_some_and(Kind::is_line));
     kinds.map(|code| code.to_string()).collect::<Vec<_>>().join(",")
 }

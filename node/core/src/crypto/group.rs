@@ -78,6 +78,8 @@ pub fn stretch(name: &str, passphrase: &str) -> Result<(String, RoomRoot), Comma
     let params = argon2::Params::new(STRETCH_KIB, STRETCH_PASSES, 1, Some(32)).map_err(|_| bad())?;
     let argon = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
     let mut root = Zeroizing::new([0; 32]);
+    // One passphrase has one spelling, whatever keyboard it was typed on.
+    let passphrase = Zeroizing::new(passphrase.nfc().collect::<String>());
     argon.hash_password_into(passphrase.as_bytes(), &salt.0[..16], root.as_mut()).map_err(|_| bad())?;
     Ok((name, RoomRoot(*root)))
 }

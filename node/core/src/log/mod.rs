@@ -262,7 +262,7 @@ impl Log {
 
     fn chain_of(&self, device: DeviceShort) -> Option<&Chain> {
         let mut from = [0; 32];
-        from[..8].copy_from_slice(&device.0);
+        from[..16].copy_from_slice(&device.0);
         let (id, chain) = self.chains.range(DeviceId(from)..).next()?;
         (id.prefix() == device).then_some(chain)
     }
@@ -289,6 +289,11 @@ impl Log {
     #[must_use]
     pub fn has_gap(&self) -> bool {
         !self.parked.is_empty()
+    }
+
+    /// Gives up on everything that waits: nobody had what it follows. Sync brings it again should that appear.
+    pub(crate) fn drop_parked(&mut self) {
+        self.parked = Parked::default();
     }
 
     /// Bytes parked, for the bound check.

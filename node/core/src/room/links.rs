@@ -11,7 +11,7 @@ use crate::delivery::VerifiedAck;
 use crate::event::Event;
 use crate::ids::{DeviceId, Digest, Peer};
 use crate::limits::{
-    BEACON_INTERVAL_MS, BEACON_SILENCE_MS_MAX, BEACON_SILENCE_MS_MIN, GAP_DELAY_MS, HELLO_RETRY_MS, LINKS_MAX, PAGE_BYTES_MAX,
+    BEACON_INTERVAL_MS, BEACON_SILENCE_MS_MAX, BEACON_SILENCE_MS_MIN, GAP_DELAY_MS, GAP_PAUSE_MS_MAX, GAP_PAUSE_MS_MIN, HELLO_RETRY_MS, LINKS_MAX, PAGE_BYTES_MAX,
     PRESENCE_DEBOUNCE_MS, PRESENCE_INTERVAL_MS, PRESENCE_MAX, PRESENCE_TTL_MS, SERVE_PER_S, SYNC_BACKOFF_MS_MIN,
     WINDOW_ENTRIES, WINDOW_PATIENCE_MS,
 };
@@ -77,7 +77,8 @@ impl Links {
     /// Own entries below this position are on a link to at least one member.
     #[must_use]
     pub fn sent_below(&self) -> u64 {
-        self.by_peer.values().map(|l| l.sent_below).max().unwrap_or(0)
+        // A stranger may follow a topic; only a link whose device is known leads to a member.
+        self.by_peer.values().filter(|l| l.device.is_some()).map(|l| l.sent_below).max().unwrap_or(0)
     }
 
     fn peer_of(&self, device: &DeviceId) -> Option<&Peer> {
@@ -113,6 +114,8 @@ pub struct Timers {
     silence_ms: u64,
     beacon_ms: u64,
     presence_ms: u64,
+    gap_ms: Option<u64>,
+    gap_pause_ms: u64,
 }
 
 impl Timers {
@@ -125,6 +128,8 @@ impl Timers {
             silence_ms: BEACON_SILENCE_MS_MIN,
             beacon_ms: now + BEACON_INTERVAL_MS,
             presence_ms: now + PRESENCE_INTERVAL_MS,
+            gap_ms: None,
+            gap_pause_ms: GAP_PAUSE_MS_MIN,
         }
     }
 
@@ -199,11 +204,22 @@ impl Room {
         }
     }
 
-    /// Signed presence: binds a device to a peer, and tells whom it is connected to.
-    pub(crate) fn present(&mut self, ctx: &mut Ctx<'_>, presence: &VerifiedPresence) {
+    /// Signed presence: tells that a device is there and whom it is connected to. Only a hello, said by the peer itself
+    /// over an authenticated link, binds the device to the peer: by gossip a member could claim somebody else's peer id.
+    pub(crate) fn present(&mut self, ctx: &mut Ctx<'_>, presence: &VerifiedPresence, hello: bool) {
         let device = presence.device;
         if device == ctx.keys.device_id() {
             return;
+        }
+        if hello
+            && let Some(link) = self.links.by_peer.get_mut(&presence.peer)
+            && link.device != Some(device)
+        {
+            link.device = Some(device);
+            link.waiting_since_ms = ctx.now;
+            self.links.dirty = true;
+            self.touched = true;
+            self.timers.presence_ms = self.timers.presence_ms.min(ctx.now + PRESENCE_DEBOUNCE_MS);
         }
         let known = self.links.present.get(&device);
         if known.is_some_and(|p| p.expires_ms >= presence.expires_ms)
@@ -213,13 +229,6 @@ impl Room {
         }
         let fresh = Present { expires_ms: presence.expires_ms, heard_ms: ctx.now, direct: presence.direct };
         self.links.present.insert(device, fresh);
-        if let Some(link) = self.links.by_peer.get_mut(&presence.peer)
-            && link.device != Some(device)
-        {
-            link.device = Some(device);
-            link.waiting_since_ms = ctx.now;
-            self.timers.presence_ms = self.timers.presence_ms.min(ctx.now + PRESENCE_DEBOUNCE_MS);
-        }
         self.heard(ctx, device);
         self.links.dirty = true;
         self.touched = true;
@@ -286,8 +295,29 @@ impl Room {
                 ctx.step.events.push(Event::Synced { room: self.row.room });
             }
         }
-        if !page.more && self.log.has_gap() {
-            self.ask_everybody(ctx.now + GAP_DELAY_MS);
+        if new > 0 {
+            self.timers.gap_pause_ms = GAP_PAUSE_MS_MIN;
+        }
+        if !page.more && self.log.has_gap() && self.timers.gap_ms.is_none() {
+            self.timers.gap_ms = Some(ctx.now + self.timers.gap_pause_ms);
+        }
+    }
+
+    /// Runs still wait for something that the last peer asked did not have. Others may: all are asked, with a pause that
+    /// doubles. What nobody has after some rounds was invented, or will come with a later sync: it is dropped.
+    fn mind_the_gap(&mut self, now: u64) {
+        if self.timers.gap_ms.is_none_or(|at| at > now) {
+            return;
+        }
+        self.timers.gap_ms = None;
+        if !self.log.has_gap() {
+            self.timers.gap_pause_ms = GAP_PAUSE_MS_MIN;
+        } else if self.timers.gap_pause_ms > GAP_PAUSE_MS_MAX {
+            self.log.drop_parked();
+            self.timers.gap_pause_ms = GAP_PAUSE_MS_MIN;
+        } else {
+            self.timers.gap_pause_ms *= 2;
+            self.ask_everybody(now);
         }
     }
 
@@ -338,6 +368,7 @@ impl Room {
             self.send_presence(ctx);
             self.pump(ctx, false);
             self.send_acks(ctx);
+            self.mind_the_gap(ctx.now);
             self.send_sync(ctx);
             self.send_beacon(ctx);
         }
@@ -358,6 +389,7 @@ impl Room {
         let connected = !self.links.is_empty();
         let own = connected.then(|| self.timers.presence_ms.min(self.timers.beacon_due()));
         let all = hello.chain(expiry).chain(window).chain(own).chain(self.owed.next_due()).chain(self.planner.next_due());
+        let all = all.chain(connected.then_some(self.timers.gap_ms).flatten());
         all.min().unwrap_or(u64::MAX).max(now + 1)
     }
 

@@ -35,7 +35,7 @@ pub fn message(line: &Line<'_>, author: Option<&DeviceRow>) -> Message {
         Some(Content::Notice { text } | Content::Edit { text, .. }) => (text.clone(), None),
         Some(Content::Reaction { emoji, on, .. }) => (if *on { emoji.clone() } else { format!("-{emoji}") }, None),
         Some(Content::Profile { name, .. }) => (name.clone(), None),
-        Some(Content::Delete { .. } | Content::Leave) | None => (String::new(), None),
+        Some(Content::Delete { .. } | Content::Leave | Content::Newer(_)) | None => (String::new(), None),
     };
     Message {
         id: row.hash.id(),
