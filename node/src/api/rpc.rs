@@ -126,16 +126,19 @@ impl Request {
     ///
     /// # Errors
     /// The id (null if unreadable) and the error to answer with.
-    pub fn parse(line: &[u8]) -> Result<Self, (Value, RpcError)> {
-        let value: Value = serde_json::from_slice(line).map_err(|e| (Value::Null, RpcError::parse(&e)))?;
+    pub fn parse(line: &[u8]) -> Result<Self, Box<(Value, RpcError)>> {
+        let value: Value = serde_json::from_slice(line).map_err(|e| Box::new((Value::Null, RpcError::parse(&e))))?;
         let Value::Object(mut object) = value else {
-            return Err((Value::Null, RpcError::invalid("a request is one JSON object; batches are not taken here")));
+            return Err(Box::new((
+                Value::Null,
+                RpcError::invalid("a request is one JSON object; batches are not taken here"),
+            )));
         };
         let id = object.remove("id");
         if let Some(Value::Bool(_) | Value::Array(_) | Value::Object(_)) = id {
-            return Err((Value::Null, RpcError::invalid("`id` is a string or a number")));
+            return Err(Box::new((Value::Null, RpcError::invalid("`id` is a string or a number"))));
         }
-        let fail = |text: &str| Err((id.clone().unwrap_or_default(), RpcError::invalid(text)));
+        let fail = |text: &str| Err(Box::new((id.clone().unwrap_or_default(), RpcError::invalid(text))));
         if object.get("jsonrpc").is_some_and(|v| v != "2.0") {
             return fail("`jsonrpc` is \"2.0\"");
         }
@@ -148,7 +151,7 @@ impl Request {
             Some(Value::Array(list)) if list.is_empty() => Map::new(),
             Some(_) => {
                 let hint = "parameters go by name: {\"room\":\"#garden\"}";
-                return Err((id.unwrap_or_default(), RpcError::params("`params` is not an object", hint)));
+                return Err(Box::new((id.unwrap_or_default(), RpcError::params("`params` is not an object", hint))));
             }
         };
         Ok(Self { id, method, params })
@@ -201,7 +204,7 @@ mod tests {
 
     #[test]
     fn the_id_of_a_bad_request_is_repeated() {
-        let (id, _) = Request::parse(br#"{"id":"a","jsonrpc":"2.0"}"#).unwrap_err();
+        let (id, _) = *Request::parse(br#"{"id":"a","jsonrpc":"2.0"}"#).unwrap_err();
         assert_eq!(id, "a");
     }
 }

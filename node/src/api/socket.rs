@@ -234,7 +234,10 @@ impl Connection {
         }
         let request = match Request::parse(line) {
             Ok(request) => request,
-            Err((id, error)) => return say(&self.out, Some(response(&id, Err(error)))).await,
+            Err(refused) => {
+                let (id, error) = *refused;
+                return say(&self.out, Some(response(&id, Err(error)))).await;
+            }
         };
         let id = request.id;
         let outcome = registry::find(&request.method).and_then(|m| Ok((m, m.check(request.params)?)));
