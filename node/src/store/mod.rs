@@ -2,7 +2,7 @@
 //!
 //! The store is two SQLite files. `klatch.db` is encrypted as a whole under a key derived from the keystore's master key
 //! and holds entries, rooms, names and the search index; `bodies.db` is plain and holds sealed bodies over
-//! [`BODY_APART_ABOVE`] bytes as received. One [`Store`] writes, in one transaction per batch; any number of [`Reader`]s
+//! 4 kB as received. One [`Store`] writes, in one transaction per batch; any number of [`Reader`]s
 //! read without ever blocking it. What a text says is never stored: opening bodies is done by the caller, who has the keys.
 //! Losing power at any moment loses nothing that [`Store::commit`] has returned from.
 
