@@ -14,6 +14,18 @@
 //! Reading order: [`command`], [`query`], [`event`] (what users see), [`wire`] (what other nodes see), [`step`] (the seam),
 //! [`machine`], [`room`], [`log`], [`sync`], [`delivery`]. The wire format is specified in `docs/PROTOCOL.md`.
 
+/// Whether a deliberate mistake is planted here (`sim/faults.rs`). Always `false`, at compile time, without feature `faults`.
+#[allow(unused_macros, reason = "only hooks use it")]
+macro_rules! planted {
+    ($fault:ident) => {{
+        #[cfg(feature = "faults")]
+        let active = crate::sim::faults::active(crate::sim::faults::Fault::$fault);
+        #[cfg(not(feature = "faults"))]
+        let active = false;
+        active
+    }};
+}
+
 pub mod bucket;
 pub mod cbor;
 pub mod command;
@@ -30,6 +42,8 @@ pub mod machine;
 pub mod presence;
 pub mod query;
 pub mod room;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod step;
 pub mod sync;
 pub mod wire;

@@ -441,6 +441,20 @@ impl Room {
             && self.pending.len() <= RUN_ENTRIES_MAX
     }
 
+    /// Whether nothing waits: no entry to sign or publish, no acknowledgement owed.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.pending.is_empty() && self.outbox.is_empty() && self.owed.next_due().is_none()
+    }
+
+    /// Whether something is missing or to be asked for.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub fn is_asking(&self) -> bool {
+        self.log.has_gap() || self.planner.next_due().is_some()
+    }
+
     /// Peers linked in this room, for tests and the simulator.
     #[must_use]
     pub fn linked(&self) -> BTreeSet<Peer> {

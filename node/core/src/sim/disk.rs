@@ -164,7 +164,7 @@ impl Disk {
                 self.journal = row.journal;
                 self.room(row.room)?.append(row, orphans)?;
             }
-            Write::DropBody { room, hash } => self.drop_body(*room, hash)?,
+            Write::DropBody { room, entry } => self.drop_body(*room, entry)?,
             Write::Device(row) => {
                 self.room(row.room)?.devices.insert(row.device, row.clone());
             }
@@ -185,9 +185,9 @@ impl Disk {
         self.rooms.get_mut(&room).ok_or_else(|| format!("a write for the unknown room {}", room.short()))
     }
 
-    fn drop_body(&mut self, room: RoomId, hash: &EntryHash) -> Result<(), String> {
+    fn drop_body(&mut self, room: RoomId, entry: &EntryId) -> Result<(), String> {
         let room = self.room(room)?;
-        let at = *room.by_id.get(&hash.id()).ok_or("a body is dropped of an entry that is not here")?;
+        let at = *room.by_id.get(entry).ok_or("a body is dropped of an entry that is not here")?;
         room.entries[at].entry.body = None;
         Ok(())
     }

@@ -1,0 +1,210 @@
+//! The end of a world: faults stop, everything heals, and then all members must have the same, show the same, know that
+//! they do, and fall silent.
+
+use std::collections::BTreeMap;
+
+use crate::content::Content;
+use crate::event::Message;
+use crate::ids::{DeviceId, RoomId};
+use crate::room::timeline::{self, Line};
+use crate::sim::plan::MINUTE;
+use crate::sim::world::{Happening, World};
+use crate::step::EntryRow;
+
+/// After everything healed, convergence may take this long: two beacon intervals, should one beacon meet a full queue.
+const CONVERGE_MS_MAX: u64 = 12 * MINUTE;
+/// How often it is looked at.
+const LOOK_MS: u64 = 1_000;
+/// How long silence is listened to.
+const SILENCE_MS: u64 = 3 * MINUTE;
+/// Sync requests of one node in that time: everybody asks everybody once more is fine, a loop is not.
+const SILENT_SYNCS_MAX: u64 = 40;
+
+impl World {
+    /// A whole life: faults, healing, comparison.
+    pub fn live(&mut self) {
+        self.schedule();
+        let end = self.plan.active_ms;
+        self.run_until(end);
+        self.heal();
+        let from = self.now;
+        while self.failure.is_none() {
+            self.run_until(self.now + LOOK_MS);
+            let difference = self.difference();
+            if self.quality.same_ms == 0 && self.is_same() {
+                self.quality.same_ms = self.now - from;
+            }
+            let Some(what) = difference else { break };
+            if self.now - from > CONVERGE_MS_MAX {
+                self.fail(None, format!("no convergence {} min after healing: {what}", CONVERGE_MS_MAX / MINUTE));
+            }
+        }
+        self.quality.converged_ms = self.now - from;
+        self.listen();
+        self.compare_all();
+    }
+
+    /// All faults end: everybody is up, linked, and wants to be in their rooms.
+    pub fn heal(&mut self) {
+        self.faulty = false;
+        self.network.whole();
+        self.network.unblock();
+        let (nodes, shape) = (self.nodes.len(), self.plan.healed_shape);
+        self.network.shape(nodes, shape, &mut self.rng);
+        self.say(|| format!("healed: {shape:?}"));
+        for node in 0..nodes {
+            self.start(node);
+            for room in self.wants[node].clone() {
+                self.at(self.now + 1, Happening::Join { node, room });
+            }
+        }
+        self.reconcile();
+    }
+
+    fn is_same(&self) -> bool {
+        (0..self.places.len()).all(|room| self.set_difference(room).is_none())
+    }
+
+    /// What still differs, if anything.
+    #[must_use]
+    pub fn difference(&self) -> Option<String> {
+        let places = 0..self.places.len();
+        places.clone().find_map(|r| self.set_difference(r)).or_else(|| places.clone().find_map(|r| self.ack_difference(r)))
+            .or_else(|| self.queue_difference())
+    }
+
+    fn set_difference(&self, room: usize) -> Option<String> {
+        let id = self.place(room).id();
+        let wanting = |n: &usize| self.wants[*n].contains(&room);
+        let mut first: Option<(usize, u64, usize)> = None;
+        for node in (0..self.nodes.len()).filter(wanting) {
+            let Some(disk) = self.nodes[node].disk.rooms.get(&id).filter(|r| !r.row.left) else {
+                return Some(format!("node {node} is not in {}", self.place(room).name));
+            };
+            let (digest, len) = self.comparable(disk);
+            match first {
+                None => first = Some((node, digest, len)),
+                Some((other, d, l)) if (d, l) != (digest, len) => {
+                    return Some(format!("node {node} has {len} entries in {}, node {other} has {l}", self.place(room).name));
+                }
+                Some(_) => {}
+            }
+        }
+        None
+    }
+
+    /// Digest and size of what all must have: everything but the chains of devices that forked.
+    fn comparable(&self, disk: &crate::sim::disk::DiskRoom) -> (u64, usize) {
+        if self.ledger.forked.is_empty() {
+            return (disk.digest, disk.entries.len());
+        }
+        let kept = || disk.entries.iter().filter(|e| !self.ledger.forked.contains(&e.device));
+        let digest = kept().fold(0u64, |d, e| d.wrapping_add(u64::from(e.hash.0[0]) << 32 | u64::from(e.hash.0[9])));
+        (digest, kept().count())
+    }
+
+    /// Every author knows that every member has everything.
+    fn ack_difference(&self, room: usize) -> Option<String> {
+        let id = self.place(room).id();
+        let members: Vec<usize> = (0..self.nodes.len()).filter(|n| self.wants[*n].contains(&room)).collect();
+        for &author in &members {
+            let disk = self.nodes[author].disk.rooms.get(&id)?;
+            let written = disk.chain_len(&self.nodes[author].device);
+            for &other in members.iter().filter(|o| **o != author) {
+                let acked = disk.devices.get(&self.nodes[other].device).map_or(0, |d| d.acked);
+                if acked != written {
+                    return Some(format!("node {author} counts {acked} of its {written} entries as being with node {other}"));
+                }
+            }
+        }
+        None
+    }
+
+    fn queue_difference(&self) -> Option<String> {
+        for (node, n) in self.nodes.iter().enumerate() {
+            let busy = n.machine.as_ref().and_then(|m| m.rooms().find(|r| !r.is_idle() || (r.is_asking() && self.attacker.is_none())));
+            if let Some(room) = busy {
+                return Some(format!("node {node} still has work queued in {}", room.name()));
+            }
+            if !n.inbox.is_empty() || !n.commands.is_empty() || !n.waiting.is_empty() {
+                return Some(format!("node {node} has {} commands without a reply", n.waiting.len()));
+            }
+        }
+        None
+    }
+
+    /// Nobody has anything to say: the network must be almost silent.
+    fn listen(&mut self) {
+        let before: Vec<u64> = self.nodes.iter().map(|n| n.syncs).collect();
+        self.run_until(self.now + SILENCE_MS);
+        for (node, before) in before.into_iter().enumerate() {
+            let asked = self.nodes[node].syncs - before;
+            if asked > SILENT_SYNCS_MAX {
+                self.fail(Some(node), format!("asked {asked} times for history in {} silent minutes", SILENCE_MS / MINUTE));
+            }
+        }
+        if let Some(what) = self.difference() {
+            self.fail(None, format!("did not stay converged: {what}"));
+        }
+    }
+
+    /// Same timeline everywhere, and the one that a naive chat would show.
+    fn compare_all(&mut self) {
+        if self.failure.is_some() {
+            return;
+        }
+        for room in 0..self.places.len() {
+            let id = self.place(room).id();
+            let mut first: Option<(usize, Vec<Message>)> = None;
+            for node in self.members(room) {
+                self.quality.entries = self.quality.entries.max(self.nodes[node].disk.rooms[&id].entries.len() as u64);
+                let shown = self.timeline(node, id);
+                let honest = |d: &DeviceId| self.ledger.honest.contains_key(d);
+                let agreed = self.chat.compare(id, &shown, honest);
+                if let Err(what) = agreed.and_then(|()| self.compare_names(node, id)) {
+                    return self.fail(Some(node), format!("{}: {what}", self.place(room).name));
+                }
+                let comparable: Vec<Message> = shown.into_iter().filter(|m| !self.ledger.forked.contains(&m.device)).collect();
+                match &first {
+                    None => first = Some((node, comparable)),
+                    Some((other, lines)) if *lines != comparable => {
+                        let at = lines.iter().zip(&comparable).position(|(a, b)| a != b).unwrap_or(0);
+                        let what = format!("line {at} is {:?} here and {:?} at node {other}", comparable.get(at), lines.get(at));
+                        return self.fail(Some(node), what);
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+    }
+
+    fn compare_names(&self, node: usize, room: RoomId) -> Result<(), String> {
+        for (device, row) in &self.nodes[node].disk.rooms[&room].devices {
+            let Some(name) = self.chat.name(device) else { continue };
+            if row.name != name {
+                return Err(format!("knows {} as {:?}, they are {name:?}", device.short(), row.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// What a node shows of a room, without what is local (numbers, times of arrival, states).
+    #[must_use]
+    pub fn timeline(&self, node: usize, room: RoomId) -> Vec<Message> {
+        let n = &self.nodes[node];
+        let Some(disk) = n.disk.rooms.get(&room) else { return Vec::new() };
+        let Some(keys) = self.places.iter().find(|p| p.id() == room).map(|p| &p.keys) else { return Vec::new() };
+        let opened: Vec<(&EntryRow, Option<Content>)> = disk.entries.iter().map(|e| (e, keys.open(&e.entry).ok())).collect();
+        let is_line = |e: &EntryRow| crate::content::Kind::from_code(e.kind).is_some_and(crate::content::Kind::is_line);
+        let all = opened.iter().map(|(row, content)| Line { row, content: content.as_ref() });
+        let (lines, changes): (Vec<Line<'_>>, Vec<Line<'_>>) = all.partition(|l| is_line(l.row));
+        let devices: BTreeMap<DeviceId, _> = disk.devices.clone();
+        let mut shown = timeline::fold(&lines, &changes, &devices);
+        for message in &mut shown {
+            message.journal = 0;
+            message.arrived_ms = 0;
+            message.at_ms = 0;
+        }
+        shown
+    }
+}

@@ -1,0 +1,339 @@
+//! What a node does with a batch: core, commit, send, tell, in this order and no other; and where it may crash.
+
+use crate::command::{Command, Reply};
+use crate::error::CommandError;
+use crate::event::Event;
+use crate::ids::RoomId;
+use crate::sim::world::World;
+use crate::step::{CommandId, Input, Send, Serve, Step, TopicChange, Write};
+
+/// Where a node crashes in a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Crash {
+    Never,
+    BeforeCommit,
+    BeforeSend,
+    /// After so many effects have left.
+    AfterEffects(u64),
+    BeforeTell,
+}
+
+impl World {
+    fn draw_crash(&mut self) -> Crash {
+        if !self.faulty || !self.rng.chance(self.plan.crash) {
+            return Crash::Never;
+        }
+        match self.rng.below(5) {
+            0 => Crash::BeforeCommit,
+            1 => Crash::BeforeSend,
+            2 => Crash::BeforeTell,
+            _ => Crash::AfterEffects(1 + self.rng.below(4)),
+        }
+    }
+
+    /// One turn of a node's driver.
+    pub fn work(&mut self, node: usize) {
+        self.nodes[node].working = false;
+        let (batch, commands) = self.gather(node);
+        let mut step = self.think(node, batch);
+        let crash = self.draw_crash();
+        if self.trace {
+            self.trace_step(node, &step, crash);
+        }
+        #[cfg(feature = "faults")]
+        self.leave_too_early(node, &mut step);
+        if crash == Crash::BeforeCommit {
+            return self.die(node);
+        }
+        self.commit(node, &step);
+        self.note_commands(node, &commands, &step.replies);
+        if self.failure.is_some() {
+            return;
+        }
+        if crash == Crash::BeforeSend {
+            return self.die(node);
+        }
+        let replies = std::mem::take(&mut step.replies);
+        let events = std::mem::take(&mut step.events);
+        if !self.send(node, step, crash) || crash == Crash::BeforeTell {
+            return self.die(node);
+        }
+        self.tell(node, replies, events);
+        self.check_machine(node);
+        self.work_soon(node);
+    }
+
+    fn die(&mut self, node: usize) {
+        let for_ms = 100 + self.rng.below(self.plan.down_ms);
+        self.crash(node, for_ms);
+    }
+
+    /// The next inputs, commands first as the driver takes them.
+    fn gather(&mut self, node: usize) -> (Vec<Input>, Vec<(CommandId, Command)>) {
+        let most = if self.plan.calm { 8 } else { self.plan.batch };
+        let take = 1 + self.rng.index(most);
+        let n = &mut self.nodes[node];
+        let mut batch: Vec<Input> = Vec::with_capacity(take);
+        while batch.len() < take
+            && let Some(input) = n.commands.pop_front().or_else(|| n.inbox.pop_front())
+        {
+            batch.push(input);
+        }
+        let commands = batch.iter().filter_map(|input| match input {
+            Input::Command { id, command } => Some((*id, command.clone())),
+            _ => None,
+        });
+        let commands = commands.collect();
+        (batch, commands)
+    }
+
+    fn think(&mut self, node: usize, batch: Vec<Input>) -> Step {
+        let now = self.now;
+        self.inputs += batch.len() as u64 + 1;
+        let n = &mut self.nodes[node];
+        let clock = n.clock_at(now);
+        n.clock_max = n.clock_max.max(clock);
+        let mut step = Step::default();
+        let Some(machine) = &mut n.machine else { return step };
+        for input in batch {
+            step.absorb(machine.handle(clock, &mut n.rng, input));
+        }
+        let last = machine.handle(clock, &mut n.rng, Input::BatchEnd);
+        let wake = last.wake;
+        step.absorb(last);
+        self.wake(node, clock, wake);
+        step
+    }
+
+    fn wake(&mut self, node: usize, clock: u64, wake: Option<u64>) {
+        let Some(wake) = wake.filter(|w| *w < u64::MAX) else { return };
+        if wake <= clock {
+            return self.fail(Some(node), "wants to be woken in the past: the driver would spin".to_owned());
+        }
+        let at = self.now + (wake - clock);
+        let n = &mut self.nodes[node];
+        // As with a real timer, a later wish replaces an earlier one.
+        if n.wake_at != Some(at) {
+            n.wake_at = Some(at);
+            let life = n.life;
+            self.at(at, crate::sim::world::Happening::Wake { node, life, at });
+        }
+    }
+
+    /// One transaction.
+    fn commit(&mut self, node: usize, step: &Step) {
+        let (own, clock_max, now) = (self.nodes[node].device, self.nodes[node].clock_max, self.now);
+        for write in &step.writes {
+            let orphans = !self.ledger.forked.is_empty();
+            let checked = self.ledger.check(node, own, clock_max, now, write);
+            let applied = checked.and_then(|()| self.nodes[node].disk.apply(write, orphans));
+            let known = applied.and_then(|()| self.check_write(node, write));
+            if let Err(what) = known {
+                return self.fail(Some(node), what);
+            }
+        }
+        if !step.writes.is_empty() {
+            let digest = self.nodes[node].disk.rooms.values().fold(node as u64, |d, r| d ^ r.digest);
+            self.mark(digest ^ self.now);
+        }
+    }
+
+    /// Invariants that need more than one disk.
+    fn check_write(&mut self, node: usize, write: &Write) -> Result<(), String> {
+        match write {
+            Write::Acked { room, device, seq } => {
+                let disks: Vec<_> = self.nodes.iter().map(|n| &n.disk).collect();
+                self.ledger.check_acked(*room, self.nodes[node].device, device, *seq, &disks)
+            }
+            Write::Room(row) if !row.left => {
+                let now = self.now;
+                self.nodes[node].joined_at.entry(row.room).or_insert(now);
+                Ok(())
+            }
+            Write::Append(row) if self.plan.calm => self.check_latency(node, row.room, row.device, row.seq),
+            _ => Ok(()),
+        }
+    }
+
+    /// In a calm world everybody has a message within seconds, however many hops away.
+    fn check_latency(&self, node: usize, room: RoomId, device: crate::ids::DeviceId, seq: u64) -> Result<(), String> {
+        let Some((_, written)) = self.ledger.slots.get(&(room, device, seq)) else { return Ok(()) };
+        let joined = self.nodes[node].joined_at.get(&room).copied().unwrap_or(self.now);
+        let hops = self.nodes.len() as u64;
+        let limit = 4_000 + hops * self.plan.delay_ms;
+        let after = self.now.saturating_sub(*written);
+        if *written < joined.max(20_000) + 5_000 || after <= limit {
+            return Ok(());
+        }
+        Err(format!("a message took {after} ms in a calm world of {hops} nodes"))
+    }
+
+    /// Tells the model what was committed, whether or not the user still hears of it.
+    fn note_commands(
+        &mut self,
+        node: usize,
+        commands: &[(CommandId, Command)],
+        replies: &[(CommandId, Result<Reply, CommandError>)],
+    ) {
+        let author = self.nodes[node].device;
+        for (id, command) in commands {
+            let Some((_, Ok(reply))) = replies.iter().find(|(i, _)| i == id) else { continue };
+            match (reply, command) {
+                (Reply::Stored { message, room, .. }, _) => self.chat.apply(*room, author, *message, command),
+                (_, Command::SetName { name }) => self.chat.named(author, name),
+                _ => {}
+            }
+        }
+    }
+
+    /// Everything that follows a commit. `false` when the node crashed in the middle.
+    fn send(&mut self, node: usize, step: Step, crash: Crash) -> bool {
+        let mut left = if let Crash::AfterEffects(n) = crash { n } else { u64::MAX };
+        let mut alive = || {
+            left -= 1;
+            left > 0
+        };
+        for view in step.views {
+            if view.sent_below > view.own_next {
+                self.fail(Some(node), "says that it sent what it has not written".to_owned());
+            }
+            self.nodes[node].views.insert(view.room, view);
+        }
+        for change in step.topics {
+            self.follow(node, change);
+        }
+        for publish in step.publishes {
+            self.publish(node, publish.topic, publish.bytes);
+            if !alive() {
+                return false;
+            }
+        }
+        for send in step.sends {
+            self.ask(node, send);
+            if !alive() {
+                return false;
+            }
+        }
+        for serve in step.serves {
+            self.serve(node, serve);
+            if !alive() {
+                return false;
+            }
+        }
+        for (token, bytes) in step.responds {
+            self.respond(node, token, bytes);
+        }
+        for (_, message, verdict) in step.verdicts {
+            self.judged(node, &message, verdict);
+            if !alive() {
+                return false;
+            }
+        }
+        !matches!(crash, Crash::AfterEffects(_))
+    }
+
+    fn follow(&mut self, node: usize, change: TopicChange) {
+        let (topic, on) = match change {
+            TopicChange::Subscribe(topic) => (topic, self.nodes[node].subscribed.insert(topic)),
+            TopicChange::Unsubscribe(topic) => {
+                self.nodes[node].subscribed.remove(&topic);
+                (topic, false)
+            }
+        };
+        let peers: Vec<usize> = self.nodes[node].peers.values().copied().collect();
+        for to in peers {
+            self.carry(node, to, crate::sim::network::Packet::Follow(topic, on));
+        }
+    }
+
+    fn serve(&mut self, node: usize, serve: Serve) {
+        let (bytes_max, entries_max) = (serve.bytes_max.min(self.plan.page_bytes), self.plan.page_entries);
+        let page = self.nodes[node].disk.rooms.get(&serve.room).map(|r| r.page(&serve.after, bytes_max, entries_max));
+        let (entries, more) = page.unwrap_or_default();
+        let bytes = crate::wire::response_page(serve.proof, &entries, &serve.frontier, more);
+        self.respond(node, serve.token, bytes);
+    }
+
+    fn tell(&mut self, node: usize, replies: Vec<(CommandId, Result<Reply, CommandError>)>, events: Vec<Event>) {
+        for (id, reply) in replies {
+            if !self.nodes[node].waiting.remove(&id) {
+                self.fail(Some(node), format!("a second reply to command {id}: {reply:?}"));
+            }
+        }
+        for event in events {
+            if let Event::MessageAdded { message } = &event {
+                let stored = self.nodes[node].disk.rooms.get(&message.room).and_then(|r| r.entry(&message.id));
+                if stored.is_none_or(|e| e.journal != message.journal) {
+                    self.fail(Some(node), format!("tells of message {}, which is not on its disk", message.id.short()));
+                }
+                if let Err(what) = self.nodes[node].told.told(message.id, message.journal) {
+                    self.fail(Some(node), what);
+                }
+            }
+            self.nodes[node].heard.push(event);
+            if self.nodes[node].heard.len() > EVENTS_KEPT {
+                self.nodes[node].heard.clear();
+            }
+        }
+    }
+
+    fn check_machine(&mut self, node: usize) {
+        let outside = self.nodes[node].machine.as_ref().and_then(|m| m.rooms().find(|r| !r.within_bounds()));
+        if let Some(room) = outside {
+            let what = format!("room {} is outside its bounds", room.id().short());
+            self.fail(Some(node), what);
+        }
+    }
+
+    /// Planted mistakes of a driver: effects before the commit, and then perhaps a crash.
+    #[cfg(feature = "faults")]
+    fn leave_too_early(&mut self, node: usize, step: &mut Step) {
+        use crate::sim::faults::{Fault, active};
+        if active(Fault::SendBeforeCommit) {
+            for publish in std::mem::take(&mut step.publishes) {
+                self.publish(node, publish.topic, publish.bytes);
+            }
+        }
+        if active(Fault::AckBeforeCommit) {
+            let (acks, others): (Vec<Send>, Vec<Send>) =
+                std::mem::take(&mut step.sends).into_iter().partition(|s| !s.wants_page);
+            step.sends = others;
+            for ack in acks {
+                self.ask(node, ack);
+            }
+        }
+    }
+
+    fn trace_step(&self, node: usize, step: &Step, crash: Crash) {
+        let mut words: Vec<String> = Vec::new();
+        for write in &step.writes {
+            if let Write::Append(row) = write {
+                words.push(format!("+{}/{}", self.node_of(&row.device).map_or("?".to_owned(), |n| n.to_string()), row.seq));
+            }
+        }
+        words.extend(step.publishes.iter().map(|p| format!("publish:{}", p.bytes.len())));
+        words.extend(step.sends.iter().map(|s| {
+            let to = self.nodes[node].peers.get(&s.peer).map_or("?".to_owned(), ToString::to_string);
+            format!("{}>{to}", if s.wants_page { "sync" } else { "say" })
+        }));
+        words.extend(step.serves.iter().map(|_| "serve".to_owned()));
+        words.extend(step.verdicts.iter().map(|(_, _, v)| format!("{v:?}")));
+        words.extend(step.penalties.iter().map(|(_, r)| format!("penalty:{}", r.name())));
+        words.extend(step.replies.iter().filter_map(|(_, r)| r.as_ref().err()).map(|e| e.code().to_owned()));
+        if crash != Crash::Never {
+            words.push(format!("CRASH {crash:?}"));
+        }
+        if !words.is_empty() {
+            self.say(|| format!("node {node}: {}", words.join(" ")));
+        }
+    }
+}
+
+/// Events of a node that a story can look at.
+const EVENTS_KEPT: usize = 10_000;
+
+/// Whether a send of the core asks for a page (else it is an acknowledgement or a hello).
+#[must_use]
+pub fn is_sync(send: &Send) -> bool {
+    send.wants_page
+}
