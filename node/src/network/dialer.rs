@@ -4,6 +4,7 @@
 //! address, not per peer: however many peers a liar claims to live at one address, that address sees a few dials a
 //! minute.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use libp2p::swarm::ConnectionId;
@@ -86,9 +87,11 @@ impl Dialer {
             None => t.peer.is_none() && t.addresses.iter().any(|(a, _)| *a == address),
         });
         if let Some(target) = found {
+            // Counted for each source: a book full of places where a peer once was must not keep out where it is now.
+            let same = target.addresses.iter().filter(|(_, sources)| sources.contains(&source)).count();
             if let Some((_, sources)) = target.addresses.iter_mut().find(|(a, _)| *a == address) {
                 sources.insert(source);
-            } else if target.addresses.len() < ADDRESSES_PER_PEER_MAX {
+            } else if same < ADDRESSES_PER_PEER_MAX {
                 target.addresses.push((address, BTreeSet::from([source])));
             }
             return;
@@ -141,8 +144,10 @@ impl Dialer {
                 continue;
             }
             let ready = |a: &Multiaddr| self.pauses.get(a).is_none_or(|p| p.until_ms <= now_ms);
-            let addresses: Vec<Multiaddr> =
-                target.addresses.iter().map(|(a, _)| a).filter(|a| ready(a)).cloned().collect();
+            let mut now: Vec<_> = target.addresses.iter().filter(|(a, _)| ready(a)).collect();
+            // Where a peer is now comes before where it once was: a dial tries a few at a time, in this order.
+            now.sort_by_key(|(_, sources)| Reverse(sources.last().copied()));
+            let addresses: Vec<Multiaddr> = now.into_iter().map(|(a, _)| a.clone()).collect();
             if addresses.is_empty() {
                 continue;
             }
@@ -321,6 +326,19 @@ mod tests {
         let own = dialer.own;
         dialer.add(Some(own), loopback_tcp(11), Source::File);
         assert_eq!(dialer.missing(), 1);
+    }
+
+    #[test]
+    fn a_book_full_of_old_addresses_does_not_hide_where_a_peer_is_now() {
+        let (mut dialer, peer) = (Dialer::new(PeerId::random()), PeerId::random());
+        for port in 1..=100 {
+            dialer.add(Some(peer), loopback_tcp(port), Source::Configured);
+        }
+        dialer.replace_files(&[(peer, vec![loopback_tcp(4_100)])]);
+        dialer.add(Some(peer), loopback_tcp(4_200), Source::Mdns);
+        let dials = dialer.due(0);
+        assert_eq!(dials[0].1.addresses[..2], [loopback_tcp(4_200), loopback_tcp(4_100)], "and it is tried first");
+        assert_eq!(dials[0].1.addresses.len(), ADDRESSES_PER_PEER_MAX + 2);
     }
 
     #[test]
