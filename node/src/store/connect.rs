@@ -36,8 +36,8 @@ impl Role {
     /// Page cache in KiB. Index pages that fall out of it are decrypted again.
     fn cache_kib(self) -> u32 {
         match self {
-            Self::Writer => 16_384,
-            Self::Reader => 4_096,
+            Self::Writer => 8_192,
+            Self::Reader => 2_048,
         }
     }
 }

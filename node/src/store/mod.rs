@@ -91,7 +91,11 @@ impl Store {
             folder: folder.to_owned(),
             key: db_key,
         };
-        store.tidy()?;
+        match store.tidy() {
+            // History can be read all the same; it is done at the next start.
+            Err(error @ StoreError::Full { .. }) => tracing::warn!(%error, "cannot tidy up after the last run"),
+            done => done?,
+        }
         Ok(store)
     }
 
@@ -103,11 +107,13 @@ impl Store {
         if writes.is_empty() {
             return Ok(());
         }
-        self.bodies.put(&write::bodies_apart(writes))?;
+        let bodies = write::bodies_apart(writes);
+        self.bodies.put(&bodies)?;
         let done = write::apply(&mut self.main, &mut self.interned, writes);
         if done.is_err() {
-            // Numbers given out in the failed transaction mean nothing.
+            // Numbers given out in the failed transaction mean nothing; its bodies only take space.
             self.interned = write::Interned::default();
+            let _ = self.bodies.remove(&bodies.iter().map(|(journal, _)| *journal).collect::<Vec<_>>());
         }
         let removed = done?;
         if !removed.is_empty() {
@@ -133,7 +139,10 @@ impl Store {
     /// # Errors
     /// When the files cannot be read.
     pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        snapshot::load(&self.main)
+        let loaded = snapshot::load(&self.main)?;
+        // The pages read are not needed again soon.
+        self.main.execute_batch("PRAGMA shrink_memory;")?;
+        Ok(loaded)
     }
 
     /// A new reader with its own connections.
@@ -180,7 +189,10 @@ impl Store {
     fn tidy(&mut self) -> Result<(), StoreError> {
         let newest: Option<i64> = self.main.query_row("SELECT max(journal) FROM entry", [], |r| r.get(0))?;
         self.bodies.remove_after(newest.unwrap_or(0))?;
-        self.clear_doomed()
+        self.clear_doomed()?;
+        // The logs of a crashed process may hold what it removed.
+        self.unscrubbed = true;
+        self.scrub()
     }
 }
 

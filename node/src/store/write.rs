@@ -150,7 +150,22 @@ impl Batch<'_> {
 
     fn drop_body(&mut self, room: RoomId, id: EntryId) -> Result<(), StoreError> {
         let room = self.room_number(room)?;
-        let Some(journal) = places::find(self.tx, room, &id.0)? else { return Ok(()) };
+        if let Some(journal) = places::find(self.tx, room, &id.0)? {
+            self.drop_one(room, journal)?;
+        }
+        // What an edit says is the text that was withdrawn.
+        let edits: Vec<i64> = self
+            .tx
+            .prepare_cached("SELECT journal FROM entry WHERE room = ?1 AND target = ?2 AND kind = ?3")?
+            .query_map(params![room, id.0, Kind::Edit.code()], |r| r.get(0))?
+            .collect::<Result<_, _>>()?;
+        for journal in edits {
+            self.drop_one(room, journal)?;
+        }
+        Ok(())
+    }
+
+    fn drop_one(&mut self, room: i64, journal: i64) -> Result<(), StoreError> {
         let (body_at, bytes): (i64, i64) = self
             .tx
             .prepare_cached(

@@ -42,7 +42,11 @@ pub(super) fn create(path: &Path, bytes: &[u8]) -> Result<(), KeystoreError> {
         made.map_err(|source| KeystoreError::Io { path: path.to_owned(), source })?;
     }
     let draft = write_draft(path, bytes)?;
-    let linked = fs::hard_link(&draft, path);
+    let linked = fs::hard_link(&draft, path).or_else(|error| match error.kind() {
+        // Some file systems know no links; the caller has looked for a file, and the profile's lock keeps others away.
+        ErrorKind::Unsupported | ErrorKind::PermissionDenied if !path.exists() => fs::rename(&draft, path),
+        _ => Err(error),
+    });
     let _ = fs::remove_file(&draft);
     match linked {
         Ok(()) => sync_folder(path),
