@@ -170,7 +170,10 @@ impl Driver {
                 nap = INDEX_AFTER;
             } else {
                 // Whether or not indexing succeeded: nothing more will come of waiting.
-                self.searchers.drain(..).for_each(|done| drop(done.send(())));
+                for done in self.searchers.drain(..) {
+                    // Who asked may have gone.
+                    let _ = done.send(());
+                }
             }
             match work.recv_timeout(until_wake.min(nap)) {
                 Err(RecvTimeoutError::Timeout) if nap < until_wake => {}
