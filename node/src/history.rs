@@ -205,7 +205,8 @@ impl<'a> History<'a> {
     pub fn queued(&self, room: RoomId) -> Result<u64, StoreError> {
         let Some(view) = self.shared.view(&room) else { return Ok(0) };
         let acked = self.reader.devices(room)?.iter().filter(|d| d.device != self.own).map(|d| d.acked).max();
-        Ok(view.own_next.saturating_sub(acked.unwrap_or(0)))
+        // The first own entry is the profile, not a message.
+        Ok(view.own_next.saturating_sub(acked.unwrap_or(0).max(1)))
     }
 }
 

@@ -93,6 +93,7 @@ struct Inner {
     identity: IdentityId,
     device: DeviceId,
     started: Instant,
+    socket: std::path::PathBuf,
     running: Mutex<Option<Running>>,
 }
 
@@ -248,6 +249,7 @@ impl Node {
             peer_id: text(&network.peer),
             pid: std::process::id(),
             uptime_s: self.inner.started.elapsed().as_secs(),
+            socket: self.inner.socket.exists().then(|| self.inner.socket.display().to_string()),
             listening: network.listening.iter().map(ToString::to_string).collect(),
             peers: peers.collect(),
             rooms,

@@ -188,6 +188,7 @@ fn assemble(
             identity,
             device,
             started: Instant::now(),
+            socket: config.runtime.join(crate::api::SOCKET),
             running: Mutex::new(Some(Running { driver, network: stopped, lock })),
         }),
     })

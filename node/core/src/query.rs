@@ -146,6 +146,9 @@ pub struct Status {
     pub pid: u32,
     /// Seconds since start.
     pub uptime_s: u64,
+    /// The local API's socket, if it is offered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub socket: Option<String>,
     /// Addresses listened on.
     pub listening: Vec<String>,
     /// Connected peers.
