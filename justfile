@@ -17,7 +17,7 @@ test crate:
 
 # N simulated worlds, for example `just seeds 10000`.
 seeds n="2000":
-    cargo run --locked --release -p klatch-core --features sim --example sim -- seeds {{ n }}
+    cargo run --locked --release -p klatch-core --features faults --example sim -- seeds {{ n }}
 
 # N nodes on this machine in one room, with a line to attach to each.
 up n="3":
