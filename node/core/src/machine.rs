@@ -34,8 +34,10 @@ pub trait Entropy {
 
 /// What a part may use while it handles an input.
 pub(crate) struct Ctx<'a> {
-    /// Unix milliseconds.
+    /// Steady milliseconds for timers: follows the wall clock, but never goes back when that is set back.
     pub now: u64,
+    /// Unix milliseconds, for everything that is dated.
+    pub wall: u64,
     /// Randomness.
     pub rng: &'a mut dyn Entropy,
     /// Own keys.
@@ -79,6 +81,9 @@ pub struct Machine {
     journal: u64,
     request: RequestId,
     disk_budget: u64,
+    wall: u64,
+    /// How far the steady time is ahead of the wall clock: the sum of all steps back.
+    ahead: u64,
 }
 
 /// Topics remembered of one peer; more than anybody's rooms.
@@ -106,6 +111,8 @@ impl Machine {
             journal: snapshot.journal_next.max(1),
             request: 0,
             disk_budget: budget,
+            wall: now,
+            ahead: 0,
         }
     }
 
@@ -156,8 +163,9 @@ impl Machine {
     /// Takes in one input and returns everything that follows from it. `now` is Unix milliseconds.
     pub fn handle(&mut self, now: u64, rng: &mut dyn Entropy, input: Input) -> Step {
         let mut step = Step::default();
-        let Self { keys, me, name, rooms, topics, links, journal, request, disk_budget } = self;
-        let mut ctx = Ctx { now, rng, keys, me, name, journal, request, step: &mut step };
+        let (wall, now) = (now, self.steady(now));
+        let Self { keys, me, name, rooms, topics, links, journal, request, disk_budget, ahead, .. } = self;
+        let mut ctx = Ctx { now, wall, rng, keys, me, name, journal, request, step: &mut step };
         if !matches!(input, Input::Command { .. } | Input::Join { .. }) {
             // Own entries of a batch are adjacent in the journal: nothing may come between them.
             for room in rooms.values_mut() {
@@ -177,7 +185,7 @@ impl Machine {
                 ctx.step.replies.push((id, result));
             }
             Input::Join { id, name, root, passphrase } => {
-                let row = Room::row_of(name, root, passphrase, now);
+                let row = Room::row_of(name, root, passphrase, wall);
                 let result = join(&mut ctx, rooms, topics, links, row, *disk_budget);
                 ctx.step.replies.push((id, result));
             }
@@ -214,8 +222,16 @@ impl Machine {
             Input::Tick | Input::BatchEnd => poll(&mut ctx, rooms),
             other => from_peer(&mut ctx, rooms, links, other),
         }
-        step.wake = self.rooms.values().map(|r| if r.touched { now } else { r.timers.due_ms }).min();
+        let due = rooms.values().map(|r| if r.touched { now } else { r.timers.due_ms }).min();
+        step.wake = due.map(|at| if at == u64::MAX { at } else { at - *ahead });
         step
+    }
+
+    /// Timers run on this: a wall clock that is set back by a day must not stop them for a day.
+    fn steady(&mut self, wall: u64) -> u64 {
+        self.ahead += self.wall.saturating_sub(wall);
+        self.wall = wall;
+        wall + self.ahead
     }
 }
 
@@ -415,6 +431,7 @@ fn set_name(ctx: &mut Ctx<'_>, rooms: &mut BTreeMap<RoomId, Room>, new: &str) ->
     }
     let mut ctx = Ctx {
         now: ctx.now,
+        wall: ctx.wall,
         rng: ctx.rng,
         keys: ctx.keys,
         me: ctx.me,

@@ -222,7 +222,7 @@ impl Room {
             self.timers.presence_ms = self.timers.presence_ms.min(ctx.now + PRESENCE_DEBOUNCE_MS);
         }
         let known = self.links.present.get(&device);
-        if known.is_some_and(|p| p.expires_ms >= presence.expires_ms)
+        if (!hello && known.is_some_and(|p| p.expires_ms >= presence.expires_ms))
             || (known.is_none() && self.links.present.len() >= PRESENCE_MAX)
         {
             return;
@@ -417,7 +417,7 @@ impl Room {
     fn own_presence(&self, ctx: &Ctx<'_>) -> Vec<u8> {
         let own = ctx.keys.device_id();
         let direct = direct_set(self.links.by_peer.values().filter_map(|l| l.device.as_ref()).chain([&own]));
-        VerifiedPresence::issue(ctx.keys, self.row.room, ctx.me, direct, ctx.now + PRESENCE_TTL_MS)
+        VerifiedPresence::issue(ctx.keys, self.row.room, ctx.me, direct, ctx.wall + PRESENCE_TTL_MS)
     }
 
     fn send_hellos(&mut self, ctx: &mut Ctx<'_>) {
@@ -444,7 +444,7 @@ impl Room {
         }
         self.timers.presence_ms = ctx.now + PRESENCE_INTERVAL_MS;
         let presence = self.own_presence(ctx);
-        let bytes = wire::envelope_of_presence(&self.keys, ctx.now, ctx.nonce(), presence);
+        let bytes = wire::envelope_of_presence(&self.keys, ctx.wall, ctx.nonce(), presence);
         ctx.step.publishes.push(Publish { room: self.row.room, topic: self.keys.topic, bytes });
     }
 
@@ -467,7 +467,7 @@ impl Room {
                 }
                 link.sent_below = below;
             }
-            let bytes = wire::envelope_of_run(&self.keys, ctx.now, ctx.nonce(), &run);
+            let bytes = wire::envelope_of_run(&self.keys, ctx.wall, ctx.nonce(), &run);
             ctx.step.publishes.push(Publish { room: self.row.room, topic: self.keys.topic, bytes });
             self.view_dirty = true;
         }
@@ -510,7 +510,7 @@ impl Room {
         self.timers.changed_ms = None;
         self.timers.beacon_ms = ctx.now + BEACON_INTERVAL_MS;
         let ack = VerifiedAck::issue(ctx.keys, self.row.room, &self.log.frontier());
-        let bytes = wire::envelope_of_beacon(&self.keys, ctx.now, ctx.nonce(), ack);
+        let bytes = wire::envelope_of_beacon(&self.keys, ctx.wall, ctx.nonce(), ack);
         ctx.step.publishes.push(Publish { room: self.row.room, topic: self.keys.topic, bytes });
     }
 }

@@ -135,7 +135,7 @@ impl Room {
         let own = ctx.keys.device_id();
         let ends_run = content.kind().ends_run();
         let target = content.target();
-        let place = self.log.place(own, ctx.now);
+        let place = self.log.place(own, ctx.wall);
         let entry = compose(&self.keys, own, place, content);
         let pending_bytes: usize = self.pending.iter().map(|(e, _)| e.sealed.len()).sum();
         if self.pending.len() >= RUN_ENTRIES_MAX || pending_bytes + entry.sealed.len() > RUN_BYTES_MAX {
@@ -227,7 +227,7 @@ impl Room {
         if source == Source::Gossip && !self.within_rate(device, &run, ctx.now) {
             return Err(Reject::Rate);
         }
-        match self.log.accept(run, may_enter, ctx.now) {
+        match self.log.accept(run, may_enter, ctx.wall) {
             Outcome::Accepted(accepted) => Ok(self.take_in(ctx, accepted, source)),
             Outcome::Parked => Ok(Taken::Parked),
             Outcome::Forked(run) => {
@@ -298,7 +298,7 @@ impl Room {
             hlc: h.hlc,
             eff,
             lamport: h.lamport,
-            arrived_ms: ctx.now,
+            arrived_ms: ctx.wall,
             target,
             entry: entry.sealed.clone(),
         }
@@ -332,8 +332,8 @@ impl Room {
     /// A device proved that it is alive now.
     pub(crate) fn heard(&mut self, ctx: &mut Ctx<'_>, device: DeviceId) {
         let row = self.member_row(device);
-        if ctx.now.saturating_sub(row.last_seen_ms) >= LAST_SEEN_WRITE_MS {
-            row.last_seen_ms = ctx.now;
+        if ctx.wall.abs_diff(row.last_seen_ms) >= LAST_SEEN_WRITE_MS {
+            row.last_seen_ms = ctx.wall;
             ctx.step.writes.push(Write::Device(row.clone()));
         }
     }
@@ -404,7 +404,7 @@ impl Room {
         let room = self.id();
         self.links.progressed(device, ctx.now);
         ctx.step.writes.push(Write::Acked { room, device, seq: have - 1 });
-        let state = self.delivery(own, have - 1, ctx.now);
+        let state = self.delivery(own, have - 1, ctx.wall);
         ctx.step.events.push(Event::DeliveryChanged { room, upto_seq: have - 1, state });
         self.touched = true;
     }

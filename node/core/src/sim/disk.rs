@@ -16,6 +16,7 @@ pub struct Disk {
     pub name: String,
     /// Last journal number used.
     pub journal: u64,
+    floor: u64,
     /// Rooms.
     pub rooms: BTreeMap<RoomId, DiskRoom>,
 }
@@ -125,6 +126,9 @@ impl DiskRoom {
         if !orphans && let Some(missing) = header.parents.iter().find(|p| !self.by_id.contains_key(*p)) {
             return Err(format!("{}: stored before its parent {}", name(), missing.short()));
         }
+        if self.entries.last().is_some_and(|e| e.journal >= row.journal) {
+            return Err(format!("{}: its journal number {} does not grow", name(), row.journal));
+        }
         let at = self.entries.len();
         self.by_id.insert(row.hash.id(), at);
         self.chains.entry(row.device).or_default().push(at);
@@ -148,7 +152,12 @@ impl Disk {
         Self { name: name.to_owned(), ..Self::default() }
     }
 
-    /// Applies one write.
+    /// A transaction begins.
+    pub fn begin(&mut self) {
+        self.floor = self.journal;
+    }
+
+    /// Applies one write of a transaction.
     ///
     /// # Errors
     /// What a log must never contain, in words.
@@ -158,10 +167,11 @@ impl Disk {
                 self.rooms.entry(row.room).or_insert_with(|| DiskRoom::new(row.clone())).row = row.clone();
             }
             Write::Append(row) => {
-                if row.journal <= self.journal {
-                    return Err(format!("journal number {} follows {}", row.journal, self.journal));
+                // Runs of several rooms in one transaction may interleave; those of one room may not.
+                if row.journal <= self.floor {
+                    return Err(format!("journal number {} follows {}", row.journal, self.floor));
                 }
-                self.journal = row.journal;
+                self.journal = self.journal.max(row.journal);
                 self.room(row.room)?.append(row, orphans)?;
             }
             Write::DropBody { room, entry } => self.drop_body(*room, entry)?,

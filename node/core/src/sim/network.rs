@@ -71,21 +71,21 @@ impl Network {
             // Whom the attacker reaches does not change with the shape.
             network.links.extend((0..n).filter(|i| *i == 0 || rng.chance(500)).map(|i| ((i, n), Link::default())));
         }
-        network.shape(n, plan.shape, rng);
+        network.shape(n, plan.shape, true, rng);
         network
     }
 
-    /// Changes who is linked with whom.
-    pub fn shape(&mut self, n: usize, shape: Shape, rng: &mut Seeded) {
+    /// Changes who is linked with whom; `attacked` says whether the attacker keeps its links.
+    pub fn shape(&mut self, n: usize, shape: Shape, attacked: bool, rng: &mut Seeded) {
         let chords: Vec<_> = (0..n / 2).map(|_| pair(rng.index(n), rng.index(n))).collect();
         let wants = |a: usize, b: usize| match shape {
-            Shape::Mesh => true,
-            Shape::Star => a == 0,
-            Shape::Line => a + 1 == b,
-            Shape::Ring => a + 1 == b || (a == 0 && b + 1 == n),
-            Shape::Chords => a + 1 == b || (a == 0 && b + 1 == n) || chords.contains(&(a, b)),
+            Shape::Mesh => b < n,
+            Shape::Star => a == 0 && b < n,
+            Shape::Line => a + 1 == b && b < n,
+            Shape::Ring => (a + 1 == b && b < n) || (a == 0 && b + 1 == n),
+            Shape::Chords => (a + 1 == b && b < n) || (a == 0 && b + 1 == n) || chords.contains(&(a, b)),
         };
-        self.wanted = self.links.keys().filter(|(a, b)| *b == n || wants(*a, *b)).copied().collect();
+        self.wanted = self.links.keys().filter(|(a, b)| (*b == n && attacked) || wants(*a, *b)).copied().collect();
     }
 
     /// Whether a packet of this link still arrives.

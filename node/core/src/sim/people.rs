@@ -3,6 +3,7 @@
 use crate::command::Command;
 use crate::content::Kind;
 use crate::ids::EntryId;
+use crate::sim::plan::Shape;
 use crate::sim::world::{Happening, World};
 use crate::step::{CommandId, Input};
 
@@ -14,8 +15,10 @@ impl World {
     /// Schedules the whole active time of a world.
     pub fn schedule(&mut self) {
         let end = self.plan.active_ms;
+        // Who is not in a room does not forward for it: in a sparse network everybody is, so that members reach each other.
+        let sparse = (self.plan.shape, self.plan.healed_shape) != (Shape::Mesh, Shape::Mesh);
         for node in 0..self.nodes.len() {
-            if self.plan.rooms > 1 && self.rng.chance(800) {
+            if self.plan.rooms > 1 && (sparse || self.rng.chance(700)) {
                 self.wants[node].push(1);
             }
             // Most are there from the start; some come later.

@@ -50,7 +50,7 @@ impl World {
         self.network.whole();
         self.network.unblock();
         let (nodes, shape) = (self.nodes.len(), self.plan.healed_shape);
-        self.network.shape(nodes, shape, &mut self.rng);
+        self.network.shape(nodes, shape, false, &mut self.rng);
         self.say(|| format!("healed: {shape:?}"));
         for node in 0..nodes {
             self.start(node);

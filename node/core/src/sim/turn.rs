@@ -123,6 +123,7 @@ impl World {
     /// One transaction.
     fn commit(&mut self, node: usize, step: &Step) {
         let (own, clock_max, now) = (self.nodes[node].device, self.nodes[node].clock_max, self.now);
+        self.nodes[node].disk.begin();
         for write in &step.writes {
             let orphans = !self.ledger.forked.is_empty();
             let checked = self.ledger.check(node, own, clock_max, now, write);
