@@ -201,10 +201,13 @@ EMOJI = rule(text(1, 32), lambda v: not any(map(unsafe, set(v) - TAGS)), "not an
 HEADER_MAX, BODY_MAX, ENTRY_MAX, RUN_MAX = 1_024, 72_000, 73_000, 65_536
 ENVELOPE_MAX, REQUEST_MAX, RESPONSE_MAX = 73_728, 128 << 10, (512 + 256) << 10
 
-FRONTIER = rule(many(row(blob(8), uint(), blob(8)), 2_000), lambda v: rising([c[0] for c in v]), "frontier not sorted")
+FRONTIER = rule(many(row(blob(16), uint(), blob(8)), 2_000), lambda v: rising([c[0] for c in v]), "frontier not sorted")
+# Control kinds are refused; other kinds that are not in use are carried unread (PROTOCOL.md 6).
+CONTROL = range(16, 32)
+KIND = rule(U8, lambda v: v not in CONTROL, "a control kind")
 HEADER = rule(
     row(
-        VERSION, ROOM, KEY, uint(), optional(HASH), many(ENTRY_ID, 16), uint(), uint(), uint(6), optional(ENTRY_ID),
+        VERSION, ROOM, KEY, uint(), optional(HASH), many(ENTRY_ID, 16), uint(), uint(), KIND, optional(ENTRY_ID),
         EPOCH, uint(), optional(U32), DIGEST, uint(BODY_MAX, 272),
     ),
     lambda h: (h[3] == 0) == (h[4] is None) and rising(h[5]),
@@ -343,6 +346,9 @@ def fingerprint(data, given, case):
     return {"fingerprint": "-".join(text_[i : i + 4] for i in range(0, 16, 4))}
 
 
+ROOTS = {}  # (salt, password) -> root
+
+
 def room(data, given, case):
     fields = {}
     if case.get("input"):
@@ -352,7 +358,10 @@ def room(data, given, case):
         if not fine or not 1 <= len(bare.encode()) <= 64 or unicodedata.category(bare[0])[0] == "M":
             raise Refused("not a room name")
         # Argon2id itself takes minutes in this language; the root is taken from the file.
-        fields = {"name": "#" + bare, "salt": H("room-salt", bare.encode())[:16].hex()}
+        password = unicodedata.normalize("NFC", case["input"]["passphrase"]).encode()
+        fields = {"name": "#" + bare, "salt": H("room-salt", bare.encode())[:16].hex(), "password": password.hex()}
+        if ROOTS.setdefault((fields["salt"], password), data) != data:
+            raise Refused("another root from the same salt and password")
     keys = Room(data)
     a, b = b"\1\2\3", b"\4\5"
     return fields | {
@@ -405,8 +414,9 @@ def header(data, given=None, case=None):
 
 def content(data, given, case):
     kind = case["input"]["kind"]
+    KIND(kind)
     if kind not in CONTENTS:
-        raise Refused("unknown kind")
+        return {"newer": kind}
     value = read(data, 1 if kind == LEAVE else BODY_MAX, CONTENTS[kind])
     hexed = lambda v: None if v is None else v.hex()
     return {
@@ -432,6 +442,8 @@ def body_of(keys, data, h, body):
         raise Refused("not the body that the header names", "body")
     message_key = H("msg", keys.secret, core(data))
     plain = opened(message_key, bytes(24), core(data), body)
+    if h[8] not in CONTENTS:
+        return plain
     value = read(plain, 1 if h[8] == LEAVE else BODY_MAX, CONTENTS[h[8]])
     if h[8] == PROFILE:
         if decode(value[1])[2] != h[2]:

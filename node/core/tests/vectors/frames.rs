@@ -13,7 +13,7 @@ use crate::statements::flipped;
 use crate::{Cases, Document, check, raw, room};
 
 fn frontier() -> Frontier {
-    vec![(DeviceShort([1; 8]), 0, HashShort([0xf1; 8])), (alice().device_id().prefix(), 900, HashShort([0xf2; 8]))]
+    vec![(DeviceShort([1; 16]), 0, HashShort([0xf1; 8])), (alice().device_id().prefix(), 900, HashShort([0xf2; 8]))]
 }
 
 fn ack(c: &Cases) -> Vec<u8> {

@@ -170,7 +170,8 @@ fn what_is_accepted_is_strict_by_a_second_reading() {
     for document in
         [entries::header(), entries::run(), content::content(), statements::device_cert(), statements::ack()]
     {
-        for case in document.cases.iter().filter(|c| c.valid) {
+        // Kinds that nobody reads yet may hold anything.
+        for case in document.cases.iter().filter(|c| c.valid && c.fields.get("newer").is_none()) {
             if let Some(hex) = &case.hex {
                 assert!(raw::is_strict(&judge::unhex(hex)), "{}: {}", document.structure, case.name);
             }

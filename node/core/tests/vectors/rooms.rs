@@ -4,6 +4,7 @@ use klatch_core::crypto::group::{RoomKeys, RoomRoot, normalise, stretch};
 use klatch_core::crypto::{Context, derive, hash};
 use klatch_core::ids::Peer;
 use serde_json::{Value, json};
+use unicode_normalization::UnicodeNormalization;
 
 use crate::judge::{ROOT, hex};
 use crate::{Case, Document, check};
@@ -15,6 +16,10 @@ fn room_keys() {
         stretched("other spellings of the name are the same room", "GARDEN", ""),
         stretched("a passphrase room", "garden", "correct horse battery staple"),
         stretched("a name beyond ASCII, decomposed", "Cafe\u{301}", ""),
+        stretched("a passphrase beyond ASCII, composed", "garden", "Caf\u{e9} \u{c5}ngstr\u{f6}m"),
+        stretched("the same passphrase, decomposed", "garden", "Cafe\u{301} A\u{30a}ngstro\u{308}m"),
+        stretched("a passphrase with a compatibility character is another one", "garden", "\u{fb01}sh"),
+        stretched("without that character", "garden", "fish"),
         derived("keys from a root", &ROOT, json!({})),
     ];
     for (name, bad) in [
@@ -42,14 +47,23 @@ fn room_keys() {
             fields: Value::Null,
         });
     }
-    let about = "hex = the room's root: Argon2id(input.passphrase, fields.salt) where there is a name; fields = what follows from it.";
+    let root_of = |name: &str| cases.iter().find(|c| c.name == name).map(|c| &c.hex).unwrap();
+    assert_eq!(root_of("a passphrase beyond ASCII, composed"), root_of("the same passphrase, decomposed"));
+    assert_ne!(
+        root_of("without that character"),
+        root_of("a passphrase with a compatibility character is another one")
+    );
+    let about = "hex = the room's root: Argon2id(fields.password, fields.salt) where there is a name, fields.password being \
+                 input.passphrase in NFC; fields = what follows from it.";
     check(&Document { structure: "room", section: "4", about, given: Value::Null, cases });
 }
 
 fn stretched(name: &str, room: &str, passphrase: &str) -> Case {
     let (normal, root) = stretch(room, passphrase).unwrap();
     let salt = hash(Context::ROOM_SALT, &[normal.trim_start_matches('#').as_bytes()]);
-    let mut case = derived(name, root.as_bytes(), json!({ "name": normal, "salt": hex(&salt.0[..16]) }));
+    let password = hex(passphrase.nfc().collect::<String>().as_bytes());
+    let more = json!({ "name": normal, "salt": hex(&salt.0[..16]), "password": password });
+    let mut case = derived(name, root.as_bytes(), more);
     case.input = json!({ "name": room, "passphrase": passphrase });
     case
 }

@@ -96,8 +96,8 @@ pub fn ack() -> Document {
     let (alice, bob) = (alice(), bob());
     let device = alice.device_id();
     let frontier = vec![
-        (DeviceShort([1; 8]), 0, HashShort([0xf1; 8])),
-        (DeviceShort([2; 8]), 77, HashShort([0xf2; 8])),
+        (DeviceShort([1; 16]), 0, HashShort([0xf1; 8])),
+        (DeviceShort([2; 16]), 77, HashShort([0xf2; 8])),
         (bob.device_id().prefix(), u64::MAX, HashShort([0xf3; 8])),
     ];
     let good = VerifiedAck::issue(&alice, c.fixture.keys.room, &frontier);
@@ -107,6 +107,11 @@ pub fn ack() -> Document {
     assert_eq!(of(&c, &rows), good);
     c.accept("three chains", &good);
     c.accept("one chain", &of(&c, &rows[..1]));
+    c.accept("two devices that differ in the last byte of the prefix only", &{
+        let (mut near, mut far) = ([7; 16], [7; 16]);
+        (near[15], far[15]) = (1, 2);
+        of(&c, &[height(&near, 3, &[0xf1; 8]), height(&far, 4, &[0xf2; 8])])
+    });
     c.accept("nothing yet", &of(&c, &[]));
     c.misspell(&good);
     c.refuse("unknown version", &{
@@ -126,8 +131,9 @@ pub fn ack() -> Document {
     });
     c.refuse("frontier not sorted", &of(&c, &[rows[1].clone(), rows[0].clone()]));
     c.refuse("a chain twice", &of(&c, &[rows[0].clone(), rows[0].clone()]));
-    c.refuse("device prefix of 7 bytes", &of(&c, &[height(&[1; 7], 0, &[2; 8])]));
-    c.refuse("hash prefix of 9 bytes", &of(&c, &[height(&[1; 8], 0, &[2; 9])]));
+    c.refuse("device prefix of 8 bytes", &of(&c, &[height(&[1; 8], 0, &[2; 8])]));
+    c.refuse("a whole device id", &of(&c, &[height(&[1; 32], 0, &[2; 8])]));
+    c.refuse("hash prefix of 9 bytes", &of(&c, &[height(&[1; 16], 0, &[2; 9])]));
     c.refuse("extra item in a chain", &of(&c, &[raw::array(&[raw::items(&rows[0]), vec![raw::uint(0)]].concat())]));
     c.refuse("item missing in a chain", &of(&c, &[raw::array(&raw::items(&rows[0])[..2])]));
     c.refuse(
