@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Does what README.md tells a newcomer to type: every command in its ```sh blocks, and the talk between two terminals.
+"""Does what README.md tells a newcomer to type: the ```sh blocks, the talk between two terminals, the table of daily commands.
 
     python3 .ci/readme.py README.md
 
 Each command runs in a fresh KLATCH_HOME, without a terminal, and must end well. Two `chat '#lobby'` commands, one with and one
 without `--profile`, are two people: they run side by side and each must read what the other writes.
-Lines with a <placeholder> or an ellipsis are for people only. Tests have a stage of their own.
+Lines with a <placeholder> or an ellipsis are for people only. Tests have a stage of their own. The daily commands run in the order
+that makes sense, beside a second member; those with a placeholder (F, NAME) or without an end (--follow) are left out.
 """
 
 import os
@@ -67,9 +68,24 @@ class Terminal:
             self.process.kill()
 
 
+def daily(readme):
+    """The `klatch ...` of the text, in an order that makes sense."""
+    found = list(dict.fromkeys(re.findall(r"`(klatch [^`]+)`", readme)))
+    found = [c for c in found if not re.search(r"\b[A-Z]{1,}\b|--follow|/ip4/|\b(un)?lock\b", c)]
+    order = ["init", "up", "chat", "join", "send", "", "leave", "down"]
+
+    def place(command):
+        words = [o for o in order if o and re.match(rf"klatch ({o})\b", command)]
+        return order.index(words[0] if words else "")
+
+    return sorted(found, key=place)
+
+
 def run(command, env):
-    result = subprocess.run(["bash", "-c", command], env=env, stdin=subprocess.DEVNULL, timeout=LIMIT_S)
-    return result.returncode == 0
+    try:
+        return subprocess.run(["bash", "-c", command], env=env, stdin=subprocess.DEVNULL, timeout=LIMIT_S).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
 def talk(first, second, env):
@@ -90,7 +106,8 @@ def talk(first, second, env):
 
 
 def main():
-    todo = commands(open(sys.argv[1]).read())
+    readme = open(sys.argv[1]).read()
+    todo = commands(readme)
     chats = [c for c in todo if re.search(r"chat '#lobby'", c)]
     if len(chats) < 2:
         sys.exit("README.md no longer shows two terminals with chat '#lobby'")
@@ -98,7 +115,10 @@ def main():
     with tempfile.TemporaryDirectory(prefix="klatch-readme-") as home:
         release = os.path.abspath(os.path.join(os.environ.get("CARGO_TARGET_DIR", "target"), "release"))
         env = {**os.environ, "KLATCH_HOME": home, "PATH": release + os.pathsep + os.environ["PATH"]}
-        env["XDG_RUNTIME_DIR"] = home
+        env |= {"XDG_RUNTIME_DIR": home, "KLATCH_LOOPBACK_ONLY": "1"}
+        # So that two terminals do not wait for one compiler.
+        if not run("cargo build --locked --release", env):
+            sys.exit("the program does not build")
         for command in todo:
             if command in chats[1:]:
                 continue
@@ -107,6 +127,15 @@ def main():
             if not ok:
                 print(f"FAILED: {command}")
                 failed += 1
+        every_day = daily(readme)
+        env["KLATCH_HOME"] = os.path.join(home, "daily")
+        setup = ["klatch --profile other init --name other --no-passphrase", "klatch --profile other up"]
+        for command in [*setup, "klatch --profile other join '#garden'", *every_day, "klatch --profile other down"]:
+            print(f"$ {command}", flush=True)
+            if not run(command, env):
+                print(f"FAILED: {command}")
+                failed += 1
+    todo += every_day
     print(f"{len(todo)} README commands, {failed} failed")
     sys.exit(1 if failed else 0)
 

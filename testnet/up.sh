@@ -3,7 +3,12 @@
 # Builds the program, starts N real nodes in one room, and prints a line to attach to each.
 set -eu
 cd "$(dirname "$0")/.."
-cargo build --locked --release -p klatch -p klatch-testnet
-verb=up
-if [ "${1:-}" = down ]; then verb=down; shift; fi
-exec "${CARGO_TARGET_DIR:-target}/release/klatch-testnet" "$verb" "$@"
+testnet="${CARGO_TARGET_DIR:-target}/release/klatch-testnet"
+case "${1:-}" in
+    down) ;;
+    *)
+        set -- up "$@"
+        cargo build --locked --release -p klatch -p klatch-testnet
+        ;;
+esac
+exec "$testnet" "$@"
