@@ -86,6 +86,12 @@ pub const FRONTIER_MAX: usize = 2_000;
 pub const BEACON_SILENCE_MS_MIN: u64 = 20_000;
 /// ...and at most this much (drawn at random so that members do not speak at once).
 pub const BEACON_SILENCE_MS_MAX: u64 = 40_000;
+/// What came by sync is not gossiped again: this soon at the earliest a beacon tells those further away...
+pub const HINT_MS_MIN: u64 = 200;
+/// ...and this late at the latest; drawn at random, and left out if somebody else said the same meanwhile.
+pub const HINT_MS_MAX: u64 = 1_000;
+/// Such hints of one room are at least this far apart: many small syncs are one piece of news.
+pub const HINT_PAUSE_MS: u64 = 5_000;
 /// A beacon is due at least this often while anybody is connected.
 pub const BEACON_INTERVAL_MS: u64 = 300_000;
 

@@ -223,7 +223,7 @@ impl Machine {
             other => from_peer(&mut ctx, rooms, links, other),
         }
         let due = rooms.values().map(|r| if r.touched { now } else { r.timers.due_ms }).min();
-        step.wake = due.map(|at| if at == u64::MAX { at } else { at - *ahead });
+        step.wake = due.map(|at| if at == u64::MAX { at } else { at.saturating_sub(*ahead) });
         step
     }
 
@@ -267,6 +267,7 @@ fn from_peer(
         Input::Gossip { peer, message, run, .. } => gossip(ctx, room, peer, message, run),
         Input::Beacon { peer, message, ack } => {
             heard_ack(ctx, room, &peer, &ack);
+            room.heard_beacon(&ack.frontier);
             verdict(ctx, room, peer, message);
         }
         Input::Ack { peer, ack } => {

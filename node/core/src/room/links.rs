@@ -11,7 +11,8 @@ use crate::delivery::VerifiedAck;
 use crate::event::Event;
 use crate::ids::{DeviceId, Digest, Peer};
 use crate::limits::{
-    BEACON_INTERVAL_MS, BEACON_SILENCE_MS_MAX, BEACON_SILENCE_MS_MIN, GAP_DELAY_MS, GAP_PAUSE_MS_MAX, GAP_PAUSE_MS_MIN, HELLO_RETRY_MS, LINKS_MAX, PAGE_BYTES_MAX,
+    BEACON_INTERVAL_MS, BEACON_SILENCE_MS_MAX, BEACON_SILENCE_MS_MIN, GAP_DELAY_MS, GAP_PAUSE_MS_MAX, GAP_PAUSE_MS_MIN, HELLO_RETRY_MS, HINT_MS_MAX, HINT_MS_MIN,
+    HINT_PAUSE_MS, LINKS_MAX, PAGE_BYTES_MAX,
     PRESENCE_DEBOUNCE_MS, PRESENCE_INTERVAL_MS, PRESENCE_MAX, PRESENCE_TTL_MS, SERVE_PER_S, SYNC_BACKOFF_MS_MIN,
     WINDOW_ENTRIES, WINDOW_PATIENCE_MS,
 };
@@ -116,6 +117,8 @@ pub struct Timers {
     presence_ms: u64,
     gap_ms: Option<u64>,
     gap_pause_ms: u64,
+    hint_ms: Option<u64>,
+    hinted_ms: u64,
 }
 
 impl Timers {
@@ -130,6 +133,8 @@ impl Timers {
             presence_ms: now + PRESENCE_INTERVAL_MS,
             gap_ms: None,
             gap_pause_ms: GAP_PAUSE_MS_MIN,
+            hint_ms: None,
+            hinted_ms: 0,
         }
     }
 
@@ -142,7 +147,16 @@ impl Timers {
     }
 
     fn beacon_due(&self) -> u64 {
-        self.changed_ms.map_or(self.beacon_ms, |c| (c + self.silence_ms).min(self.beacon_ms.max(c)))
+        let due = self.changed_ms.map_or(self.beacon_ms, |c| (c + self.silence_ms).min(self.beacon_ms.max(c)));
+        due.min(self.hint_ms.unwrap_or(u64::MAX))
+    }
+
+    /// Something came by sync, which reaches one node only: who is further away is told by a beacon soon.
+    fn hint(&mut self, now: u64, rng: &mut dyn Entropy) {
+        if self.hint_ms.is_none() {
+            let soon = now + rng.between(HINT_MS_MIN, HINT_MS_MAX);
+            self.hint_ms = Some(soon.max(self.hinted_ms + HINT_PAUSE_MS));
+        }
     }
 }
 
@@ -217,6 +231,10 @@ impl Room {
         {
             link.device = Some(device);
             link.waiting_since_ms = ctx.now;
+            // What it wrote and we have, it may not know of: acknowledgements went only to whom we were connected with.
+            if self.log.knows(&device) {
+                self.owed.add(device, 0, ctx.now);
+            }
             self.links.dirty = true;
             self.touched = true;
             self.timers.presence_ms = self.timers.presence_ms.min(ctx.now + PRESENCE_DEBOUNCE_MS);
@@ -297,6 +315,9 @@ impl Room {
         }
         if new > 0 {
             self.timers.gap_pause_ms = GAP_PAUSE_MS_MIN;
+            if !self.links.full_mesh {
+                self.timers.hint(ctx.now, ctx.rng);
+            }
         }
         if !page.more && self.log.has_gap() && self.timers.gap_ms.is_none() {
             self.timers.gap_ms = Some(ctx.now + self.timers.gap_pause_ms);
@@ -338,6 +359,14 @@ impl Room {
         if self.log.lacks(frontier) {
             let peer = self.links.peer_of(device).unwrap_or(via).clone();
             self.planner.want(&peer, ctx.now + GAP_DELAY_MS);
+            self.touched = true;
+        }
+    }
+
+    /// A member told everybody what it has: if that is what we have, nobody needs to hear it from us as well.
+    pub(crate) fn heard_beacon(&mut self, frontier: &Frontier) {
+        if self.timers.hint_ms.is_some() && self.log.frontier() == *frontier {
+            self.timers.hint_ms = None;
             self.touched = true;
         }
     }
@@ -507,8 +536,13 @@ impl Room {
         if self.links.is_empty() || self.timers.beacon_due() > ctx.now {
             return;
         }
-        self.timers.changed_ms = None;
-        self.timers.beacon_ms = ctx.now + BEACON_INTERVAL_MS;
+        if self.timers.hint_ms.take_if(|at| *at <= ctx.now).is_some() {
+            // A hint speaks for entries and comes early; the beacon after silence, which also acknowledges, still follows.
+            self.timers.hinted_ms = ctx.now;
+        } else {
+            self.timers.changed_ms = None;
+            self.timers.beacon_ms = ctx.now + BEACON_INTERVAL_MS;
+        }
         let ack = VerifiedAck::issue(ctx.keys, self.row.room, &self.log.frontier());
         let bytes = wire::envelope_of_beacon(&self.keys, ctx.wall, ctx.nonce(), ack);
         ctx.step.publishes.push(Publish { room: self.row.room, topic: self.keys.topic, bytes });

@@ -161,7 +161,8 @@ impl World {
         let Some((_, written)) = self.ledger.slots.get(&(room, device, seq)) else { return Ok(()) };
         let joined = self.nodes[node].joined_at.get(&room).copied().unwrap_or(self.now);
         let hops = self.nodes.len() as u64;
-        let limit = 4_000 + hops * self.plan.delay_ms;
+        // A message that goes from link to link by gossip needs a delay per hop; one that was written alone goes by sync.
+        let limit = 4_000 + hops * (1_500 + 3 * self.plan.delay_ms);
         let after = self.now.saturating_sub(*written);
         if *written < joined.max(20_000) + 5_000 || after <= limit {
             return Ok(());
