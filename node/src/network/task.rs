@@ -81,7 +81,7 @@ pub(super) fn spawn(
     for (peer, address) in config.peers {
         task.know(peer.as_ref().and_then(id_of), address);
     }
-    let (ended, stopped) = std_mpsc::channel();
+    let (ended, stopped) = std_mpsc::sync_channel(1);
     runtime.spawn(async move {
         task.run().await;
         // Dropped at the end of the task, also by a panic or the end of the runtime: that is the signal.
