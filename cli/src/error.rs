@@ -102,9 +102,14 @@ impl Report {
         Self::new(CLOSED_OUTPUT, "nobody reads the output", "", exit::FAILED)
     }
 
-    /// Whether it is worth showing.
+    /// Ctrl+C is how a chat or a follower ends: the exit code tells, no error is shown.
+    pub fn ended() -> Self {
+        Self::new(ENDED, "ended by Ctrl+C", "", exit::INTERRUPTED)
+    }
+
+    /// Whether it is not worth showing.
     pub fn is_silent(&self) -> bool {
-        self.code == CLOSED_OUTPUT
+        self.code == CLOSED_OUTPUT || self.code == ENDED
     }
 
     /// Says what was being done.
@@ -140,6 +145,7 @@ impl Report {
 }
 
 const CLOSED_OUTPUT: &str = "KLATCH-OUTPUT-CLOSED";
+const ENDED: &str = "KLATCH-ENDED";
 
 impl From<RpcError> for Report {
     fn from(error: RpcError) -> Self {

@@ -77,7 +77,7 @@ fn run(context: Context, command: Command) -> Result<(), Report> {
         Report::new("KLATCH-SYSTEM", format!("cannot start: {e}"), "close some programs", error::exit::FAILED)
     })?;
     let done = runtime.block_on(async {
-        let own_signals = command::handles_signals(&command);
+        let (own_signals, goes_on) = (command::handles_signals(&command), command::goes_on(&command));
         let context = Arc::new(context);
         let shared = context.clone();
         // A task of its own: a question to the user blocks its thread, and Ctrl+C must still be heard.
@@ -88,7 +88,7 @@ fn run(context: Context, command: Command) -> Result<(), Report> {
         });
         let done = tokio::select! {
             done = &mut work => done.unwrap_or_else(|e| Err(Report::bug(&e))),
-            () = signals::interrupted(), if !own_signals => Err(Report::interrupted()),
+            () = signals::interrupted(), if !own_signals => Err(if goes_on { Report::ended() } else { Report::interrupted() }),
         };
         if !work.is_finished() {
             work.abort();

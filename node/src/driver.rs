@@ -3,7 +3,7 @@
 //! A plain thread owns the machine and the store's only writer, so nothing here is async and nothing can come between a
 //! step and its commit. While a batch is being committed the next one gathers: that is the group commit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use klatch_core::command::{Command, Reply};
 use klatch_core::crypto::group::RoomRoot;
 use klatch_core::error::CommandError;
 use klatch_core::event::Event;
-use klatch_core::ids::Peer;
+use klatch_core::ids::{Peer, RoomId};
 use klatch_core::limits::BATCH_INPUTS_MAX;
 use klatch_core::machine::{Machine, not_committed};
 use klatch_core::step::{CommandId, Input, Serve, Step, TopicChange, Write};
@@ -32,6 +32,12 @@ const INDEX_SLICE: usize = 16;
 /// Indexing waits until nothing has happened for this long: a busy node shall not pay for it in latency. Who searches
 /// earlier gets it done at once.
 const INDEX_AFTER: Duration = Duration::from_millis(400);
+/// Bytes of text taken from users in one batch: with the core's own bound this keeps the outbox within its memory.
+const BATCH_TEXT_MAX: usize = 2 << 20;
+/// Commands held back while a room's window is full. More are refused: whoever sends waits for answers.
+const HELD_MAX: usize = 4_096;
+/// How often held commands are looked at when nothing else happens.
+const HELD_CHECK: Duration = Duration::from_millis(20);
 /// How often a store that refused writes is tried again.
 const RETRY: Duration = Duration::from_secs(2);
 /// Longest sleep without a timer.
@@ -91,6 +97,8 @@ pub struct Driver {
     pub(crate) wake_ms: Option<u64>,
     pub(crate) read_only_since: Option<Instant>,
     pub(crate) indexed: bool,
+    /// User commands in order, not yet given to the core: their room waits for its members.
+    pub(crate) held: VecDeque<Input>,
     /// Who waits for the index.
     pub(crate) searchers: Vec<oneshot::Sender<()>>,
     /// When something last happened.
@@ -120,24 +128,25 @@ impl Driver {
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return None,
         };
-        let (mut commands, mut inputs, mut stop) = (Vec::new(), Vec::new(), false);
+        let (mut inputs, mut stop, mut count) = (Vec::new(), false, 0);
         let mut taken = first;
         while let Some(item) = taken {
             match item {
                 Work::Input(input) => inputs.push(input),
                 Work::Command { command, reply } => {
                     let id = self.expect_reply(reply);
-                    commands.push(Input::Command { id, command });
+                    self.held.push_back(Input::Command { id, command });
                 }
                 Work::Join { name, root, passphrase, reply } => {
                     let id = self.expect_reply(reply);
-                    commands.push(Input::Join { id, name, root, passphrase });
+                    self.held.push_back(Input::Join { id, name, root, passphrase });
                 }
                 Work::Linked { peer, address, dialled } => self.remember(&peer, &address, dialled),
                 Work::Index(done) => self.searchers.push(done),
                 Work::Stop => stop = true,
             }
-            if stop || commands.len() + inputs.len() >= BATCH_INPUTS_MAX {
+            count += 1;
+            if stop || count >= BATCH_INPUTS_MAX {
                 break;
             }
             taken = match work.try_recv() {
@@ -145,8 +154,40 @@ impl Driver {
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
             };
         }
-        commands.append(&mut inputs);
-        Some((commands, stop))
+        let mut batch = self.admit();
+        batch.append(&mut inputs);
+        Some((batch, stop))
+    }
+
+    /// Takes held commands in order, but leaves those of a room whose members have to catch up first, and everything for
+    /// that room behind them: what one person says stays in the order in which it was said.
+    fn admit(&mut self) -> Vec<Input> {
+        let Some(machine) = &self.machine else { return self.held.drain(..).collect() };
+        let (mut admitted, mut kept, mut bytes) = (Vec::new(), VecDeque::new(), 0);
+        let mut blocked: BTreeSet<Option<RoomId>> = BTreeSet::new();
+        while let Some(input) = self.held.pop_front() {
+            let Input::Command { command, .. } = &input else {
+                admitted.push(input);
+                continue;
+            };
+            let room = command.room().map(|name| machine.room_id(name));
+            let full = bytes >= BATCH_TEXT_MAX || admitted.len() >= BATCH_INPUTS_MAX;
+            let waits = room.is_some_and(|id| blocked.contains(&id) || id.is_some_and(|id| machine.is_congested(&id, now_ms())));
+            if full || waits {
+                blocked.extend(room);
+                kept.push_back(input);
+            } else {
+                bytes += command.text_bytes();
+                admitted.push(input);
+            }
+        }
+        self.held = kept;
+        while self.held.len() > HELD_MAX {
+            if let Some(Input::Command { id, .. }) = self.held.pop_back() {
+                self.reply(id, Err(CommandError::TooFast { queued: HELD_MAX as u64 }));
+            }
+        }
+        admitted
     }
 
     /// Waits until there is work or a timer is due. While nothing happens, texts are indexed for search.
@@ -159,6 +200,9 @@ impl Driver {
             }
             let until_wake = self.wake_ms.map_or(NAP, |at| Duration::from_millis(at.saturating_sub(now_ms())));
             let mut nap = if self.read_only_since.is_some() { RETRY } else { NAP };
+            if !self.held.is_empty() {
+                nap = HELD_CHECK;
+            }
             if !self.indexed && self.read_only_since.is_none() {
                 if !self.searchers.is_empty() || self.busy.elapsed() >= INDEX_AFTER {
                     self.index();
@@ -167,7 +211,7 @@ impl Driver {
                     }
                     continue;
                 }
-                nap = INDEX_AFTER;
+                nap = nap.min(INDEX_AFTER);
             } else {
                 // Whether or not indexing succeeded: nothing more will come of waiting.
                 for done in self.searchers.drain(..) {
@@ -176,7 +220,7 @@ impl Driver {
                 }
             }
             match work.recv_timeout(until_wake.min(nap)) {
-                Err(RecvTimeoutError::Timeout) if nap < until_wake => {}
+                Err(RecvTimeoutError::Timeout) if nap < until_wake && self.held.is_empty() => {}
                 result => return result,
             }
         }

@@ -7,7 +7,7 @@ use klatch_core::content::{Content, Kind};
 use klatch_core::error::CommandError;
 use klatch_core::event::{Delivery, Message};
 use klatch_core::identity::fingerprint;
-use klatch_core::ids::{DeviceId, EntryId, RoomId};
+use klatch_core::ids::{DeviceId, EntryId, Peer, RoomId};
 use klatch_core::limits::RECIPIENT_MS;
 use klatch_core::query::{Access, Member, RoomSummary};
 use klatch_core::room::timeline::{Line, fold};
@@ -196,6 +196,21 @@ impl<'a> History<'a> {
                 Delivery::Queued
             });
         }
+    }
+
+    /// Who is behind the transport peers that said hello in these rooms.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn names_of_peers(&self, rooms: impl Iterator<Item = RoomId>) -> Result<BTreeMap<Peer, String>, StoreError> {
+        let mut names = BTreeMap::new();
+        for view in rooms.filter_map(|room| self.shared.view(&room)).filter(|v| !v.linked.is_empty()) {
+            let devices: BTreeMap<DeviceId, String> =
+                self.reader.devices(view.room)?.into_iter().map(|d| (d.device, d.name)).collect();
+            let known = view.linked.into_iter().filter_map(|(peer, device)| Some((peer, devices.get(&device)?.clone())));
+            names.extend(known.filter(|(_, name)| !name.is_empty()));
+        }
+        Ok(names)
     }
 
     /// Own messages of a room that nobody else has acknowledged.

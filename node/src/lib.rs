@@ -62,8 +62,6 @@ const EVENTS_MAX: usize = 4_096;
 const READERS: usize = 2;
 /// A command waits this long before it looks again whether the driver has room.
 const PATIENCE: Duration = Duration::from_millis(2);
-/// A send that is too fast is held back this long at most before it is refused.
-const HOLD_BACK: Duration = Duration::from_secs(30);
 /// Network and threads are given this long to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -88,6 +86,8 @@ struct Inner {
     shared: Arc<Shared>,
     readers: Mutex<Vec<Reader>>,
     free_readers: Semaphore,
+    /// Who hands work over; fair, so that commands keep their order.
+    turn: tokio::sync::Mutex<()>,
     events: broadcast::Sender<NodeEvent>,
     network: NetworkHandle,
     identity: IdentityId,
@@ -129,15 +129,9 @@ impl Node {
         if let Command::JoinRoom { room, passphrase } = command {
             return self.join(room, passphrase).await;
         }
-        let give_up = Instant::now() + HOLD_BACK;
-        loop {
-            let (reply, answer) = oneshot::channel();
-            self.give(Work::Command { command: command.clone(), reply }).await?;
-            match answer.await.unwrap_or(Err(CommandError::Stopping)) {
-                Err(CommandError::TooFast { .. }) if Instant::now() < give_up => tokio::time::sleep(PATIENCE).await,
-                result => return result,
-            }
-        }
+        let (reply, answer) = oneshot::channel();
+        self.give(Work::Command { command, reply }).await?;
+        answer.await.unwrap_or(Err(CommandError::Stopping))
     }
 
     async fn join(&self, room: String, passphrase: Option<klatch_core::command::Passphrase>) -> Result<Reply, CommandError> {
@@ -168,6 +162,7 @@ impl Node {
 
     async fn give(&self, work: Work) -> Result<(), CommandError> {
         let mut work = work;
+        let _turn = self.inner.turn.lock().await;
         loop {
             work = match self.inner.work.try_send(work) {
                 Ok(()) => return Ok(()),
@@ -234,10 +229,11 @@ impl Node {
         for room in rooms.iter().filter(|r| !r.left) {
             queued += history.queued(room.room).map_err(history::failed)?;
         }
+        let names = history.names_of_peers(rooms.iter().map(|r| r.room)).map_err(history::failed)?;
         let text = |peer: &klatch_core::ids::Peer| network::id_of(peer).map(|p| p.to_string()).unwrap_or_default();
         let peers = network.peers.iter().map(|p| PeerSummary {
             peer_id: text(&p.peer),
-            name: None,
+            name: names.get(&p.peer).cloned(),
             address: p.address.to_string(),
             rtt_ms: p.rtt.map(|r| u32::try_from(r.as_millis()).unwrap_or(u32::MAX)),
         });

@@ -173,6 +173,7 @@ fn assemble(
         wake_ms: Some(now_ms()),
         read_only_since: None,
         indexed: false,
+        held: std::collections::VecDeque::new(),
         searchers: Vec::new(),
         busy: Instant::now(),
     };
@@ -183,6 +184,7 @@ fn assemble(
             shared,
             readers: Mutex::new(readers),
             free_readers: Semaphore::new(READERS),
+            turn: tokio::sync::Mutex::new(()),
             events,
             network,
             identity,

@@ -58,6 +58,11 @@ pub fn handles_signals(command: &Command) -> bool {
     matches!(command, Command::Node(Node::Run(_)))
 }
 
+/// Whether it goes on until it is interrupted, so that an interruption is no failure to report.
+pub fn goes_on(command: &Command) -> bool {
+    matches!(command, Command::Chat(_) | Command::Tail(_)) || matches!(command, Command::Log(log) if log.follow)
+}
+
 /// Whether its stderr is the log file of a background node.
 pub fn is_detached(command: &Command) -> bool {
     matches!(command, Command::Node(Node::Run(args)) if args.detached)

@@ -89,6 +89,33 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// The room it is about, as the user named it; `None` for commands about all rooms, and for joining.
+    #[must_use]
+    pub fn room(&self) -> Option<&str> {
+        match self {
+            Self::LeaveRoom { room }
+            | Self::SendMessage { room, .. }
+            | Self::SendNotice { room, .. }
+            | Self::EditMessage { room, .. }
+            | Self::DeleteMessage { room, .. }
+            | Self::React { room, .. }
+            | Self::MuteDevice { room, .. }
+            | Self::MarkRead { room, .. } => Some(room),
+            Self::JoinRoom { .. } | Self::SetName { .. } => None,
+        }
+    }
+
+    /// Bytes of text in it.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        match self {
+            Self::SendMessage { text, .. } | Self::SendNotice { text, .. } | Self::EditMessage { text, .. } => text.len(),
+            _ => 0,
+        }
+    }
+}
+
 /// A passphrase on its way to Argon2id: never printed.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]

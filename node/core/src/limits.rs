@@ -33,6 +33,10 @@ pub const EMOJI_BYTES_MAX: usize = 32;
 /// Smallest padded plaintext, so that short texts, reactions and receipts look the same.
 pub const PAD_BYTES_MIN: usize = 256;
 
+/// Where parents are passed over (a full room, a forked chain) the lamport clock may exceed what is known by this: more
+/// entries than the refused branch can have, too few to burn the counter.
+pub const LAMPORT_SLACK: u64 = 1 << 20;
+
 /// A remote clock may pull ours forward by no more than this; shown time and unread are clamped by it as well.
 pub const CLOCK_AHEAD_MS_MAX: u64 = 60_000;
 
@@ -122,8 +126,10 @@ pub const SYNC_TIMEOUT_MS: u64 = 10_000;
 pub const GAP_DELAY_MS: u64 = 60;
 /// A gap that the last peer asked could not fill is put to all peers after this...
 pub const GAP_PAUSE_MS_MIN: u64 = 250;
-/// ...then after twice as long, and so on; beyond this the runs that wait are dropped: nobody has what they follow.
+/// ...then after twice as long, and so on; beyond this nobody has what the waiting runs follow.
 pub const GAP_PAUSE_MS_MAX: u64 = 16_000;
+/// Chains of one peer that are read again from their beginning because its frontier contradicts ours: the proof of a fork.
+pub const RECHECKS_PER_LINK_MAX: usize = 16;
 /// First retry after a failed sync with one peer; doubles up to [`SYNC_BACKOFF_MS_MAX`].
 pub const SYNC_BACKOFF_MS_MIN: u64 = 500;
 /// Longest pause between tries with one peer.

@@ -154,6 +154,19 @@ impl Machine {
         self.rooms.values()
     }
 
+    /// The room that a name or id means in a command.
+    #[must_use]
+    pub fn room_id(&self, name: &str) -> Option<RoomId> {
+        find_id(&self.rooms, name)
+    }
+
+    /// Whether own messages wait in this room for members that are connected: the shell holds more of them back, in
+    /// order, instead of having them refused. `now` is Unix milliseconds.
+    #[must_use]
+    pub fn is_congested(&self, room: &RoomId, now: u64) -> bool {
+        self.rooms.get(room).is_some_and(|r| r.is_congested(now + self.ahead))
+    }
+
     /// Own keys.
     #[must_use]
     pub fn keys(&self) -> &Keys {
@@ -325,7 +338,7 @@ fn verdict(ctx: &mut Ctx<'_>, room: &Room, peer: Peer, message: GossipId) {
     ctx.step.verdicts.push((peer, message, verdict));
 }
 
-fn find<'r>(rooms: &'r mut BTreeMap<RoomId, Room>, name: &str) -> Result<&'r mut Room, CommandError> {
+fn find_id(rooms: &BTreeMap<RoomId, Room>, name: &str) -> Option<RoomId> {
     let by_id = RoomId::parse(name).filter(|id| rooms.contains_key(id));
     let wanted = group::normalise(name).ok();
     let matches: Vec<RoomId> = rooms
@@ -335,7 +348,11 @@ fn find<'r>(rooms: &'r mut BTreeMap<RoomId, Room>, name: &str) -> Result<&'r mut
         .collect();
     // An open room and a passphrase room may share a name; the open one is meant unless only the other is here.
     let chosen = matches.iter().find(|id| rooms.get(id).is_some_and(|r| !r.row.passphrase)).or(matches.first());
-    match chosen.copied() {
+    chosen.copied()
+}
+
+fn find<'r>(rooms: &'r mut BTreeMap<RoomId, Room>, name: &str) -> Result<&'r mut Room, CommandError> {
+    match find_id(rooms, name) {
         Some(id) => rooms.get_mut(&id).ok_or(CommandError::UnknownRoom { room: name.to_owned(), nearest: None }),
         None => Err(CommandError::UnknownRoom { room: name.to_owned(), nearest: nearest(rooms, name) }),
     }

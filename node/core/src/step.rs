@@ -406,6 +406,8 @@ pub struct RoomView {
     pub forwarding: bool,
     /// Devices connected now.
     pub online: Vec<DeviceId>,
+    /// Peers that said hello, and as which device.
+    pub linked: Vec<(Peer, DeviceId)>,
     /// Own entries with a position below this are on a link to at least one member.
     pub sent_below: u64,
     /// Own entries so far.

@@ -10,7 +10,7 @@ mod parked;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{DeviceId, DeviceShort, EntryHash, EntryId, HashShort};
-use crate::limits::{CHAINS_MAX, CLOCK_AHEAD_MS_MAX, FRONTIER_MAX, PARENTS_MAX};
+use crate::limits::{CHAINS_MAX, CLOCK_AHEAD_MS_MAX, FRONTIER_MAX, LAMPORT_SLACK, PARENTS_MAX};
 use crate::log::entry::{Place, VerifiedEntry, VerifiedRun};
 use crate::error::Reject;
 use crate::step::IndexRow;
@@ -46,6 +46,7 @@ pub struct Log {
     index: BTreeMap<EntryId, Meta>,
     tips: BTreeMap<EntryId, u64>,
     parked: Parked,
+    forked: BTreeSet<DeviceShort>,
     clock: u64,
 }
 
@@ -69,6 +70,13 @@ pub enum Outcome {
     Forked(Box<VerifiedRun>),
     /// Refused.
     Refused(Reject),
+}
+
+/// Whether every parent must be here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Strict {
+    Yes,
+    No,
 }
 
 enum Check {
@@ -105,6 +113,8 @@ impl Log {
         let head = chain.map(|c| c.head.id());
         let mut tips: Vec<(u64, EntryId)> =
             self.tips.iter().filter(|(id, _)| Some(**id) != head).map(|(id, l)| (*l, *id)).collect();
+        // Others may hold another branch of a forked chain: naming it would make them wait for what they will not take.
+        tips.retain(|(_, id)| self.index.get(id).is_none_or(|m| !self.forked.contains(&m.author)));
         tips.sort_unstable_by(|a, b| b.cmp(a));
         tips.truncate(PARENTS_MAX);
         let below = tips.iter().map(|(l, _)| *l).chain(chain.map(|c| c.lamport)).max();
@@ -114,7 +124,7 @@ impl Log {
             seq: chain.map_or(0, |c| c.next),
             prev: chain.map(|c| c.head),
             parents,
-            lamport: below.map_or(0, |l| l + 1),
+            lamport: below.map_or(0, |l| l.saturating_add(1)),
             hlc: self.clock,
         }
     }
@@ -131,38 +141,67 @@ impl Log {
         }
     }
 
-    /// Takes in a verified run, or parks it, or says why not. `new_chain` says whether a device not seen before may enter.
-    pub fn accept(&mut self, run: VerifiedRun, new_chain: bool, now_ms: u64) -> Outcome {
-        if !self.chains.contains_key(&run.first().header.device) && (!new_chain || self.chains.len() >= CHAINS_MAX) {
-            return Outcome::Refused(Reject::Full);
-        }
-        match self.check(&run) {
+    /// Whether every entry of a run is here.
+    #[must_use]
+    pub fn has_all(&self, run: &VerifiedRun) -> bool {
+        run.entries().iter().all(|e| self.index.contains_key(&e.hash.id()))
+    }
+
+    /// Takes in a verified run, or parks it, or says why not. `served` says whether a member sent the run from its log.
+    pub fn accept(&mut self, run: VerifiedRun, served: bool, now_ms: u64) -> Outcome {
+        match self.check(&run, Strict::Yes) {
             Check::Known => Outcome::Refused(Reject::Duplicate),
             Check::Bad(Reject::Fork) => Outcome::Forked(Box::new(run)),
             Check::Bad(reject) => Outcome::Refused(reject),
             Check::Waits(missing) => {
-                if self.parked.insert(run, missing) { Outcome::Parked } else { Outcome::Refused(Reject::Rate) }
+                if self.parked.insert(run, missing, served) { Outcome::Parked } else { Outcome::Refused(Reject::Rate) }
             }
             Check::Fits => {
                 let mut out = Vec::new();
-                let mut ready = vec![run];
-                while let Some(run) = ready.pop() {
-                    self.take_in(run, now_ms, &mut out, &mut ready);
-                }
+                self.take_in(run, now_ms, &mut out);
                 Outcome::Accepted(out)
             }
         }
     }
 
-    fn take_in(&mut self, run: VerifiedRun, now_ms: u64, out: &mut Vec<Accepted>, ready: &mut Vec<VerifiedRun>) {
-        match self.check(&run) {
-            Check::Fits => {}
-            Check::Waits(missing) => {
-                self.parked.insert(run, missing);
-                return;
+    /// Nobody has what the parked runs follow. Those that a member served from its log stood there with their parents, so
+    /// the parents lie in a branch that was refused here, of a chain that forked: they are passed over (PROTOCOL.md 5.5).
+    /// The rest was invented, or will come again: it is dropped.
+    pub(crate) fn give_up_waiting(&mut self, now_ms: u64) -> Vec<Accepted> {
+        let mut served = self.parked.drain();
+        // Whatever one of them follows has a smaller lamport clock.
+        served.sort_by_key(|r| r.first().header.lamport);
+        let mut out = Vec::new();
+        for run in served {
+            if matches!(self.check(&run, Strict::No), Check::Fits) {
+                self.take_in(run, now_ms, &mut out);
             }
-            Check::Known | Check::Bad(_) => return,
         }
+        out
+    }
+
+    /// Takes in a run that fits, and every parked run that fits then.
+    fn take_in(&mut self, run: VerifiedRun, now_ms: u64, out: &mut Vec<Accepted>) {
+        let mut ready = Vec::new();
+        self.append(run, now_ms, out, &mut ready);
+        while let Some((run, served)) = ready.pop() {
+            match self.check(&run, Strict::Yes) {
+                Check::Fits => self.append(run, now_ms, out, &mut ready),
+                Check::Waits(missing) => {
+                    self.parked.insert(run, missing, served);
+                }
+                Check::Known | Check::Bad(_) => {}
+            }
+        }
+    }
+
+    fn append(
+        &mut self,
+        run: VerifiedRun,
+        now_ms: u64,
+        out: &mut Vec<Accepted>,
+        ready: &mut Vec<(VerifiedRun, bool)>,
+    ) {
         for entry in run.into_entries() {
             if self.index.contains_key(&entry.hash.id()) {
                 continue;
@@ -195,9 +234,14 @@ impl Log {
     }
 
     /// Whether a run can be taken in now. Looks at the run as a whole: entries in it may name one another.
-    fn check(&self, run: &VerifiedRun) -> Check {
+    fn check(&self, run: &VerifiedRun, strict: Strict) -> Check {
         let device = run.first().header.device;
         let chain = self.chains.get(&device);
+        // In a room that refuses new chains, parents may lie in a chain that was refused here: they are passed over.
+        let full = self.chains.len() >= CHAINS_MAX;
+        if full && chain.is_none() {
+            return Check::Bad(Reject::Full);
+        }
         let next = chain.map_or(0, |c| c.next);
         let fresh: Vec<&VerifiedEntry> =
             run.entries().iter().skip_while(|e| self.index.contains_key(&e.hash.id())).collect();
@@ -213,19 +257,19 @@ impl Log {
         }
         let mut lamport = chain.map(|c| c.lamport);
         let inside: BTreeSet<EntryId> = fresh.iter().map(|e| e.hash.id()).collect();
-        // In a room that refuses new chains, parents may lie in a chain that was refused here: they are passed over.
-        let full = self.chains.len() >= CHAINS_MAX;
         for e in &fresh {
+            let mut passed_over = false;
             for p in &e.header.parents {
                 match self.index.get(p) {
                     Some(meta) => lamport = lamport.max(Some(meta.lamport)),
                     None if inside.contains(p) => return Check::Bad(Reject::Rule),
-                    None if full => {}
+                    None if full || strict == Strict::No => passed_over = true,
                     None => return Check::Waits(Some(*p)),
                 }
             }
             let expected = lamport.map_or(0, |l| l.saturating_add(1));
-            if e.header.lamport != expected && !(full && e.header.lamport > expected) {
+            let most = if passed_over { expected.saturating_add(LAMPORT_SLACK) } else { expected };
+            if !(expected..=most).contains(&e.header.lamport) {
                 return Check::Bad(Reject::Rule);
             }
             lamport = Some(e.header.lamport);
@@ -257,7 +301,9 @@ impl Log {
     /// Whether `theirs` names something that is not here.
     #[must_use]
     pub fn lacks(&self, theirs: &Frontier) -> bool {
-        theirs.iter().any(|(device, seq, _)| self.chain_of(*device).is_none_or(|c| c.next <= *seq))
+        theirs.iter().any(|(device, seq, _)| {
+            !self.forked.contains(device) && self.chain_of(*device).is_none_or(|c| c.next <= *seq)
+        })
     }
 
     fn chain_of(&self, device: DeviceShort) -> Option<&Chain> {
@@ -291,9 +337,31 @@ impl Log {
         !self.parked.is_empty()
     }
 
-    /// Gives up on everything that waits: nobody had what it follows. Sync brings it again should that appear.
+    /// Drops everything that waits. Sync brings it again.
     pub(crate) fn drop_parked(&mut self) {
         self.parked = Parked::default();
+    }
+
+    /// A device forked: each node keeps the branch it saw first, so nobody is asked for more of it, and own entries do not
+    /// name it.
+    pub(crate) fn mark_forked(&mut self, device: &DeviceId) {
+        self.forked.insert(device.prefix());
+    }
+
+    /// The first chain of which `theirs` names an entry, in a place that is taken here by another one.
+    pub(crate) fn contradicted(&self, theirs: &Frontier) -> Option<DeviceShort> {
+        let other = |(device, seq, hash): &&(DeviceShort, u64, HashShort)| {
+            let ours = self.chain_of(*device).filter(|c| c.next > *seq);
+            ours.is_some_and(|c| c.head.prefix() != *hash && !self.holds(*device, hash))
+        };
+        theirs.iter().find(other).map(|f| f.0)
+    }
+
+    fn holds(&self, device: DeviceShort, hash: &HashShort) -> bool {
+        let mut from = EntryId([0; 16]);
+        from.0[..8].copy_from_slice(&hash.0);
+        let near = self.index.range(from..).take_while(|(id, _)| id.0[..8] == hash.0);
+        near.into_iter().any(|(_, meta)| meta.author == device)
     }
 
     /// Bytes parked, for the bound check.

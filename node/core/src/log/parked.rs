@@ -8,10 +8,17 @@ use crate::log::entry::{VerifiedEntry, VerifiedRun};
 
 type Key = (DeviceId, u64);
 
+/// A run that waits, and whether a member served it from its log (else it is only hearsay).
+#[derive(Debug)]
+struct Waiting {
+    run: VerifiedRun,
+    served: bool,
+}
+
 /// The gap buffer of one room.
 #[derive(Debug, Default)]
 pub struct Parked {
-    runs: BTreeMap<Key, VerifiedRun>,
+    runs: BTreeMap<Key, Waiting>,
     waiting: BTreeMap<EntryId, BTreeSet<Key>>,
     bytes: usize,
 }
@@ -19,12 +26,17 @@ pub struct Parked {
 impl Parked {
     /// Holds a run back until its predecessor (`missing` is `None`) or a parent arrives. `false` when there is no room for
     /// it: it is dropped, sync will bring it.
-    pub fn insert(&mut self, run: VerifiedRun, missing: Option<EntryId>) -> bool {
+    pub fn insert(&mut self, run: VerifiedRun, missing: Option<EntryId>, served: bool) -> bool {
         let device = run.first().header.device;
         let key = (device, run.first().header.seq);
-        if self.runs.contains_key(&key) {
+        if let Some(there) = self.runs.get_mut(&key)
+            && there.run.last().hash == run.last().hash
+        {
+            there.served |= served;
             return true;
         }
+        // Of two runs in one place the later one stays: either may be the branch that fits.
+        self.remove(&key);
         let in_chain = self.runs.range((device, 0)..=(device, u64::MAX)).count();
         if in_chain >= PARKED_PER_CHAIN_MAX || self.bytes + run.len_bytes() > PARKED_BYTES_MAX {
             return false;
@@ -33,20 +45,20 @@ impl Parked {
         if let Some(id) = missing {
             self.waiting.entry(id).or_default().insert(key);
         }
-        self.runs.insert(key, run);
+        self.runs.insert(key, Waiting { run, served });
         true
     }
 
     /// Takes the runs that waited for `entry`: the next one of its chain, and those that name it as a parent. Runs of the
     /// same chain that `entry` has overtaken are dropped.
-    pub fn take_after(&mut self, entry: &VerifiedEntry) -> Vec<VerifiedRun> {
+    pub fn take_after(&mut self, entry: &VerifiedEntry) -> Vec<(VerifiedRun, bool)> {
         let (device, seq) = (entry.header.device, entry.header.seq);
         let mut keys = self.waiting.remove(&entry.hash.id()).unwrap_or_default();
         keys.insert((device, seq + 1));
         let passed: Vec<Key> = self.runs.range((device, 0)..=(device, seq)).map(|(k, _)| *k).collect();
         for key in passed {
-            if let Some(run) = self.runs.get(&key)
-                && run.last().header.seq <= seq
+            if let Some(waiting) = self.runs.get(&key)
+                && waiting.run.last().header.seq <= seq
             {
                 self.remove(&key);
             }
@@ -54,8 +66,14 @@ impl Parked {
         keys.iter().filter_map(|k| self.remove(k)).collect()
     }
 
-    fn remove(&mut self, key: &Key) -> Option<VerifiedRun> {
-        let run = self.runs.remove(key)?;
+    /// Empties the buffer and returns the runs that members served from their logs; hearsay is dropped.
+    pub fn drain(&mut self) -> Vec<VerifiedRun> {
+        let all = std::mem::take(self);
+        all.runs.into_values().filter(|w| w.served).map(|w| w.run).collect()
+    }
+
+    fn remove(&mut self, key: &Key) -> Option<(VerifiedRun, bool)> {
+        let Waiting { run, served } = self.runs.remove(key)?;
         self.bytes = self.bytes.saturating_sub(run.len_bytes());
         for entry in run.entries() {
             for parent in &entry.header.parents {
@@ -67,7 +85,7 @@ impl Parked {
                 }
             }
         }
-        Some(run)
+        Some((run, served))
     }
 
     /// Whether nothing waits.

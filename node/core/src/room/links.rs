@@ -9,11 +9,11 @@ use crate::bucket::Bucket;
 use crate::crypto::Context;
 use crate::delivery::VerifiedAck;
 use crate::event::Event;
-use crate::ids::{DeviceId, Digest, Peer};
+use crate::ids::{DeviceId, DeviceShort, Digest, Peer};
 use crate::limits::{
     BEACON_INTERVAL_MS, BEACON_SILENCE_MS_MAX, BEACON_SILENCE_MS_MIN, GAP_DELAY_MS, GAP_PAUSE_MS_MAX, GAP_PAUSE_MS_MIN, HELLO_RETRY_MS, HINT_MS_MAX, HINT_MS_MIN,
     HINT_PAUSE_MS, LINKS_MAX, PAGE_BYTES_MAX,
-    PRESENCE_DEBOUNCE_MS, PRESENCE_INTERVAL_MS, PRESENCE_MAX, PRESENCE_TTL_MS, SERVE_PER_S, SYNC_BACKOFF_MS_MIN,
+    PRESENCE_DEBOUNCE_MS, PRESENCE_INTERVAL_MS, PRESENCE_MAX, PRESENCE_TTL_MS, RECHECKS_PER_LINK_MAX, SERVE_PER_S, SYNC_BACKOFF_MS_MIN,
     WINDOW_ENTRIES, WINDOW_PATIENCE_MS,
 };
 use crate::log::entry::VerifiedRun;
@@ -47,6 +47,10 @@ struct Link {
     waiting_since_ms: u64,
     serves: Bucket,
     synced: bool,
+    /// When it last sent the end of what we lacked.
+    complete_ms: u64,
+    /// Chains to be read again from their beginning (`false`: that was asked already).
+    rechecks: BTreeMap<DeviceShort, bool>,
 }
 
 #[derive(Debug)]
@@ -61,6 +65,12 @@ impl Links {
     #[must_use]
     pub fn peers(&self) -> BTreeSet<Peer> {
         self.by_peer.keys().cloned().collect()
+    }
+
+    /// Peers that said hello, and as which device.
+    #[must_use]
+    pub fn linked_devices(&self) -> Vec<(Peer, DeviceId)> {
+        self.by_peer.iter().filter_map(|(p, l)| Some((p.clone(), l.device?))).collect()
     }
 
     /// Number of linked peers.
@@ -117,6 +127,7 @@ pub struct Timers {
     presence_ms: u64,
     gap_ms: Option<u64>,
     gap_pause_ms: u64,
+    gap_since_ms: u64,
     hint_ms: Option<u64>,
     hinted_ms: u64,
 }
@@ -133,6 +144,7 @@ impl Timers {
             presence_ms: now + PRESENCE_INTERVAL_MS,
             gap_ms: None,
             gap_pause_ms: GAP_PAUSE_MS_MIN,
+            gap_since_ms: now,
             hint_ms: None,
             hinted_ms: 0,
         }
@@ -176,6 +188,8 @@ impl Room {
             waiting_since_ms: ctx.now,
             serves: Bucket::full(SERVE_PER_S * 10, ctx.now),
             synced: false,
+            complete_ms: 0,
+            rechecks: BTreeMap::new(),
         };
         self.links.by_peer.insert(peer.clone(), link);
         self.links.dirty = true;
@@ -268,7 +282,7 @@ impl Room {
             ctx.step.responds.push((token, wire::response_refused()));
             return;
         }
-        if self.log.lacks(&request.frontier) {
+        if self.log.lacks(&request.frontier) | self.recheck(peer, &request.frontier) {
             self.planner.want(peer, ctx.now);
             self.touched = true;
         }
@@ -297,6 +311,15 @@ impl Room {
         if !ours {
             return;
         }
+        if !page.more
+            && !page.fault
+            && let Some(link) = self.links.by_peer.get_mut(peer)
+        {
+            link.complete_ms = ctx.now;
+        }
+        if self.recheck(peer, &page.frontier) {
+            self.planner.want(peer, ctx.now);
+        }
         let lacks = self.log.lacks(&page.frontier);
         if page.fault || (new == 0 && (page.more || lacks)) {
             // A fault, or a promise without anything useful: others are asked first.
@@ -320,26 +343,59 @@ impl Room {
             }
         }
         if !page.more && self.log.has_gap() && self.timers.gap_ms.is_none() {
+            if self.timers.gap_pause_ms == GAP_PAUSE_MS_MIN {
+                self.timers.gap_since_ms = ctx.now;
+            }
             self.timers.gap_ms = Some(ctx.now + self.timers.gap_pause_ms);
         }
     }
 
     /// Runs still wait for something that the last peer asked did not have. Others may: all are asked, with a pause that
-    /// doubles. What nobody has after some rounds was invented, or will come with a later sync: it is dropped.
-    fn mind_the_gap(&mut self, now: u64) {
-        if self.timers.gap_ms.is_none_or(|at| at > now) {
+    /// doubles. What nobody has after some rounds lies in a refused branch, or was invented (`Log::give_up_waiting`).
+    fn mind_the_gap(&mut self, ctx: &mut Ctx<'_>) {
+        if self.timers.gap_ms.is_none_or(|at| at > ctx.now) {
             return;
         }
         self.timers.gap_ms = None;
         if !self.log.has_gap() {
             self.timers.gap_pause_ms = GAP_PAUSE_MS_MIN;
-        } else if self.timers.gap_pause_ms > GAP_PAUSE_MS_MAX {
-            self.log.drop_parked();
-            self.timers.gap_pause_ms = GAP_PAUSE_MS_MIN;
-        } else {
+        } else if self.timers.gap_pause_ms <= GAP_PAUSE_MS_MAX {
             self.timers.gap_pause_ms *= 2;
-            self.ask_everybody(now);
+            self.ask_everybody(ctx.now);
+        } else {
+            self.timers.gap_pause_ms = GAP_PAUSE_MS_MIN;
+            let since = self.timers.gap_since_ms;
+            if self.links.by_peer.values().all(|l| l.complete_ms > since) {
+                let accepted = self.log.give_up_waiting(ctx.wall);
+                if !accepted.is_empty() {
+                    self.take_in(ctx, accepted, Source::Sync);
+                }
+            } else {
+                // Somebody has not answered: it may have what is missing.
+                self.log.drop_parked();
+            }
         }
+    }
+
+    /// A peer names another entry than ours in a place of a chain: the chain forked, or the peer lies. Its copy of the chain
+    /// is asked for from the beginning, once, which brings the proof.
+    fn recheck(&mut self, peer: &Peer, frontier: &Frontier) -> bool {
+        let Some(device) = self.log.contradicted(frontier) else { return false };
+        let Some(link) = self.links.by_peer.get_mut(peer) else { return false };
+        if link.rechecks.len() >= RECHECKS_PER_LINK_MAX || link.rechecks.contains_key(&device) {
+            return false;
+        }
+        link.rechecks.insert(device, true);
+        true
+    }
+
+    /// What this node has, as it tells a peer that it asks.
+    fn frontier_for(&mut self, peer: &Peer) -> Frontier {
+        let mut frontier = self.log.frontier();
+        if let Some(link) = self.links.by_peer.get_mut(peer) {
+            frontier.retain(|(device, _, _)| !link.rechecks.get_mut(device).is_some_and(std::mem::take));
+        }
+        frontier
     }
 
     /// A run came by gossip but something before it is missing: whoever handed it over should have it.
@@ -397,7 +453,7 @@ impl Room {
             self.send_presence(ctx);
             self.pump(ctx, false);
             self.send_acks(ctx);
-            self.mind_the_gap(ctx.now);
+            self.mind_the_gap(ctx);
             self.send_sync(ctx);
             self.send_beacon(ctx);
         }
@@ -527,7 +583,8 @@ impl Room {
         }
         let request = ctx.next_request();
         let max = u32::try_from(PAGE_BYTES_MAX).unwrap_or(u32::MAX);
-        let bytes = wire::sync_request(&self.keys, ctx.me, &peer, &self.log.frontier(), max);
+        let frontier = self.frontier_for(&peer);
+        let bytes = wire::sync_request(&self.keys, ctx.me, &peer, &frontier, max);
         self.planner.sent(peer.clone(), request, ctx.now);
         ctx.step.sends.push(Send { peer, request, room: self.row.room, bytes, wants_page: true });
     }

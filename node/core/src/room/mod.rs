@@ -89,6 +89,10 @@ impl Room {
             room.log.restore(row, own);
         }
         room.log.restored();
+        for row in snapshot.devices.iter().filter(|d| d.forked.is_some()) {
+            // The own row says that this device wrote more than is on this disk.
+            if row.device == own { room.behind = true } else { room.log.mark_forked(&row.device) }
+        }
         room.members = snapshot.devices.into_iter().map(|d| (d.device, d)).collect();
         room.bytes = snapshot.bytes;
         room
@@ -129,7 +133,7 @@ impl Room {
         if self.behind {
             return Err(CommandError::DeviceBehind);
         }
-        if self.window_is_full(ctx.now) {
+        if self.outbox.bytes() > OUTBOX_BYTES_MAX && self.is_congested(ctx.now) {
             return Err(CommandError::TooFast { queued: self.outbox.len() as u64 });
         }
         let own = ctx.keys.device_id();
@@ -153,7 +157,8 @@ impl Room {
         Ok((id, seq, journal))
     }
 
-    fn window_is_full(&self, now: u64) -> bool {
+    /// Much waits for members that are connected and acknowledge: whoever writes more had better wait, too.
+    pub(crate) fn is_congested(&self, now: u64) -> bool {
         let much = self.outbox.bytes() > OUTBOX_BYTES_MAX / 2 || self.outbox.len() as u64 > OUTBOX_ENTRIES_MAX;
         much && self.links.holding_from(now, &self.members).is_some()
     }
@@ -218,35 +223,50 @@ impl Room {
 
     /// Takes in a verified run. Returns how many entries are new, or why it was refused.
     pub(crate) fn accept(&mut self, ctx: &mut Ctx<'_>, run: VerifiedRun, source: Source) -> Result<Taken, Reject> {
-        let device = run.first().header.device;
+        let (device, seq) = (run.first().header.device, run.first().header.seq);
+        // Before any limit: anybody can send what a device wrote once more, that must not count against the device.
+        if self.log.has_all(&run) {
+            return Err(Reject::Duplicate);
+        }
         if device == ctx.keys.device_id() {
-            return self.accept_own(ctx, &run);
+            self.fall_behind(ctx, seq);
+        } else if source == Source::Gossip {
+            self.within_limits(&run, ctx.now)?;
         }
-        let is_new = !self.log.knows(&device);
-        let may_enter = !is_new || self.new_chains.take(1, CHAINS_PER_MINUTE, 60_000, CHAINS_BURST, ctx.now);
-        if source == Source::Gossip && !self.within_rate(device, &run, ctx.now) {
-            return Err(Reject::Rate);
-        }
-        match self.log.accept(run, may_enter, ctx.wall) {
+        match self.log.accept(run, source == Source::Sync, ctx.wall) {
             Outcome::Accepted(accepted) => Ok(self.take_in(ctx, accepted, source)),
             Outcome::Parked => Ok(Taken::Parked),
             Outcome::Forked(run) => {
-                self.record_fork(ctx, device, run.first().header.seq, ForkBranch::of(&run).encode());
+                self.record_fork(ctx, device, seq, ForkBranch::of(&run).encode());
                 Err(Reject::Fork)
             }
             Outcome::Refused(reject) => Err(reject),
         }
     }
 
-    /// Own entries come back from others after a restored backup; if they are ones we do not have, writing on would fork.
-    fn accept_own(&mut self, ctx: &mut Ctx<'_>, run: &VerifiedRun) -> Result<Taken, Reject> {
-        let known = run.entries().iter().all(|e| self.log.meta(&e.hash.id()).is_some());
-        if !known && !self.behind {
-            self.behind = true;
-            let (device, seq) = (ctx.keys.device_id(), run.first().header.seq);
-            ctx.step.events.push(Event::ForkFound { room: self.id(), device, seq });
+    /// Own entries that are not here come back from others: this is a restored backup or a copied disk. They are taken in
+    /// like others', but there may be more of them, so nothing is written here any more: it would fork the chain.
+    fn fall_behind(&mut self, ctx: &mut Ctx<'_>, seq: u64) {
+        if self.behind {
+            return;
         }
-        Err(Reject::Duplicate)
+        self.behind = true;
+        let (room, device) = (self.id(), ctx.keys.device_id());
+        let row = self.member_row(device);
+        row.forked = Some(seq);
+        ctx.step.writes.push(Write::Device(row.clone()));
+        ctx.step.events.push(Event::ForkFound { room, device, seq });
+    }
+
+    /// What gossip may bring per device and time; sync asks for one page at a time and needs no such limit.
+    fn within_limits(&mut self, run: &VerifiedRun, now: u64) -> Result<(), Reject> {
+        let first = &run.first().header;
+        if self.log.knows(&first.device) {
+            return if self.within_rate(first.device, run, now) { Ok(()) } else { Err(Reject::Rate) };
+        }
+        // Only the first entry of a chain makes a new device; what follows waits for it.
+        let may_enter = first.seq > 0 || self.new_chains.take(1, CHAINS_PER_MINUTE, 60_000, CHAINS_BURST, now);
+        if may_enter { Ok(()) } else { Err(Reject::Full) }
     }
 
     fn within_rate(&mut self, device: DeviceId, run: &VerifiedRun, now: u64) -> bool {
@@ -272,7 +292,7 @@ impl Room {
             ctx.step.writes.push(Write::Append(row));
             ctx.step.writes.extend(self.body_to_drop(&entry));
         }
-        for (author, entries) in owed {
+        for (author, entries) in owed.into_iter().filter(|(author, _)| *author != ctx.keys.device_id()) {
             self.owed.add(author, entries, ctx.now);
         }
         if summary {
@@ -329,8 +349,11 @@ impl Room {
         })
     }
 
-    /// A device proved that it is alive now.
+    /// A device proved that it is alive now. One that has written nothing is no recipient and takes no space.
     pub(crate) fn heard(&mut self, ctx: &mut Ctx<'_>, device: DeviceId) {
+        if !self.log.knows(&device) {
+            return;
+        }
         let row = self.member_row(device);
         if ctx.wall.abs_diff(row.last_seen_ms) >= LAST_SEEN_WRITE_MS {
             row.last_seen_ms = ctx.wall;
@@ -381,6 +404,7 @@ impl Room {
         }
         row.forked = Some(seq);
         ctx.step.writes.push(Write::Device(row.clone()));
+        self.log.mark_forked(&device);
         ctx.step.writes.push(Write::Fork { room, device, seq, proof });
         ctx.step.events.push(Event::ForkFound { room, device, seq });
     }
@@ -391,6 +415,9 @@ impl Room {
     pub(crate) fn acknowledged(&mut self, ctx: &mut Ctx<'_>, device: DeviceId, frontier: &Frontier) {
         let own = ctx.keys.device_id();
         if device == own {
+            return;
+        }
+        if !self.log.knows(&device) {
             return;
         }
         self.heard(ctx, device);
@@ -424,6 +451,7 @@ impl Room {
             joined: !self.row.left,
             forwarding: !self.links.full_mesh,
             online: self.links.online.iter().copied().collect(),
+            linked: self.links.linked_devices(),
             sent_below: self.links.sent_below(),
             own_next: self.log.next_seq(&own),
         }
