@@ -93,6 +93,12 @@ pub fn usage(pid: u32) -> Usage {
     Usage { rss_kb: field("VmRSS:"), peak_kb: field("VmHWM:"), cpu_s: ticks as f64 / 100.0 }
 }
 
+/// Lets the peak of a process begin anew. Joining a room takes 64 MiB for a moment, to stretch its key, which would hide what the
+/// load takes. Not everybody's kernel does it; then the peak is that of the whole life.
+pub fn forget_peak(pid: u32) {
+    let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
+}
+
 /// One node.
 pub struct Node {
     /// Profile name: n1, n2, ...
@@ -229,6 +235,12 @@ impl Node {
             self.peak_kb = self.peak_kb.max(now.peak_kb);
             self.spent_s += now.cpu_s;
         }
+    }
+
+    /// Lets its peak begin anew ([`forget_peak`]).
+    pub fn forget_peak(&mut self) {
+        self.peak_kb = 0;
+        self.pid().map(forget_peak);
     }
 
     /// Peak memory and CPU over all its lives.

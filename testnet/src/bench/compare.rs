@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::SELF;
 use super::protocol::{Config, Done};
-use crate::process::usage;
+use crate::process::{forget_peak, usage};
 
 /// Processes of a run.
 const NODES: usize = 5;
@@ -63,7 +63,7 @@ pub struct Outcome {
     pub p99_ms: f64,
     /// CPU of all processes per 1,000 deliveries.
     pub cpu_s_per_1000: f64,
-    /// The largest process.
+    /// The largest process, from `go` on.
     pub peak_mb: f64,
     /// Waits of 2 s in vain.
     pub stalls: f64,
@@ -268,6 +268,7 @@ fn measure(side: &str, load: &Load) -> Result<Outcome> {
         one.hear("ready", until)?;
     }
     let cpu = |all: &[Participant]| all.iter().map(|p| usage(p.child.id()).cpu_s).sum::<f64>();
+    all.iter().for_each(|p| forget_peak(p.child.id()));
     let before_s = cpu(&all);
     for one in &mut all {
         one.say("go")?;

@@ -103,7 +103,7 @@ pub struct Line {
     pub unanswered: u64,
     /// Chains with two entries in one place.
     pub forks: u64,
-    /// Peak memory over all lives, MB.
+    /// Peak memory since the room was joined, over all lives, MB.
     pub peak_mb: f64,
     /// CPU over all lives, seconds.
     pub cpu_s: f64,

@@ -71,7 +71,11 @@ impl<'a> World<'a> {
             }
             Step::Join { nodes } => {
                 let params = json!({"room": self.scenario.room});
-                self.each(nodes, |n| n.client()?.call("room.join", &params).map(drop))
+                self.each(nodes, |n| n.client()?.call("room.join", &params).map(drop))?;
+                self.each(nodes, |n| {
+                    n.forget_peak();
+                    Ok(())
+                })
             }
             Step::Send { nodes, count, bytes, rate, in_flight, background } => {
                 let mine: Vec<Writer> = self
