@@ -82,7 +82,7 @@ pub const OUTBOX_BYTES_MAX: usize = 8 << 20;
 /// An acknowledgement is sent after this many accepted entries of one author.
 pub const ACK_ENTRIES: u64 = 16;
 /// Or after this time.
-pub const ACK_DELAY_MS: u64 = 100;
+pub const ACK_DELAY_MS: u64 = 180;
 /// Devices named in one acknowledgement or beacon: all chains of a full room.
 pub const FRONTIER_MAX: usize = 2_000;
 
