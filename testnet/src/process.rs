@@ -240,7 +240,9 @@ impl Node {
     /// Lets its peak begin anew ([`forget_peak`]).
     pub fn forget_peak(&mut self) {
         self.peak_kb = 0;
-        self.pid().map(forget_peak);
+        if let Some(pid) = self.pid() {
+            forget_peak(pid);
+        }
     }
 
     /// Peak memory and CPU over all its lives.
