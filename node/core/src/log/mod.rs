@@ -348,6 +348,11 @@ impl Log {
         self.forked.insert(device.prefix());
     }
 
+    /// What `theirs` says of chains that forked.
+    pub(crate) fn forked_in<'f>(&self, theirs: &'f Frontier) -> impl Iterator<Item = &'f (DeviceShort, u64, HashShort)> {
+        theirs.iter().filter(|(device, _, _)| self.forked.contains(device))
+    }
+
     /// The first chain of which `theirs` names an entry, in a place that is taken here by another one.
     pub(crate) fn contradicted(&self, theirs: &Frontier) -> Option<DeviceShort> {
         let other = |(device, seq, hash): &&(DeviceShort, u64, HashShort)| {

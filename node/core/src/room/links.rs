@@ -9,7 +9,7 @@ use crate::bucket::Bucket;
 use crate::crypto::Context;
 use crate::delivery::VerifiedAck;
 use crate::event::Event;
-use crate::ids::{DeviceId, DeviceShort, Digest, Peer};
+use crate::ids::{DeviceId, DeviceShort, Digest, HashShort, Peer};
 use crate::limits::{
     BEACON_INTERVAL_MS, BEACON_SILENCE_MS_MAX, BEACON_SILENCE_MS_MIN, GAP_DELAY_MS, GAP_PAUSE_MS_MAX, GAP_PAUSE_MS_MIN, HELLO_RETRY_MS, HINT_MS_MAX, HINT_MS_MIN,
     HINT_PAUSE_MS, LINKS_MAX, PAGE_BYTES_MAX,
@@ -47,10 +47,12 @@ struct Link {
     waiting_since_ms: u64,
     serves: Bucket,
     synced: bool,
-    /// When it last sent the end of what we lacked.
+    /// When it last sent the end of what it can give us.
     complete_ms: u64,
     /// Chains to be read again from their beginning (`false`: that was asked already).
     rechecks: BTreeMap<DeviceShort, bool>,
+    /// How far it has the chains that forked.
+    branches: BTreeMap<DeviceShort, (u64, HashShort)>,
 }
 
 #[derive(Debug)]
@@ -190,6 +192,7 @@ impl Room {
             synced: false,
             complete_ms: 0,
             rechecks: BTreeMap::new(),
+            branches: BTreeMap::new(),
         };
         self.links.by_peer.insert(peer.clone(), link);
         self.links.dirty = true;
@@ -300,18 +303,21 @@ impl Room {
     /// A page arrived: take in what fits, then decide whether to ask on.
     pub(crate) fn page(&mut self, ctx: &mut Ctx<'_>, peer: &Peer, page: PageIn) {
         let ours = self.planner.landed(page.request);
-        let mut new = 0;
+        let (mut new, mut stuck) = (0, false);
         for run in page.runs {
             match self.accept(ctx, run, Source::Sync) {
                 Ok(Taken::New(n)) => new += n,
-                Ok(Taken::Parked) | Err(_) => {}
+                // Pages come in an order in which everything fits: what is missing here will not come later.
+                Ok(Taken::Parked) => stuck = true,
+                Err(_) => {}
             }
         }
+        let end = !page.more || (stuck && new == 0);
         self.touched = true;
         if !ours {
             return;
         }
-        if !page.more
+        if end
             && !page.fault
             && let Some(link) = self.links.by_peer.get_mut(peer)
         {
@@ -319,6 +325,9 @@ impl Room {
         }
         if self.recheck(peer, &page.frontier) {
             self.planner.want(peer, ctx.now);
+        }
+        if let Some(link) = self.links.by_peer.get_mut(peer) {
+            link.branches = self.log.forked_in(&page.frontier).map(|(d, seq, hash)| (*d, (*seq, *hash))).collect();
         }
         let lacks = self.log.lacks(&page.frontier);
         if page.fault || (new == 0 && (page.more || lacks)) {
@@ -342,7 +351,7 @@ impl Room {
                 self.timers.hint(ctx.now, ctx.rng);
             }
         }
-        if !page.more && self.log.has_gap() && self.timers.gap_ms.is_none() {
+        if end && self.log.has_gap() && self.timers.gap_ms.is_none() {
             if self.timers.gap_pause_ms == GAP_PAUSE_MS_MIN {
                 self.timers.gap_since_ms = ctx.now;
             }
@@ -394,6 +403,12 @@ impl Room {
         let mut frontier = self.log.frontier();
         if let Some(link) = self.links.by_peer.get_mut(peer) {
             frontier.retain(|(device, _, _)| !link.rechecks.get_mut(device).is_some_and(std::mem::take));
+            for (device, seq, hash) in &mut frontier {
+                // Its branch is refused here: as if we had it, so that it does not fill the page.
+                if let Some(branch) = link.branches.get(device) {
+                    (*seq, *hash) = *branch;
+                }
+            }
         }
         frontier
     }

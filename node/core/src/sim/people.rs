@@ -22,7 +22,7 @@ impl World {
                 self.wants[node].push(1);
             }
             // Most are there from the start; some come later.
-            let late = self.rng.chance(150);
+            let late = self.rng.chance(150) && (!self.plan.calm || self.plan.shape == Shape::Mesh);
             let at = if late { self.rng.below(end / 2) } else { self.rng.below(2_000) };
             self.at(at, Happening::Start { node });
         }

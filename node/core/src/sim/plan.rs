@@ -159,5 +159,10 @@ impl Plan {
         self.jumps = rng.pick(&[0, 0, 0, 2]);
         self.attacker = rng.chance(250);
         self.forks = self.attacker && rng.chance(300);
+        if self.forks {
+            // Each page that waits for a branch that nobody gives takes its time: not with three entries a page.
+            self.page_bytes = self.page_bytes.max(60_000);
+            self.page_entries = self.page_entries.max(100);
+        }
     }
 }
