@@ -18,7 +18,8 @@ async fn main() -> Result<()> {
     let mut after: u64 = args.next().map_or(Ok(0), |a| a.parse())?;
     let mut left: usize = args.next().map_or(Ok(usize::MAX), |a| a.parse())?;
 
-    let (read, mut write) = UnixStream::connect(&socket).await.context("is the node running? `klatch up`")?.into_split();
+    let (read, mut write) =
+        UnixStream::connect(&socket).await.context("is the node running? `klatch up`")?.into_split();
     let mut lines = BufReader::new(read).lines();
     let mut call = async |id: u64, params: Value| -> Result<()> {
         let request = json!({"jsonrpc": "2.0", "id": id, "method": "message.journal", "params": params});

@@ -149,10 +149,7 @@ impl Driver {
             if stop || count >= BATCH_INPUTS_MAX {
                 break;
             }
-            taken = match work.try_recv() {
-                Ok(item) => Some(item),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-            };
+            taken = work.try_recv().ok();
         }
         let mut batch = self.admit();
         batch.append(&mut inputs);
@@ -172,7 +169,8 @@ impl Driver {
             };
             let room = command.room().map(|name| machine.room_id(name));
             let full = bytes >= BATCH_TEXT_MAX || admitted.len() >= BATCH_INPUTS_MAX;
-            let waits = room.is_some_and(|id| blocked.contains(&id) || id.is_some_and(|id| machine.is_congested(&id, now_ms())));
+            let waits = room
+                .is_some_and(|id| blocked.contains(&id) || id.is_some_and(|id| machine.is_congested(&id, now_ms())));
             if full || waits {
                 blocked.extend(room);
                 kept.push_back(input);
@@ -305,7 +303,9 @@ impl Driver {
             self.tell_network(NetCommand::Publish { topic: publish.topic, bytes: publish.bytes });
         }
         for send in step.sends {
-            if send.wants_page && let Some(keys) = self.shared.keys(&send.room) {
+            if send.wants_page
+                && let Some(keys) = self.shared.keys(&send.room)
+            {
                 self.shared.await_page(send.request, keys);
             }
             self.tell_network(NetCommand::Request { peer: send.peer, id: send.request, bytes: send.bytes });

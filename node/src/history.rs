@@ -162,11 +162,11 @@ impl<'a> History<'a> {
             .filter(|r| r.device == self.own || !devices.get(&r.device).is_some_and(|d| d.muted))
             .collect();
         let targets: Vec<EntryId> = rows.iter().filter(|r| is_line(r.kind)).map(|r| r.hash.id()).collect();
-        let changes: Vec<EntryRow> =
-            self.reader.annotations(room, &targets)?;
+        let changes: Vec<EntryRow> = self.reader.annotations(room, &targets)?;
         let (opened, changed) = (self.open(room, &rows), self.open(room, &changes));
         let lines: Vec<Line<'_>> = rows.iter().zip(&opened).map(|(row, c)| Line { row, content: c.as_ref() }).collect();
-        let marks: Vec<Line<'_>> = changes.iter().zip(&changed).map(|(row, c)| Line { row, content: c.as_ref() }).collect();
+        let marks: Vec<Line<'_>> =
+            changes.iter().zip(&changed).map(|(row, c)| Line { row, content: c.as_ref() }).collect();
         let mut messages = fold(&lines, &marks, &devices);
         self.states(room, &devices, &mut messages);
         Ok(messages)
@@ -207,7 +207,8 @@ impl<'a> History<'a> {
         for view in rooms.filter_map(|room| self.shared.view(&room)).filter(|v| !v.linked.is_empty()) {
             let devices: BTreeMap<DeviceId, String> =
                 self.reader.devices(view.room)?.into_iter().map(|d| (d.device, d.name)).collect();
-            let known = view.linked.into_iter().filter_map(|(peer, device)| Some((peer, devices.get(&device)?.clone())));
+            let known =
+                view.linked.into_iter().filter_map(|(peer, device)| Some((peer, devices.get(&device)?.clone())));
             names.extend(known.filter(|(_, name)| !name.is_empty()));
         }
         Ok(names)

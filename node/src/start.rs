@@ -82,7 +82,9 @@ impl StartError {
             Self::Lock(e) => e.hint(),
             Self::Store(e) => e.hint().to_owned(),
             Self::Network(_) => "choose another --listen address, or check the folder named above".to_owned(),
-            Self::Address { .. } => "for example /ip4/192.168.1.5/tcp/4001 or /ip4/192.168.1.5/udp/4001/quic-v1".to_owned(),
+            Self::Address { .. } => {
+                "for example /ip4/192.168.1.5/tcp/4001 or /ip4/192.168.1.5/udp/4001/quic-v1".to_owned()
+            }
             Self::Thread(_) => "the system limits processes or memory; raise the limit (ulimit -u)".to_owned(),
             Self::Interrupted => "start it again".to_owned(),
         }
@@ -146,7 +148,8 @@ fn assemble(
     }
     let shared = Arc::new(Shared::default());
     shared.set_name(snapshot.name.clone());
-    let machine = Machine::open(keys, network.peer().clone(), snapshot, now_ms()).with_disk_budget(config.room_disk_bytes);
+    let machine =
+        Machine::open(keys, network.peer().clone(), snapshot, now_ms()).with_disk_budget(config.room_disk_bytes);
     let views = machine.views();
     let topics: Vec<TopicChange> =
         views.iter().filter(|v| v.joined).map(|v| TopicChange::Subscribe(v.keys.topic)).collect();

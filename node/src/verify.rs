@@ -23,7 +23,6 @@ const QUEUE_MAX: usize = 256;
 const WORKERS_MAX: usize = 4;
 
 /// Makes the channels of the workers and the sink that feeds them.
-#[must_use]
 pub fn channels() -> (impl FnMut(NetEvent) -> Delivered + Send + 'static, Vec<Receiver<NetEvent>>) {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let (senders, receivers): (Vec<SyncSender<NetEvent>>, Vec<_>) =

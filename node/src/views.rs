@@ -141,6 +141,7 @@ pub fn find_room<'a>(
         return Ok(id);
     }
     let distance = |name: &str| by_name.as_ref().map_or(usize::MAX, |w| klatch_core::machine::edit_distance(w, name));
-    let near = rooms.filter(|(_, name, left, _)| !left && distance(name) <= 2).min_by_key(|(_, name, ..)| distance(name));
+    let near =
+        rooms.filter(|(_, name, left, _)| !left && distance(name) <= 2).min_by_key(|(_, name, ..)| distance(name));
     Err(CommandError::UnknownRoom { room: wanted.to_owned(), nearest: near.map(|(_, name, ..)| name.to_owned()) })
 }

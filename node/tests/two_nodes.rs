@@ -1,5 +1,7 @@
 //! Real nodes in one process, over loopback: talk, come back, catch up.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -83,7 +85,11 @@ async fn two_people_talk_and_nothing_is_lost_across_a_restart() {
     let (of_alice, of_bob) = (texts(lines(&alice, "#lobby").await), texts(lines(&bob, "#lobby").await));
     assert_eq!(of_alice, of_bob, "one timeline");
     until("everything is delivered", async || {
-        lines(&alice, "#lobby").await.iter().filter(|m| m.own).all(|m| matches!(m.state, Some(Delivery::Delivered { .. })))
+        lines(&alice, "#lobby")
+            .await
+            .iter()
+            .filter(|m| m.own)
+            .all(|m| matches!(m.state, Some(Delivery::Delivered { .. })))
     })
     .await;
     alice.shutdown().await;
@@ -93,11 +99,8 @@ async fn two_people_talk_and_nothing_is_lost_across_a_restart() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_knows_only_the_name_finds_another_room_than_who_knows_the_passphrase() {
     let folder = tempfile::tempdir().unwrap();
-    let (alice, bob, eve) = (
-        start(folder.path(), "alice").await,
-        start(folder.path(), "bob").await,
-        start(folder.path(), "eve").await,
-    );
+    let (alice, bob, eve) =
+        (start(folder.path(), "alice").await, start(folder.path(), "bob").await, start(folder.path(), "eve").await);
     join(&alice, "#garden", Some("radish")).await;
     join(&bob, "#garden", Some("radish")).await;
     join(&eve, "#garden", None).await;

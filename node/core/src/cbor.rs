@@ -82,6 +82,8 @@ mod tests {
         let deep = vec![0x81; 100_000];
         assert!(decode::<Vec<Vec<u64>>>(&deep, 1 << 20).is_err());
         assert!(decode::<Vec<u64>>(&[0x9a, 0xff, 0xff, 0xff, 0xff], 1 << 20).is_err());
-        assert!(decode::<serde_bytes::ByteBuf>(&[0x5b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], 1 << 20).is_err());
+        assert!(
+            decode::<serde_bytes::ByteBuf>(&[0x5b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], 1 << 20).is_err()
+        );
     }
 }

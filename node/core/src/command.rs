@@ -110,7 +110,9 @@ impl Command {
     #[must_use]
     pub fn text_bytes(&self) -> usize {
         match self {
-            Self::SendMessage { text, .. } | Self::SendNotice { text, .. } | Self::EditMessage { text, .. } => text.len(),
+            Self::SendMessage { text, .. } | Self::SendNotice { text, .. } | Self::EditMessage { text, .. } => {
+                text.len()
+            }
             _ => 0,
         }
     }
