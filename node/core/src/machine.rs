@@ -117,7 +117,6 @@ impl Machine {
     }
 
     /// Starts again from what is on disk after a commit failed: everything since then is forgotten, links are kept.
-    #[must_use]
     pub fn reopen(self, snapshot: Snapshot, now: u64, rng: &mut dyn Entropy) -> (Self, Step) {
         let (links, request) = (self.links, self.request);
         let mut machine = Self::open(self.keys, self.me, snapshot, now).with_disk_budget(self.disk_budget);
@@ -195,7 +194,9 @@ impl Machine {
             }
             Input::Command { id, command } => {
                 let result = command_in(&mut ctx, rooms, command);
-                ctx.step.replies.push((id, result));
+                if result.is_ok() || !planted!(ForgetReply) {
+                    ctx.step.replies.push((id, result));
+                }
             }
             Input::Join { id, name, root, passphrase } => {
                 let row = Room::row_of(name, root, passphrase, wall);
@@ -334,7 +335,7 @@ fn heard_ack(ctx: &mut Ctx<'_>, room: &mut Room, via: &Peer, ack: &VerifiedAck) 
 
 /// Valid: forwarded, unless everybody is connected to everybody.
 fn verdict(ctx: &mut Ctx<'_>, room: &Room, peer: Peer, message: GossipId) {
-    let verdict = if room.links.full_mesh { Verdict::Ignore } else { Verdict::Accept };
+    let verdict = if room.links.full_mesh || planted!(ForwardNever) { Verdict::Ignore } else { Verdict::Accept };
     ctx.step.verdicts.push((peer, message, verdict));
 }
 
@@ -515,7 +516,6 @@ fn leave(ctx: &mut Ctx<'_>, room: &mut Room) -> Result<Reply, CommandError> {
 }
 
 /// The reply of a command whose batch could not be committed.
-#[must_use]
 pub fn not_committed(id: CommandId, cause: &str) -> (CommandId, Result<Reply, CommandError>) {
     (id, Err(CommandError::ReadOnly { cause: cause.to_owned() }))
 }

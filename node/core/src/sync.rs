@@ -97,7 +97,7 @@ impl Planner {
         if let Some(plan) = self.peers.get_mut(peer) {
             let pause = (SYNC_BACKOFF_MS_MIN << plan.failures.min(16)).min(SYNC_BACKOFF_MS_MAX);
             plan.failures = plan.failures.saturating_add(1);
-            plan.pause_until_ms = now + pause;
+            plan.pause_until_ms = if planted!(NoSyncRetry) { u64::MAX } else { now + pause };
             plan.due_ms = Some(now + pause);
         }
     }

@@ -293,7 +293,12 @@ pub fn response_is_ok(bytes: &[u8]) -> bool {
 /// One page of entries.
 #[must_use]
 pub fn response_page(proof: Digest, entries: &[SealedEntry], frontier: &Frontier, more: bool) -> Vec<u8> {
-    let entries = entries.iter().map(SealedEntry::to_fields).collect();
+    let mut entries: Vec<EntryFields> = entries.iter().map(SealedEntry::to_fields).collect();
+    if planted!(LoseBody) {
+        // A profile without a body is refused outright: that would be no test.
+        let is_text = |e: &&mut EntryFields| e.2.as_ref().is_some_and(|b| b.len() < 300);
+        entries.iter_mut().skip(1).filter(is_text).for_each(|e| e.2 = None);
+    }
     cbor::encode(&ResponseFrame(VERSION, STATUS_OK, proof, entries, frontier.clone(), more))
 }
 

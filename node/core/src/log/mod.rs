@@ -149,6 +149,9 @@ impl Log {
 
     /// Takes in a verified run, or parks it, or says why not. `served` says whether a member sent the run from its log.
     pub fn accept(&mut self, run: VerifiedRun, served: bool, now_ms: u64) -> Outcome {
+        if planted!(ParkedForgotten) && self.parked.holds(&run) {
+            return Outcome::Refused(Reject::Duplicate);
+        }
         match self.check(&run, Strict::Yes) {
             Check::Known => Outcome::Refused(Reject::Duplicate),
             Check::Bad(Reject::Fork) => Outcome::Forked(Box::new(run)),
@@ -168,6 +171,9 @@ impl Log {
     /// the parents lie in a branch that was refused here, of a chain that forked: they are passed over (PROTOCOL.md 5.5).
     /// The rest was invented, or will come again: it is dropped.
     pub(crate) fn give_up_waiting(&mut self, now_ms: u64) -> Vec<Accepted> {
+        if planted!(ParkedForgotten) {
+            return Vec::new();
+        }
         let mut served = self.parked.drain();
         // Whatever one of them follows has a smaller lamport clock.
         served.sort_by_key(|r| r.first().header.lamport);
@@ -206,7 +212,7 @@ impl Log {
             if self.index.contains_key(&entry.hash.id()) {
                 continue;
             }
-            if entry.header.hlc >> 16 <= now_ms.saturating_add(CLOCK_AHEAD_MS_MAX) {
+            if entry.header.hlc >> 16 <= now_ms.saturating_add(CLOCK_AHEAD_MS_MAX) || planted!(ClockDragged) {
                 self.clock = self.clock.max(entry.header.hlc);
             }
             let signed = entry.sealed.signature.is_some();
@@ -221,6 +227,7 @@ impl Log {
         let chain = self.chains.get(&h.device);
         let parents = h.parents.iter().filter_map(|p| self.index.get(p)).map(|m| m.eff);
         let eff = parents.chain(chain.map(|c| c.eff)).max().unwrap_or(0).max(h.hlc);
+        let eff = if planted!(OrderByArrival) { eff.max(self.clock) } else { eff };
         let before = chain.and_then(|c| c.signed);
         let signed = if signed { Some((h.seq, entry.hash.prefix())) } else { before };
         for p in h.parents.iter().chain(h.prev.map(|p| p.id()).as_ref()) {
@@ -249,10 +256,10 @@ impl Log {
         if first.header.seq < next {
             return Check::Bad(Reject::Fork);
         }
-        if first.header.seq > next {
+        if first.header.seq > next && !planted!(AcceptGap) {
             return Check::Waits(None);
         }
-        if first.header.prev != chain.map(|c| c.head) {
+        if first.header.prev != chain.map(|c| c.head) && !planted!(AcceptGap) {
             return Check::Bad(Reject::Fork);
         }
         let mut lamport = chain.map(|c| c.lamport);
@@ -263,13 +270,13 @@ impl Log {
                 match self.index.get(p) {
                     Some(meta) => lamport = lamport.max(Some(meta.lamport)),
                     None if inside.contains(p) => return Check::Bad(Reject::Rule),
-                    None if full || strict == Strict::No => passed_over = true,
+                    None if full || strict == Strict::No || planted!(AcceptOrphan) => passed_over = true,
                     None => return Check::Waits(Some(*p)),
                 }
             }
             let expected = lamport.map_or(0, |l| l.saturating_add(1));
             let most = if passed_over { expected.saturating_add(LAMPORT_SLACK) } else { expected };
-            if !(expected..=most).contains(&e.header.lamport) {
+            if !(expected..=most).contains(&e.header.lamport) && !planted!(SkipLamport) {
                 return Check::Bad(Reject::Rule);
             }
             lamport = Some(e.header.lamport);
@@ -339,6 +346,9 @@ impl Log {
 
     /// Drops everything that waits. Sync brings it again.
     pub(crate) fn drop_parked(&mut self) {
+        if planted!(ParkedForgotten) {
+            return;
+        }
         self.parked = Parked::default();
     }
 
@@ -369,10 +379,11 @@ impl Log {
         near.into_iter().any(|(_, meta)| meta.author == device)
     }
 
-    /// Bytes parked, for the bound check.
+    /// Whether what waits keeps within its bounds.
+    #[cfg(feature = "sim")]
     #[must_use]
-    pub fn parked_bytes(&self) -> usize {
-        self.parked.bytes()
+    pub fn parked_within_bounds(&self) -> bool {
+        self.parked.within_bounds()
     }
 
     /// Entries held.

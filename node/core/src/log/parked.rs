@@ -38,7 +38,9 @@ impl Parked {
         // Of two runs in one place the later one stays: either may be the branch that fits.
         self.remove(&key);
         let in_chain = self.runs.range((device, 0)..=(device, u64::MAX)).count();
-        if in_chain >= PARKED_PER_CHAIN_MAX || self.bytes + run.len_bytes() > PARKED_BYTES_MAX {
+        if planted!(ParkWithoutBound) {
+            self.bytes -= self.bytes.min(run.len_bytes());
+        } else if in_chain >= PARKED_PER_CHAIN_MAX || self.bytes + run.len_bytes() > PARKED_BYTES_MAX {
             return false;
         }
         self.bytes += run.len_bytes();
@@ -53,6 +55,9 @@ impl Parked {
     /// same chain that `entry` has overtaken are dropped.
     pub fn take_after(&mut self, entry: &VerifiedEntry) -> Vec<(VerifiedRun, bool)> {
         let (device, seq) = (entry.header.device, entry.header.seq);
+        if planted!(ParkedForgotten) {
+            return Vec::new();
+        }
         let mut keys = self.waiting.remove(&entry.hash.id()).unwrap_or_default();
         keys.insert((device, seq + 1));
         let passed: Vec<Key> = self.runs.range((device, 0)..=(device, seq)).map(|(k, _)| *k).collect();
@@ -64,6 +69,11 @@ impl Parked {
             }
         }
         keys.iter().filter_map(|k| self.remove(k)).collect()
+    }
+
+    /// Whether a run in this place waits already.
+    pub fn holds(&self, run: &VerifiedRun) -> bool {
+        self.runs.contains_key(&(run.first().header.device, run.first().header.seq))
     }
 
     /// Empties the buffer and returns the runs that members served from their logs; hearsay is dropped.
@@ -88,13 +98,16 @@ impl Parked {
         Some((run, served))
     }
 
+    /// Whether every chain keeps within its share.
+    #[cfg(feature = "sim")]
+    pub fn within_bounds(&self) -> bool {
+        let mut per_chain: BTreeMap<DeviceId, usize> = BTreeMap::new();
+        self.runs.keys().for_each(|(device, _)| *per_chain.entry(*device).or_default() += 1);
+        self.bytes <= PARKED_BYTES_MAX && per_chain.values().all(|n| *n <= PARKED_PER_CHAIN_MAX)
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.runs.is_empty()
-    }
-
-    /// Bytes held.
-    pub fn bytes(&self) -> usize {
-        self.bytes
     }
 }

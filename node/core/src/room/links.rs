@@ -105,6 +105,9 @@ impl Links {
         let holding = self.by_peer.values().filter_map(|l| {
             let acked = members.get(&l.device?).map_or(0, |m| m.acked);
             let until = l.waiting_since_ms + WINDOW_PATIENCE_MS;
+            if planted!(WindowStuck) {
+                return Some((0, u64::MAX));
+            }
             (l.sent_below > acked && now < until).then_some((acked, until))
         });
         holding.reduce(|a, b| (a.0.min(b.0), a.1.min(b.1)))
@@ -336,7 +339,7 @@ impl Room {
             self.planner.failed(peer, ctx.now);
         } else {
             self.planner.succeeded(peer);
-            if page.more || lacks {
+            if (page.more || lacks) && !planted!(OnePageOnly) {
                 self.planner.want(peer, ctx.now);
             } else if let Some(link) = self.links.by_peer.get_mut(peer)
                 && (!link.synced || new > 0)
@@ -350,6 +353,9 @@ impl Room {
             if !self.links.full_mesh {
                 self.timers.hint(ctx.now, ctx.rng);
             }
+        }
+        if planted!(AskWithoutPause) && self.log.has_gap() {
+            self.ask_everybody(ctx.now + GAP_DELAY_MS);
         }
         if end && self.log.has_gap() && self.timers.gap_ms.is_none() {
             if self.timers.gap_pause_ms == GAP_PAUSE_MS_MIN {
@@ -427,7 +433,7 @@ impl Room {
 
     /// A member said what it has; if that is more than we have, ask it, or else the peer that handed the beacon over.
     pub(crate) fn compare(&mut self, ctx: &mut Ctx<'_>, via: &Peer, device: &DeviceId, frontier: &Frontier) {
-        if self.log.lacks(frontier) {
+        if self.log.lacks(frontier) && !planted!(BeaconIgnored) {
             let peer = self.links.peer_of(device).unwrap_or(via).clone();
             self.planner.want(&peer, ctx.now + GAP_DELAY_MS);
             self.touched = true;
@@ -580,7 +586,11 @@ impl Room {
         for author in self.owed.take_due(ctx.now) {
             // An author that is not connected learns from the next beacon.
             let Some(peer) = self.links.peer_of(&author).cloned() else { continue };
-            let ack = VerifiedAck::issue(ctx.keys, self.row.room, &self.log.frontier_of(&author));
+            let mut frontier = self.log.frontier_of(&author);
+            if planted!(AckAhead) {
+                frontier.iter_mut().for_each(|f| f.1 += 1);
+            }
+            let ack = VerifiedAck::issue(ctx.keys, self.row.room, &frontier);
             let request = ctx.next_request();
             let bytes = wire::ack_request(&self.keys, ctx.me, &peer, ack);
             ctx.step.sends.push(Send { peer, request, room: self.row.room, bytes, wants_page: false });
@@ -605,7 +615,7 @@ impl Room {
     }
 
     fn send_beacon(&mut self, ctx: &mut Ctx<'_>) {
-        if self.links.is_empty() || self.timers.beacon_due() > ctx.now {
+        if self.links.is_empty() || self.timers.beacon_due() > ctx.now || planted!(NoBeacon) {
             return;
         }
         if self.timers.hint_ms.take_if(|at| *at <= ctx.now).is_some() {

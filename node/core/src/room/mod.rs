@@ -85,8 +85,11 @@ impl Room {
     /// A room read back from the store.
     pub(crate) fn restore(snapshot: RoomSnapshot, own: DeviceId, now: u64, disk_budget: u64) -> Self {
         let mut room = Self::new(snapshot.row, now, disk_budget);
-        for row in &snapshot.entries {
-            room.log.restore(row, own);
+        let last = snapshot.entries.iter().rposition(|r| r.device == own && r.seq > 0);
+        for (i, row) in snapshot.entries.iter().enumerate() {
+            if !(planted!(ReuseOwnSeq) && Some(i) == last) {
+                room.log.restore(row, own);
+            }
         }
         room.log.restored();
         for row in snapshot.devices.iter().filter(|d| d.forked.is_some()) {
@@ -226,6 +229,10 @@ impl Room {
         let (device, seq) = (run.first().header.device, run.first().header.seq);
         // Before any limit: anybody can send what a device wrote once more, that must not count against the device.
         if self.log.has_all(&run) {
+            if planted!(ForgetDuplicates) {
+                let again = run.into_entries().into_iter().map(|entry| Accepted { entry, eff: 0 });
+                self.take_in(ctx, again.collect(), source);
+            }
             return Err(Reject::Duplicate);
         }
         if device == ctx.keys.device_id() {
@@ -377,7 +384,10 @@ impl Room {
     fn body_to_drop(&self, entry: &VerifiedEntry) -> Option<Write> {
         let Some(Content::Delete { target }) = entry.content else { return None };
         let meta = self.log.meta(&target)?;
-        (meta.author == entry.header.device.prefix())
+        if planted!(KeepDeleted) {
+            return None;
+        }
+        (meta.author == entry.header.device.prefix() || planted!(AnyoneDeletes))
             .then_some(Write::DropBody { room: self.row.room, entry: target })
     }
 
@@ -421,7 +431,7 @@ impl Room {
             return;
         }
         self.heard(ctx, device);
-        let Some((_, seq, _)) = frontier.iter().find(|f| f.0 == own.prefix()) else { return };
+        let Some((_, seq, _)) = frontier.iter().find(|f| f.0 == own.prefix() || planted!(CountAnyAck)) else { return };
         let have = seq.saturating_add(1).min(self.log.next_seq(&own));
         let row = self.member_row(device);
         if have <= row.acked {
@@ -461,12 +471,15 @@ impl Room {
     #[cfg(feature = "sim")]
     #[must_use]
     pub fn within_bounds(&self) -> bool {
-        use crate::limits::{LINKS_MAX, PARKED_BYTES_MAX};
-        self.log.parked_bytes() <= PARKED_BYTES_MAX
+        use crate::limits::{CHAINS_MAX, LINKS_MAX};
+        self.log.parked_within_bounds()
             && self.planner.len() <= LINKS_MAX
             && self.links.len() <= LINKS_MAX
             && self.outbox.bytes() <= OUTBOX_BYTES_MAX + RUN_BYTES_MAX * 2
             && self.pending.len() <= RUN_ENTRIES_MAX
+            && self.log.chains() <= CHAINS_MAX
+            && self.members.len() <= CHAINS_MAX + 1
+            && self.rates.len() <= CHAINS_MAX
     }
 
     /// Whether nothing waits: no entry to sign or publish, no acknowledgement owed.

@@ -90,7 +90,7 @@ fn apply(message: &mut Message, changes: &[&Line<'_>], devices: &BTreeMap<Device
     for change in changes {
         let device = change.row.device;
         let same_person = identity(&device).is_some() && identity(&device) == identity(&message.device);
-        let by_author = device == message.device || same_person;
+        let by_author = device == message.device || same_person || planted!(AnyoneEdits);
         match (change.content, Kind::from_code(change.row.kind)) {
             (Some(Content::Edit { text, .. }), _) if by_author && !message.deleted => {
                 message.text.clone_from(text);

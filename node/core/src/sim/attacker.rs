@@ -38,7 +38,7 @@ pub struct Attacker {
 }
 
 /// What it does.
-const KINDS: u64 = 14;
+const KINDS: u64 = 16;
 
 impl Attacker {
     /// An attacker with the index after the last honest node.
@@ -135,6 +135,8 @@ impl World {
             9 if self.plan.forks => self.fork(room),
             10 => self.attack_with_presence(room),
             11 => self.attack_with_stranger(room),
+            12 => self.attack_others_message(room),
+            13 if self.rng.chance(100) => self.flood(room),
             _ => self.write_as_attacker(room, 0, self.plan.seed.is_multiple_of(2)),
         }
     }
@@ -168,6 +170,16 @@ impl World {
     }
 
     fn compose_as_attacker(&mut self, room: usize, ahead_ms: u64, bend: impl FnOnce(&mut Slot)) -> Option<VerifiedEntry> {
+        self.compose_content(room, ahead_ms, None, bend)
+    }
+
+    fn compose_content(
+        &mut self,
+        room: usize,
+        ahead_ms: u64,
+        content: Option<Content>,
+        bend: impl FnOnce(&mut Slot),
+    ) -> Option<VerifiedEntry> {
         let keys = self.place(room).keys.clone();
         let now = EPOCH_MS + self.now;
         let attacker = self.attacker.as_mut()?;
@@ -182,6 +194,8 @@ impl World {
         bend(&mut slot);
         let content = if slot.seq == 0 {
             Content::Profile { name: "mallory".to_owned(), cert: attacker.keys.cert().clone() }
+        } else if let Some(content) = content {
+            content
         } else {
             Content::Text { text: format!("mallory says {}", attacker.rng.below(1_000_000)), reply_to: None }
         };
@@ -196,7 +210,11 @@ impl World {
 
     /// A valid entry of the attacker, sent to all or to one only.
     pub fn write_as_attacker(&mut self, room: usize, ahead_ms: u64, to_all: bool) {
-        let Some(entry) = self.compose_as_attacker(room, ahead_ms, |_| {}) else { return };
+        self.write_content(room, ahead_ms, None, to_all);
+    }
+
+    fn write_content(&mut self, room: usize, ahead_ms: u64, content: Option<Content>, to_all: bool) {
+        let Some(entry) = self.compose_content(room, ahead_ms, content, |_| {}) else { return };
         let (id, hash, lamport) = (self.place(room).id(), entry.hash, entry.header.lamport);
         let run = self.sign_as_attacker(entry);
         let Some(attacker) = &mut self.attacker else { return };
@@ -255,6 +273,37 @@ impl World {
         if let Some(run) = run {
             let sealed: Vec<SealedEntry> = run.entries().iter().map(|e| e.sealed.clone()).collect();
             self.blast_run(room, &sealed, true);
+        }
+    }
+
+    /// A valid entry that edits or withdraws what somebody else wrote: it must have no effect.
+    fn attack_others_message(&mut self, room: usize) {
+        self.open_chain(room);
+        let id = self.place(room).id();
+        let of = self.rng.index(self.nodes.len());
+        let Some(disk) = self.nodes[of].disk.rooms.get(&id) else { return };
+        let text = crate::content::Kind::Text.code();
+        let Some(target) = disk.entries.iter().rev().find(|e| e.kind == text).map(|e| e.hash.id()) else { return };
+        let content = if self.rng.chance(500) {
+            Content::Delete { target }
+        } else {
+            Content::Edit { target, text: "mallory was here".to_owned() }
+        };
+        self.write_content(room, 0, Some(content), true);
+    }
+
+    /// More runs that wait than anybody keeps.
+    fn flood(&mut self, room: usize) {
+        self.open_chain(room);
+        for ahead in 0..300 {
+            let bent = self.compose_as_attacker(room, 0, |slot| {
+                slot.seq += 10 + ahead;
+                slot.prev = Some(EntryHash([8; 32]));
+            });
+            let Some(entry) = bent else { return };
+            self.ledger.forbidden.insert(entry.hash, "nothing is before it");
+            let run = self.sign_as_attacker(entry);
+            self.blast_run(room, &run, true);
         }
     }
 

@@ -30,19 +30,19 @@ faults! {
     SendBeforeCommit,
     /// an acknowledgement leaves before the commit
     AckBeforeCommit,
-    /// an acknowledgement names what is only parked
-    AckParked,
+    /// an acknowledgement names more than is on disk
+    AckAhead,
     /// a message that is known is told again
     ForgetDuplicates,
     /// an entry is taken in over a gap in its chain
     AcceptGap,
     /// an entry is taken in without its parents
     AcceptOrphan,
-    /// a failed sync is not tried again
+    /// a peer that failed once is never asked again
     NoSyncRetry,
     /// only the first page of a sync is asked for
     OnePageOnly,
-    /// a parked run is never woken
+    /// a parked run is taken for one that is stored
     ParkedForgotten,
     /// beacons are not compared with the own log
     BeaconIgnored,
@@ -62,7 +62,7 @@ faults! {
     SkipLamport,
     /// a page is served without its bodies
     LoseBody,
-    /// the window never opens again once it is full
+    /// acknowledgements do not open the window
     WindowStuck,
     /// the reply to a failed command is forgotten
     ForgetReply,
@@ -72,8 +72,12 @@ faults! {
     ParkWithoutBound,
     /// a gap that nobody can fill is asked for without pause
     AskWithoutPause,
-    /// entries of left rooms are still taken in
-    HearAfterLeaving,
+    /// the body of a withdrawn message stays on disk
+    KeepDeleted,
+    /// a body is dropped when anybody withdraws the message
+    AnyoneDeletes,
+    /// anybody's edit of a message counts
+    AnyoneEdits,
 }
 
 thread_local! {

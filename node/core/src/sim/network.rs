@@ -88,7 +88,7 @@ impl Network {
         self.wanted = self.links.keys().filter(|(a, b)| (*b == n && attacked) || wants(*a, *b)).copied().collect();
     }
 
-    /// Whether a packet of this link still arrives.
+    /// Whether this link lives.
     #[must_use]
     pub fn is_alive(&self, a: usize, b: usize, link: u64) -> bool {
         self.links.get(&pair(a, b)).is_some_and(|l| l.alive == Some(link))
@@ -194,7 +194,7 @@ impl World {
         for (node, other) in [(a, b), (b, a)] {
             let Some(n) = self.nodes.get(node).filter(|n| n.machine.is_some()) else { continue };
             let life = n.life;
-            let Some(peer) = n.peers.iter().find(|(_, i)| **i == other).map(|(p, _)| p.clone()) else { continue };
+            let Some(peer) = n.peers.iter().find(|(_, (i, _))| *i == other).map(|(p, _)| p.clone()) else { continue };
             self.at(self.now + delay, Happening::Unlinked { node, life, other, peer });
         }
     }
@@ -207,7 +207,7 @@ impl World {
         for (node, other) in [(a, b), (b, a)] {
             let peer = self.peer_of(other);
             if let Some(n) = self.nodes.get_mut(node) {
-                n.peers.insert(peer.clone(), other);
+                n.peers.insert(peer.clone(), (other, link));
                 self.input(node, Input::LinkUp { peer });
             }
             for topic in self.followed(node) {
@@ -273,10 +273,9 @@ impl World {
         if to >= self.nodes.len() {
             return self.attacker_hears(from, packet);
         }
-        let peer = self.peer_of(from);
-        if self.nodes[to].machine.is_none() || !self.nodes[to].peers.contains_key(&peer) {
-            return;
-        }
+        // What was on its way when the sender crashed still arrives, until the receiver notices that the link ended.
+        let known = self.nodes[to].peers.iter().find(|(_, l)| **l == (from, link)).map(|(p, _)| p.clone());
+        let Some(peer) = known else { return };
         match packet {
             Packet::Gossip(id, topic, bytes) => self.hear(from, to, peer, id, topic, bytes),
             Packet::Follow(topic, on) => {
@@ -364,7 +363,7 @@ impl World {
     /// A node asks a peer.
     pub fn ask(&mut self, node: usize, send: crate::step::Send) {
         let life = self.nodes[node].life;
-        let Some(to) = self.nodes[node].peers.get(&send.peer).copied() else {
+        let Some((to, _)) = self.nodes[node].peers.get(&send.peer).copied() else {
             return self.input(node, Input::RequestFailed { peer: send.peer, request: send.request });
         };
         if send.wants_page {

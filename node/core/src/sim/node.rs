@@ -73,8 +73,8 @@ pub struct Node {
     /// Whom an answer goes to: node, link, request there.
     pub tokens: BTreeMap<Token, (usize, u64, RequestId)>,
     next_token: Token,
-    /// Linked peers.
-    pub peers: BTreeMap<Peer, usize>,
+    /// Linked peers: who that is, and by which link.
+    pub peers: BTreeMap<Peer, (usize, u64)>,
     /// What they follow.
     pub peer_topics: BTreeMap<usize, BTreeSet<TopicId>>,
     /// Decoded keys.

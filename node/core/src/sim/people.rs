@@ -7,6 +7,8 @@ use crate::sim::plan::Shape;
 use crate::sim::world::{Happening, World};
 use crate::step::{CommandId, Input};
 
+/// Commands of one world, about.
+const MESSAGES_MAX: u64 = 200;
 /// How soon a user who could not open a room tries again.
 const TRY_AGAIN_MS: u64 = 3_000;
 const EMOJI: [&str; 4] = ["👍", "🎉", "❤️", "😄"];
@@ -75,6 +77,7 @@ impl World {
         let id = self.command;
         if self.nodes[node].machine.is_some() {
             self.nodes[node].waiting.insert(id);
+            self.said += 1;
             self.say(|| format!("node {node} wants {}", short(&command)));
             self.input(node, Input::Command { id, command });
         }
@@ -98,7 +101,7 @@ impl World {
 
     /// A user does something at random.
     pub fn act(&mut self, node: usize) {
-        if self.nodes[node].machine.is_none() {
+        if self.nodes[node].machine.is_none() || self.said >= MESSAGES_MAX {
             return;
         }
         let room = self.rng.pick(&self.wants[node].clone());
@@ -106,7 +109,11 @@ impl World {
         match self.rng.below(100) {
             0..55 => {
                 // A burst becomes a run of several entries, or fills the window.
-                let burst = if self.rng.chance(100) { self.rng.within(2, 12) } else { 1 };
+                let burst = match self.rng.below(100) {
+                    0..9 => self.rng.within(2, 12),
+                    9 => self.rng.within(35, 60),
+                    _ => 1,
+                };
                 for _ in 0..burst {
                     let text = self.words(node);
                     self.order(node, Command::SendMessage { room: name.clone(), text, reply_to: None });

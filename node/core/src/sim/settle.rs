@@ -167,6 +167,7 @@ impl World {
                 let shown = self.timeline(node, id);
                 let honest = |d: &DeviceId| self.ledger.honest.contains_key(d);
                 let agreed = self.chat.compare(id, &shown, honest);
+                let agreed = agreed.and_then(|()| self.compare_deleted(node, id, &shown));
                 if let Err(what) = agreed.and_then(|()| self.compare_names(node, id)) {
                     return self.fail(Some(node), format!("{}: {what}", self.place(room).name));
                 }
@@ -186,6 +187,13 @@ impl World {
                 }
             }
         }
+    }
+
+    /// What its author withdrew is on no disk any more.
+    fn compare_deleted(&self, node: usize, room: RoomId, shown: &[Message]) -> Result<(), String> {
+        let disk = &self.nodes[node].disk.rooms[&room];
+        let kept = shown.iter().find(|m| m.deleted && disk.entry(&m.id).is_some_and(|e| e.entry.body.is_some()));
+        kept.map_or(Ok(()), |m| Err(format!("still has the text of message {}, which was withdrawn", m.id.short())))
     }
 
     fn compare_names(&self, node: usize, room: RoomId) -> Result<(), String> {

@@ -242,7 +242,7 @@ impl World {
                 (topic, false)
             }
         };
-        let peers: Vec<usize> = self.nodes[node].peers.values().copied().collect();
+        let peers: Vec<usize> = self.nodes[node].peers.values().map(|(i, _)| *i).collect();
         for to in peers {
             self.carry(node, to, crate::sim::network::Packet::Follow(topic, on));
         }
@@ -315,7 +315,7 @@ impl World {
         }
         words.extend(step.publishes.iter().map(|p| format!("publish:{}", p.bytes.len())));
         words.extend(step.sends.iter().map(|s| {
-            let to = self.nodes[node].peers.get(&s.peer).map_or("?".to_owned(), ToString::to_string);
+            let to = self.nodes[node].peers.get(&s.peer).map_or("?".to_owned(), |(i, _)| i.to_string());
             format!("{}>{to}", if s.wants_page { "sync" } else { "say" })
         }));
         words.extend(step.serves.iter().map(|_| "serve".to_owned()));

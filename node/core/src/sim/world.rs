@@ -136,6 +136,8 @@ pub struct World {
     pub wants: Vec<Vec<usize>>,
     /// The last command's number.
     pub command: CommandId,
+    /// Commands given by users at random.
+    pub said: u64,
     /// The first thing that went wrong.
     pub failure: Option<Failure>,
     /// Figures.
@@ -183,6 +185,7 @@ impl World {
             faulty: true,
             wants: vec![vec![0]; plan.nodes],
             command: 0,
+            said: 0,
             failure: None,
             quality: Quality::default(),
             trace: false,
@@ -248,9 +251,7 @@ impl World {
     fn happen(&mut self, what: Happening) {
         match what {
             Happening::Arrive { from, to, link, packet } => {
-                if self.network.is_alive(from, to, link) {
-                    self.arrive(from, to, link, packet);
-                }
+                self.arrive(from, to, link, packet);
             }
             Happening::Linked { a, b, link } => self.linked(a, b, link),
             Happening::Unlinked { node, life, other, peer } => self.unlinked(node, life, other, &peer),
