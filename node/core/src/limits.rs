@@ -126,7 +126,9 @@ pub const SYNC_TIMEOUT_MS: u64 = 10_000;
 pub const GAP_DELAY_MS: u64 = 60;
 /// A gap that the last peer asked could not fill is put to all peers after this...
 pub const GAP_PAUSE_MS_MIN: u64 = 250;
-/// ...then after twice as long, and so on; beyond this nobody has what the waiting runs follow.
+/// ...then after twice as long, and so on. From this pause on it is enough that all peers have answered...
+pub const GAP_PAUSE_MS_SURE: u64 = 1_000;
+/// ...and beyond this nobody else is waited for: nobody has what the waiting runs follow.
 pub const GAP_PAUSE_MS_MAX: u64 = 16_000;
 /// Chains of one peer that are read again from their beginning because its frontier contradicts ours: the proof of a fork.
 pub const RECHECKS_PER_LINK_MAX: usize = 16;

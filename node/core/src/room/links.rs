@@ -11,7 +11,7 @@ use crate::delivery::VerifiedAck;
 use crate::event::Event;
 use crate::ids::{DeviceId, DeviceShort, Digest, HashShort, Peer};
 use crate::limits::{
-    BEACON_INTERVAL_MS, BEACON_SILENCE_MS_MAX, BEACON_SILENCE_MS_MIN, GAP_DELAY_MS, GAP_PAUSE_MS_MAX, GAP_PAUSE_MS_MIN, HELLO_RETRY_MS, HINT_MS_MAX, HINT_MS_MIN,
+    BEACON_INTERVAL_MS, BEACON_SILENCE_MS_MAX, BEACON_SILENCE_MS_MIN, GAP_DELAY_MS, GAP_PAUSE_MS_MAX, GAP_PAUSE_MS_MIN, GAP_PAUSE_MS_SURE, HELLO_RETRY_MS, HINT_MS_MAX, HINT_MS_MIN,
     HINT_PAUSE_MS, LINKS_MAX, PAGE_BYTES_MAX,
     PRESENCE_DEBOUNCE_MS, PRESENCE_INTERVAL_MS, PRESENCE_MAX, PRESENCE_TTL_MS, RECHECKS_PER_LINK_MAX, SERVE_PER_S, SYNC_BACKOFF_MS_MIN,
     WINDOW_ENTRIES, WINDOW_PATIENCE_MS,
@@ -333,7 +333,10 @@ impl Room {
             link.branches = self.log.forked_in(&page.frontier).map(|(d, seq, hash)| (*d, (*seq, *hash))).collect();
         }
         let lacks = self.log.lacks(&page.frontier);
-        if page.fault || (new == 0 && (page.more || lacks)) {
+        if stuck && new == 0 && !page.fault {
+            // The peer gave what it could; `mind_the_gap` decides when to ask again.
+            self.planner.succeeded(peer);
+        } else if page.fault || (new == 0 && (page.more || lacks)) {
             // A fault, or a promise without anything useful: others are asked first.
             self.planner.want(peer, ctx.now);
             self.planner.failed(peer, ctx.now);
@@ -374,21 +377,24 @@ impl Room {
         self.timers.gap_ms = None;
         if !self.log.has_gap() {
             self.timers.gap_pause_ms = GAP_PAUSE_MS_MIN;
-        } else if self.timers.gap_pause_ms <= GAP_PAUSE_MS_MAX {
+            return;
+        }
+        // Until somebody has not answered, somebody may have what is missing.
+        let all_answered = self.links.by_peer.values().all(|l| l.complete_ms > self.timers.gap_since_ms);
+        let pause = self.timers.gap_pause_ms;
+        if pause <= GAP_PAUSE_MS_MAX && !(all_answered && pause >= GAP_PAUSE_MS_SURE) {
             self.timers.gap_pause_ms *= 2;
             self.ask_everybody(ctx.now);
-        } else {
-            self.timers.gap_pause_ms = GAP_PAUSE_MS_MIN;
-            let since = self.timers.gap_since_ms;
-            if self.links.by_peer.values().all(|l| l.complete_ms > since) {
-                let accepted = self.log.give_up_waiting(ctx.wall);
-                if !accepted.is_empty() {
-                    self.take_in(ctx, accepted, Source::Sync);
-                }
-            } else {
-                // Somebody has not answered: it may have what is missing.
-                self.log.drop_parked();
-            }
+            return;
+        }
+        self.timers.gap_pause_ms = GAP_PAUSE_MS_MIN;
+        if !all_answered {
+            return self.log.drop_parked();
+        }
+        let accepted = self.log.give_up_waiting(ctx.wall);
+        if !accepted.is_empty() {
+            self.take_in(ctx, accepted, Source::Sync);
+            self.ask_everybody(ctx.now);
         }
     }
 
