@@ -23,10 +23,15 @@ pub(super) struct Link {
     /// Something was dropped: the driver has to be told.
     pub(super) slow_owed: bool,
     slow_told: Option<Instant>,
+    /// gossipsub dropped messages twice and wrote nothing in between. It counts what is forwarded, which we cannot.
+    overflowed: bool,
+    written_at_drop: Option<u64>,
+    written_at_tick: u64,
     unsent: Unsent,
     meter: Arc<Meter>,
     read_seen: u64,
     silent_ticks: u32,
+    stalled_ticks: u32,
 }
 
 /// Why a link has to end.
@@ -49,10 +54,14 @@ impl Link {
             topics: BTreeSet::new(),
             slow_owed: false,
             slow_told: None,
+            overflowed: false,
+            written_at_drop: None,
+            written_at_tick: meter.written(),
             unsent: Unsent::new(meter.written()),
             read_seen: meter.read(),
             meter,
             silent_ticks: 0,
+            stalled_ticks: 0,
         }
     }
 
@@ -64,8 +73,10 @@ impl Link {
 
     /// gossipsub says that it dropped that many of them.
     pub(super) fn dropped(&mut self, messages: usize) {
-        self.unsent.settle(self.meter.written());
+        let written = self.meter.written();
+        self.unsent.settle(written);
         self.unsent.forget_newest(messages);
+        self.overflowed = self.written_at_drop.replace(written) == Some(written);
     }
 
     /// Handed over and not yet written, by our estimate.
@@ -89,12 +100,16 @@ impl Link {
         let read = self.meter.read();
         self.silent_ticks = if read == self.read_seen && !deaf { self.silent_ticks + 1 } else { 0 };
         self.read_seen = read;
-        let moved = self.unsent.settle(self.meter.written());
-        self.unsent.stalled_ticks =
-            if moved || self.unsent.bytes < STALLED_BYTES { 0 } else { self.unsent.stalled_ticks + 1 };
+        let written = self.meter.written();
+        let moved = written != self.written_at_tick;
+        self.written_at_tick = written;
+        self.unsent.settle(written);
+        self.overflowed &= !moved;
+        let much = self.overflowed || self.unsent.bytes >= STALLED_BYTES;
+        self.stalled_ticks = if moved || !much { 0 } else { self.stalled_ticks + 1 };
         if self.silent_ticks >= SILENT_TICKS {
             Some(Ailment::Silent)
-        } else if self.unsent.stalled_ticks >= STALLED_TICKS {
+        } else if self.stalled_ticks >= STALLED_TICKS {
             Some(Ailment::Stalled)
         } else {
             None
@@ -108,14 +123,13 @@ struct Unsent {
     sizes: VecDeque<usize>,
     bytes: usize,
     written_seen: u64,
-    stalled_ticks: u32,
     /// Messages not noted because the queue was full: gossipsub will report them as dropped.
     overflow: usize,
 }
 
 impl Unsent {
     fn new(written: u64) -> Self {
-        Self { sizes: VecDeque::new(), bytes: 0, written_seen: written, stalled_ticks: 0, overflow: 0 }
+        Self { sizes: VecDeque::new(), bytes: 0, written_seen: written, overflow: 0 }
     }
 
     fn push(&mut self, bytes: usize) {
@@ -136,10 +150,9 @@ impl Unsent {
         }
     }
 
-    /// Takes off what was written since the last call; `true` if anything was.
-    fn settle(&mut self, written: u64) -> bool {
+    /// Takes off what was written since the last call.
+    fn settle(&mut self, written: u64) {
         let mut left = usize::try_from(written - self.written_seen).unwrap_or(usize::MAX);
-        let moved = left > 0;
         self.written_seen = written;
         while left > 0 {
             let Some(first) = self.sizes.front_mut() else { break };
@@ -151,7 +164,6 @@ impl Unsent {
                 self.sizes.pop_front();
             }
         }
-        moved
     }
 }
 
@@ -188,17 +200,37 @@ mod tests {
     }
 
     #[test]
+    fn a_slow_peer_that_takes_a_little_is_kept_and_so_is_one_that_has_caught_up() {
+        let meters = Meters::new(Arc::default());
+        let peer = libp2p::PeerId::random();
+        let meter = meters.of(peer);
+        let mut link =
+            Link::new(ConnectionId::new_unchecked(1), super::super::address::any_tcp(1), true, meter.clone());
+        for _ in 0..5 * STALLED_TICKS {
+            meter.wrote(1);
+            link.handed(STALLED_BYTES);
+            assert_eq!(link.tick(true), None, "publishing in between does not hide that something was written");
+        }
+        meter.wrote(usize::MAX / 2);
+        link.dropped(1_000);
+        assert!((0..2 * STALLED_TICKS).all(|_| link.tick(true).is_none()), "an old loss in an idle link");
+        link.dropped(1);
+        let stalled = (1..).find(|_| link.tick(true).is_some());
+        assert_eq!(stalled, Some(STALLED_TICKS), "losses go on and nothing leaves");
+    }
+
+    #[test]
     fn what_was_written_is_taken_off_oldest_first() {
         let mut unsent = Unsent::new(1_000);
         unsent.push(100);
         unsent.push(200);
-        assert!(unsent.settle(1_150));
+        unsent.settle(1_150);
         assert_eq!((unsent.bytes, unsent.sizes.len()), (150, 1));
-        assert!(!unsent.settle(1_150));
+        unsent.settle(1_150);
         unsent.push(50);
         unsent.forget_newest(1);
         assert_eq!(unsent.bytes, 150);
-        assert!(unsent.settle(9_999));
+        unsent.settle(9_999);
         assert_eq!((unsent.bytes, unsent.sizes.len()), (0, 0));
         for _ in 0..10 * QUEUE_MESSAGES_MAX {
             unsent.push(1);

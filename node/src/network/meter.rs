@@ -36,7 +36,7 @@ impl Meter {
         self.read.load(Ordering::Relaxed)
     }
 
-    fn wrote(&self, n: usize) -> usize {
+    pub(super) fn wrote(&self, n: usize) -> usize {
         self.written.fetch_add(n as u64, Ordering::Relaxed);
         add(&self.totals.bytes_out, n);
         n
