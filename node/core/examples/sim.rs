@@ -8,7 +8,11 @@
 //! cargo run --release -p klatch-core --features faults --example sim -- file node/core/tests/seeds.txt
 //! ```
 
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a program outside the core: it has threads, a clock and arguments")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a program outside the core: it has threads, a clock and arguments"
+)]
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -53,7 +57,9 @@ fn all(seeds: &[u64], each: impl Fn(u64) -> Outcome + Sync) -> Vec<Outcome> {
     let mut outcomes: Vec<Outcome> = std::thread::scope(|scope| {
         let worker = || {
             let mut done = Vec::new();
-            while let Some(seed) = seeds.get(usize::try_from(next.fetch_add(1, Ordering::Relaxed)).unwrap_or(usize::MAX)) {
+            while let Some(seed) =
+                seeds.get(usize::try_from(next.fetch_add(1, Ordering::Relaxed)).unwrap_or(usize::MAX))
+            {
                 done.push(each(*seed));
             }
             done
@@ -97,8 +103,14 @@ fn figures(outcomes: &[Outcome]) {
     };
     println!("after healing, seconds until all have everything:  {}", spread(&|o| o.quality.same_ms as f64 / 1e3));
     println!("after healing, seconds until all know that:        {}", spread(&|o| o.quality.converged_ms as f64 / 1e3));
-    println!("gossip envelopes on links per entry:               {}", spread(&|o| o.quality.envelopes as f64 / o.quality.entries as f64));
-    println!("sync bytes per entry:                              {}", spread(&|o| o.quality.sync_bytes as f64 / o.quality.entries as f64));
+    println!(
+        "gossip envelopes on links per entry:               {}",
+        spread(&|o| o.quality.envelopes as f64 / o.quality.entries as f64)
+    );
+    println!(
+        "sync bytes per entry:                              {}",
+        spread(&|o| o.quality.sync_bytes as f64 / o.quality.entries as f64)
+    );
 }
 
 fn replay(seed: u64, trace: bool) -> bool {

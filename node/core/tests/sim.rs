@@ -7,10 +7,8 @@ use klatch_core::sim::{self, Outcome};
 
 fn must_pass(seeds: impl IntoIterator<Item = u64>) -> Vec<Outcome> {
     let outcomes: Vec<Outcome> = seeds.into_iter().map(|seed| sim::run(seed, false)).collect();
-    let failed: Vec<String> = outcomes
-        .iter()
-        .filter_map(|o| Some(format!("seed {}: {}", o.seed, o.failure.as_ref()?)))
-        .collect();
+    let failed: Vec<String> =
+        outcomes.iter().filter_map(|o| Some(format!("seed {}: {}", o.seed, o.failure.as_ref()?))).collect();
     assert!(
         failed.is_empty(),
         "{}\nreplay: cargo run --release -p klatch-core --features faults --example sim -- replay SEED -v",

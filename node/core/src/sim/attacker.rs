@@ -169,7 +169,12 @@ impl World {
         self.blast(topic, &bytes.into(), true);
     }
 
-    fn compose_as_attacker(&mut self, room: usize, ahead_ms: u64, bend: impl FnOnce(&mut Slot)) -> Option<VerifiedEntry> {
+    fn compose_as_attacker(
+        &mut self,
+        room: usize,
+        ahead_ms: u64,
+        bend: impl FnOnce(&mut Slot),
+    ) -> Option<VerifiedEntry> {
         self.compose_content(room, ahead_ms, None, bend)
     }
 
@@ -250,6 +255,40 @@ impl World {
         }
     }
 
+    /// Sends every envelope that was heard once more: as it was, in other bytes, and its run in a new envelope.
+    pub fn replay_everything(&mut self, room: usize) {
+        let kept = self.attacker.as_ref().map(|a| a.kept.clone()).unwrap_or_default();
+        for (topic, bytes) in kept {
+            self.blast(topic, &bytes, true);
+            // The same array with an indefinite length: the same values to a careless reader.
+            let mut spelled = vec![0x9f];
+            spelled.extend_from_slice(&bytes[1..]);
+            spelled.push(0xff);
+            self.blast(topic, &spelled.into(), true);
+            self.attack_with_new_envelope(room);
+        }
+    }
+
+    /// Far more valid entries at once than a device may send, in runs of 64.
+    pub fn flood_with_texts(&mut self, room: usize, runs: usize) {
+        self.open_chain(room);
+        let id = self.place(room).id();
+        for _ in 0..runs {
+            let mut entries = Vec::new();
+            for _ in 0..crate::limits::RUN_ENTRIES_MAX {
+                let Some(entry) = self.compose_as_attacker(room, 0, |_| {}) else { return };
+                let Some(attacker) = &mut self.attacker else { return };
+                let chain = attacker.chains.entry(id).or_default();
+                *chain = Chain { next: chain.next + 1, head: Some(entry.hash), lamport: Some(entry.header.lamport) };
+                entries.push(entry);
+            }
+            let Some(attacker) = &self.attacker else { return };
+            let Some(run) = VerifiedRun::sign(attacker.keys.device_key(), entries) else { return };
+            let sealed: Vec<SealedEntry> = run.into_entries().into_iter().map(|e| e.sealed).collect();
+            self.blast_run(room, &sealed, true);
+        }
+    }
+
     fn attack_with_replay(&mut self) {
         let Some(attacker) = &self.attacker else { return };
         if attacker.kept.is_empty() {
@@ -266,10 +305,11 @@ impl World {
         let Some(attacker) = &self.attacker else { return };
         let mut verifier = crate::crypto::Verifier::default();
         let runs = attacker.kept.iter().filter(|(topic, _)| *topic == keys.topic);
-        let run = runs.filter_map(|(_, b)| wire::open_envelope(&keys, b, false, &mut verifier).ok()).find_map(|g| match g {
-            Gossip::Run(run) => Some(run),
-            _ => None,
-        });
+        let run =
+            runs.filter_map(|(_, b)| wire::open_envelope(&keys, b, false, &mut verifier).ok()).find_map(|g| match g {
+                Gossip::Run(run) => Some(run),
+                _ => None,
+            });
         if let Some(run) = run {
             let sealed: Vec<SealedEntry> = run.entries().iter().map(|e| e.sealed.clone()).collect();
             self.blast_run(room, &sealed, true);
@@ -310,7 +350,8 @@ impl World {
     /// A beacon about history that nobody has.
     fn attack_with_beacon(&mut self, room: usize) {
         let keys = self.place(room).keys.clone();
-        let mut frontier: Vec<_> = self.nodes.iter().map(|n| (n.device.prefix(), 1_000_000, HashShort([1; 8]))).collect();
+        let mut frontier: Vec<_> =
+            self.nodes.iter().map(|n| (n.device.prefix(), 1_000_000, HashShort([1; 8]))).collect();
         frontier.push((DeviceShort([5; 16]), 3, HashShort([5; 8])));
         frontier.sort_unstable();
         let Some(attacker) = &self.attacker else { return };
@@ -332,7 +373,7 @@ impl World {
     /// A new device whose first entry is not its profile.
     fn attack_with_stranger(&mut self, room: usize) {
         let keys = self.place(room).keys.clone();
-        let seed = self.rng.next().to_le_bytes().repeat(4);
+        let seed = self.rng.bits().to_le_bytes().repeat(4);
         let mut device = [0; 32];
         device.copy_from_slice(&seed);
         let stranger = Keys::from_seeds(&[1; 32], &device, 0);

@@ -66,7 +66,14 @@ impl Ledger {
     ///
     /// # Errors
     /// What is wrong.
-    pub fn check_acked(&self, room: RoomId, own: DeviceId, by: &DeviceId, seq: u64, disks: &[&Disk]) -> Result<(), String> {
+    pub fn check_acked(
+        &self,
+        room: RoomId,
+        own: DeviceId,
+        by: &DeviceId,
+        seq: u64,
+        disks: &[&Disk],
+    ) -> Result<(), String> {
         let Some(disk) = self.honest.get(by).and_then(|n| disks.get(*n)) else { return Ok(()) };
         let has = disk.rooms.get(&room).map_or(0, |r| r.chain_len(&own));
         if has > seq {

@@ -70,7 +70,11 @@ impl Chat {
             Command::React { message, emoji, on, .. } => {
                 if let Some(line) = lines.get_mut(message) {
                     let mark = (emoji.clone(), author);
-                    if *on { line.reactions.insert(mark) } else { line.reactions.remove(&mark) };
+                    if *on {
+                        line.reactions.insert(mark)
+                    } else {
+                        line.reactions.remove(&mark)
+                    };
                 }
             }
             _ => {}

@@ -88,6 +88,15 @@ impl Network {
         self.wanted = self.links.keys().filter(|(a, b)| (*b == n && attacked) || wants(*a, *b)).copied().collect();
     }
 
+    /// Links an attacker with everybody.
+    pub fn let_attacker_reach_all(&mut self, n: usize) {
+        let attacked = self.links.keys().any(|(_, b)| *b == n);
+        for node in (0..n).filter(|_| attacked) {
+            self.links.entry((node, n)).or_default();
+            self.wanted.insert((node, n));
+        }
+    }
+
     /// Whether this link lives.
     #[must_use]
     pub fn is_alive(&self, a: usize, b: usize, link: u64) -> bool {

@@ -89,6 +89,8 @@ pub struct Node {
     pub disk_budget: u64,
     /// Sync requests sent.
     pub syncs: u64,
+    /// Replies told, for stories.
+    pub replies: BTreeMap<CommandId, Result<crate::command::Reply, crate::error::CommandError>>,
     /// Events told, for stories.
     pub heard: Vec<crate::event::Event>,
 }
@@ -131,6 +133,7 @@ impl Node {
             joined_at: BTreeMap::new(),
             disk_budget: crate::limits::ROOM_DISK_BYTES_DEFAULT,
             syncs: 0,
+            replies: BTreeMap::new(),
             heard: Vec::new(),
         }
     }
@@ -153,8 +156,7 @@ impl Node {
         self.peer = peer.clone();
         let now_ms = self.clock_at(now);
         self.clock_max = self.clock_max.max(now_ms);
-        let machine =
-            Machine::open(self.keys(), peer, self.disk.snapshot(), now_ms).with_disk_budget(self.disk_budget);
+        let machine = Machine::open(self.keys(), peer, self.disk.snapshot(), now_ms).with_disk_budget(self.disk_budget);
         for view in machine.views() {
             self.subscribed.extend(view.joined.then_some(view.keys.topic));
             self.views.insert(view.room, view);

@@ -87,7 +87,10 @@ impl World {
     /// A user opens a room unless it is open.
     pub fn join(&mut self, node: usize, room: usize) {
         let place = self.place(room);
-        if self.nodes[node].machine.is_none() || self.nodes[node].is_in(&place.id()) || !self.wants[node].contains(&room) {
+        if self.nodes[node].machine.is_none()
+            || self.nodes[node].is_in(&place.id())
+            || !self.wants[node].contains(&room)
+        {
             return;
         }
         let (name, root) = (place.name.clone(), place.root.clone());
@@ -147,7 +150,12 @@ impl World {
         let command = match kind {
             0..10 => Command::EditMessage { room: name, message, text: self.words(node) },
             10..15 => Command::DeleteMessage { room: name, message },
-            _ => Command::React { room: name, message, emoji: self.rng.pick(&EMOJI).to_owned(), on: self.rng.chance(700) },
+            _ => Command::React {
+                room: name,
+                message,
+                emoji: self.rng.pick(&EMOJI).to_owned(),
+                on: self.rng.chance(700),
+            },
         };
         self.order(node, command);
     }

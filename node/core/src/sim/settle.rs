@@ -69,7 +69,10 @@ impl World {
     #[must_use]
     pub fn difference(&self) -> Option<String> {
         let places = 0..self.places.len();
-        places.clone().find_map(|r| self.set_difference(r)).or_else(|| places.clone().find_map(|r| self.ack_difference(r)))
+        places
+            .clone()
+            .find_map(|r| self.set_difference(r))
+            .or_else(|| places.clone().find_map(|r| self.ack_difference(r)))
             .or_else(|| self.queue_difference())
     }
 
@@ -85,7 +88,10 @@ impl World {
             match first {
                 None => first = Some((node, digest, len)),
                 Some((other, d, l)) if (d, l) != (digest, len) => {
-                    return Some(format!("node {node} has {len} entries in {}, node {other} has {l}", self.place(room).name));
+                    return Some(format!(
+                        "node {node} has {len} entries in {}, node {other} has {l}",
+                        self.place(room).name
+                    ));
                 }
                 Some(_) => {}
             }
@@ -113,7 +119,9 @@ impl World {
             for &other in members.iter().filter(|o| **o != author) {
                 let acked = disk.devices.get(&self.nodes[other].device).map_or(0, |d| d.acked);
                 if acked != written {
-                    return Some(format!("node {author} counts {acked} of its {written} entries as being with node {other}"));
+                    return Some(format!(
+                        "node {author} counts {acked} of its {written} entries as being with node {other}"
+                    ));
                 }
             }
         }
@@ -122,7 +130,10 @@ impl World {
 
     fn queue_difference(&self) -> Option<String> {
         for (node, n) in self.nodes.iter().enumerate() {
-            let busy = n.machine.as_ref().and_then(|m| m.rooms().find(|r| !r.is_idle() || (r.is_asking() && self.attacker.is_none())));
+            let busy = n
+                .machine
+                .as_ref()
+                .and_then(|m| m.rooms().find(|r| !r.is_idle() || (r.is_asking() && self.attacker.is_none())));
             if let Some(room) = busy {
                 return Some(format!("node {node} still has work queued in {}", room.name()));
             }
@@ -141,7 +152,10 @@ impl World {
             let asked = self.nodes[node].syncs - before;
             let most = SILENT_SYNCS_MAX * (self.places.len() * self.nodes.len()) as u64;
             if asked > most {
-                self.fail(Some(node), format!("asked {asked} times for history in {} silent minutes", SILENCE_MS / MINUTE));
+                self.fail(
+                    Some(node),
+                    format!("asked {asked} times for history in {} silent minutes", SILENCE_MS / MINUTE),
+                );
             }
         }
         // A presence or a beacon may be on its way just now.
@@ -171,7 +185,8 @@ impl World {
                 if let Err(what) = agreed.and_then(|()| self.compare_names(node, id)) {
                     return self.fail(Some(node), format!("{}: {what}", self.place(room).name));
                 }
-                let mut comparable: Vec<Message> = shown.into_iter().filter(|m| !self.ledger.forked.contains(&m.device)).collect();
+                let mut comparable: Vec<Message> =
+                    shown.into_iter().filter(|m| !self.ledger.forked.contains(&m.device)).collect();
                 if !self.ledger.forked.is_empty() {
                     // Where a fork hides parents, order is not the same everywhere; the messages are.
                     comparable.sort_by_key(|m| m.id);
@@ -180,7 +195,11 @@ impl World {
                     None => first = Some((node, comparable)),
                     Some((other, lines)) if *lines != comparable => {
                         let at = lines.iter().zip(&comparable).position(|(a, b)| a != b).unwrap_or(0);
-                        let what = format!("line {at} is {:?} here and {:?} at node {other}", comparable.get(at), lines.get(at));
+                        let what = format!(
+                            "line {at} is {:?} here and {:?} at node {other}",
+                            comparable.get(at),
+                            lines.get(at)
+                        );
                         return self.fail(Some(node), what);
                     }
                     Some(_) => {}
@@ -212,7 +231,8 @@ impl World {
         let n = &self.nodes[node];
         let Some(disk) = n.disk.rooms.get(&room) else { return Vec::new() };
         let Some(keys) = self.places.iter().find(|p| p.id() == room).map(|p| &p.keys) else { return Vec::new() };
-        let opened: Vec<(&EntryRow, Option<Content>)> = disk.entries.iter().map(|e| (e, keys.open(&e.entry).ok())).collect();
+        let opened: Vec<(&EntryRow, Option<Content>)> =
+            disk.entries.iter().map(|e| (e, keys.open(&e.entry).ok())).collect();
         let is_line = |e: &EntryRow| crate::content::Kind::from_code(e.kind).is_some_and(crate::content::Kind::is_line);
         let all = opened.iter().map(|(row, content)| Line { row, content: content.as_ref() });
         let (lines, changes): (Vec<Line<'_>>, Vec<Line<'_>>) = all.partition(|l| is_line(l.row));

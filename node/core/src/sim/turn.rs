@@ -261,6 +261,7 @@ impl World {
             if !self.nodes[node].waiting.remove(&id) {
                 self.fail(Some(node), format!("a second reply to command {id}: {reply:?}"));
             }
+            self.nodes[node].replies.insert(id, reply);
         }
         for event in events {
             if let Event::MessageAdded { message } = &event {
@@ -276,6 +277,9 @@ impl World {
             if self.nodes[node].heard.len() > EVENTS_KEPT {
                 self.nodes[node].heard.clear();
             }
+        }
+        while self.nodes[node].replies.len() > EVENTS_KEPT {
+            self.nodes[node].replies.pop_first();
         }
     }
 
@@ -310,7 +314,11 @@ impl World {
         let mut words: Vec<String> = Vec::new();
         for write in &step.writes {
             if let Write::Append(row) = write {
-                words.push(format!("+{}/{}", self.node_of(&row.device).map_or("?".to_owned(), |n| n.to_string()), row.seq));
+                words.push(format!(
+                    "+{}/{}",
+                    self.node_of(&row.device).map_or("?".to_owned(), |n| n.to_string()),
+                    row.seq
+                ));
             }
         }
         words.extend(step.publishes.iter().map(|p| format!("publish:{}", p.bytes.len())));

@@ -154,7 +154,8 @@ impl World {
     #[must_use]
     pub fn new(plan: Plan) -> Self {
         let mut rng = Seeded::new(plan.seed, 1);
-        let names = ["alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy", "mike", "olga"];
+        let names =
+            ["alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy", "mike", "olga"];
         let nodes: Vec<Node> = (0..plan.nodes)
             .map(|i| {
                 let skew = i64::try_from(rng.below(plan.skew_ms * 2 + 1)).unwrap_or(0);
