@@ -175,6 +175,11 @@ impl Embedded {
         }
     }
 
+    /// Whether a client asked the node to stop.
+    pub fn asked_to_stop(&self) -> bool {
+        self.server.stop_asked()
+    }
+
     /// Waits until nobody is attached, telling the user why the program does not end.
     pub async fn until_alone(&self, out: &Output) {
         // Our own connection may just be closing.

@@ -154,6 +154,16 @@ impl Context {
         embedded.end().await;
     }
 
+    /// Waits until somebody asks the node inside this command to stop (`klatch down`, `klatch lock`).
+    pub async fn asked_to_stop(&self) {
+        loop {
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            if self.embedded.lock().await.as_ref().is_some_and(Embedded::asked_to_stop) {
+                return;
+            }
+        }
+    }
+
     /// Ends it at once.
     pub async fn abandon(&self) {
         if let Some(embedded) = self.embedded.lock().await.take() {

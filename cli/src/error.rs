@@ -102,6 +102,16 @@ impl Report {
         Self::new(CLOSED_OUTPUT, "nobody reads the output", "", exit::FAILED)
     }
 
+    /// Somebody stopped the node inside this command.
+    pub fn stopped() -> Self {
+        Self::new(
+            "KLATCH-NODE-STOPPED",
+            "the node inside this command was stopped by `klatch down` or `klatch lock`",
+            "run it again to go on; what was stored is kept",
+            exit::NO_NODE,
+        )
+    }
+
     /// Ctrl+C is how a chat or a follower ends: the exit code tells, no error is shown.
     pub fn ended() -> Self {
         Self::new(ENDED, "ended by Ctrl+C", "", exit::INTERRUPTED)
@@ -163,6 +173,12 @@ impl From<klatch_node::api::ApiError> for Report {
 impl From<klatch_node::store::keystore::KeystoreError> for Report {
     fn from(error: klatch_node::store::keystore::KeystoreError) -> Self {
         Self::new(error.code(), error.to_string(), error.hint(), error.exit())
+    }
+}
+
+impl From<klatch_node::store::lock::LockError> for Report {
+    fn from(error: klatch_node::store::lock::LockError) -> Self {
+        Self::from(klatch_node::StartError::from(error))
     }
 }
 

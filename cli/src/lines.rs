@@ -83,8 +83,8 @@ impl Lines {
             Kind::Profile => {
                 let old = before_change
                     .filter(|n| *n != message.name)
-                    .map_or_else(String::new, |n| format!(" (was {})", visible(&n)));
-                ("* ".to_owned(), format!(" is the new name of a member of {}{old}", visible(room)))
+                    .map_or_else(|| " again".to_owned(), |n| format!(" under a new name (was {})", visible(&n)));
+                ("* ".to_owned(), format!(" is in {}{old}", visible(room)))
             }
             Kind::Leave => ("* ".to_owned(), format!(" left {}", visible(room))),
             Kind::Text => (at, format!("{}: {}", self.answered(message), body(message))),

@@ -88,6 +88,7 @@ fn run(context: Context, command: Command) -> Result<(), Report> {
         });
         let done = tokio::select! {
             done = &mut work => done.unwrap_or_else(|e| Err(Report::bug(&e))),
+            () = context.asked_to_stop(), if !own_signals => Err(Report::stopped()),
             () = signals::interrupted(), if !own_signals => Err(if goes_on { Report::ended() } else { Report::interrupted() }),
         };
         if !work.is_finished() {
@@ -131,5 +132,11 @@ fn log_to_stderr(verbose: u8, quiet: bool, to_file: bool) {
     };
     let filter = EnvFilter::try_from_env("KLATCH_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let colors = false;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colors).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colors)
+        // A log that cannot be written (its disk is full) must not end the node.
+        .log_internal_errors(false)
+        .init();
 }

@@ -33,7 +33,7 @@ fn two_people_talk_and_see_that_it_arrived() {
     bob.say("/announce party");
     alice.hear("bob announces: party");
     bob.say("/nick robert");
-    alice.hear("* robert is the new name of a member of #garden (was bob)");
+    alice.hear("* robert is in #garden under a new name (was bob)");
     let (code, lines) = bob.end();
     assert_eq!(code, Some(0), "{lines:#?}");
     // At the next start history is there, as it was at the end.

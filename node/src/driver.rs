@@ -196,11 +196,14 @@ impl Driver {
                 Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
                 Err(TryRecvError::Empty) => {}
             }
-            let until_wake = self.wake_ms.map_or(NAP, |at| Duration::from_millis(at.saturating_sub(now_ms())));
+            // While the disk refuses writes the core's timers rest: only the probe is due.
+            let timer = self.wake_ms.filter(|_| self.read_only_since.is_none());
+            let until_wake = timer.map_or(NAP, |at| Duration::from_millis(at.saturating_sub(now_ms())));
             let mut nap = if self.read_only_since.is_some() { RETRY } else { NAP };
             if !self.held.is_empty() {
                 nap = HELD_CHECK;
             }
+            let mut waits_to_index = false;
             if !self.indexed && self.read_only_since.is_none() {
                 if !self.searchers.is_empty() || self.busy.elapsed() >= INDEX_AFTER {
                     self.index();
@@ -209,6 +212,7 @@ impl Driver {
                     }
                     continue;
                 }
+                waits_to_index = self.held.is_empty();
                 nap = nap.min(INDEX_AFTER);
             } else {
                 // Whether or not indexing succeeded: nothing more will come of waiting.
@@ -218,7 +222,8 @@ impl Driver {
                 }
             }
             match work.recv_timeout(until_wake.min(nap)) {
-                Err(RecvTimeoutError::Timeout) if nap < until_wake && self.held.is_empty() => {}
+                // Woken only to index; everything else is a turn, also after a long nap (the clock may have been set).
+                Err(RecvTimeoutError::Timeout) if waits_to_index && nap < until_wake => {}
                 result => return result,
             }
         }
@@ -365,9 +370,13 @@ impl Driver {
         }
         tracing::error!(%error, "the store refuses writes; read-only until it takes them again");
         self.read_only_since = Some(Instant::now());
-        self.shared.set_read_only(Some(error.to_string()));
+        let cause = match error {
+            StoreError::Full { cause } => cause,
+            other => other.to_string(),
+        };
+        self.shared.set_read_only(Some(cause.clone()));
         for (id, _) in step.replies {
-            let (id, result) = not_committed(id, &error.to_string());
+            let (id, result) = not_committed(id, &cause);
             self.reply(id, result);
         }
         let snapshot = self.store.snapshot()?;
@@ -413,6 +422,7 @@ impl Driver {
                 | Input::LinkDown { .. }
                 | Input::PeerSubscribed { .. }
                 | Input::PeerUnsubscribed { .. }
+                | Input::Presence { .. }
                 | Input::SyncAsked { .. } => {
                     if let Some(machine) = &mut self.machine {
                         step.absorb(machine.handle(now, &mut rng, input));

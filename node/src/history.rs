@@ -118,12 +118,25 @@ impl<'a> History<'a> {
             Some(id) => self.reader.by_id(room, id)?.map(|row| LineKey::of(&row)),
             None => None,
         };
-        let wanted = Found { before, since_ms: page.since_ms, limit };
-        let rows = match page.search {
-            Some(words) => self.reader.search(room, words, wanted)?,
-            None => self.reader.lines(room, wanted)?,
-        };
-        self.fold(room, rows)
+        let mut wanted = Found { before, since_ms: page.since_ms, limit };
+        let mut lines = Vec::new();
+        // Lines of muted devices are passed over, so one look may not be enough.
+        while lines.len() < limit {
+            wanted.limit = limit - lines.len();
+            let rows = match page.search {
+                Some(words) => self.reader.search(room, words, wanted)?,
+                None => self.reader.lines(room, wanted)?,
+            };
+            let (full, first) = (rows.len() >= wanted.limit, rows.first().map(LineKey::of));
+            let mut earlier = self.fold(room, rows)?;
+            earlier.append(&mut lines);
+            lines = earlier;
+            match first {
+                Some(key) if full => wanted.before = Some(key),
+                _ => break,
+            }
+        }
+        Ok(lines)
     }
 
     /// One message as it is now.
@@ -136,19 +149,28 @@ impl<'a> History<'a> {
     }
 
     /// Entries in arrival order after a journal number, changes included, each as it arrived; lines carry their present
-    /// text.
+    /// text. What muted devices wrote is passed over, so a short answer always means that nothing more is stored.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn journal(&self, room: Option<RoomId>, after: u64, limit: u32) -> Result<Vec<Message>, StoreError> {
-        let rows = self.reader.journal(room, after, limit.min(LINES_MAX) as usize)?;
-        let mut by_room: BTreeMap<RoomId, Vec<EntryRow>> = BTreeMap::new();
-        for row in rows {
-            by_room.entry(row.room).or_default().push(row);
-        }
-        let mut messages = Vec::new();
-        for (room, rows) in by_room {
-            messages.append(&mut self.fold(room, rows)?);
+        let limit = limit.min(LINES_MAX) as usize;
+        let (mut messages, mut after) = (Vec::new(), after);
+        while messages.len() < limit {
+            let wanted = limit - messages.len();
+            let rows = self.reader.journal(room, after, wanted)?;
+            let (full, last) = (rows.len() >= wanted, rows.last().map(|r| r.journal));
+            let mut by_room: BTreeMap<RoomId, Vec<EntryRow>> = BTreeMap::new();
+            for row in rows {
+                by_room.entry(row.room).or_default().push(row);
+            }
+            for (room, rows) in by_room {
+                messages.append(&mut self.fold(room, rows)?);
+            }
+            match last {
+                Some(journal) if full => after = journal,
+                _ => break,
+            }
         }
         messages.sort_by_key(|m| m.journal);
         Ok(messages)

@@ -85,7 +85,7 @@ struct Inner {
     work: SyncSender<Work>,
     shared: Arc<Shared>,
     readers: Mutex<Vec<Reader>>,
-    free_readers: Semaphore,
+    free_readers: Arc<Semaphore>,
     /// Who hands work over; fair, so that commands keep their order.
     turn: tokio::sync::Mutex<()>,
     events: broadcast::Sender<NodeEvent>,
@@ -134,12 +134,18 @@ impl Node {
         answer.await.unwrap_or(Err(CommandError::Stopping))
     }
 
-    async fn join(&self, room: String, passphrase: Option<klatch_core::command::Passphrase>) -> Result<Reply, CommandError> {
+    async fn join(
+        &self,
+        room: String,
+        passphrase: Option<klatch_core::command::Passphrase>,
+    ) -> Result<Reply, CommandError> {
         let name = group::normalise(&room)?;
         if passphrase.is_none()
-            && let Some(known) = self.rooms().await?.into_iter().find(|r| {
-                r.name == name && !r.left && r.access == klatch_core::query::Access::Open
-            })
+            && let Some(known) = self
+                .rooms()
+                .await?
+                .into_iter()
+                .find(|r| r.name == name && !r.left && r.access == klatch_core::query::Access::Open)
         {
             return Ok(Reply::Joined { room: known.room, name, already: true });
         }
@@ -184,18 +190,19 @@ impl Node {
             // Dropped when the node stops; what is indexed can be searched all the same.
             let _ = indexed.await;
         }
-        let permit = self.inner.free_readers.acquire().await.map_err(|_| CommandError::Stopping)?;
+        let free = self.inner.free_readers.clone();
+        let permit = free.acquire_owned().await.map_err(|_| CommandError::Stopping)?;
         let node = self.clone();
         let answer = tokio::task::spawn_blocking(move || {
+            // Held until the reader is back, even if nobody waits for the answer any more.
+            let _permit = permit;
             let reader = node.inner.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let Some(reader) = reader else { return Err(CommandError::Stopping) };
             let answer = node.answer(&reader, query);
             node.inner.readers.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
             answer
         });
-        let answer = answer.await.map_err(|_| CommandError::Stopping)?;
-        drop(permit);
-        answer
+        answer.await.map_err(|_| CommandError::Stopping)?
     }
 
     fn answer(&self, reader: &Reader, query: Query) -> Result<Answer, CommandError> {

@@ -118,8 +118,7 @@ pub(crate) async fn spawn(config: Config) -> Result<Node, StartError> {
         Ok(Opened { lock, secrets, store })
     });
     let Opened { lock, secrets, store } = opened.await.map_err(|_| StartError::Interrupted)??;
-    let (sink, receivers) = verify::channels();
-    let (handle, started) = network::spawn(network_config(&config, &store)?, transport_key(&config, &secrets)?, sink)?;
+    let (handle, started, receivers) = open_network(&config, &store, &secrets)?;
     tokio::task::spawn_blocking(move || {
         let node = assemble(&config, &secrets, store, lock, handle.clone(), started.stopped, receivers);
         if node.is_err() {
@@ -129,6 +128,35 @@ pub(crate) async fn spawn(config: Config) -> Result<Node, StartError> {
     })
     .await
     .map_err(|_| StartError::Interrupted)?
+}
+
+/// Starts the network, without `--listen` on the port that this profile used before: others remember it. If somebody else
+/// has that port by now, any will do.
+fn open_network(
+    config: &Config,
+    store: &Store,
+    secrets: &Secrets,
+) -> Result<(network::NetworkHandle, network::Started, Vec<std::sync::mpsc::Receiver<network::NetEvent>>), StartError> {
+    let plan = network_config(config, store)?;
+    if config.listen.is_empty() {
+        let (sink, receivers) = verify::channels();
+        let usual = NetworkConfig { listen: vec![network::address::any_tcp(usual_port(secrets))], ..plan.clone() };
+        match network::spawn(usual, transport_key(config, secrets)?, sink) {
+            Ok((handle, started)) => return Ok((handle, started, receivers)),
+            Err(NetworkError::Listen { address, cause }) => tracing::info!(%address, %cause, "the usual port is taken"),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let (sink, receivers) = verify::channels();
+    let (handle, started) = network::spawn(plan, transport_key(config, secrets)?, sink)?;
+    Ok((handle, started, receivers))
+}
+
+/// A port of the profile's own between 20,000 and 59,999: derived, so that nothing has to be remembered, and secret enough,
+/// so that ports do not tell profiles apart.
+fn usual_port(secrets: &Secrets) -> u16 {
+    let hash = blake3::derive_key("klatch v1 usual port", secrets.transport.as_bytes());
+    20_000 + u16::from_le_bytes([hash[0], hash[1]]) % 40_000
 }
 
 fn assemble(
@@ -186,7 +214,7 @@ fn assemble(
             work,
             shared,
             readers: Mutex::new(readers),
-            free_readers: Semaphore::new(READERS),
+            free_readers: Arc::new(Semaphore::new(READERS)),
             turn: tokio::sync::Mutex::new(()),
             events,
             network,

@@ -6,6 +6,7 @@ use std::hash::{BuildHasher, Hasher};
 use klatch_core::command::Passphrase;
 use klatch_core::identity::valid_name;
 use klatch_node::store::keystore::Secrets;
+use klatch_node::store::lock::ProfileLock;
 use serde_json::json;
 
 use crate::args::Init;
@@ -65,6 +66,7 @@ fn create(ctx: &Context, mut passphrase: Option<String>, asks: bool) -> Result<s
         passphrase = Some(new_passphrase()?);
     }
     ctx.paths.create()?;
+    let _lock = ProfileLock::acquire(&ctx.paths.data).map_err(Report::from)?;
     let passphrase = passphrase.map(Passphrase);
     let now = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default();
     Secrets::generate(&name, now)

@@ -1,6 +1,7 @@
 //! `klatch passphrase`: sets, changes or takes off the passphrase of a profile.
 
 use klatch_core::command::Passphrase as Secret;
+use klatch_node::store::lock::ProfileLock;
 use serde_json::json;
 
 use super::init::new_passphrase;
@@ -10,6 +11,8 @@ use crate::error::Report;
 
 /// Writes the keystore anew under another passphrase. The database keeps its key.
 pub fn run(ctx: &Context, args: &Passphrase) -> Result<(), Report> {
+    // A node that runs, or a second change at the same time, must not meet a keystore that is being replaced.
+    let _lock = ProfileLock::acquire(&ctx.paths.data).map_err(Report::from)?;
     let old = ctx.unlock()?.map(Secret);
     let new = match &args.new_file {
         Some(file) => Some(read_secret(file)?),

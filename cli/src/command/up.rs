@@ -33,7 +33,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub async fn run(ctx: &Context, network: Network) -> Result<(), Report> {
     if let Ok(mut session) = ctx.attach().await {
         let status = session.status().await?;
-        ctx.out.note("a node is running already");
+        ctx.out.note("a node is running already, perhaps inside another command; its options stay as they are");
         return print(ctx, &status);
     }
     init::ensure(ctx)?;

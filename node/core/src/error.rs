@@ -231,6 +231,8 @@ impl Reject {
     /// Whether an honest peer can never cause this: the sender is penalised.
     #[must_use]
     pub fn is_fault(self) -> bool {
-        matches!(self, Self::Decode(_) | Self::Open | Self::Signature | Self::Body | Self::Run | Self::Rule)
+        // An unknown version or type comes from a newer program: ignored, not blamed.
+        let malformed = matches!(self, Self::Decode(e) if e != DecodeError::Unknown);
+        malformed || matches!(self, Self::Open | Self::Signature | Self::Body | Self::Run | Self::Rule)
     }
 }

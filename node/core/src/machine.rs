@@ -118,6 +118,7 @@ impl Machine {
 
     /// Starts again from what is on disk after a commit failed: everything since then is forgotten, links are kept.
     pub fn reopen(self, snapshot: Snapshot, now: u64, rng: &mut dyn Entropy) -> (Self, Step) {
+        let devices: Vec<_> = self.rooms.iter().map(|(id, r)| (*id, r.links.linked_devices())).collect();
         let (links, request) = (self.links, self.request);
         let mut machine = Self::open(self.keys, self.me, snapshot, now).with_disk_budget(self.disk_budget);
         machine.request = request;
@@ -126,6 +127,11 @@ impl Machine {
             step.absorb(machine.handle(now, rng, Input::LinkUp { peer: peer.clone() }));
             for topic in topics {
                 step.absorb(machine.handle(now, rng, Input::PeerSubscribed { peer: peer.clone(), topic }));
+            }
+        }
+        for (id, known) in devices {
+            if let Some(room) = machine.rooms.get_mut(&id) {
+                room.restore_devices(known);
             }
         }
         step.views = machine.views();
@@ -193,7 +199,16 @@ impl Machine {
                 step.replies.push((id, result));
             }
             Input::Command { id, command } => {
+                let leaves = matches!(command, Command::LeaveRoom { .. });
                 let result = command_in(&mut ctx, rooms, command);
+                if leaves {
+                    // Who follows a left topic is no longer told to us: the list would go stale.
+                    for room in rooms.values().filter(|r| r.row.left) {
+                        for topics in links.values_mut() {
+                            topics.remove(&room.keys.topic);
+                        }
+                    }
+                }
                 if result.is_ok() || !planted!(ForgetReply) {
                     ctx.step.replies.push((id, result));
                 }
@@ -291,9 +306,12 @@ fn from_peer(
             if message.is_none() && links.contains_key(&peer) {
                 room.link_up(ctx, &peer);
             }
-            room.present(ctx, &presence, message.is_none());
-            if let Some(message) = message {
-                verdict(ctx, room, peer, message);
+            let news = room.present(ctx, &presence, message.is_none());
+            match message {
+                Some(message) if news => verdict(ctx, room, peer, message),
+                // An old record said again is not carried further.
+                Some(message) => ctx.step.verdicts.push((peer, message, Verdict::Ignore)),
+                None => {}
             }
         }
         Input::SyncAsked { peer, token, request } => room.serve(ctx, &peer, token, request),
@@ -459,8 +477,13 @@ fn set_name(ctx: &mut Ctx<'_>, rooms: &mut BTreeMap<RoomId, Room>, new: &str) ->
         request: ctx.request,
         step: ctx.step,
     };
+    // All or nothing, but for rooms in which this device may not write any more.
+    let open = |r: &&mut Room| !r.row.left && !r.behind;
+    for room in rooms.values_mut().filter(open) {
+        room.may_write(ctx.now)?;
+    }
     ctx.step.writes.push(Write::Name(new.to_owned()));
-    for room in rooms.values_mut().filter(|r| !r.row.left) {
+    for room in rooms.values_mut().filter(open) {
         room.write_profile(&mut ctx)?;
     }
     Ok(Reply::Done)

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::ids::{Peer, RoomId};
-use crate::limits::{LINKS_MAX, SYNC_BACKOFF_MS_MAX, SYNC_BACKOFF_MS_MIN, SYNC_TIMEOUT_MS};
+use crate::limits::{LINKS_MAX, PAGE_BYTES_MAX, SYNC_BACKOFF_MS_MAX, SYNC_BACKOFF_MS_MIN, SYNC_TIMEOUT_MS};
 use crate::step::RequestId;
 use crate::wire::Frontier;
 
@@ -68,6 +68,12 @@ impl Planner {
             plan.due_ms = None;
         }
         Some(peer)
+    }
+
+    /// Bytes to ask a peer for: half as many after each failure, so that a slow link gets a page through in time.
+    #[must_use]
+    pub fn page_bytes(&self, peer: &Peer) -> usize {
+        PAGE_BYTES_MAX >> self.peers.get(peer).map_or(0, |p| p.failures.min(5))
     }
 
     /// A request is on its way.

@@ -115,6 +115,12 @@ impl Server {
         let _ = clients.wait_for(|n| *n == 0).await;
     }
 
+    /// Whether a client has called `node.stop`.
+    #[must_use]
+    pub fn stop_asked(&self) -> bool {
+        *self.stop.borrow()
+    }
+
     /// Waits until a client has called `node.stop`.
     pub async fn stopped(&self) {
         let mut stop = self.stop.clone();

@@ -13,7 +13,7 @@ use crate::ids::{DeviceId, DeviceShort, Digest, HashShort, Peer};
 use crate::limits::{
     BEACON_INTERVAL_MS, BEACON_SILENCE_MS_MAX, BEACON_SILENCE_MS_MIN, GAP_DELAY_MS, GAP_PAUSE_MS_MAX, GAP_PAUSE_MS_MIN, GAP_PAUSE_MS_SURE, HELLO_RETRY_MS, HINT_MS_MAX, HINT_MS_MIN,
     HINT_PAUSE_MS, LINKS_MAX, PAGE_BYTES_MAX,
-    PRESENCE_DEBOUNCE_MS, PRESENCE_INTERVAL_MS, PRESENCE_MAX, PRESENCE_TTL_MS, RECHECKS_PER_LINK_MAX, SERVE_PER_S, SYNC_BACKOFF_MS_MIN,
+    PRESENCE_DEBOUNCE_MS, PRESENCE_INTERVAL_MS, PRESENCE_MAX, PRESENCE_TTL_MS, RECHECKS_PER_LINK_MAX, SERVE_PER_S, SUMMARY_ABOVE, SYNC_BACKOFF_MS_MIN,
     WINDOW_ENTRIES, WINDOW_PATIENCE_MS,
 };
 use crate::log::entry::VerifiedRun;
@@ -219,18 +219,34 @@ impl Room {
         self.view_dirty = true;
     }
 
+    /// After the room was opened again: who is behind which link, from before.
+    pub(crate) fn restore_devices(&mut self, known: Vec<(Peer, DeviceId)>) {
+        for (peer, device) in known {
+            if let Some(link) = self.links.by_peer.get_mut(&peer) {
+                link.device = Some(device);
+                self.links.dirty = true;
+            }
+        }
+    }
+
     /// All links end: the room was left.
     pub(crate) fn unlink_all(&mut self, ctx: &mut Ctx<'_>) {
         for peer in self.links.peers() {
             self.link_down(ctx, &peer);
         }
         self.links.present.clear();
+        self.links.online.clear();
+        self.links.full_mesh = false;
         self.links.dirty = true;
     }
 
     /// Something was not delivered to a peer: it will miss entries that we count as sent, so exchange frontiers.
     pub(crate) fn peer_slow(&mut self, ctx: &mut Ctx<'_>, peer: &Peer) {
-        if self.links.by_peer.contains_key(peer) {
+        if let Some(link) = self.links.by_peer.get_mut(peer) {
+            // What was put on this link may not have left: it counts as sent again when the peer says what it has.
+            let acked = link.device.and_then(|d| self.members.get(&d)).map_or(0, |m| m.acked);
+            link.sent_below = link.sent_below.min(acked);
+            self.view_dirty = true;
             self.planner.want(peer, ctx.now + GAP_DELAY_MS);
             // The peer learns from a beacon soon that it lacks something.
             self.timers.beacon_ms = self.timers.beacon_ms.min(ctx.now + SYNC_BACKOFF_MS_MIN);
@@ -240,10 +256,11 @@ impl Room {
 
     /// Signed presence: tells that a device is there and whom it is connected to. Only a hello, said by the peer itself
     /// over an authenticated link, binds the device to the peer: by gossip a member could claim somebody else's peer id.
-    pub(crate) fn present(&mut self, ctx: &mut Ctx<'_>, presence: &VerifiedPresence, hello: bool) {
+    /// Returns whether it is news.
+    pub(crate) fn present(&mut self, ctx: &mut Ctx<'_>, presence: &VerifiedPresence, hello: bool) -> bool {
         let device = presence.device;
         if device == ctx.keys.device_id() {
-            return;
+            return false;
         }
         if hello
             && let Some(link) = self.links.by_peer.get_mut(&presence.peer)
@@ -263,13 +280,19 @@ impl Room {
         if (!hello && known.is_some_and(|p| p.expires_ms >= presence.expires_ms))
             || (known.is_none() && self.links.present.len() >= PRESENCE_MAX)
         {
-            return;
+            return false;
         }
         let fresh = Present { expires_ms: presence.expires_ms, heard_ms: ctx.now, direct: presence.direct };
         self.links.present.insert(device, fresh);
         self.heard(ctx, device);
         self.links.dirty = true;
         self.touched = true;
+        true
+    }
+
+    /// Whether a device said lately that it is there.
+    pub(crate) fn is_present(&self, device: &DeviceId) -> bool {
+        self.links.present.contains_key(device)
     }
 
     // ---- sync -----------------------------------------------------------------------------------------------------
@@ -306,7 +329,7 @@ impl Room {
     /// A page arrived: take in what fits, then decide whether to ask on.
     pub(crate) fn page(&mut self, ctx: &mut Ctx<'_>, peer: &Peer, page: PageIn) {
         let ours = self.planner.landed(page.request);
-        let (mut new, mut stuck) = (0, false);
+        let (mut new, mut stuck, events) = (0, false, ctx.step.events.len());
         for run in page.runs {
             match self.accept(ctx, run, Source::Sync) {
                 Ok(Taken::New(n)) => new += n,
@@ -314,6 +337,9 @@ impl Room {
                 Ok(Taken::Parked) => stuck = true,
                 Err(_) => {}
             }
+        }
+        if new > SUMMARY_ABOVE {
+            self.sum_up(ctx, events, new);
         }
         let end = !page.more || (stuck && new == 0);
         self.touched = true;
@@ -366,6 +392,14 @@ impl Room {
             }
             self.timers.gap_ms = Some(ctx.now + self.timers.gap_pause_ms);
         }
+    }
+
+    /// Many messages of a page are announced as one event.
+    fn sum_up(&self, ctx: &mut Ctx<'_>, from: usize, count: usize) {
+        let told = ctx.step.events.split_off(from);
+        ctx.step.events.extend(told.into_iter().filter(|e| !matches!(e, Event::MessageAdded { .. })));
+        let upto = ctx.journal.saturating_sub(1);
+        ctx.step.events.push(Event::HistoryAdded { room: self.row.room, count: count as u64, upto });
     }
 
     /// Runs still wait for something that the last peer asked did not have. Others may: all are asked, with a pause that
@@ -613,7 +647,7 @@ impl Room {
             return;
         }
         let request = ctx.next_request();
-        let max = u32::try_from(PAGE_BYTES_MAX).unwrap_or(u32::MAX);
+        let max = u32::try_from(self.planner.page_bytes(&peer)).unwrap_or(u32::MAX);
         let frontier = self.frontier_for(&peer);
         let bytes = wire::sync_request(&self.keys, ctx.me, &peer, &frontier, max);
         self.planner.sent(peer.clone(), request, ctx.now);

@@ -17,7 +17,7 @@ use crate::ids::{DeviceId, EntryId, Peer, RoomId};
 use crate::limits::{
     CHAINS_BURST, CHAINS_PER_MINUTE, DEVICE_BYTES_BURST, DEVICE_BYTES_PER_S, DEVICE_ENTRIES_BURST,
     DEVICE_ENTRIES_PER_S, LAST_SEEN_WRITE_MS, OUTBOX_BYTES_MAX, OUTBOX_ENTRIES_MAX, RECIPIENT_MS, RUN_BYTES_MAX,
-    RUN_ENTRIES_MAX, SUMMARY_ABOVE,
+    RUN_ENTRIES_MAX,
 };
 use crate::log::entry::{ForkBranch, SealedEntry, VerifiedEntry, VerifiedRun, compose};
 use crate::log::{Accepted, Log, Outcome};
@@ -285,7 +285,6 @@ impl Room {
 
     fn take_in(&mut self, ctx: &mut Ctx<'_>, accepted: Vec<Accepted>, source: Source) -> Taken {
         let count = accepted.len();
-        let summary = source == Source::Sync && count > SUMMARY_ABOVE;
         let mut owed: BTreeMap<DeviceId, u64> = BTreeMap::new();
         for Accepted { entry, eff } in accepted {
             *owed.entry(entry.header.device).or_default() += 1;
@@ -293,18 +292,12 @@ impl Room {
             let mut row = self.entry_row(ctx, &entry, eff, target);
             self.meet(ctx, &entry);
             self.apply_budget(ctx, &mut row);
-            if !summary {
-                self.tell(ctx, &entry, &row);
-            }
+            self.tell(ctx, &entry, &row);
             ctx.step.writes.push(Write::Append(row));
             ctx.step.writes.extend(self.body_to_drop(&entry));
         }
         for (author, entries) in owed.into_iter().filter(|(author, _)| *author != ctx.keys.device_id()) {
             self.owed.add(author, entries, ctx.now);
-        }
-        if summary {
-            let event = Event::HistoryAdded { room: self.id(), count: count as u64, upto: ctx.journal.saturating_sub(1) };
-            ctx.step.events.push(event);
         }
         self.timers.changed(ctx.now, ctx.rng);
         self.touched = true;
@@ -339,6 +332,10 @@ impl Room {
             row.name = name;
             row.identity = Some(identity);
             ctx.step.writes.push(Write::Device(row.clone()));
+            // It may have said that it is there before its profile came.
+            if self.is_present(&entry.header.device) {
+                self.heard(ctx, entry.header.device);
+            }
         }
     }
 
@@ -369,7 +366,9 @@ impl Room {
     }
 
     fn apply_budget(&mut self, ctx: &mut Ctx<'_>, row: &mut EntryRow) {
-        if self.bytes + row.entry.len() as u64 > self.disk_budget && row.kind != Kind::Profile.code() {
+        // Without these small bodies nobody knows who somebody is, or what was withdrawn.
+        let needed = [Kind::Profile, Kind::Delete, Kind::Leave].iter().any(|k| k.code() == row.kind);
+        if self.bytes + row.entry.len() as u64 > self.disk_budget && !needed {
             row.entry.body = None;
             if !self.row.over_budget {
                 self.row.over_budget = true;
