@@ -427,7 +427,7 @@ impl Room {
         }
         let accepted = self.log.give_up_waiting(ctx.wall);
         if !accepted.is_empty() {
-            self.take_in(ctx, accepted, Source::Sync);
+            self.take_in(ctx, accepted);
             self.ask_everybody(ctx.now);
         }
     }

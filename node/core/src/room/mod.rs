@@ -133,12 +133,7 @@ impl Room {
 
     /// Writes an own entry: composed at once, signed at the end of the batch.
     pub(crate) fn write(&mut self, ctx: &mut Ctx<'_>, content: Content) -> Result<(EntryId, u64, u64), CommandError> {
-        if self.behind {
-            return Err(CommandError::DeviceBehind);
-        }
-        if self.outbox.bytes() > OUTBOX_BYTES_MAX && self.is_congested(ctx.now) {
-            return Err(CommandError::TooFast { queued: self.outbox.len() as u64 });
-        }
+        self.may_write(ctx.now)?;
         let own = ctx.keys.device_id();
         let ends_run = content.kind().ends_run();
         let target = content.target();
@@ -158,6 +153,15 @@ impl Room {
             self.sign_pending(ctx);
         }
         Ok((id, seq, journal))
+    }
+
+    /// Whether an own entry may be written now.
+    pub(crate) fn may_write(&self, now: u64) -> Result<(), CommandError> {
+        if self.behind {
+            return Err(CommandError::DeviceBehind);
+        }
+        let much = self.outbox.bytes() > OUTBOX_BYTES_MAX && self.is_congested(now);
+        if much { Err(CommandError::TooFast { queued: self.outbox.len() as u64 }) } else { Ok(()) }
     }
 
     /// Much waits for members that are connected and acknowledge: whoever writes more had better wait, too.
@@ -231,7 +235,7 @@ impl Room {
         if self.log.has_all(&run) {
             if planted!(ForgetDuplicates) {
                 let again = run.into_entries().into_iter().map(|entry| Accepted { entry, eff: 0 });
-                self.take_in(ctx, again.collect(), source);
+                self.take_in(ctx, again.collect());
             }
             return Err(Reject::Duplicate);
         }
@@ -241,7 +245,7 @@ impl Room {
             self.within_limits(&run, ctx.now)?;
         }
         match self.log.accept(run, source == Source::Sync, ctx.wall) {
-            Outcome::Accepted(accepted) => Ok(self.take_in(ctx, accepted, source)),
+            Outcome::Accepted(accepted) => Ok(self.take_in(ctx, accepted)),
             Outcome::Parked => Ok(Taken::Parked),
             Outcome::Forked(run) => {
                 self.record_fork(ctx, device, seq, ForkBranch::of(&run).encode());
@@ -283,7 +287,7 @@ impl Room {
             && bytes.take(run.len_bytes() as u64, DEVICE_BYTES_PER_S, 1_000, DEVICE_BYTES_BURST, now)
     }
 
-    fn take_in(&mut self, ctx: &mut Ctx<'_>, accepted: Vec<Accepted>, source: Source) -> Taken {
+    fn take_in(&mut self, ctx: &mut Ctx<'_>, accepted: Vec<Accepted>) -> Taken {
         let count = accepted.len();
         let mut owed: BTreeMap<DeviceId, u64> = BTreeMap::new();
         for Accepted { entry, eff } in accepted {
