@@ -262,7 +262,7 @@ impl Node {
         })
     }
 
-    /// Hears what happens from now on. Who is slower than [`EVENTS_MAX`] events misses some and is told how many.
+    /// Hears what happens from now on. Who is slower than 4,096 events misses some and is told how many.
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<NodeEvent> {
         self.inner.events.subscribe()

@@ -11,11 +11,9 @@ use crate::event::Event;
 use crate::identity::{Keys, valid_name};
 use crate::ids::{Peer, RoomId, TopicId};
 use crate::limits::{EMOJI_BYTES_MAX, ROOM_DISK_BYTES_DEFAULT, ROOMS_MAX, TEXT_BYTES_MAX};
-use crate::room::links::PageIn;
+use crate::room::exchange::PageIn;
 use crate::room::{Room, Source, Taken};
-use crate::step::{
-    CommandId, GossipId, Input, RequestId, RoomView, Snapshot, Step, TopicChange, Verdict, Write,
-};
+use crate::step::{CommandId, GossipId, Input, RequestId, RoomView, Snapshot, Step, TopicChange, Verdict, Write};
 use crate::wire;
 
 /// Where random bytes come from: the system in a node, a seeded generator in a simulation.
@@ -95,11 +93,8 @@ impl Machine {
     pub fn open(keys: Keys, me: Peer, snapshot: Snapshot, now: u64) -> Self {
         let own = keys.device_id();
         let budget = ROOM_DISK_BYTES_DEFAULT;
-        let rooms: BTreeMap<RoomId, Room> = snapshot
-            .rooms
-            .into_iter()
-            .map(|r| (r.row.room, Room::restore(r, own, now, budget)))
-            .collect();
+        let rooms: BTreeMap<RoomId, Room> =
+            snapshot.rooms.into_iter().map(|r| (r.row.room, Room::restore(r, own, now, budget))).collect();
         let topics = rooms.values().map(|r| (r.keys.topic, r.id())).collect();
         Self {
             keys,
@@ -408,11 +403,7 @@ fn check_text(text: &str) -> Result<(), CommandError> {
     if bytes > max { Err(CommandError::TextTooLong { bytes, max }) } else { Ok(()) }
 }
 
-fn command_in(
-    ctx: &mut Ctx<'_>,
-    rooms: &mut BTreeMap<RoomId, Room>,
-    command: Command,
-) -> Result<Reply, CommandError> {
+fn command_in(ctx: &mut Ctx<'_>, rooms: &mut BTreeMap<RoomId, Room>, command: Command) -> Result<Reply, CommandError> {
     let (name, content) = match command {
         Command::JoinRoom { room, .. } => return Err(CommandError::BadRoomName { room }),
         Command::SetName { .. } => return Err(CommandError::BadName),
@@ -447,7 +438,9 @@ fn command_in(
         }
         Command::React { room, message, emoji, on } => {
             find(rooms, &room)?.find(ctx, message, false)?;
-            let ok = !emoji.is_empty() && emoji.len() <= EMOJI_BYTES_MAX && !emoji.chars().any(crate::identity::is_unsafe_emoji);
+            let ok = !emoji.is_empty()
+                && emoji.len() <= EMOJI_BYTES_MAX
+                && !emoji.chars().any(crate::identity::is_unsafe_emoji);
             if !ok {
                 return Err(CommandError::BadEmoji);
             }

@@ -61,8 +61,12 @@ impl Planner {
             return None;
         }
         let ready = |p: &Plan| p.due_ms.map(|d| d.max(p.pause_until_ms));
-        let (peer, _) =
-            self.peers.iter().filter_map(|(k, p)| Some((k, ready(p)?))).filter(|(_, at)| *at <= now).min_by_key(|(_, at)| *at)?;
+        let (peer, _) = self
+            .peers
+            .iter()
+            .filter_map(|(k, p)| Some((k, ready(p)?)))
+            .filter(|(_, at)| *at <= now)
+            .min_by_key(|(_, at)| *at)?;
         let peer = peer.clone();
         if let Some(plan) = self.peers.get_mut(&peer) {
             plan.due_ms = None;

@@ -114,15 +114,8 @@ fn associated(topic_pk: &Digest, slot: u32) -> Vec<u8> {
 }
 
 /// The digest covers the hashes of the bodies, so a body is hashed once for header and topic signature.
-fn envelope_digest(
-    topic_pk: &Digest,
-    slot: u32,
-    nonce: &[u8; 24],
-    head: &[u8],
-    bodies: &[Option<ByteBuf>],
-) -> Digest {
-    let hashes: Vec<u8> =
-        bodies.iter().flat_map(|b| b.as_ref().map_or([0; 32], |b| body_hash(b).0)).collect();
+fn envelope_digest(topic_pk: &Digest, slot: u32, nonce: &[u8; 24], head: &[u8], bodies: &[Option<ByteBuf>]) -> Digest {
+    let hashes: Vec<u8> = bodies.iter().flat_map(|b| b.as_ref().map_or([0; 32], |b| body_hash(b).0)).collect();
     hash(Context::ENVELOPE, &[&associated(topic_pk, slot), nonce, head, &hashes])
 }
 

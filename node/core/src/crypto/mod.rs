@@ -1,7 +1,7 @@
 //! The cryptographic seam: hashing, key derivation, signing and sealing with standard primitives (PROTOCOL.md 2).
 //!
 //! BLAKE3 `derive_key` separates every purpose, Ed25519 (`verify_strict`) signs 32-byte digests, XChaCha20-Poly1305 seals.
-//! The rest of the core sees only these functions. With feature `sim` a test-only suite can stand in (see [`suite`]).
+//! The rest of the core sees only these functions. With feature `sim` a test-only suite can stand in (see `suite`).
 
 pub mod group;
 pub mod seal;

@@ -302,11 +302,7 @@ pub fn compose(keys: &RoomKeys, device: DeviceId, place: Place, content: Content
 ///
 /// # Errors
 /// [`Reject`]; the sender of such a run broke a rule that an honest node never breaks.
-pub fn verify_run(
-    keys: &RoomKeys,
-    sealed: Vec<SealedEntry>,
-    verifier: &mut Verifier,
-) -> Result<VerifiedRun, Reject> {
+pub fn verify_run(keys: &RoomKeys, sealed: Vec<SealedEntry>, verifier: &mut Verifier) -> Result<VerifiedRun, Reject> {
     let bytes: usize = sealed.iter().map(SealedEntry::len).sum();
     if sealed.is_empty() || sealed.len() > RUN_ENTRIES_MAX || (sealed.len() > 1 && bytes > RUN_BYTES_MAX) {
         return Err(Reject::Run);
@@ -336,7 +332,9 @@ pub fn verify_run(
     }
     let last = &entries[end];
     let signature = last.sealed.signature.ok_or(Reject::Run)?;
-    if !verifier.check(&last.header.device.0, Context::ENTRY, &Digest(last.hash.0), &signature) && !planted!(SkipSignature) {
+    if !verifier.check(&last.header.device.0, Context::ENTRY, &Digest(last.hash.0), &signature)
+        && !planted!(SkipSignature)
+    {
         return Err(Reject::Signature);
     }
     Ok(VerifiedRun { entries })

@@ -9,10 +9,10 @@ mod parked;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::error::Reject;
 use crate::ids::{DeviceId, DeviceShort, EntryHash, EntryId, HashShort};
 use crate::limits::{CHAINS_MAX, CLOCK_AHEAD_MS_MAX, FRONTIER_MAX, LAMPORT_SLACK, PARENTS_MAX};
 use crate::log::entry::{Place, VerifiedEntry, VerifiedRun};
-use crate::error::Reject;
 use crate::step::IndexRow;
 use crate::wire::Frontier;
 use parked::Parked;
@@ -157,7 +157,11 @@ impl Log {
             Check::Bad(Reject::Fork) => Outcome::Forked(Box::new(run)),
             Check::Bad(reject) => Outcome::Refused(reject),
             Check::Waits(missing) => {
-                if self.parked.insert(run, missing, served) { Outcome::Parked } else { Outcome::Refused(Reject::Rate) }
+                if self.parked.insert(run, missing, served) {
+                    Outcome::Parked
+                } else {
+                    Outcome::Refused(Reject::Rate)
+                }
             }
             Check::Fits => {
                 let mut out = Vec::new();
@@ -201,13 +205,7 @@ impl Log {
         }
     }
 
-    fn append(
-        &mut self,
-        run: VerifiedRun,
-        now_ms: u64,
-        out: &mut Vec<Accepted>,
-        ready: &mut Vec<(VerifiedRun, bool)>,
-    ) {
+    fn append(&mut self, run: VerifiedRun, now_ms: u64, out: &mut Vec<Accepted>, ready: &mut Vec<(VerifiedRun, bool)>) {
         for entry in run.into_entries() {
             if self.index.contains_key(&entry.hash.id()) {
                 continue;
@@ -359,7 +357,10 @@ impl Log {
     }
 
     /// What `theirs` says of chains that forked.
-    pub(crate) fn forked_in<'f>(&self, theirs: &'f Frontier) -> impl Iterator<Item = &'f (DeviceShort, u64, HashShort)> {
+    pub(crate) fn forked_in<'f>(
+        &self,
+        theirs: &'f Frontier,
+    ) -> impl Iterator<Item = &'f (DeviceShort, u64, HashShort)> {
         theirs.iter().filter(|(device, _, _)| self.forked.contains(device))
     }
 

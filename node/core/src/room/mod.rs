@@ -1,7 +1,9 @@
 //! A room: its log, its members, and what the local user does in it. Ties membership, log, sync and delivery together; the
-//! rules themselves live in those parts. What depends on links and time is in [`links`].
+//! rules themselves live in those parts. What depends on links and time is in [`links`], `exchange` and [`poll`].
 
+pub(crate) mod exchange;
 pub mod links;
+pub mod poll;
 pub mod timeline;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +27,8 @@ use crate::machine::Ctx;
 use crate::step::{DeviceRow, EntryRow, RoomRow, RoomSnapshot, RoomView, Write};
 use crate::sync::Planner;
 use crate::wire::Frontier;
-use links::{Links, Timers};
+use links::Links;
+use poll::Timers;
 
 /// One room of this node.
 #[derive(Debug)]
