@@ -120,7 +120,12 @@ impl Room {
         let online: BTreeSet<DeviceId> = self.links.present.keys().copied().chain(direct.iter().copied()).collect();
         let mine = direct_set(direct.iter().chain([&ctx.keys.device_id()]));
         let all_known = self.links.by_peer.values().all(|l| l.device.is_some());
+        let was_mesh = self.links.full_mesh;
         self.links.full_mesh = all_known && self.links.present.values().all(|p| p.direct == mine);
+        if was_mesh && !self.links.full_mesh {
+            // What came lately was not forwarded, and somebody may lack it now.
+            self.timers.hint(ctx.now, ctx.rng);
+        }
         let changes: Vec<DeviceId> = online.symmetric_difference(&self.links.online).copied().collect();
         for device in changes {
             let name = self.members.get(&device).map(|m| m.name.clone()).unwrap_or_default();

@@ -45,11 +45,15 @@ impl Attacker {
     #[must_use]
     pub fn new(seed: u64, index: usize) -> Self {
         let mut rng = Seeded::new(seed, 7_777);
-        let (mut identity, mut device) = ([0; 32], [0; 32]);
-        crate::machine::Entropy::fill(&mut rng, &mut identity);
-        crate::machine::Entropy::fill(&mut rng, &mut device);
-        let keys = Keys::from_seeds(&identity, &device, EPOCH_MS);
+        let keys = new_keys(&mut rng);
         Self { index, rng, keys, chains: BTreeMap::new(), kept: Vec::new(), written: Vec::new() }
+    }
+
+    /// Goes on as somebody new. Two signed entries in one place would be a fork, which is another attack: a device that has
+    /// signed something invalid never signs again.
+    fn change_device(&mut self) {
+        self.keys = new_keys(&mut self.rng);
+        self.chains.clear();
     }
 
     /// Its device.
@@ -57,6 +61,13 @@ impl Attacker {
     pub fn device(&self) -> crate::ids::DeviceId {
         self.keys.device_id()
     }
+}
+
+fn new_keys(rng: &mut Seeded) -> Keys {
+    let (mut identity, mut device) = ([0; 32], [0; 32]);
+    crate::machine::Entropy::fill(rng, &mut identity);
+    crate::machine::Entropy::fill(rng, &mut device);
+    Keys::from_seeds(&identity, &device, EPOCH_MS)
 }
 
 impl World {
@@ -230,11 +241,12 @@ impl World {
     }
 
     fn attack_at(&mut self, room: usize, why: &'static str, bend: impl FnOnce(&mut Slot)) {
-        self.open_chain(room);
+        self.open_new_chain(room);
         let Some(entry) = self.compose_as_attacker(room, 0, bend) else { return };
         self.ledger.forbidden.insert(entry.hash, why);
         let run = self.sign_as_attacker(entry);
         self.blast_run(room, &run, true);
+        self.change_attackers_device();
     }
 
     fn attack_with(&mut self, room: usize, why: &'static str, bend: impl FnOnce(&mut Vec<SealedEntry>, &mut Seeded)) {
@@ -289,6 +301,17 @@ impl World {
         }
     }
 
+    fn change_attackers_device(&mut self) {
+        if let Some(attacker) = &mut self.attacker {
+            attacker.change_device();
+        }
+    }
+
+    fn open_new_chain(&mut self, room: usize) {
+        self.change_attackers_device();
+        self.open_chain(room);
+    }
+
     fn attack_with_replay(&mut self) {
         let Some(attacker) = &self.attacker else { return };
         if attacker.kept.is_empty() {
@@ -334,7 +357,7 @@ impl World {
 
     /// More runs that wait than anybody keeps.
     fn flood(&mut self, room: usize) {
-        self.open_chain(room);
+        self.open_new_chain(room);
         for ahead in 0..300 {
             let bent = self.compose_as_attacker(room, 0, |slot| {
                 slot.seq += 10 + ahead;
@@ -345,6 +368,7 @@ impl World {
             let run = self.sign_as_attacker(entry);
             self.blast_run(room, &run, true);
         }
+        self.change_attackers_device();
     }
 
     /// A beacon about history that nobody has.
