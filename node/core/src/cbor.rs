@@ -33,7 +33,13 @@ pub enum DecodeError {
 /// Encodes `value`. Only tuples, arrays, integers, strings and byte strings are used, so this cannot fail in memory.
 #[must_use]
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    let mut out = Vec::with_capacity(256);
+    encode_large(value, 256)
+}
+
+/// As [`encode`], for a value that takes about `bytes`: large ones are written without growing the buffer again and again.
+#[must_use]
+pub fn encode_large<T: Serialize>(value: &T, bytes: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes);
     // Writing to a Vec cannot fail and none of our types has a failing Serialize.
     let written = ciborium::into_writer(value, &mut out);
     debug_assert!(written.is_ok(), "plain structures encode");
@@ -55,10 +61,26 @@ pub fn decode<T: DeserializeOwned + Serialize>(bytes: &[u8], max: usize) -> Resu
     if !rest.is_empty() {
         return Err(DecodeError::Trailing);
     }
-    if encode(&value) != bytes {
+    // Encoded again straight into a comparison: nothing is allocated or copied, however large the value.
+    let mut same = Compare(bytes);
+    if ciborium::into_writer(&value, &mut same).is_err() || !same.0.is_empty() {
         return Err(DecodeError::NotCanonical);
     }
     Ok(value)
+}
+
+/// A writer that takes exactly the bytes it expects.
+struct Compare<'a>(&'a [u8]);
+
+impl std::io::Write for Compare<'_> {
+    fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
+        self.0 = self.0.strip_prefix(data).ok_or(std::io::ErrorKind::InvalidData)?;
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -102,7 +102,11 @@ fn envelope(
     let head = seal::seal(keys.envelope_key(), &nonce, &associated(&topic_pk, slot), &head);
     let digest = envelope_digest(&topic_pk, slot, &nonce, &head, &bodies);
     let signature = sign(keys.topic_key(), Context::ENVELOPE, &digest);
-    cbor::encode(&Envelope(VERSION, topic_pk, slot, ByteNonce(nonce), ByteBuf::from(head), bodies, signature))
+    let bytes = head.len() + bodies.iter().flatten().map(|b| b.len() + 8).sum::<usize>() + 256;
+    cbor::encode_large(
+        &Envelope(VERSION, topic_pk, slot, ByteNonce(nonce), ByteBuf::from(head), bodies, signature),
+        bytes,
+    )
 }
 
 fn associated(topic_pk: &Digest, slot: u32) -> Vec<u8> {

@@ -89,6 +89,8 @@ pub struct Node {
     pub disk_budget: u64,
     /// Sync requests sent.
     pub syncs: u64,
+    /// The disk takes no writes before this.
+    pub full_until: u64,
     /// Replies told, for stories.
     pub replies: BTreeMap<CommandId, Result<crate::command::Reply, crate::error::CommandError>>,
     /// Events told, for stories.
@@ -133,6 +135,7 @@ impl Node {
             joined_at: BTreeMap::new(),
             disk_budget: crate::limits::ROOM_DISK_BYTES_DEFAULT,
             syncs: 0,
+            full_until: 0,
             replies: BTreeMap::new(),
             heard: Vec::new(),
         }

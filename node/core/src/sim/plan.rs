@@ -49,6 +49,8 @@ pub struct Plan {
     pub crash: u64,
     /// Longest time a crashed node stays down, milliseconds.
     pub down_ms: u64,
+    /// Commits that fail because the disk is full, per mille; it stays full for a while.
+    pub full: u64,
     /// Nodes that are switched off on purpose.
     pub outages: u64,
     /// Partitions of the whole network.
@@ -95,6 +97,7 @@ impl Plan {
             delay_ms: 20,
             crash: 0,
             down_ms: 0,
+            full: 0,
             outages: 0,
             partitions: 0,
             flaps: 0,
@@ -157,6 +160,7 @@ impl Plan {
         self.flaps = rng.pick(&[0, 0, 4, 15]);
         self.skew_ms = rng.pick(&[0, 0, 3_000, 90_000, 86_400_000]);
         self.jumps = rng.pick(&[0, 0, 0, 2]);
+        self.full = rng.pick(&[0, 0, 0, 0, 5, 30]);
         self.attacker = rng.chance(250);
         self.forks = self.attacker && rng.chance(300);
         if self.forks {

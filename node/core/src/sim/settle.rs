@@ -53,6 +53,9 @@ impl World {
         self.network.shape(nodes, shape, false, &mut self.rng);
         self.say(|| format!("healed: {shape:?}"));
         for node in 0..nodes {
+            if self.nodes[node].full_until > self.now {
+                self.input(node, crate::step::Input::Tick);
+            }
             self.start(node);
             for room in self.wants[node].clone() {
                 self.at(self.now + 1, Happening::Join { node, room });

@@ -4,7 +4,8 @@ use crate::command::{Command, Reply};
 use crate::error::CommandError;
 use crate::event::Event;
 use crate::ids::RoomId;
-use crate::sim::world::World;
+use crate::machine::not_committed;
+use crate::sim::world::{Happening, World};
 use crate::step::{CommandId, Input, Send, Serve, Step, TopicChange, Write};
 
 /// Where a node crashes in a batch.
@@ -35,6 +36,9 @@ impl World {
     pub fn work(&mut self, node: usize) {
         self.nodes[node].working = false;
         let (batch, commands) = self.gather(node);
+        if self.faulty && self.nodes[node].full_until > self.now {
+            return self.work_read_only(node, batch);
+        }
         let mut step = self.think(node, batch);
         let crash = self.draw_crash();
         if self.trace {
@@ -44,6 +48,9 @@ impl World {
         self.leave_too_early(node, &mut step);
         if crash == Crash::BeforeCommit {
             return self.die(node);
+        }
+        if self.faulty && !step.writes.is_empty() && self.rng.chance(self.plan.full) {
+            return self.refuse_writes(node, &step);
         }
         self.commit(node, &step);
         self.note_commands(node, &commands, &step.replies);
@@ -60,6 +67,56 @@ impl World {
         }
         self.tell(node, replies, events);
         self.check_machine(node);
+        self.work_soon(node);
+    }
+
+    /// The disk is full: nothing of the batch happened, and the core starts again from what is on disk.
+    fn refuse_writes(&mut self, node: usize, step: &Step) {
+        let (now, for_ms) = (self.now, self.rng.within(1_000, 40_000));
+        self.say(|| format!("node {node} has a full disk for {for_ms} ms"));
+        let replies = step.replies.iter().map(|(id, _)| not_committed(*id, "full")).collect();
+        let n = &mut self.nodes[node];
+        let (clock, life) = (n.clock_at(now), n.life);
+        n.full_until = now + for_ms;
+        if let Some(machine) = n.machine.take() {
+            let (machine, reopened) = machine.reopen(n.disk.snapshot(), clock, &mut n.rng);
+            n.machine = Some(machine);
+            for view in reopened.views {
+                n.views.insert(view.room, view);
+            }
+        }
+        n.wake_at = Some(n.full_until);
+        let at = n.full_until;
+        self.at(at, Happening::Wake { node, life, at });
+        self.tell(node, replies, Vec::new());
+        self.work_soon(node);
+    }
+
+    /// While the disk is full, links are noted and history is served; commands hear why nothing is written.
+    fn work_read_only(&mut self, node: usize, batch: Vec<Input>) {
+        let (now, mut step) = (self.now, Step::default());
+        let n = &mut self.nodes[node];
+        let clock = n.clock_at(now);
+        for input in batch {
+            match input {
+                Input::Command { id, .. } | Input::Join { id, .. } => step.replies.push(not_committed(id, "full")),
+                Input::LinkUp { .. }
+                | Input::LinkDown { .. }
+                | Input::PeerSubscribed { .. }
+                | Input::PeerUnsubscribed { .. }
+                | Input::Presence { .. }
+                | Input::SyncAsked { .. } => {
+                    if let Some(machine) = &mut n.machine {
+                        step.absorb(machine.handle(clock, &mut n.rng, input));
+                    }
+                }
+                _ => {}
+            }
+        }
+        step.writes.clear();
+        let replies = std::mem::take(&mut step.replies);
+        self.send(node, step, Crash::Never);
+        self.tell(node, replies, Vec::new());
         self.work_soon(node);
     }
 
@@ -116,7 +173,7 @@ impl World {
         if n.wake_at != Some(at) {
             n.wake_at = Some(at);
             let life = n.life;
-            self.at(at, crate::sim::world::Happening::Wake { node, life, at });
+            self.at(at, Happening::Wake { node, life, at });
         }
     }
 
