@@ -194,16 +194,7 @@ impl Machine {
                 step.replies.push((id, result));
             }
             Input::Command { id, command } => {
-                let leaves = matches!(command, Command::LeaveRoom { .. });
                 let result = command_in(&mut ctx, rooms, command);
-                if leaves {
-                    // Who follows a left topic is no longer told to us: the list would go stale.
-                    for room in rooms.values().filter(|r| r.row.left) {
-                        for topics in links.values_mut() {
-                            topics.remove(&room.keys.topic);
-                        }
-                    }
-                }
                 if result.is_ok() || !planted!(ForgetReply) {
                     ctx.step.replies.push((id, result));
                 }
@@ -271,7 +262,7 @@ fn poll(ctx: &mut Ctx<'_>, rooms: &mut BTreeMap<RoomId, Room>) {
 fn from_peer(
     ctx: &mut Ctx<'_>,
     rooms: &mut BTreeMap<RoomId, Room>,
-    links: &BTreeMap<Peer, BTreeSet<TopicId>>,
+    links: &mut BTreeMap<Peer, BTreeSet<TopicId>>,
     input: Input,
 ) {
     let room = match &input {
@@ -287,6 +278,13 @@ fn from_peer(
         }
         return;
     };
+    if let Input::SyncAsked { peer, .. } | Input::Presence { peer, message: None, .. } = &input
+        && let Some(topics) = links.get_mut(peer)
+        && topics.len() < PEER_TOPICS_MAX
+    {
+        // Who proves membership follows the topic, whether or not the gossip layer told us.
+        topics.insert(room.keys.topic);
+    }
     match input {
         Input::Gossip { peer, message, run, .. } => gossip(ctx, room, peer, message, run),
         Input::Beacon { peer, message, ack } => {
@@ -486,7 +484,7 @@ fn join(
     ctx: &mut Ctx<'_>,
     rooms: &mut BTreeMap<RoomId, Room>,
     topics: &mut BTreeMap<TopicId, RoomId>,
-    links: &BTreeMap<Peer, BTreeSet<TopicId>>,
+    links: &mut BTreeMap<Peer, BTreeSet<TopicId>>,
     row: crate::step::RoomRow,
     disk_budget: u64,
 ) -> Result<Reply, CommandError> {
@@ -499,11 +497,20 @@ fn join(
     }
     let now = ctx.now;
     let room = rooms.entry(id).or_insert_with(|| Room::new(row, now, disk_budget));
+    if room.row.left {
+        // While the room was left nobody told us who follows it: what is remembered is stale. It is forgotten here and not
+        // when leaving, which may still fail to be committed.
+        for topics in links.values_mut() {
+            topics.remove(&room.keys.topic);
+        }
+    }
     room.row.left = false;
     ctx.step.writes.push(Write::Room(room.row.clone()));
     ctx.step.topics.push(TopicChange::Subscribe(room.keys.topic));
     topics.insert(room.keys.topic, id);
-    room.write_profile(ctx)?;
+    if !room.behind {
+        room.write_profile(ctx)?;
+    }
     ctx.step.events.push(Event::RoomJoined { room: id, name: name.clone() });
     let topic = room.keys.topic;
     for (peer, _) in links.iter().filter(|(_, t)| t.contains(&topic)) {
