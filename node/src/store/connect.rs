@@ -13,8 +13,8 @@ use super::error::StoreError;
 /// Page size of the encrypted file. A commit of one small message touches seven pages, and each is encrypted and hashed as
 /// a whole: 4 kB takes two thirds of the time of 8 kB, and reads are as fast (measured).
 pub(super) const PAGE_BYTES: u64 = 4_096;
-/// Page size of the plain file, for bodies of 4 to 70 kB.
-const BODY_PAGE_BYTES: u64 = 8_192;
+/// Page size of the plain file, for bodies of 4 to 70 kB: one of 40 kB is three pages to write, log and check.
+const BODY_PAGE_BYTES: u64 = 16_384;
 /// How long a connection waits for another one's lock. Readers never hold one that blocks the writer; this covers a
 /// checkpoint or a backup program.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
