@@ -177,6 +177,8 @@ pub fn state(state: Delivery) -> String {
         Delivery::Sent => "sent".to_owned(),
         Delivery::Relayed => "held by a relay".to_owned(),
         Delivery::Delivered { n, m } => format!("delivered {n} of {m}"),
+        Delivery::Read => "read".to_owned(),
+        Delivery::Failed => "failed: not delivered in time; send it again".to_owned(),
     }
 }
 
@@ -188,6 +190,7 @@ mod tests {
         Message {
             id: EntryId([n; 16]),
             room: RoomId([0; 16]),
+            direct: false,
             journal: u64::from(n),
             device: DeviceId([name.len() as u8; 32]),
             identity: None,

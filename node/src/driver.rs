@@ -17,11 +17,12 @@ use klatch_core::limits::BATCH_INPUTS_MAX;
 use klatch_core::machine::{Machine, not_committed};
 use klatch_core::step::{CommandId, Input, Serve, Step, TopicChange, Write};
 use klatch_core::wire;
+use libp2p::Multiaddr;
 use tokio::sync::{broadcast, oneshot};
 
 use crate::NodeEvent;
 use crate::clock::{SystemEntropy, now_ms};
-use crate::network::{NetCommand, NetworkHandle};
+use crate::network::{self, NetCommand, NetworkHandle};
 use crate::store::{Store, StoreError};
 use crate::views::Shared;
 
@@ -74,7 +75,7 @@ pub enum Work {
         /// Who.
         peer: Peer,
         /// Where.
-        address: String,
+        address: Multiaddr,
         /// We dialled it, so it can be dialled again.
         dialled: bool,
     },
@@ -132,7 +133,12 @@ impl Driver {
         let mut taken = first;
         while let Some(item) = taken {
             match item {
-                Work::Input(input) => inputs.push(input),
+                Work::Input(input) => {
+                    if let Input::LinkDown { peer } = &input {
+                        self.tell(Event::PeerDisconnected { peer_id: peer_text(peer) });
+                    }
+                    inputs.push(input);
+                }
                 Work::Command { command, reply } => {
                     let id = self.expect_reply(reply);
                     self.held.push_back(Input::Command { id, command });
@@ -141,7 +147,7 @@ impl Driver {
                     let id = self.expect_reply(reply);
                     self.held.push_back(Input::Join { id, name, root, passphrase });
                 }
-                Work::Linked { peer, address, dialled } => self.remember(&peer, &address, dialled),
+                Work::Linked { peer, address, dialled } => self.linked(&peer, &address, dialled),
                 Work::Index(done) => self.searchers.push(done),
                 Work::Stop => stop = true,
             }
@@ -249,8 +255,11 @@ impl Driver {
         self.next_command
     }
 
-    fn remember(&mut self, peer: &Peer, address: &str, dialled: bool) {
-        if dialled && let Err(error) = self.store.remember_address(&peer.0, None, address, now_ms()) {
+    fn linked(&mut self, peer: &Peer, address: &Multiaddr, dialled: bool) {
+        let (peer_id, path) = (peer_text(peer), network::path(address));
+        let address = address.to_string();
+        self.tell(Event::PeerConnected { peer_id, address: address.clone(), path });
+        if dialled && let Err(error) = self.store.remember_address(&peer.0, None, &address, now_ms()) {
             tracing::debug!(%error, "cannot remember an address");
         }
     }
@@ -334,8 +343,14 @@ impl Driver {
             self.reply(id, result);
         }
         for event in step.events {
-            self.emit(event);
+            // Nobody may be listening; the store is the truth.
+            let _ = self.events.send(event);
         }
+    }
+
+    /// Tells what concerns this node only, and is not kept.
+    fn tell(&self, event: Event) {
+        let _ = self.events.send(event.into());
     }
 
     fn tell_network(&self, command: NetCommand) {
@@ -348,16 +363,6 @@ impl Driver {
             // The asking side may have gone: the effect stays.
             let _ = reply.send(result);
         }
-    }
-
-    fn emit(&self, event: Event) {
-        let journal = match &event {
-            Event::MessageAdded { message } => Some(message.journal),
-            Event::HistoryAdded { upto, .. } => Some(*upto),
-            _ => None,
-        };
-        // Nobody may be listening; the store is the truth.
-        let _ = self.events.send(NodeEvent { journal, event });
     }
 
     // ---- when the disk is full ----------------------------------------------------------------------------------
@@ -434,6 +439,10 @@ impl Driver {
         step.writes.clear();
         self.send(step);
     }
+}
+
+fn peer_text(peer: &Peer) -> String {
+    network::id_of(peer).map(|id| id.to_string()).unwrap_or_default()
 }
 
 /// What others will say again should it be lost in a power cut: worth no flush of its own.

@@ -220,6 +220,14 @@ impl<'a> History<'a> {
         }
     }
 
+    /// The newest journal number.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn head(&self) -> Result<u64, StoreError> {
+        self.reader.head()
+    }
+
     /// Who is behind the transport peers that said hello in these rooms.
     ///
     /// # Errors

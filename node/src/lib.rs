@@ -39,14 +39,13 @@ use std::time::{Duration, Instant};
 use klatch_core::command::{Command, Reply};
 use klatch_core::crypto::group;
 use klatch_core::error::CommandError;
-use klatch_core::event::Event;
 use klatch_core::ids::{DeviceId, IdentityId};
 use klatch_core::query::{Answer, PeerSummary, Query, Status};
-use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, broadcast, oneshot};
 
 pub use config::Config;
 pub use klatch_core as core;
+pub use klatch_core::event::Told as NodeEvent;
 pub use start::StartError;
 
 use driver::Work;
@@ -64,16 +63,6 @@ const READERS: usize = 2;
 const PATIENCE: Duration = Duration::from_millis(2);
 /// Network and threads are given this long to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Something that happened, with its number in the journal if it is durable.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeEvent {
-    /// Number in the profile's journal; `None` for what is not kept.
-    pub journal: Option<u64>,
-    /// What.
-    #[serde(flatten)]
-    pub event: Event,
-}
 
 /// A running node. Clones are handles to the same one.
 #[derive(Clone)]
@@ -242,6 +231,7 @@ impl Node {
             peer_id: text(&p.peer),
             name: names.get(&p.peer).cloned(),
             address: p.address.to_string(),
+            path: network::path(&p.address),
             rtt_ms: p.rtt.map(|r| u32::try_from(r.as_millis()).unwrap_or(u32::MAX)),
         });
         Ok(Status {
@@ -256,6 +246,9 @@ impl Node {
             listening: network.listening.iter().map(ToString::to_string).collect(),
             peers: peers.collect(),
             rooms,
+            journal: history.head().map_err(history::failed)?,
+            receipts: false,
+            typing: false,
             queued,
             read_only: self.inner.shared.read_only().is_some(),
             refused: self.inner.shared.refused(),

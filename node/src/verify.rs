@@ -97,7 +97,7 @@ impl Worker {
     fn take(&mut self, event: NetEvent) -> bool {
         let input = match event {
             NetEvent::LinkUp { peer, address, dialled } => {
-                let known = Work::Linked { peer: peer.clone(), address: address.to_string(), dialled };
+                let known = Work::Linked { peer: peer.clone(), address, dialled };
                 return self.work.send(known).is_ok() && self.pass(Some(Input::LinkUp { peer }));
             }
             NetEvent::LinkDown { peer } => Some(Input::LinkDown { peer }),

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{DeviceId, EntryId, RoomId};
+use crate::ids::{DeviceId, EntryId, IdentityId, RoomId};
 
-/// A wish of the local user. One reply follows each command, once its effects are on disk.
+/// A wish of the local user. Where a command takes a `room`, messages take a conversation with one person as well: `@name`,
+/// or the conversation's id. One reply follows each command, once its effects are on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -87,10 +88,55 @@ pub enum Command {
         /// Journal number of the last message read.
         upto: u64,
     },
+    /// Keep a person as a contact: takes in their requests, and gives them a name of one's own choice.
+    AcceptContact {
+        /// `@name`, fingerprint, identity or conversation id.
+        who: String,
+        /// The own name for them; `None` leaves it as it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        petname: Option<String>,
+    },
+    /// Take nothing from a person any more, or take it again. Declining a request is blocking its sender.
+    BlockContact {
+        /// As in `AcceptContact`.
+        who: String,
+        /// Block or unblock.
+        blocked: bool,
+    },
+    /// The own name for a person.
+    RenameContact {
+        /// As in `AcceptContact`.
+        who: String,
+        /// `None` goes back to the name they give themselves.
+        petname: Option<String>,
+    },
+    /// The verification codes were compared and are equal on both screens, or this is taken back.
+    VerifyContact {
+        /// As in `AcceptContact`.
+        who: String,
+        /// Compared and equal.
+        verified: bool,
+    },
+    /// The user is writing, or has stopped. Told to the other side only if [`Command::SetPrivacy`] allows it.
+    Typing {
+        /// A conversation with one person.
+        room: String,
+        /// Writing or not.
+        typing: bool,
+    },
+    /// What direct messages tell the other side. Both are off at first.
+    SetPrivacy {
+        /// Tell when messages were read; `None` leaves it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        receipts: Option<bool>,
+        /// Tell when one is writing; `None` leaves it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        typing: Option<bool>,
+    },
 }
 
 impl Command {
-    /// The room it is about, as the user named it; `None` for commands about all rooms, and for joining.
+    /// The room or person it is about, as the user named it; `None` for commands about all rooms, and for joining.
     #[must_use]
     pub fn room(&self) -> Option<&str> {
         match self {
@@ -101,8 +147,13 @@ impl Command {
             | Self::DeleteMessage { room, .. }
             | Self::React { room, .. }
             | Self::MuteDevice { room, .. }
+            | Self::Typing { room, .. }
             | Self::MarkRead { room, .. } => Some(room),
-            Self::JoinRoom { .. } | Self::SetName { .. } => None,
+            Self::AcceptContact { who, .. }
+            | Self::BlockContact { who, .. }
+            | Self::RenameContact { who, .. }
+            | Self::VerifyContact { who, .. } => Some(who),
+            Self::JoinRoom { .. } | Self::SetName { .. } | Self::SetPrivacy { .. } => None,
         }
     }
 
@@ -161,5 +212,12 @@ pub enum Reply {
         seq: u64,
         /// Journal number of the message.
         journal: u64,
+    },
+    /// The person is now kept like this.
+    Contact {
+        /// Who.
+        identity: IdentityId,
+        /// The conversation with them.
+        room: RoomId,
     },
 }

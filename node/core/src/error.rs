@@ -53,6 +53,37 @@ pub enum CommandError {
     /// No such device.
     #[error("there is no such member in that room")]
     UnknownMember,
+    /// Nobody of that name is known.
+    #[error("nobody here is known as {who}")]
+    UnknownPerson {
+        /// As asked for.
+        who: String,
+        /// A similar name that is known.
+        nearest: Option<String>,
+    },
+    /// Several people answer to that name.
+    #[error("{who} could be {}", candidates.join(" or "))]
+    AmbiguousPerson {
+        /// As asked for.
+        who: String,
+        /// Names with fingerprints.
+        candidates: Vec<String>,
+    },
+    /// A conversation with oneself.
+    #[error("that is you")]
+    Yourself,
+    /// The person is blocked.
+    #[error("{who} is blocked")]
+    BlockedPerson {
+        /// As asked for.
+        who: String,
+    },
+    /// Not possible in a conversation with one person, or only there.
+    #[error("that cannot be done in {room}")]
+    WrongPlace {
+        /// As asked for.
+        room: String,
+    },
     /// More is queued than may be.
     #[error("{queued} messages wait to be sent")]
     TooFast {
@@ -99,6 +130,11 @@ impl CommandError {
             Self::UnknownMessage { .. } => "KLATCH-MESSAGE-NOT-FOUND",
             Self::NotYours => "KLATCH-NOT-YOURS",
             Self::UnknownMember => "KLATCH-MEMBER-NOT-FOUND",
+            Self::UnknownPerson { .. } => "KLATCH-PERSON-NOT-FOUND",
+            Self::AmbiguousPerson { .. } => "KLATCH-PERSON-AMBIGUOUS",
+            Self::Yourself => "KLATCH-YOURSELF",
+            Self::BlockedPerson { .. } => "KLATCH-PERSON-BLOCKED",
+            Self::WrongPlace { .. } => "KLATCH-WRONG-PLACE",
             Self::TooFast { .. } => "KLATCH-TOO-FAST",
             Self::TooManyRooms { .. } => "KLATCH-TOO-MANY-ROOMS",
             Self::DeviceBehind => "KLATCH-DEVICE-BEHIND",
@@ -126,6 +162,18 @@ impl CommandError {
             Self::UnknownMessage { .. } => "`klatch log ROOM --json` shows message ids".to_owned(),
             Self::NotYours => "you can reply to it or react to it".to_owned(),
             Self::UnknownMember => "`klatch members ROOM` lists them".to_owned(),
+            Self::UnknownPerson { nearest: Some(near), .. } => {
+                format!("did you mean @{near}? `klatch contact list` and `klatch members ROOM` list people")
+            }
+            Self::UnknownPerson { nearest: None, .. } => {
+                "people are known from the rooms you share: `klatch members ROOM` lists them".to_owned()
+            }
+            Self::AmbiguousPerson { .. } => "use the fingerprint instead of the name".to_owned(),
+            Self::Yourself => "name somebody else".to_owned(),
+            Self::BlockedPerson { who } => {
+                format!("`klatch contact unblock @{}` first", who.trim_start_matches('@'))
+            }
+            Self::WrongPlace { .. } => "`/help` tells what a command is for".to_owned(),
             Self::TooFast { .. } => "wait a moment and send again".to_owned(),
             Self::TooManyRooms { .. } => "leave a room first: `klatch leave ROOM`".to_owned(),
             Self::DeviceBehind => {
@@ -147,14 +195,20 @@ impl CommandError {
     #[must_use]
     pub fn exit(&self) -> u8 {
         match self {
-            Self::UnknownRoom { .. } | Self::UnknownMessage { .. } | Self::UnknownMember => 3,
+            Self::UnknownRoom { .. }
+            | Self::UnknownMessage { .. }
+            | Self::UnknownMember
+            | Self::UnknownPerson { .. } => 3,
             Self::BadRoomName { .. }
             | Self::BadName
             | Self::EmptyText
             | Self::TextTooLong { .. }
             | Self::BadEmoji
+            | Self::AmbiguousPerson { .. }
+            | Self::Yourself
+            | Self::WrongPlace { .. }
             | Self::TooManyRooms { .. } => 2,
-            Self::NotYours => 7,
+            Self::NotYours | Self::BlockedPerson { .. } => 7,
             Self::TooFast { .. } => 6,
             Self::DeviceBehind | Self::ReadOnly { .. } | Self::ReadFailed { .. } => 1,
             Self::Stopping => 5,

@@ -5,6 +5,28 @@ use serde::{Deserialize, Serialize};
 use crate::content::Kind;
 use crate::ids::{DeviceId, EntryId, IdentityId, RoomId};
 
+/// An event on its way to subscribers, with its number in the profile's journal if it is durable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// Number in the profile's journal: a cursor. `None` for what is not kept.
+    pub journal: Option<u64>,
+    /// What.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+impl From<Event> for Told {
+    /// Messages bring their number, a catch-up that of its newest; everything else is ephemeral.
+    fn from(event: Event) -> Self {
+        let journal = match &event {
+            Event::MessageAdded { message } => Some(message.journal),
+            Event::HistoryAdded { upto, .. } => Some(*upto),
+            _ => None,
+        };
+        Self { journal, event }
+    }
+}
+
 /// Something that happened, told after it is on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -38,8 +60,11 @@ pub enum Event {
     },
     /// Own messages up to `upto_seq` may have a new delivery state; re-read them.
     DeliveryChanged {
-        /// The room.
+        /// The room, or the conversation.
         room: RoomId,
+        /// `room` is a conversation with one person.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        direct: bool,
         /// Position in the own chain.
         upto_seq: u64,
         /// State of the message at `upto_seq`.
@@ -75,6 +100,40 @@ pub enum Event {
         /// The room.
         room: RoomId,
     },
+    /// Something about a person changed: a request, an answer to one, a name, a verification.
+    ContactChanged {
+        /// Who.
+        identity: IdentityId,
+        /// The conversation with them.
+        room: RoomId,
+        /// The name they are shown under.
+        name: String,
+        /// What.
+        news: ContactNews,
+    },
+    /// Somebody is writing to us, or has stopped (ephemeral).
+    Typing {
+        /// The conversation.
+        room: RoomId,
+        /// The name they are shown under.
+        name: String,
+        /// Writing or not.
+        typing: bool,
+    },
+    /// A link to a peer is there (ephemeral).
+    PeerConnected {
+        /// Its transport peer id.
+        peer_id: String,
+        /// Its address.
+        address: String,
+        /// What kind of way that is.
+        path: Path,
+    },
+    /// The last link to a peer is gone (ephemeral).
+    PeerDisconnected {
+        /// Its transport peer id.
+        peer_id: String,
+    },
     /// A subscriber was too slow; `missed` events were not delivered to it: re-read.
     Lagged {
         /// How many.
@@ -82,13 +141,58 @@ pub enum Event {
     },
 }
 
-/// A line of a room as people see it.
+/// What changed about a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ContactNews {
+    /// A stranger wrote for the first time: accept, or block.
+    Requested,
+    /// Kept as a contact from now on.
+    Accepted,
+    /// Nothing of them is taken any more.
+    Blocked,
+    /// Taken again.
+    Unblocked,
+    /// Shown under another name.
+    Renamed,
+    /// The verification codes were compared.
+    Verified,
+    /// No longer counted as verified, by the user's wish.
+    Unverified,
+    /// A verified person writes with keys that were not compared: compare again before trusting.
+    KeysChanged,
+    /// Somebody else, with other keys, uses the name of a verified person.
+    Impersonated,
+    /// The encrypted session was lost and made anew; messages in between may be missing and are sent again.
+    SessionReset,
+}
+
+/// What kind of way leads to a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Path {
+    /// On this machine.
+    Loopback,
+    /// In the same network.
+    Lan,
+    /// Across the internet, directly.
+    Direct,
+    /// Through a relay (from step 4 on).
+    Relay,
+}
+
+/// A line of a room, or of a conversation with one person, as people see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
     /// Names the message in its room.
     pub id: EntryId,
-    /// The room.
+    /// The room, or the conversation ([`crate::ids::RoomId::of_conversation`]).
     pub room: RoomId,
+    /// A direct message: `room` is a conversation with one person.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub direct: bool,
     /// Number in this profile's journal: arrival order, a cursor.
     pub journal: u64,
     /// The writing device.
@@ -159,4 +263,8 @@ pub enum Delivery {
         /// Devices expected: in an open room, those present within 7 days.
         m: u32,
     },
+    /// The other person said that they read it (direct messages, if both sides allow it).
+    Read,
+    /// Not delivered within 30 days, or refused for good; it can be sent again.
+    Failed,
 }

@@ -160,6 +160,18 @@ id!(
     Signature, 64
 );
 
+impl RoomId {
+    /// The id of the conversation with a person. Only this profile uses it: the other side has another id for the same
+    /// conversation, and nothing on the wire names either.
+    #[must_use]
+    pub fn of_conversation(with: &IdentityId) -> Self {
+        let digest = crate::crypto::hash(crate::crypto::Context::CONVERSATION, &[&with.0]);
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest.0[..16]);
+        Self(id)
+    }
+}
+
 impl Digest {
     /// Equality in time that does not depend on where the two differ: for proofs that a peer could otherwise grope for.
     #[must_use]

@@ -32,6 +32,7 @@ pub mod command;
 pub mod content;
 pub mod crypto;
 pub mod delivery;
+pub mod direct;
 pub mod error;
 pub mod event;
 pub mod identity;

@@ -7,7 +7,7 @@ use crate::content::Content;
 use crate::crypto::group;
 use crate::delivery::VerifiedAck;
 use crate::error::{CommandError, Reject};
-use crate::event::Event;
+use crate::event::{Event, Told};
 use crate::identity::{Keys, valid_name};
 use crate::ids::{Peer, RoomId, TopicId};
 use crate::limits::{EMOJI_BYTES_MAX, ROOM_DISK_BYTES_DEFAULT, ROOMS_MAX, TEXT_BYTES_MAX};
@@ -57,6 +57,19 @@ impl Ctx<'_> {
     pub fn next_request(&mut self) -> RequestId {
         *self.request += 1;
         *self.request
+    }
+
+    /// Tells the user; what is not a message is forgotten with it.
+    pub fn tell(&mut self, event: Event) {
+        self.step.events.push(event.into());
+    }
+
+    /// Tells the user something that is kept in the journal, under the next number.
+    pub fn record(&mut self, event: Event) {
+        let journal = *self.journal;
+        *self.journal += 1;
+        self.step.writes.push(Write::Journal { journal, event: event.clone() });
+        self.step.events.push(Told { journal: Some(journal), event });
     }
 
     /// A fresh random nonce.
@@ -444,6 +457,12 @@ fn command_in(ctx: &mut Ctx<'_>, rooms: &mut BTreeMap<RoomId, Room>, command: Co
             }
             (room, Content::Reaction { target: message, emoji, on })
         }
+        Command::AcceptContact { who, .. }
+        | Command::BlockContact { who, .. }
+        | Command::RenameContact { who, .. }
+        | Command::VerifyContact { who, .. } => return Err(CommandError::UnknownPerson { who, nearest: None }),
+        Command::Typing { room, .. } => return Err(CommandError::WrongPlace { room }),
+        Command::SetPrivacy { .. } => return Err(CommandError::WrongPlace { room: String::new() }),
     };
     let room = find(rooms, &name)?;
     if room.row.left {
@@ -511,7 +530,7 @@ fn join(
     if !room.behind {
         room.write_profile(ctx)?;
     }
-    ctx.step.events.push(Event::RoomJoined { room: id, name: name.clone() });
+    ctx.record(Event::RoomJoined { room: id, name: name.clone() });
     let topic = room.keys.topic;
     for (peer, _) in links.iter().filter(|(_, t)| t.contains(&topic)) {
         room.link_up(ctx, peer);
@@ -533,7 +552,7 @@ fn leave(ctx: &mut Ctx<'_>, room: &mut Room) -> Result<Reply, CommandError> {
     room.unlink_all(ctx);
     ctx.step.writes.push(Write::Room(room.row.clone()));
     ctx.step.topics.push(TopicChange::Unsubscribe(topic));
-    ctx.step.events.push(Event::RoomLeft { room: id });
+    ctx.record(Event::RoomLeft { room: id });
     ctx.step.views.push(room.view(own));
     Ok(Reply::Done)
 }

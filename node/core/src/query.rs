@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::Message;
+use crate::event::{Event, Message, Path};
 use crate::ids::{DeviceId, EntryId, IdentityId, RoomId};
 
 /// A wish to read.
@@ -50,6 +50,21 @@ pub enum Query {
         /// Which.
         message: EntryId,
     },
+    /// Everything durable in the order in which it happened here, after a journal number: messages and their changes in all
+    /// rooms and conversations, and what else has a number. How a follower misses nothing.
+    Events {
+        /// Journal number of the last event seen; 0 for all.
+        after: u64,
+        /// At most this many. Capped at 1,000.
+        limit: u32,
+    },
+    /// The people kept or met in conversations, with their conversations.
+    Contacts,
+    /// Everything about one person, verification codes included. Takes a moment: the codes are stretched.
+    Person {
+        /// `@name`, fingerprint, identity or conversation id.
+        who: String,
+    },
     /// What this node is doing.
     Status,
 }
@@ -67,8 +82,103 @@ pub enum Answer {
     Messages(Vec<Message>),
     /// To [`Query::Message`].
     Message(Box<Message>),
+    /// To [`Query::Events`].
+    Events(Vec<Numbered>),
+    /// To [`Query::Contacts`].
+    Contacts(Vec<Contact>),
+    /// To [`Query::Person`].
+    Person(Box<Person>),
     /// To [`Query::Status`].
     Status(Box<Status>),
+}
+
+/// An event with its journal number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Numbered {
+    /// Number in this profile's journal: a cursor.
+    pub journal: u64,
+    /// What.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// A person, and the conversation with them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contact {
+    /// The person.
+    pub identity: IdentityId,
+    /// Id of the conversation.
+    pub room: RoomId,
+    /// The name to show: the own name for them, else the one they give themselves.
+    pub name: String,
+    /// The name they give themselves, a claim.
+    pub claimed: String,
+    /// The own name for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub petname: Option<String>,
+    /// First characters of the identity, to tell equal names apart.
+    pub fingerprint: String,
+    /// How they are kept.
+    pub standing: Standing,
+    /// Whether their keys were compared.
+    pub verification: Verification,
+    /// Connected now.
+    pub online: bool,
+    /// Messages stored.
+    pub messages: u64,
+    /// Messages that arrived after the last one read.
+    pub unread: u64,
+    /// When the newest message was shown or they were last heard, Unix milliseconds; 0 if never.
+    pub last_ms: u64,
+}
+
+/// How a person is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// Wrote to us, and we have not decided yet.
+    Requested,
+    /// A contact: accepted, or we wrote first.
+    Accepted,
+    /// Nothing of them is taken.
+    Blocked,
+}
+
+/// Whether the keys of a person were compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verification {
+    /// Not compared.
+    Unverified,
+    /// Compared and equal.
+    Verified,
+    /// Compared once, but other keys are in use since.
+    Changed,
+}
+
+/// Everything about one person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Person {
+    /// As in the list. Also made up for people met in rooms only.
+    #[serde(flatten)]
+    pub contact: Contact,
+    /// Rooms in which both are, by name.
+    pub rooms: Vec<String>,
+    /// The devices known of them.
+    pub devices: Vec<DeviceId>,
+    /// 60 digits in groups of five, equal on both sides if nobody is in between.
+    pub digits: String,
+    /// 7 emoji with their names, from the same source.
+    pub emoji: Vec<EmojiName>,
+}
+
+/// One of the 64 emoji of a verification code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EmojiName {
+    /// The emoji.
+    pub emoji: String,
+    /// Its English name, for those who cannot see it.
+    pub name: String,
 }
 
 /// One room in a list.
@@ -155,6 +265,15 @@ pub struct Status {
     pub peers: Vec<PeerSummary>,
     /// Rooms.
     pub rooms: Vec<RoomSummary>,
+    /// The newest journal number.
+    #[serde(default)]
+    pub journal: u64,
+    /// Tell others when their direct messages were read.
+    #[serde(default)]
+    pub receipts: bool,
+    /// Tell others when one is writing to them.
+    #[serde(default)]
+    pub typing: bool,
     /// Own messages that nobody else has yet.
     pub queued: u64,
     /// The store refuses writes (disk full); history can be read.
@@ -172,6 +291,8 @@ pub struct PeerSummary {
     pub name: Option<String>,
     /// Address in use.
     pub address: String,
+    /// What kind of way that is.
+    pub path: Path,
     /// Last round trip, milliseconds.
     pub rtt_ms: Option<u32>,
 }

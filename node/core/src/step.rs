@@ -1,19 +1,24 @@
 //! What goes into the core ([`Input`]) and what comes out of it ([`Step`]).
 //!
 //! A [`Step`] is one owned value, so its effects cannot be drained by half. The driver applies a batch of them in this
-//! order and no other: commit every write in one transaction; then publishes, sends, serves, topics and verdicts; then
+//! order and no other: commit every write in one transaction; then topics, publishes, sends, directs, serves and verdicts; then
 //! replies and events (docs/ARCHITECTURE.md, "One direction").
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+use zeroize::Zeroizing;
 
 use crate::command::{Command, Reply};
 use crate::crypto::group::{RoomKeys, RoomRoot};
 use crate::delivery::VerifiedAck;
+use crate::direct::frame::{VerifiedAnswer, VerifiedFrame};
 use crate::error::{CommandError, Reject};
-use crate::event::Event;
-use crate::ids::{DeviceId, EntryHash, EntryId, IdentityId, Peer, RoomId, TopicId};
+use crate::event::{Delivery, Event, Told};
+use crate::ids::{DeviceId, Digest, EntryHash, EntryId, IdentityId, Peer, RoomId, TopicId};
 use crate::log::entry::{SealedEntry, VerifiedRun};
 use crate::presence::VerifiedPresence;
+use crate::query::Standing;
 use crate::sync::SyncRequest;
 use crate::wire::Frontier;
 
@@ -137,7 +142,25 @@ pub enum Input {
         /// Something in the page was refused.
         fault: Option<Reject>,
     },
-    /// A request of ours failed: no answer, refused, or the link ended.
+    /// A direct frame came from a linked peer and wants one answer.
+    DirectAsked {
+        /// Who.
+        peer: Peer,
+        /// For the answer.
+        token: Token,
+        /// What, decoded; signatures in it are checked, nothing is decrypted.
+        frame: VerifiedFrame,
+    },
+    /// The answer to a direct frame of ours.
+    DirectAnswered {
+        /// Who.
+        peer: Peer,
+        /// Our request.
+        request: RequestId,
+        /// What, decoded; signatures in it are checked.
+        answer: VerifiedAnswer,
+    },
+    /// A request of ours failed: no answer, refused, or the link ended. Direct frames end here as well.
     RequestFailed {
         /// Who.
         peer: Peer,
@@ -177,6 +200,8 @@ pub struct Step {
     pub publishes: Vec<Publish>,
     /// Requests to peers.
     pub sends: Vec<Send>,
+    /// Direct frames to peers.
+    pub directs: Vec<DirectSend>,
     /// Ranges to read from the store and send as an answer.
     pub serves: Vec<Serve>,
     /// Short answers that need no store.
@@ -187,10 +212,12 @@ pub struct Step {
     pub penalties: Vec<(Peer, Reject)>,
     /// New views of rooms for the workers that open and verify, and for status queries.
     pub views: Vec<RoomView>,
+    /// What queries may know of people and conversations, if it changed.
+    pub people: Option<PeopleView>,
     /// Answers to commands.
     pub replies: Vec<(CommandId, Result<Reply, CommandError>)>,
     /// What to tell the user.
-    pub events: Vec<Event>,
+    pub events: Vec<Told>,
     /// When the core wants a [`Input::Tick`] at the latest, Unix milliseconds.
     pub wake: Option<u64>,
 }
@@ -202,11 +229,13 @@ impl Step {
         self.topics.append(&mut later.topics);
         self.publishes.append(&mut later.publishes);
         self.sends.append(&mut later.sends);
+        self.directs.append(&mut later.directs);
         self.serves.append(&mut later.serves);
         self.responds.append(&mut later.responds);
         self.verdicts.append(&mut later.verdicts);
         self.penalties.append(&mut later.penalties);
         self.views.append(&mut later.views);
+        self.people = later.people.or(self.people.take());
         self.replies.append(&mut later.replies);
         self.events.append(&mut later.events);
         self.wake = match (self.wake, later.wake) {
@@ -268,6 +297,203 @@ pub enum Write {
     },
     /// The own display name.
     Name(String),
+    /// Append a message, or a change of one, to a conversation; its journal number is new.
+    Direct(DirectRow),
+    /// Where an own direct message is now.
+    DirectState {
+        /// The conversation.
+        room: RoomId,
+        /// Which message.
+        id: EntryId,
+        /// Its state; `Queued` is not written again.
+        state: Delivery,
+    },
+    /// Drop the content of a direct message (withdrawn by its author); the row stays.
+    DropDirect {
+        /// The conversation.
+        room: RoomId,
+        /// Which message.
+        id: EntryId,
+    },
+    /// Insert or replace what is known of a person.
+    Contact(ContactRow),
+    /// Insert or replace the encrypted sessions with one device, as one opaque value.
+    Ratchet {
+        /// Whose device.
+        device: DeviceId,
+        /// From the core's own encoding. Secret.
+        state: Zeroizing<Vec<u8>>,
+    },
+    /// Replace the own account of the session layer (identity and one-time keys). Secret.
+    Account(Zeroizing<Vec<u8>>),
+    /// Keep a sealed direct frame until it is acknowledged.
+    Outbox(OutboxRow),
+    /// It was acknowledged, or given up.
+    OutboxDone {
+        /// To which device.
+        device: DeviceId,
+        /// Its number there.
+        seq: u64,
+    },
+    /// What direct messages tell the other side.
+    Privacy {
+        /// That they were read.
+        receipts: bool,
+        /// That one is writing.
+        typing: bool,
+    },
+}
+
+/// A direct message, or a change of one, at rest. Its content is plain here: the file is encrypted, and the session keys
+/// that it came under are gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirectRow {
+    /// Journal number: arrival order over everything in the profile.
+    pub journal: u64,
+    /// The conversation.
+    pub room: RoomId,
+    /// With whom.
+    pub identity: IdentityId,
+    /// 16 random bytes chosen by the author.
+    pub id: EntryId,
+    /// The writing device.
+    pub device: DeviceId,
+    /// Written here.
+    pub own: bool,
+    /// Position among what this side wrote in the conversation, from 0.
+    pub seq: u64,
+    /// Wire number of the content kind.
+    pub kind: u8,
+    /// Display order, first key: the author's clock, never below what it follows.
+    pub eff: u64,
+    /// Display order, second key.
+    pub lamport: u64,
+    /// The author's clock, Unix milliseconds.
+    pub at_ms: u64,
+    /// When it arrived here, Unix milliseconds.
+    pub arrived_ms: u64,
+    /// The message changed by an edit, delete or reaction.
+    pub target: Option<EntryId>,
+    /// Encoded [`crate::content::Content`]; `None` once withdrawn.
+    pub content: Option<Vec<u8>>,
+    /// Where an own message is.
+    pub state: Option<Delivery>,
+}
+
+/// A person at rest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContactRow {
+    /// Who.
+    pub identity: IdentityId,
+    /// The conversation.
+    pub room: RoomId,
+    /// The name they give themselves.
+    pub claimed: String,
+    /// The own name for them.
+    pub petname: Option<String>,
+    /// How they are kept.
+    pub standing: Standing,
+    /// Digest of the keys that were compared, if they were.
+    pub verified: Option<Digest>,
+    /// Everything else the core remembers of them (devices, certificates, keys, peer hints), in its own encoding.
+    pub keys: Vec<u8>,
+    /// Everything up to this journal number was read.
+    pub read_upto: u64,
+    /// First met, Unix milliseconds.
+    pub since_ms: u64,
+}
+
+/// A sealed frame waiting for its acknowledgement. Exactly these bytes are sent again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxRow {
+    /// To which device.
+    pub device: DeviceId,
+    /// Of which person.
+    pub identity: IdentityId,
+    /// Number among the frames to this device.
+    pub seq: u64,
+    /// The message it carries, if it is one (receipts are not kept).
+    pub id: EntryId,
+    /// When it was queued, Unix milliseconds.
+    pub queued_ms: u64,
+    /// The frame, or the padded plaintext as long as there is no session to seal it under.
+    pub frame: Vec<u8>,
+    /// Whether `frame` is sealed.
+    pub sealed: bool,
+}
+
+/// What the core remembers of conversations across restarts.
+#[derive(Debug, Default)]
+pub struct DirectSnapshot {
+    /// The own account, if there is one yet.
+    pub account: Option<Zeroizing<Vec<u8>>>,
+    /// Sessions by device.
+    pub ratchets: Vec<(DeviceId, Zeroizing<Vec<u8>>)>,
+    /// People.
+    pub contacts: Vec<ContactRow>,
+    /// Frames without an acknowledgement, by device and number.
+    pub outbox: Vec<OutboxRow>,
+    /// Of every conversation: index of what was said (no content), in journal order.
+    pub index: Vec<DirectIndexRow>,
+    /// Tell that messages were read.
+    pub receipts: bool,
+    /// Tell that one is writing.
+    pub typing: bool,
+}
+
+/// What the core keeps of each direct message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DirectIndexRow {
+    /// The conversation.
+    pub room: RoomId,
+    /// Which.
+    pub id: EntryId,
+    /// Journal number.
+    pub journal: u64,
+    /// Written here.
+    pub own: bool,
+    /// Position among what its side wrote.
+    pub seq: u64,
+    /// Wire number of the content kind.
+    pub kind: u8,
+    /// Display order, first key.
+    pub eff: u64,
+    /// Display order, second key.
+    pub lamport: u64,
+    /// Where an own message is.
+    pub state: Option<Delivery>,
+}
+
+/// One direct frame to a peer.
+#[derive(Debug, Clone)]
+pub struct DirectSend {
+    /// To whom.
+    pub peer: Peer,
+    /// Correlates the answer; [`Input::DirectAnswered`] or [`Input::RequestFailed`] names it.
+    pub request: RequestId,
+    /// Encoded frame (PROTOCOL.md, direct messages).
+    pub bytes: Vec<u8>,
+}
+
+/// What queries may know of people. Read-only, replaced as a whole.
+#[derive(Debug, Clone, Default)]
+pub struct PeopleView {
+    /// People with a linked device.
+    pub online: BTreeSet<IdentityId>,
+    /// Contacts that were verified, but use other keys since.
+    pub changed: BTreeSet<IdentityId>,
+    /// Devices known by person.
+    pub devices: BTreeMap<IdentityId, Vec<DeviceId>>,
+    /// What the verification codes are made of, by person: both sides' keys in a fixed order (PROTOCOL.md).
+    pub codes: BTreeMap<IdentityId, Digest>,
+    /// Own direct messages that are on the way to a linked device now (`sent`).
+    pub sent: BTreeSet<EntryId>,
+    /// Frames without an acknowledgement.
+    pub queued: u64,
+    /// Tell that messages were read.
+    pub receipts: bool,
+    /// Tell that one is writing.
+    pub typing: bool,
 }
 
 /// A room at rest.
@@ -423,6 +649,8 @@ pub struct Snapshot {
     pub name: String,
     /// Rooms with their devices and an index of their entries.
     pub rooms: Vec<RoomSnapshot>,
+    /// People and conversations.
+    pub direct: DirectSnapshot,
 }
 
 /// One room across restarts.

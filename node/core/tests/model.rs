@@ -26,6 +26,7 @@ fn shown(n: u8, text: &str) -> Message {
     Message {
         id: id(n),
         room: ROOM,
+        direct: false,
         journal: 0,
         device: ALICE,
         identity: None,

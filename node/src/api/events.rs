@@ -179,16 +179,22 @@ pub(super) fn topic(event: &Event) -> String {
                 Kind::Reaction => "reaction",
                 Kind::Profile | Kind::Leave => "member",
             };
-            format!("room/{}/{leaf}", message.room)
+            format!("{}/{}/{leaf}", if message.direct { "dm" } else { "room" }, message.room)
         }
         Event::HistoryAdded { room, .. } => format!("room/{room}/message"),
-        Event::DeliveryChanged { room, .. } => format!("room/{room}/receipt"),
+        Event::DeliveryChanged { room, direct, .. } => {
+            format!("{}/{room}/receipt", if *direct { "dm" } else { "room" })
+        }
         Event::PresenceChanged { room, .. } => format!("room/{room}/presence"),
         Event::Synced { room } => format!("room/{room}/sync"),
         Event::ForkFound { room, .. } => format!("room/{room}/fork"),
         Event::RoomJoined { room, .. } | Event::RoomLeft { room } | Event::DiskBudgetReached { room } => {
             format!("room/{room}/meta")
         }
+        Event::ContactChanged { identity, .. } => format!("contact/{identity}/state"),
+        Event::Typing { room, .. } => format!("dm/{room}/typing"),
+        Event::PeerConnected { peer_id, .. } => format!("peer/{peer_id}/connected"),
+        Event::PeerDisconnected { peer_id } => format!("peer/{peer_id}/disconnected"),
         Event::Lagged { .. } => "node/lagged".to_owned(),
         _ => "node/other".to_owned(),
     }

@@ -39,6 +39,7 @@ impl Wait {
             (Self::Stored, _) | (Self::Sent, Some(Delivery::Sent | Delivery::Relayed)) => true,
             (Self::Relayed, Some(Delivery::Relayed)) => true,
             (Self::Sent | Self::Relayed, Some(Delivery::Delivered { n, .. })) => n > 0,
+            (_, Some(Delivery::Read)) => true,
             (Self::Delivered, Some(Delivery::Delivered { n, m })) => n > 0 && n >= m,
             _ => false,
         }

@@ -110,9 +110,10 @@ const fn or(name: &'static str, kind: &'static str, default: &'static str, doc: 
     Param { name, kind, required: false, default: Some(default), doc }
 }
 
-const ROOM: Param = need("room", "string", "name (`#garden`) or id");
+const ROOM: Param = need("room", "string", "name (`#garden`), person (`@bob`) or id");
 const MESSAGE: Param = need("message", "string", "id of the message");
 const TEXT: Param = need("text", "string", "1 to 64,000 bytes of UTF-8");
+const WHO: Param = need("who", "string", "`@name`, fingerprint, identity or conversation id");
 const TIMEOUT: Param = or("timeout_ms", "integer", "30000", "give up after this time");
 const JOIN: &[Param] = &[ROOM, may("passphrase", "string", "the room that name and passphrase make together")];
 
@@ -223,6 +224,62 @@ pub const METHODS: &[Method] = &[
         "put an emoji on a message",
     ),
     row("message.announce", &[], Send, C("send_notice"), &[ROOM, TEXT], "say something apart from conversation"),
+    row(
+        "message.typing",
+        &[],
+        Send,
+        C("typing"),
+        &[
+            need("room", "string", "a conversation: `@name` or its id"),
+            or("typing", "boolean", "true", "writing or not"),
+        ],
+        "tell the other side that one is writing, if `privacy.set` allows it",
+    ),
+    row("contact.list", &[], Read, Q("contacts"), &[], "the people kept or met in conversations"),
+    row("contact.get", &[], Read, Q("person"), &[WHO], "everything about one person, verification codes included"),
+    row(
+        "contact.accept",
+        &["contact.add"],
+        Manage,
+        C("accept_contact"),
+        &[WHO, may("petname", "string", "your own name for them")],
+        "keep a person as a contact; takes in their requests",
+    ),
+    row(
+        "contact.block",
+        &[],
+        Manage,
+        C("block_contact"),
+        &[WHO, or("blocked", "boolean", "true", "block, or unblock")],
+        "take nothing from a person any more; declines a request",
+    ),
+    row(
+        "contact.rename",
+        &[],
+        Manage,
+        C("rename_contact"),
+        &[WHO, may("petname", "string", "your own name for them; without it the one they give themselves")],
+        "your own name for a person",
+    ),
+    row(
+        "contact.verify",
+        &[],
+        Manage,
+        C("verify_contact"),
+        &[WHO, or("verified", "boolean", "true", "the codes were compared and are equal, or this is taken back")],
+        "remember that the verification codes were compared",
+    ),
+    row(
+        "privacy.set",
+        &[],
+        Manage,
+        C("set_privacy"),
+        &[
+            may("receipts", "boolean", "tell others when their direct messages were read"),
+            may("typing", "boolean", "tell others when one is writing to them"),
+        ],
+        "what direct messages tell the other side; both are off at first",
+    ),
     row(
         "profile.set",
         &[],

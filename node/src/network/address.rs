@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use klatch_core::event::Path;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 
@@ -85,6 +86,19 @@ pub(super) fn ip(address: &Multiaddr) -> Option<IpAddr> {
         Protocol::Ip4(ip) => Some(IpAddr::V4(ip)),
         Protocol::Ip6(ip) => Some(IpAddr::V6(ip)),
         _ => None,
+    }
+}
+
+/// What kind of way an address is. What is not an IP address can only be a name, somewhere else.
+pub(super) fn path(address: &Multiaddr) -> Path {
+    if address.iter().any(|p| matches!(p, Protocol::P2pCircuit)) {
+        return Path::Relay;
+    }
+    match ip(address) {
+        Some(ip) if ip.is_loopback() => Path::Loopback,
+        Some(IpAddr::V4(ip)) if ip.is_private() || ip.is_link_local() => Path::Lan,
+        Some(IpAddr::V6(ip)) if ip.is_unique_local() || ip.is_unicast_link_local() => Path::Lan,
+        _ => Path::Direct,
     }
 }
 

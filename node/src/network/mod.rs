@@ -141,6 +141,12 @@ pub fn peer_of(id: &PeerId) -> Peer {
     Peer(id.to_bytes())
 }
 
+/// What kind of way an address is.
+#[must_use]
+pub fn path(address: &libp2p::Multiaddr) -> klatch_core::event::Path {
+    address::path(address)
+}
+
 /// The libp2p id of a peer; `None` if the bytes are none.
 #[must_use]
 pub fn id_of(peer: &Peer) -> Option<PeerId> {

@@ -145,6 +145,17 @@ impl Reader {
         self.take(select.query([room, int(after)])?, limit, |_| true)
     }
 
+    /// The newest journal number; 0 before anything happened.
+    ///
+    /// # Errors
+    /// When the files cannot be read.
+    pub fn head(&self) -> Result<u64, StoreError> {
+        let mut select = self.main.prepare_cached(
+            "SELECT max(coalesce((SELECT max(journal) FROM entry), 0), coalesce((SELECT max(journal) FROM event), 0))",
+        )?;
+        Ok(whole(select.query_row([], |r| r.get(0))?))
+    }
+
     /// Durable events other than messages, after a journal number.
     ///
     /// # Errors

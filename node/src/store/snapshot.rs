@@ -26,7 +26,12 @@ pub(super) fn load(main: &Connection) -> Result<Snapshot, StoreError> {
         room.devices = devices(&tx, room.row.room)?;
     }
     entries(&tx, &places, &mut loaded)?;
-    Ok(Snapshot { journal_next: whole(newest) + 1, name: name.unwrap_or_default(), rooms: loaded })
+    Ok(Snapshot {
+        journal_next: whole(newest) + 1,
+        name: name.unwrap_or_default(),
+        rooms: loaded,
+        direct: Default::default(),
+    })
 }
 
 /// All rooms without their content; `places` maps a room's number to its position in the result.

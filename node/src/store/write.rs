@@ -79,6 +79,15 @@ impl Batch<'_> {
                 let event = serde_json::to_string(event).map_err(|e| StoreError::Engine { cause: e.to_string() })?;
                 self.run("INSERT INTO event VALUES (?1, ?2)", params![int(*journal), event])
             }
+            Write::Direct(_)
+            | Write::DirectState { .. }
+            | Write::DropDirect { .. }
+            | Write::Contact(_)
+            | Write::Ratchet { .. }
+            | Write::Account(_)
+            | Write::Outbox(_)
+            | Write::OutboxDone { .. }
+            | Write::Privacy { .. } => Err(StoreError::Engine { cause: "no tables for conversations yet".to_owned() }),
             Write::Name(name) => self.run("INSERT OR REPLACE INTO meta VALUES ('name', ?1)", [name]),
         }
     }

@@ -70,6 +70,8 @@ contexts! {
     PROOF_RESPONSE = "klatch v1 proof-response";
     /// Short fingerprint of a person.
     FINGERPRINT = "klatch v1 fingerprint";
+    /// Local id of the conversation with a person.
+    CONVERSATION = "klatch v1 conversation";
 }
 
 impl Context {

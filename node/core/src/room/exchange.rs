@@ -102,7 +102,7 @@ impl Room {
                 && (!link.synced || new > 0)
             {
                 link.synced = true;
-                ctx.step.events.push(Event::Synced { room: self.row.room });
+                ctx.tell(Event::Synced { room: self.row.room });
             }
         }
         if new > 0 {
@@ -125,9 +125,9 @@ impl Room {
     /// Many messages of a page are announced as one event.
     pub(super) fn sum_up(&self, ctx: &mut Ctx<'_>, from: usize, count: usize) {
         let told = ctx.step.events.split_off(from);
-        ctx.step.events.extend(told.into_iter().filter(|e| !matches!(e, Event::MessageAdded { .. })));
+        ctx.step.events.extend(told.into_iter().filter(|t| !matches!(t.event, Event::MessageAdded { .. })));
         let upto = ctx.journal.saturating_sub(1);
-        ctx.step.events.push(Event::HistoryAdded { room: self.row.room, count: count as u64, upto });
+        ctx.tell(Event::HistoryAdded { room: self.row.room, count: count as u64, upto });
     }
 
     /// Runs still wait for something that the last peer asked did not have. Others may: all are asked, with a pause that

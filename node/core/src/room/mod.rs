@@ -269,7 +269,7 @@ impl Room {
         let row = self.member_row(device);
         row.forked = Some(seq);
         ctx.step.writes.push(Write::Device(row.clone()));
-        ctx.step.events.push(Event::ForkFound { room, device, seq });
+        ctx.record(Event::ForkFound { room, device, seq });
     }
 
     /// What gossip may bring per device and time; sync asks for one page at a time and needs no such limit.
@@ -380,7 +380,7 @@ impl Room {
             if !self.row.over_budget {
                 self.row.over_budget = true;
                 ctx.step.writes.push(Write::Room(self.row.clone()));
-                ctx.step.events.push(Event::DiskBudgetReached { room: self.id() });
+                ctx.record(Event::DiskBudgetReached { room: self.id() });
             }
         }
         self.bytes += row.entry.len() as u64;
@@ -409,7 +409,7 @@ impl Room {
             message.state = Some(Delivery::Queued);
             ctx.name.clone_into(&mut message.name);
         }
-        ctx.step.events.push(Event::MessageAdded { message: Box::new(message) });
+        ctx.tell(Event::MessageAdded { message: Box::new(message) });
     }
 
     fn record_fork(&mut self, ctx: &mut Ctx<'_>, device: DeviceId, seq: u64, proof: Vec<u8>) {
@@ -422,7 +422,7 @@ impl Room {
         ctx.step.writes.push(Write::Device(row.clone()));
         self.log.mark_forked(&device);
         ctx.step.writes.push(Write::Fork { room, device, seq, proof });
-        ctx.step.events.push(Event::ForkFound { room, device, seq });
+        ctx.record(Event::ForkFound { room, device, seq });
     }
 
     // ---- what others have -----------------------------------------------------------------------------------------
@@ -448,7 +448,7 @@ impl Room {
         self.links.progressed(device, ctx.now);
         ctx.step.writes.push(Write::Acked { room, device, seq: have - 1 });
         let state = self.delivery(own, have - 1, ctx.wall);
-        ctx.step.events.push(Event::DeliveryChanged { room, upto_seq: have - 1, state });
+        ctx.tell(Event::DeliveryChanged { room, direct: false, upto_seq: have - 1, state });
         self.touched = true;
     }
 

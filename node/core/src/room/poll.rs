@@ -130,7 +130,7 @@ impl Room {
         for device in changes {
             let name = self.members.get(&device).map(|m| m.name.clone()).unwrap_or_default();
             let event = Event::PresenceChanged { room: self.row.room, device, name, online: online.contains(&device) };
-            ctx.step.events.push(event);
+            ctx.tell(event);
         }
         self.links.online = online;
         self.view_dirty = true;

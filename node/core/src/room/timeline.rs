@@ -40,6 +40,7 @@ pub fn message(line: &Line<'_>, author: Option<&DeviceRow>) -> Message {
     Message {
         id: row.hash.id(),
         room: row.room,
+        direct: false,
         journal: row.journal,
         device: row.device,
         identity: author.and_then(|a| a.identity),

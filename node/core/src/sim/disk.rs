@@ -186,7 +186,14 @@ impl Disk {
                 self.room(*room)?.forks.insert(*device, proof.clone());
             }
             Write::Name(name) => self.name.clone_from(name),
-            Write::ReadUpto { .. } | Write::Journal { .. } => {}
+            Write::Journal { journal, .. } => {
+                if *journal <= self.floor {
+                    return Err(format!("journal number {journal} of an event follows {}", self.floor));
+                }
+                self.journal = self.journal.max(*journal);
+            }
+            Write::ReadUpto { .. } => {}
+            other => return Err(format!("this disk does not know {other:?}")),
         }
         Ok(())
     }
@@ -211,7 +218,12 @@ impl Disk {
             entries: r.entries.iter().map(index_row).collect(),
             bytes: r.bytes,
         });
-        Snapshot { journal_next: self.journal + 1, name: self.name.clone(), rooms: rooms.collect() }
+        Snapshot {
+            journal_next: self.journal + 1,
+            name: self.name.clone(),
+            rooms: rooms.collect(),
+            direct: Default::default(),
+        }
     }
 }
 

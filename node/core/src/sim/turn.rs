@@ -61,7 +61,7 @@ impl World {
             return self.die(node);
         }
         let replies = std::mem::take(&mut step.replies);
-        let events = std::mem::take(&mut step.events);
+        let events = std::mem::take(&mut step.events).into_iter().map(|told| told.event).collect();
         if !self.send(node, step, crash) || crash == Crash::BeforeTell {
             return self.die(node);
         }

@@ -1,0 +1,3 @@
+//! Conversations with one person: people, sessions, frames, the outbox (PROTOCOL.md, direct messages).
+
+pub mod frame;
