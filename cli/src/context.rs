@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use klatch_core::command::Passphrase;
+use klatch_core::query::Host;
 use klatch_node::Config;
 use klatch_node::store::keystore::Keystore;
 use tokio::sync::Mutex;
@@ -70,7 +71,7 @@ impl Context {
         if let Ok(session) = self.attach().await {
             return Ok(session);
         }
-        let config = self.config(&need)?;
+        let config = self.config(&need, Host::Command)?;
         match Embedded::start(config).await {
             Ok(embedded) => {
                 *self.embedded.lock().await = Some(embedded);
@@ -87,7 +88,7 @@ impl Context {
     }
 
     /// The configuration of a node of this profile. Asks for the passphrase if there is one.
-    pub fn config(&self, need: &Need) -> Result<Config, Report> {
+    pub fn config(&self, need: &Need, host: Host) -> Result<Config, Report> {
         self.paths.create()?;
         if !self.keystore().exists() {
             return Err(Report::new(
@@ -106,6 +107,7 @@ impl Context {
             }
             Need::Network(network) => reach(&mut config, network)?,
         }
+        config.host = Some(host);
         config.passphrase = self.unlock()?.map(Passphrase);
         Ok(config)
     }

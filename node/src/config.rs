@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use klatch_core::command::Passphrase;
+use klatch_core::query::Host;
 
 /// One node.
 pub struct Config {
@@ -30,6 +31,8 @@ pub struct Config {
     pub passphrase: Option<Passphrase>,
     /// Bytes stored per room; default 1 GiB.
     pub room_disk_bytes: u64,
+    /// What the node will live in, for its status only.
+    pub host: Option<Host>,
 }
 
 impl fmt::Debug for Config {
@@ -60,6 +63,7 @@ impl Config {
             fresh_peer_id: false,
             passphrase: None,
             room_disk_bytes: klatch_core::limits::ROOM_DISK_BYTES_DEFAULT,
+            host: None,
         }
     }
 }

@@ -52,11 +52,10 @@ impl<'a> History<'a> {
     /// # Errors
     /// [`StoreError`].
     pub fn rooms(&self) -> Result<Vec<RoomSummary>, StoreError> {
-        let mut rooms: Vec<RoomSummary> = self
-            .reader
-            .rooms(Some(self.own))?
-            .into_iter()
-            .map(|r| RoomSummary {
+        let rows = self.reader.rooms(Some(self.own))?;
+        let mut rooms = Vec::with_capacity(rows.len());
+        for r in rows {
+            rooms.push(RoomSummary {
                 room: r.room,
                 name: r.name,
                 access: if r.passphrase { Access::Passphrase } else { Access::Open },
@@ -64,11 +63,12 @@ impl<'a> History<'a> {
                 online: self.shared.view(&r.room).map_or(0, |v| u32::try_from(v.online.len()).unwrap_or(u32::MAX)),
                 messages: r.messages,
                 unread: r.unread,
+                queued: self.queued(r.room)?,
                 bytes: r.bytes,
                 over_budget: r.over_budget,
                 left: r.left,
-            })
-            .collect();
+            });
+        }
         rooms.sort_by(|a, b| (a.left, &a.name).cmp(&(b.left, &b.name)));
         Ok(rooms)
     }

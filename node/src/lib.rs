@@ -40,7 +40,7 @@ use klatch_core::command::{Command, Reply};
 use klatch_core::crypto::group;
 use klatch_core::error::CommandError;
 use klatch_core::ids::{DeviceId, IdentityId};
-use klatch_core::query::{Answer, PeerSummary, Query, Status};
+use klatch_core::query::{Answer, Discovery, Host, PeerSummary, Query, Status};
 use tokio::sync::{Semaphore, broadcast, oneshot};
 
 pub use config::Config;
@@ -83,6 +83,7 @@ struct Inner {
     device: DeviceId,
     started: Instant,
     socket: std::path::PathBuf,
+    host: Option<Host>,
     running: Mutex<Option<Running>>,
 }
 
@@ -221,10 +222,6 @@ impl Node {
     fn status(&self, history: &History<'_>) -> Result<Status, CommandError> {
         let network = self.inner.network.status().map_err(|_| CommandError::Stopping)?;
         let rooms = history.rooms().map_err(history::failed)?;
-        let mut queued = 0;
-        for room in rooms.iter().filter(|r| !r.left) {
-            queued += history.queued(room.room).map_err(history::failed)?;
-        }
         let names = history.names_of_peers(rooms.iter().map(|r| r.room)).map_err(history::failed)?;
         let text = |peer: &klatch_core::ids::Peer| network::id_of(peer).map(|p| p.to_string()).unwrap_or_default();
         let peers = network.peers.iter().map(|p| PeerSummary {
@@ -241,15 +238,23 @@ impl Node {
             device: self.inner.device,
             peer_id: text(&network.peer),
             pid: std::process::id(),
+            host: self.inner.host,
             uptime_s: self.inner.started.elapsed().as_secs(),
             socket: self.inner.socket.exists().then(|| self.inner.socket.display().to_string()),
             listening: network.listening.iter().map(ToString::to_string).collect(),
             peers: peers.collect(),
+            discovery: Some(Discovery {
+                mdns: network.mdns.state,
+                found: small(network.mdns.found),
+                heard_ms_ago: network.mdns.heard.map(|ago| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX)),
+                missing: small(network.dialling),
+            }),
+            clock: self.inner.shared.clocks(|c| c.compare(clock::now_ms())),
+            queued: rooms.iter().filter(|r| !r.left).map(|r| r.queued).sum(),
             rooms,
             journal: history.head().map_err(history::failed)?,
             receipts: false,
             typing: false,
-            queued,
             read_only: self.inner.shared.read_only().is_some(),
             refused: self.inner.shared.refused(),
         })
@@ -288,4 +293,8 @@ impl Node {
         let running = self.inner.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.as_ref().is_none_or(|r| r.driver.is_finished())
     }
+}
+
+fn small(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }

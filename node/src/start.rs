@@ -222,6 +222,7 @@ fn assemble(
             device,
             started: Instant::now(),
             socket: config.runtime.join(crate::api::SOCKET),
+            host: config.host,
             running: Mutex::new(Some(Running { driver, network: stopped, lock })),
         }),
     })

@@ -13,6 +13,7 @@ use klatch_core::ids::Peer;
 use klatch_core::step::{Input, Verdict};
 use klatch_core::wire::{self, Gossip, Request};
 
+use crate::clock::now_ms;
 use crate::driver::Work;
 use crate::network::{Delivered, NetCommand, NetEvent, NetworkHandle};
 use crate::views::Shared;
@@ -117,6 +118,7 @@ impl Worker {
                     Ok((room, Gossip::Run(run))) => Some(Input::Gossip { peer, message, room, run }),
                     Ok((_, Gossip::Beacon(ack))) => Some(Input::Beacon { peer, message, ack }),
                     Ok((_, Gossip::Presence(presence))) => {
+                        self.shared.clocks(|c| c.heard(&presence, now_ms(), false));
                         Some(Input::Presence { peer, message: Some(message), presence })
                     }
                     Err(reject) => {
@@ -157,6 +159,7 @@ impl Worker {
                 Some(Input::Ack { peer, ack })
             }
             Ok(Request::Hello(presence)) => {
+                self.shared.clocks(|c| c.heard(&presence, now_ms(), true));
                 self.tell(NetCommand::Respond { token, bytes: wire::response_ok() });
                 Some(Input::Presence { peer, message: None, presence })
             }

@@ -10,6 +10,8 @@ use klatch_core::error::{CommandError, Reject};
 use klatch_core::ids::{EpochId, RoomId, TopicId};
 use klatch_core::step::{RequestId, RoomView};
 
+use crate::clock::Clocks;
+
 /// Views, request bookkeeping and counters shared by the node's threads. Locks are held for moments only.
 #[derive(Debug, Default)]
 pub struct Shared {
@@ -18,6 +20,7 @@ pub struct Shared {
     refused: Mutex<BTreeMap<&'static str, u64>>,
     read_only: RwLock<Option<String>>,
     name: RwLock<String>,
+    clocks: Mutex<Clocks>,
 }
 
 #[derive(Debug, Default)]
@@ -88,6 +91,11 @@ impl Shared {
     #[must_use]
     pub fn page_arrived(&self, request: RequestId) -> Option<Arc<RoomKeys>> {
         self.awaited.lock().unwrap_or_else(PoisonError::into_inner).remove(&request)
+    }
+
+    /// Looks at what other devices said of their clocks, or notes it.
+    pub fn clocks<T>(&self, look: impl FnOnce(&mut Clocks) -> T) -> T {
+        look(&mut self.clocks.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Counts something refused.

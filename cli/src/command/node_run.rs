@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use klatch_core::query::Host;
 use serde_json::json;
 
 use super::{init, status};
@@ -29,7 +30,8 @@ pub async fn run(ctx: &Context, args: NodeRun) -> Result<(), Report> {
 
 async fn serve(ctx: &Context, args: &NodeRun) -> Result<(), Report> {
     init::ensure(ctx)?;
-    let node = Embedded::start(ctx.config(&Need::Network(args.network.clone()))?).await?;
+    let host = if args.detached { Host::Background } else { Host::Foreground };
+    let node = Embedded::start(ctx.config(&Need::Network(args.network.clone()), host)?).await?;
     let mut done = announce(ctx, args.detached).await;
     if done.is_ok() {
         done = tokio::select! {

@@ -108,6 +108,7 @@ mod tests {
             online: 0,
             messages: 3,
             unread: 1,
+            queued: 0,
             bytes: 1_234,
             over_budget: false,
             left: false,

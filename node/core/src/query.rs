@@ -198,6 +198,9 @@ pub struct RoomSummary {
     pub messages: u64,
     /// Messages that arrived after the last one read.
     pub unread: u64,
+    /// Own messages that nobody else has yet.
+    #[serde(default)]
+    pub queued: u64,
     /// Bytes on disk.
     pub bytes: u64,
     /// Bodies are no longer stored because the room reached its disk budget.
@@ -254,6 +257,9 @@ pub struct Status {
     pub peer_id: String,
     /// Process id.
     pub pid: u32,
+    /// What keeps this process alive, if it said so.
+    #[serde(default)]
+    pub host: Option<Host>,
     /// Seconds since start.
     pub uptime_s: u64,
     /// The local API's socket, if it is offered.
@@ -263,6 +269,12 @@ pub struct Status {
     pub listening: Vec<String>,
     /// Connected peers.
     pub peers: Vec<PeerSummary>,
+    /// How others are looked for.
+    #[serde(default)]
+    pub discovery: Option<Discovery>,
+    /// How the clock here compares with others; nothing until somebody said hello.
+    #[serde(default)]
+    pub clock: Option<Clock>,
     /// Rooms.
     pub rooms: Vec<RoomSummary>,
     /// The newest journal number.
@@ -280,6 +292,52 @@ pub struct Status {
     pub read_only: bool,
     /// Inputs refused since start, by reason.
     pub refused: std::collections::BTreeMap<String, u64>,
+}
+
+/// What a node lives in: it ends when that ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Host {
+    /// A process of its own, until it is told to stop.
+    Background,
+    /// A process of its own in somebody's terminal.
+    Foreground,
+    /// Another command, such as a chat.
+    Command,
+}
+
+/// How others are looked for, and with what success.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Discovery {
+    /// Multicast DNS in the local network.
+    pub mdns: Mdns,
+    /// Peers that multicast has brought and that are not out of date.
+    pub found: u32,
+    /// Milliseconds since multicast last brought something new; nothing if it never did since the start.
+    pub heard_ms_ago: Option<u64>,
+    /// Peers known from the address book, the configuration or discovery that are not connected now.
+    pub missing: u32,
+}
+
+/// State of multicast DNS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mdns {
+    /// Switched off by an option.
+    Off,
+    /// Asking and listening.
+    On,
+    /// Wanted, but the system did not let us.
+    Failed,
+}
+
+/// The clock here beside those of other members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clock {
+    /// Devices that told their time lately.
+    pub devices: u32,
+    /// Median of how far the clock here is ahead of theirs, milliseconds; negative if it is behind.
+    pub ahead_ms: i64,
 }
 
 /// One connected peer.

@@ -1,5 +1,7 @@
 //! What the swarm reports, turned into events for the driver. Every handler is short and does not wait.
 
+use std::time::Instant;
+
 use klatch_core::cbor::DecodeError;
 use klatch_core::error::Reject;
 use klatch_core::ids::TopicId;
@@ -164,6 +166,7 @@ impl Task {
     fn on_mdns(&mut self, event: mdns::Event) {
         match event {
             mdns::Event::Discovered(list) => {
+                self.mdns_heard = Some(Instant::now());
                 for (peer, found) in list {
                     let bare = address::split_peer(found).1;
                     if address::check(&bare).is_ok() {

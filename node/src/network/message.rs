@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use klatch_core::error::Reject;
 use klatch_core::ids::{Peer, TopicId};
+use klatch_core::query::Mdns;
 use klatch_core::step::{GossipId, Verdict};
 use libp2p::Multiaddr;
 use tokio::sync::oneshot;
@@ -190,12 +191,25 @@ pub struct Status {
     pub peers: Vec<PeerStatus>,
     /// Peers that are known and not connected now.
     pub dialling: usize,
+    /// What multicast has brought.
+    pub mdns: MdnsStatus,
     /// Topics followed.
     pub topics: usize,
     /// Events waiting for the driver.
     pub events_pending: usize,
     /// Totals since the start.
     pub counters: CountersSnapshot,
+}
+
+/// Multicast DNS at one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct MdnsStatus {
+    /// Off, on, or wanted in vain.
+    pub state: Mdns,
+    /// Peers found and not expired.
+    pub found: usize,
+    /// How long ago it last brought a peer or an address that was new. (The library does not tell of repetitions.)
+    pub heard: Option<Duration>,
 }
 
 /// A linked peer.

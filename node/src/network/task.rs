@@ -50,6 +50,10 @@ pub(super) struct Task {
     /// TCP listeners whose QUIC twin waits for the port to be known.
     pub(super) twins: HashMap<ListenerId, Multiaddr>,
     pub(super) watcher: Option<Watcher>,
+    /// mDNS was asked for, whether or not the system allowed it.
+    pub(super) mdns_wanted: bool,
+    /// When mDNS last brought something.
+    pub(super) mdns_heard: Option<Instant>,
     commands: mpsc::Receiver<NetCommand>,
     queued_bytes: Arc<AtomicUsize>,
     start: Instant,
@@ -120,6 +124,8 @@ impl Task {
             counters,
             twins: HashMap::new(),
             watcher: None,
+            mdns_wanted: config.mdns && !config.loopback_only,
+            mdns_heard: None,
             commands,
             queued_bytes: handle.queued_bytes.clone(),
             start: Instant::now(),

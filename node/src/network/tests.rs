@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use klatch_core::ids::{Peer, TopicId};
 use klatch_core::limits::{ENVELOPE_BYTES_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
+use klatch_core::query::Mdns;
 use klatch_core::step::{GossipId, Verdict};
 use libp2p::Multiaddr;
 use libp2p::identity::Keypair;
@@ -293,7 +294,8 @@ fn nodes_of_one_machine_find_each_other_and_notice_the_end() {
     alice.stop();
     for node in [&bob, &carol] {
         node.until_is(&NetEvent::LinkDown { peer: gone.clone() });
-        node.status_until(|s| s.dialling <= 1);
+        let status = node.status_until(|s| s.dialling <= 1);
+        assert!(status.mdns.state == Mdns::Off && status.mdns.found == 0 && status.mdns.heard.is_none());
     }
     bob.stop();
     carol.stop();

@@ -1,15 +1,17 @@
 //! What the task does by the clock and at the end: liveness of links, bounds on what waits for them, status, shutdown.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::StreamExt;
+use klatch_core::query::Mdns;
 use libp2p::PeerId;
 use tokio::time;
 
 use super::counters::count;
 use super::discovery::Watcher;
 use super::link::Ailment;
-use super::message::{NetEvent, PeerStatus, Status};
+use super::message::{MdnsStatus, NetEvent, PeerStatus, Status};
 use super::peer_of;
 use super::settings::{CLOSE, DRAIN, DRAIN_STEP, UNSENT_BYTES_MAX};
 use super::task::Task;
@@ -67,6 +69,7 @@ impl Task {
 
     /// What is connected now.
     pub(super) fn status(&mut self) -> Status {
+        let mdns = self.mdns_status();
         let topics = &self.topics;
         let peers = self.links.iter_mut().map(|(peer, link)| PeerStatus {
             peer: peer_of(peer),
@@ -83,10 +86,23 @@ impl Task {
             peers: peers.collect(),
             listening: self.swarm.listeners().cloned().collect(),
             dialling: self.dialer.missing(),
+            mdns,
             topics: self.topics.len(),
             events_pending: self.out.len(),
             counters: self.counters.snapshot(),
         }
+    }
+
+    fn mdns_status(&self) -> MdnsStatus {
+        let behaviour = self.swarm.behaviour().mdns.as_ref();
+        let state = match (self.mdns_wanted, &behaviour) {
+            (false, _) => Mdns::Off,
+            (true, None) => Mdns::Failed,
+            (true, Some(_)) => Mdns::On,
+        };
+        // Several addresses of one peer are one neighbour.
+        let found: BTreeSet<&PeerId> = behaviour.map(|b| b.discovered_nodes().collect()).unwrap_or_default();
+        MdnsStatus { state, found: found.len(), heard: self.mdns_heard.map(|at| at.elapsed()) }
     }
 
     /// Lets queued bytes leave, closes every connection, removes the address file. Events are no longer reported.
