@@ -163,6 +163,27 @@ pub struct Network {
     pub loopback_only: bool,
 }
 
+impl Network {
+    /// What the environment says, for commands without these options: staying on this machine is a promise.
+    pub fn usual() -> Self {
+        #[derive(Parser)]
+        struct Alone {
+            #[command(flatten)]
+            network: Network,
+        }
+        Alone::try_parse_from(["klatch"]).map(|a| a.network).unwrap_or_default()
+    }
+
+    /// The options given, as they were typed; `--loopback-only` may come from the environment and is left out.
+    pub fn given(&self) -> Vec<String> {
+        let quoted = |name: &str, list: &[String]| list.iter().map(|a| format!("{name} {a}")).collect::<Vec<_>>();
+        let mut given = [quoted("--listen", &self.listen), quoted("--peer", &self.peer)].concat();
+        given.extend(self.no_mdns.then(|| "--no-mdns".to_owned()));
+        given.extend(self.no_quic.then(|| "--no-quic".to_owned()));
+        given
+    }
+}
+
 /// `klatch node`.
 #[derive(Debug, Subcommand)]
 pub enum Node {

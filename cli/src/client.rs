@@ -1,7 +1,8 @@
 //! Every command reaches the node here: over the socket of the one that runs, or of one started inside this process.
 //!
-//! An embedded node offers the same socket, so others can attach to it; it lives until the last of them ends. Calls and
-//! events take a connection each: a caller that does not read its events cannot block its own answers.
+//! An embedded node that reaches others offers the same socket, so that more commands can attach to it; it lives until the
+//! last of them ends. One that only reads history offers none: it hears no network, so nobody may come to depend on it.
+//! Calls and events take a connection each: a caller that does not read its events cannot block its own answers.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use klatch_core::event::Event;
 use klatch_core::query::Status;
 use klatch_node::api::rpc::RpcError;
-use klatch_node::api::{Server, serve};
+use klatch_node::api::{ApiError, Server, serve, serve_alone};
 use klatch_node::{Config, Node};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -22,8 +23,6 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::error::{Report, exit};
 use crate::output::Output;
 
-/// How long a node that just took the lock may need until its socket answers.
-const SOCKET_TIME_MAX: Duration = Duration::from_secs(5);
 /// A node inside a one-shot command stays at most this long to hand its messages to somebody.
 const FLUSH_TIME_MAX: Duration = Duration::from_secs(3);
 /// If nobody has connected by then, nobody is there.
@@ -31,7 +30,7 @@ const FLUSH_ALONE_MAX: Duration = Duration::from_millis(1_500);
 /// How often a node is looked at that might have ended by itself, which a damaged disk can cause.
 const WATCH: Duration = Duration::from_secs(1);
 /// Pause between looks at something that has no event.
-const POLL: Duration = Duration::from_millis(50);
+pub const POLL: Duration = Duration::from_millis(50);
 
 /// One connection that asks and is answered.
 #[derive(Debug)]
@@ -44,8 +43,13 @@ pub struct Client {
 impl Client {
     /// Connects to a node's socket.
     pub async fn connect(socket: &Path) -> std::io::Result<Self> {
-        let (read, write) = UnixStream::connect(socket).await?.into_split();
-        Ok(Self { lines: BufReader::new(read).lines(), write, next: 0 })
+        Ok(Self::over(UnixStream::connect(socket).await?))
+    }
+
+    /// Talks over a connection that is there.
+    fn over(stream: UnixStream) -> Self {
+        let (read, write) = stream.into_split();
+        Self { lines: BufReader::new(read).lines(), write, next: 0 }
     }
 
     /// Asks without waiting for the answer; gives back the number that the answer will have.
@@ -153,13 +157,23 @@ impl Embedded {
     pub async fn start(config: Config) -> Result<Self, Report> {
         let runtime = config.runtime.clone();
         let node = Node::spawn(config).await?;
-        match serve(node.clone(), &runtime) {
-            Ok(server) => Ok(Self { node, server }),
-            Err(error) => {
-                node.shutdown().await;
-                Err(error.into())
-            }
+        let server = Self::or_end(&node, serve(node.clone(), &runtime)).await?;
+        Ok(Self { node, server })
+    }
+
+    /// Starts a node for this process alone, with a connection to it.
+    pub async fn start_alone(config: Config) -> Result<(Self, Client), Report> {
+        let node = Node::spawn(config).await?;
+        let (server, stream) = Self::or_end(&node, serve_alone(node.clone())).await?;
+        Ok((Self { node, server }, Client::over(stream)))
+    }
+
+    /// Without its API a node is of no use.
+    async fn or_end<T>(node: &Node, offered: Result<T, ApiError>) -> Result<T, Report> {
+        if offered.is_err() {
+            node.shutdown().await;
         }
+        Ok(offered?)
     }
 
     /// Waits until a client asks the node to stop; an error if the node has ended by itself.
@@ -219,24 +233,12 @@ pub async fn running(socket: &Path) -> Option<Client> {
     Client::connect(socket).await.ok()
 }
 
-/// The node that holds the profile's lock but does not answer yet.
-pub async fn starting(socket: &Path) -> Option<Client> {
-    let begun = Instant::now();
-    while begun.elapsed() < SOCKET_TIME_MAX {
-        if let Some(client) = running(socket).await {
-            return Some(client);
-        }
-        sleep(POLL).await;
-    }
-    None
-}
-
 /// What a command works with: a connection, and where to make another.
 #[derive(Debug)]
 pub struct Session {
     /// For calls.
     pub client: Client,
-    /// Where the node is.
+    /// Where further connections are made; nobody answers there when only history is read.
     pub socket: PathBuf,
 }
 

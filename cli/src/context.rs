@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use tokio::task::block_in_place;
 
 use crate::args::{Global, Network};
-use crate::client::{self, Embedded, Session};
+use crate::client::Embedded;
 use crate::error::{Report, exit};
 use crate::output::Output;
 use crate::paths::Paths;
@@ -60,44 +60,8 @@ impl Context {
         u64::try_from(self.timeout(default).as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Attaches to the running node.
-    pub async fn attach(&self) -> Result<Session, Report> {
-        let client = client::running(&self.paths.socket()).await.ok_or_else(Report::no_node)?;
-        Ok(Session { client, socket: self.paths.socket() })
-    }
-
-    /// Attaches to the running node, or starts one inside this process and says so.
-    pub async fn session(&self, need: Need) -> Result<Session, Report> {
-        if let Ok(session) = self.attach().await {
-            return Ok(session);
-        }
-        let config = self.config(&need, Host::Command)?;
-        match Embedded::start(config).await {
-            Ok(embedded) => {
-                *self.embedded.lock().await = Some(embedded);
-                self.out.note("no node was running: one runs inside this command until it ends");
-                self.attach().await
-            }
-            // Somebody else was faster: attach to that one.
-            Err(report) if report.code.contains("RUNNING") || report.code.contains("LOCKED-BY") => {
-                let client = client::starting(&self.paths.socket()).await.ok_or(report)?;
-                Ok(Session { client, socket: self.paths.socket() })
-            }
-            Err(report) => Err(report),
-        }
-    }
-
-    /// The configuration of a node of this profile. Asks for the passphrase if there is one.
-    pub fn config(&self, need: &Need, host: Host) -> Result<Config, Report> {
-        self.paths.create()?;
-        if !self.keystore().exists() {
-            return Err(Report::new(
-                "KLATCH-NO-IDENTITY",
-                format!("there is no identity in profile {} yet", self.args.profile),
-                "`klatch init` makes one, and so does `klatch chat '#lobby'`",
-                exit::USAGE,
-            ));
-        }
+    /// The configuration of a node of this profile.
+    pub fn config(&self, need: &Need, host: Host, passphrase: Option<Passphrase>) -> Result<Config, Report> {
         let mut config = Config::new(self.paths.data.clone(), self.paths.runtime.clone(), self.paths.peers.clone());
         match need {
             Need::History => {
@@ -108,7 +72,7 @@ impl Context {
             Need::Network(network) => reach(&mut config, network)?,
         }
         config.host = Some(host);
-        config.passphrase = self.unlock()?.map(Passphrase);
+        config.passphrase = passphrase;
         Ok(config)
     }
 
@@ -120,6 +84,19 @@ impl Context {
     /// Whether the keystore has a passphrase.
     pub fn protected(&self) -> Result<bool, Report> {
         self.keystore().needs_passphrase().map_err(Report::from)
+    }
+
+    /// Refuses to go on without an identity.
+    pub fn need_identity(&self) -> Result<(), Report> {
+        if self.keystore().exists() {
+            return Ok(());
+        }
+        Err(Report::new(
+            "KLATCH-NO-IDENTITY",
+            format!("there is no identity in profile {} yet", self.args.profile),
+            "`klatch init` makes one, and so does `klatch chat '#lobby'`",
+            exit::USAGE,
+        ))
     }
 
     /// The keystore's passphrase, if it has one: from the file, or from the user.

@@ -12,6 +12,7 @@ mod lines;
 mod output;
 mod paths;
 mod plain;
+mod session;
 mod signals;
 mod slash;
 mod when;

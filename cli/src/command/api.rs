@@ -19,7 +19,7 @@ pub async fn run(ctx: &Context, args: Api) -> Result<(), Report> {
                 let hint = "klatch log '#room' --follow --json, or the socket itself";
                 return Err(Report::usage("a subscription lasts longer than one call", hint));
             }
-            let mut session = ctx.session(Need::Network(Network::default())).await?;
+            let mut session = ctx.session(Need::Network(Network::usual())).await?;
             let result = session.call(&method, params).await?;
             drop(session);
             ctx.finish(method.starts_with("message.")).await;

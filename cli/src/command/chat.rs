@@ -18,6 +18,9 @@ pub async fn run(ctx: &Context, args: Chat) -> Result<(), Report> {
     let secret = join::secret(ctx, &args.secret)?;
     init::ensure(ctx)?;
     let mut session = ctx.session(Need::Network(args.network.clone())).await?;
+    if ctx.embedded.lock().await.is_none() {
+        ctx.tell_ignored(&mut session, &args.network).await?;
+    }
     let with_secret = secret.is_some();
     let existing = if with_secret { None } else { rooms::joined(&mut session, &args.room).await? };
     let here = match existing {

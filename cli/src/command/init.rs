@@ -6,13 +6,13 @@ use std::hash::{BuildHasher, Hasher};
 use klatch_core::command::Passphrase;
 use klatch_core::identity::valid_name;
 use klatch_node::store::keystore::Secrets;
-use klatch_node::store::lock::ProfileLock;
 use serde_json::json;
 
 use crate::args::Init;
 use crate::context::{Context, ask, ask_secret, confirm, read_secret};
 use crate::error::{Report, exit};
 use crate::output::visible;
+use crate::session::lock;
 
 const FIRST: [&str; 16] = [
     "quiet", "bright", "early", "gentle", "merry", "nimble", "patient", "sunny", "brave", "calm", "clever", "cosy",
@@ -66,7 +66,7 @@ fn create(ctx: &Context, mut passphrase: Option<String>, asks: bool) -> Result<s
         passphrase = Some(new_passphrase()?);
     }
     ctx.paths.create()?;
-    let _lock = ProfileLock::acquire(&ctx.paths.data).map_err(Report::from)?;
+    let _lock = lock(&ctx.paths)?;
     let passphrase = passphrase.map(Passphrase);
     let now = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default();
     Secrets::generate(&name, now)

@@ -14,7 +14,7 @@ use crate::output::visible;
 pub async fn run(ctx: &Context, args: &Join, method: &str) -> Result<(), Report> {
     let passphrase = secret(ctx, &args.secret)?;
     init::ensure(ctx)?;
-    let mut session = ctx.session(Need::Network(Network::default())).await?;
+    let mut session = ctx.session(Need::Network(Network::usual())).await?;
     let reply = open(&mut session, method, &args.room, passphrase).await?;
     drop(session);
     // The others hear of it when they are met: nothing to wait for.

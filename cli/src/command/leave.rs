@@ -10,7 +10,7 @@ use crate::output::visible;
 
 /// Leaves a room. Others are told, so this needs the network.
 pub async fn run(ctx: &Context, room: &str) -> Result<(), Report> {
-    let mut session = ctx.session(Need::Network(Network::default())).await?;
+    let mut session = ctx.session(Need::Network(Network::usual())).await?;
     let found = rooms::find(&mut session, room).await?;
     session.call("room.leave", json!({"room": found.room})).await?;
     drop(session);

@@ -17,7 +17,7 @@ const PAGE: u32 = 250;
 
 /// Prints the lines asked for; with `--follow`, then each new one until Ctrl+C.
 pub async fn run(ctx: &Context, args: &Log) -> Result<(), Report> {
-    let need = if args.follow { Need::Network(Network::default()) } else { Need::History };
+    let need = if args.follow { Need::Network(Network::usual()) } else { Need::History };
     let mut session = ctx.session(need).await?;
     let room = rooms::find(&mut session, &args.room).await?;
     let events = match args.follow {
@@ -26,7 +26,13 @@ pub async fn run(ctx: &Context, args: &Log) -> Result<(), Report> {
     };
     let upto = events.as_ref().map_or(u64::MAX, |e| e.cursor);
     let mut lines = Lines::default();
-    for message in history(&mut session, args, &json!(room.room)).await? {
+    let found = history(&mut session, args, &json!(room.room)).await?;
+    if events.is_none() {
+        // Whoever reads the output may take long, and the profile is needed by others.
+        drop(session);
+        ctx.finish(false).await;
+    }
+    for message in found {
         if message.journal <= upto {
             print(&ctx.out, &mut lines, &room.name, &message)?;
         }

@@ -12,6 +12,8 @@ use crate::output::{Output, visible};
 pub async fn run(ctx: &Context, room: &str) -> Result<(), Report> {
     let mut session = ctx.session(Need::History).await?;
     let members: Vec<Member> = session.ask("room.members", json!({"room": room})).await?;
+    drop(session);
+    ctx.finish(false).await;
     print(&ctx.out, &members)
 }
 

@@ -31,7 +31,7 @@ pub async fn run(ctx: &Context, args: Message) -> Result<(), Report> {
         // These two lead to the daily verbs before they come here.
         Message::List(_) | Message::Send(_) => return Ok(()),
     };
-    let mut session = ctx.session(Need::Network(Network::default())).await?;
+    let mut session = ctx.session(Need::Network(Network::usual())).await?;
     if let Some(word) = message {
         params["message"] = json!(resolve(&mut session, &room, &word).await?);
     }
@@ -46,6 +46,8 @@ async fn show(ctx: &Context, one: &OneMessage) -> Result<(), Report> {
     let mut session = ctx.session(Need::History).await?;
     let id = resolve(&mut session, &one.room, &one.message).await?;
     let message: Shown = session.ask("message.get", json!({"room": one.room, "message": id})).await?;
+    drop(session);
+    ctx.finish(false).await;
     if ctx.out.json {
         return ctx.out.json(&message);
     }

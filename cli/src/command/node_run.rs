@@ -3,13 +3,14 @@
 use std::io::Write;
 
 use klatch_core::query::Host;
+use klatch_node::store::lock::{LockError, ProfileLock};
 use serde_json::json;
 
 use super::{init, status};
 use crate::args::NodeRun;
-use crate::client::Embedded;
 use crate::context::{Context, Need};
 use crate::error::Report;
+use crate::session::Holder;
 use crate::signals::interrupted;
 
 /// Runs the node. Prints its status once it is ready.
@@ -31,7 +32,10 @@ pub async fn run(ctx: &Context, args: NodeRun) -> Result<(), Report> {
 async fn serve(ctx: &Context, args: &NodeRun) -> Result<(), Report> {
     init::ensure(ctx)?;
     let host = if args.detached { Host::Background } else { Host::Foreground };
-    let node = Embedded::start(ctx.config(&Need::Network(args.network.clone()), host)?).await?;
+    let node = match ctx.hold(&Need::Network(args.network.clone()), host).await? {
+        Holder::Us(node, _) => node,
+        Holder::Them(_) => return Err(LockError::Held { pid: ProfileLock::holder(&ctx.paths.data) }.into()),
+    };
     let mut done = announce(ctx, args.detached).await;
     if done.is_ok() {
         done = tokio::select! {

@@ -1,18 +1,18 @@
 //! `klatch passphrase`: sets, changes or takes off the passphrase of a profile.
 
 use klatch_core::command::Passphrase as Secret;
-use klatch_node::store::lock::ProfileLock;
 use serde_json::json;
 
 use super::init::new_passphrase;
 use crate::args::Passphrase;
 use crate::context::{Context, read_secret};
 use crate::error::Report;
+use crate::session::lock;
 
 /// Writes the keystore anew under another passphrase. The database keeps its key.
 pub fn run(ctx: &Context, args: &Passphrase) -> Result<(), Report> {
     // A node that runs, or a second change at the same time, must not meet a keystore that is being replaced.
-    let _lock = ProfileLock::acquire(&ctx.paths.data).map_err(Report::from)?;
+    let _lock = lock(&ctx.paths)?;
     let old = ctx.unlock()?.map(Secret);
     let new = match &args.new_file {
         Some(file) => Some(read_secret(file)?),

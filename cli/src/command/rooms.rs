@@ -13,6 +13,8 @@ use crate::output::{Output, visible};
 pub async fn run(ctx: &Context) -> Result<(), Report> {
     let mut session = ctx.session(Need::History).await?;
     let rooms: Vec<RoomSummary> = session.ask("room.list", json!({})).await?;
+    drop(session);
+    ctx.finish(false).await;
     if rooms.is_empty() {
         ctx.out.note("no room yet: klatch join '#lobby' opens one");
     }

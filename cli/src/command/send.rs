@@ -20,7 +20,7 @@ const WAIT: Duration = Duration::from_secs(30);
 /// Sends, and waits as long as asked for; at least until the message is on disk.
 pub async fn run(ctx: &Context, args: &Send) -> Result<(), Report> {
     let text = text(&args.text)?;
-    let mut session = ctx.session(Need::Network(Network::default())).await?;
+    let mut session = ctx.session(Need::Network(Network::usual())).await?;
     let reply_to = match &args.reply {
         Some(word) => Some(resolve(&mut session, &args.room, word).await?),
         None => None,

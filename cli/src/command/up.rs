@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use klatch_core::query::Status;
+use klatch_core::query::{Host, Status};
 use klatch_node::store::lock::ProfileLock;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -33,7 +33,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub async fn run(ctx: &Context, network: Network) -> Result<(), Report> {
     if let Ok(mut session) = ctx.attach().await {
         let status = session.status().await?;
-        ctx.out.note("a node is running already, perhaps inside another command; its options stay as they are");
+        ctx.out.note(&already(&status));
+        ctx.tell_ignored(&mut session, &network).await?;
         return print(ctx, &status);
     }
     init::ensure(ctx)?;
@@ -61,6 +62,21 @@ pub async fn run(ctx: &Context, network: Network) -> Result<(), Report> {
     }
     let status = ctx.attach().await?.status().await?;
     print(ctx, &status)
+}
+
+/// What it means that a node runs already: one inside another command ends with that.
+fn already(status: &Status) -> String {
+    match status.host {
+        Some(Host::Command) => format!(
+            "a node is running already, inside another command (pid {}), and ends with it. \
+             For a background node: end that command, then klatch up",
+            status.pid
+        ),
+        Some(Host::Foreground) => {
+            format!("a node is running already, in the foreground (`klatch node run`, pid {})", status.pid)
+        }
+        _ => "a node is running already".to_owned(),
+    }
 }
 
 /// The error that the child told, or where to look.

@@ -22,6 +22,7 @@ mod socket;
 
 use std::path::{Path, PathBuf};
 
+use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -73,7 +74,8 @@ impl ApiError {
 /// A node's API while it is offered.
 #[derive(Debug)]
 pub struct Server {
-    path: PathBuf,
+    /// The socket, unless there is only one client, inside this process.
+    path: Option<PathBuf>,
     clients: watch::Receiver<usize>,
     stop: watch::Receiver<bool>,
     close: watch::Sender<bool>,
@@ -87,19 +89,32 @@ pub struct Server {
 pub fn serve(node: Node, runtime: &Path) -> Result<Server, ApiError> {
     let path = runtime.join(SOCKET);
     let listener = socket::bind(runtime, &path)?;
-    let (close, closing) = watch::channel(false);
-    let (stopping, stop) = watch::channel(false);
-    let (count, clients) = watch::channel(0);
-    let context = socket::Context { node, stop: stopping, closing, clients: count };
-    let task = tokio::spawn(socket::accept(listener, context));
-    Ok(Server { path, clients, stop, close, task })
+    Ok(Server::start(node, Some(path), |context| tokio::spawn(socket::accept(listener, context))))
+}
+
+/// Answers one client inside this process. There is no socket, so nobody else can come to depend on a node that will end
+/// soon.
+///
+/// # Errors
+/// [`ApiError::Io`]: no file descriptor is left.
+pub fn serve_alone(node: Node) -> Result<(Server, UnixStream), ApiError> {
+    let (ours, theirs) = UnixStream::pair().map_err(|e| ApiError::Io(PathBuf::from(SOCKET), e))?;
+    Ok((Server::start(node, None, |context| tokio::spawn(socket::one(ours, context))), theirs))
 }
 
 impl Server {
-    /// The socket.
+    fn start(node: Node, path: Option<PathBuf>, spawn: impl FnOnce(socket::Context) -> JoinHandle<()>) -> Self {
+        let (close, closing) = watch::channel(false);
+        let (stopping, stop) = watch::channel(false);
+        let (count, clients) = watch::channel(0);
+        let task = spawn(socket::Context { node, stop: stopping, closing, clients: count });
+        Self { path, clients, stop, close, task }
+    }
+
+    /// The socket, if one is offered.
     #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
     }
 
     /// Clients attached now.
@@ -133,7 +148,9 @@ impl Server {
     pub async fn close(self) {
         let _ = self.close.send(true);
         let _ = self.task.await;
-        let _ = std::fs::remove_file(&self.path);
+        if let Some(path) = self.path {
+            let _ = std::fs::remove_file(path);
+        }
     }
 }
 

@@ -121,6 +121,14 @@ pub(super) async fn accept(listener: UnixListener, context: Context) {
     }
 }
 
+/// Serves a single client until it has gone or the API closes.
+pub(super) async fn one(stream: UnixStream, context: Context) {
+    match admit(&stream, &context) {
+        Ok(guard) => Connection::run(stream, context, guard).await,
+        Err(error) => refuse(stream, error),
+    }
+}
+
 /// Counts a client for as long as it lives.
 struct Counted(watch::Sender<usize>);
 

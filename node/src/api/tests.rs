@@ -39,7 +39,7 @@ impl World {
     }
 
     async fn client(&self) -> Client {
-        Client::connect(self.server.path().to_owned()).await
+        Client::connect(self.server.path().unwrap().to_owned()).await
     }
 
     async fn end(self) {
@@ -174,7 +174,7 @@ async fn a_subscriber_that_reads_late_gets_every_message_once() {
     sender.call("room.join", json!({"room": "flood"})).await;
     let mut slow = world.client().await;
     slow.call("events.subscribe", json!({"after": "now"})).await;
-    let path = world.server.path().to_owned();
+    let path = world.server.path().unwrap().to_owned();
     // Requests and answers on two tasks: neither side may fill its buffer waiting for the other.
     let Client { mut lines, mut write } = Client::connect(path).await;
     let writer = tokio::spawn(async move {
@@ -263,7 +263,7 @@ async fn stop_is_answered_and_then_told_to_the_host() {
     let mut client = world.client().await;
     assert_eq!(client.call("node.stop", json!({})).await["result"]["stopping"], true);
     timeout(PATIENCE, world.server.stopped()).await.expect("told");
-    let path = world.server.path().to_owned();
+    let path = world.server.path().unwrap().to_owned();
     world.end().await;
     assert!(!path.exists());
     assert!(client.hear().await.is_none());
