@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use klatch_core::content::Kind;
 use klatch_core::event::{Delivery, Message};
-use klatch_core::ids::{DeviceId, EntryId, RoomId};
+use klatch_core::ids::{DeviceId, EntryId};
 
 use crate::error::Report;
 use crate::output::{Output, snippet, visible, visible_indented};
@@ -87,6 +87,7 @@ impl Lines {
                 ("* ".to_owned(), format!(" is in {}{old}", visible(room)))
             }
             Kind::Leave => ("* ".to_owned(), format!(" left {}", visible(room))),
+            Kind::Text if doing(message).is_some() => (format!("{at}* "), format!(" {}", body(message))),
             Kind::Text => (at, format!("{}: {}", self.answered(message), body(message))),
             Kind::Newer(_) => (at, " wrote something that needs a newer version of klatch".to_owned()),
             Kind::Notice => (at, format!(" announces: {}", body(message))),
@@ -129,22 +130,9 @@ impl Lines {
         }
     }
 
-    /// The recent message that a word names: `^`, `^2`, ... counts back over the own ones or those of others; otherwise the
-    /// first characters of an id.
-    pub fn named(&self, word: &str, room: RoomId, own: bool) -> Option<&Message> {
-        let mut here = self.recent.iter().rev().filter(|m| m.room == room);
-        if let Some(back) = word.strip_prefix('^') {
-            let back: usize = if back.is_empty() { 1 } else { back.parse().ok()? };
-            return here.filter(|m| m.own == own).nth(back.checked_sub(1)?);
-        }
-        /// Shorter prefixes would often be words.
-        const PREFIX_CHARS_MIN: usize = 6;
-        let word = word.to_lowercase();
-        if word.len() < PREFIX_CHARS_MIN {
-            return None;
-        }
-        let first = here.find(|m| m.id.to_string().starts_with(&word))?;
-        here.all(|m| m.id == first.id || !m.id.to_string().starts_with(&word)).then_some(first)
+    /// The messages that were shown lately, oldest first: what `^` and short ids refer to.
+    pub fn recent(&self) -> &[Message] {
+        &self.recent
     }
 }
 
@@ -155,7 +143,7 @@ fn body(message: &Message) -> String {
     if message.missing {
         return "(the text is not stored here)".to_owned();
     }
-    let mut text = visible_indented(&message.text);
+    let mut text = visible_indented(doing(message).unwrap_or(&message.text));
     if message.edited {
         text.push_str(" (edited)");
     }
@@ -163,6 +151,12 @@ fn body(message: &Message) -> String {
         text.push_str(&format!(" [{} {}]", visible(&r.emoji), r.devices.len()));
     }
     text
+}
+
+/// What the author does, if the text is of the form that `/me` writes and not gone.
+fn doing(message: &Message) -> Option<&str> {
+    let text = message.text.strip_prefix("/me ").filter(|t| !t.trim().is_empty());
+    text.filter(|_| message.kind == Kind::Text && !message.deleted && !message.missing)
 }
 
 fn reaction(message: &Message) -> String {
@@ -184,6 +178,8 @@ pub fn state(state: Delivery) -> String {
 
 #[cfg(test)]
 mod tests {
+    use klatch_core::ids::RoomId;
+
     use super::*;
 
     fn message(n: u8, name: &str, text: &str) -> Message {
@@ -221,6 +217,14 @@ mod tests {
     }
 
     #[test]
+    fn what_somebody_does_is_told_in_the_third_person_and_with_its_place() {
+        let mut lines = Lines::in_zone(TimeZone::UTC);
+        let line = lines.line(&message(1, "bob", "/me waves"), "#garden").text();
+        assert_eq!(line, "1970-01-01 18:05 #garden * bob waves");
+        assert!(lines.line(&message(2, "bob", "/me "), "#garden").text().ends_with("bob: /me "));
+    }
+
+    #[test]
     fn nobody_can_pretend_to_be_you_or_another_line() {
         let mut lines = Lines::in_zone(TimeZone::UTC);
         assert!(lines.line(&message(1, "you", "hi"), "#g").text().contains("you~"));
@@ -234,23 +238,6 @@ mod tests {
         let second = Message { device: DeviceId([99; 32]), ..message(2, "bob", "I am bob") };
         lines.line(&message(1, "bob", "hi"), "#g");
         assert!(lines.line(&second, "#g").text().contains("bob~"));
-    }
-
-    #[test]
-    fn references_count_back_or_name_an_id() {
-        let mut lines = Lines::in_zone(TimeZone::UTC);
-        for n in 1..=3 {
-            lines.line(&message(n, "bob", "x"), "#g");
-        }
-        lines.line(&Message { own: true, ..message(4, "al", "mine") }, "#g");
-        let room = RoomId([0; 16]);
-        assert_eq!(lines.named("^", room, false).unwrap().id, EntryId([3; 16]));
-        assert_eq!(lines.named("^3", room, false).unwrap().id, EntryId([1; 16]));
-        assert_eq!(lines.named("^", room, true).unwrap().id, EntryId([4; 16]));
-        assert!(lines.named("^9", room, false).is_none() && lines.named("^0", room, false).is_none());
-        let id = EntryId([2; 16]).to_string();
-        assert_eq!(lines.named(&id[..6], room, false).unwrap().id, EntryId([2; 16]));
-        assert!(lines.named("hello", room, false).is_none());
     }
 
     #[test]

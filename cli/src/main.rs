@@ -3,6 +3,7 @@
 //! This crate owns words and screens. It knows the core's commands, queries and events, the node's handle and its API;
 //! nothing here speaks to the network or to a database.
 
+mod act;
 mod args;
 mod client;
 mod command;

@@ -85,6 +85,11 @@ impl Output {
         }
     }
 
+    /// A remark on stderr that even `--quiet` does not silence.
+    pub fn warning(&self, text: &str) {
+        let _ = writeln!(io::stderr(), "WARNING: {}", visible_lines(text));
+    }
+
     /// An error on stderr.
     pub fn error(&self, report: &Report) {
         if report.is_silent() {

@@ -5,13 +5,14 @@ use klatch_core::query::{Access, RoomSummary};
 use klatch_node::api::nearest;
 use serde_json::json;
 
-use super::{init, join, rooms};
+use super::{init, join, rooms, up};
+use crate::act::Here;
 use crate::args::Chat;
 use crate::client::Session;
 use crate::context::{Context, Need, confirm};
 use crate::error::Report;
 use crate::output::visible;
-use crate::plain::{Here, Plain};
+use crate::plain::Plain;
 
 /// Opens the room if needed and talks until the end of input.
 pub async fn run(ctx: &Context, args: Chat) -> Result<(), Report> {
@@ -24,13 +25,13 @@ pub async fn run(ctx: &Context, args: Chat) -> Result<(), Report> {
     let with_secret = secret.is_some();
     let existing = if with_secret { None } else { rooms::joined(&mut session, &args.room).await? };
     let here = match existing {
-        Some(room) => Here { room: room.room, name: room.name },
+        Some(room) => Here { room: room.room, name: room.name, direct: false },
         None => {
             if !with_secret {
                 warn_of_slip(ctx, &mut session, &args).await?;
             }
             match join::open(&mut session, "room.join", &args.room, secret).await? {
-                Reply::Joined { room, name, .. } => Here { room, name },
+                Reply::Joined { room, name, .. } => Here { room, name, direct: false },
                 other => return ctx.out.json(&other),
             }
         }
@@ -38,12 +39,24 @@ pub async fn run(ctx: &Context, args: Chat) -> Result<(), Report> {
     welcome(ctx, &mut session, &here).await?;
     // `--plain` promises that not a single escape sequence is printed.
     let out = if args.plain { ctx.out.plain(ctx.args.color) } else { ctx.out };
-    let mut chat = Plain::open(&out, session, here, args.lines).await?;
+    let mut chat = Plain::open(&out, session, here, args.lines, args.yes).await?;
     let done = chat.run().await;
-    let wrote = chat.wrote;
+    let (wrote, lock) = (chat.wrote, chat.lock);
     drop(chat);
+    if lock {
+        return lock_up(ctx).await;
+    }
     ctx.finish(wrote).await;
     done
+}
+
+/// Stops the node, whether it runs inside this program or in the background, without waiting for others who use it.
+pub async fn lock_up(ctx: &Context) -> Result<(), Report> {
+    if ctx.embedded.lock().await.is_some() {
+        ctx.abandon().await;
+        return Ok(());
+    }
+    up::lock(ctx).await
 }
 
 /// A new room whose name is nearly that of an old one is more often a slip than a wish.

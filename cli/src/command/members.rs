@@ -36,7 +36,8 @@ pub fn print(out: &Output, members: &[Member]) -> Result<(), Report> {
     Ok(())
 }
 
-fn line(member: &Member) -> String {
+/// One line.
+pub fn line(member: &Member) -> String {
     let mut words = vec![if member.own || member.online { "online" } else { "offline" }];
     words.extend(member.own.then_some("you"));
     words.extend(member.muted.then_some("muted"));

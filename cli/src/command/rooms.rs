@@ -29,7 +29,8 @@ pub fn print(out: &Output, rooms: &[RoomSummary]) -> Result<(), Report> {
     Ok(())
 }
 
-fn line(room: &RoomSummary) -> String {
+/// One line.
+pub fn line(room: &RoomSummary) -> String {
     let access = match room.access {
         Access::Open => "open",
         Access::Passphrase => "passphrase",

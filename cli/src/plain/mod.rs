@@ -16,24 +16,25 @@ use serde_json::json;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use self::sending::{Said, Sending, Stored};
+use crate::act::Here;
 use crate::client::{Client, Events, Session, Told};
 use crate::error::Report;
 use crate::lines::{Lines, state};
 use crate::output::{Output, snippet, visible};
-use crate::slash::{self, Input};
+use crate::slash::{self, Action, Input};
 
 /// Delivery states that change within this time become one line.
 const GATHER: Duration = Duration::from_millis(400);
 /// The own last line is waited for before a command and at the end of input; it is on disk long before.
 const LAST_LINE_MAX: Duration = Duration::from_secs(3);
 
-/// The room that is typed into.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Here {
-    /// Its id.
-    pub room: RoomId,
-    /// Its name with `#`.
-    pub name: String,
+/// What the next line may answer.
+#[derive(Debug)]
+enum Pending {
+    /// An empty line sends this word after all.
+    Bare(&'static str),
+    /// A yes carries this out.
+    Confirm(Action),
 }
 
 /// A chat in plain mode.
@@ -45,7 +46,7 @@ pub struct Plain<'a> {
     lines: Lines,
     here: Option<Here>,
     /// Rooms whose lines are shown.
-    shown: BTreeMap<RoomId, String>,
+    shown: BTreeMap<RoomId, Here>,
     /// The newest own message and the state of it that was printed last.
     newest: Option<(RoomId, EntryId, String, Option<Delivery>)>,
     /// When to look at its state.
@@ -54,8 +55,12 @@ pub struct Plain<'a> {
     sent: u64,
     /// Members connected now, per shown room: only the first to come and the last to go are told.
     online: BTreeMap<RoomId, BTreeSet<DeviceId>>,
-    /// A bare word that an empty line will send after all.
-    bare: Option<&'static str>,
+    /// A question that the next line may answer.
+    pending: Option<Pending>,
+    /// Every question is answered with yes.
+    yes: bool,
+    /// The user asked to stop the node as well.
+    pub lock: bool,
     /// Anything was written: worth handing over before an embedded node ends.
     pub wrote: bool,
 }
@@ -69,7 +74,13 @@ enum Next {
 
 impl<'a> Plain<'a> {
     /// Opens the chat in a room that is joined: shows its last lines, then follows.
-    pub async fn open(out: &'a Output, mut session: Session, here: Here, history: u32) -> Result<Self, Report> {
+    pub async fn open(
+        out: &'a Output,
+        mut session: Session,
+        here: Here,
+        history: u32,
+        yes: bool,
+    ) -> Result<Self, Report> {
         // Events first, then history up to the same point: nothing is missed or shown twice.
         let events = session.events(&["room/".to_owned()], json!("now")).await?;
         let mut lines = Lines::default();
@@ -82,7 +93,7 @@ impl<'a> Plain<'a> {
             show(out, &mut lines, &here.name, false, message)?;
         }
         let sending = Sending::new(Client::connect(&session.socket).await.map_err(|_| Report::gone())?);
-        let shown = BTreeMap::from([(here.room, here.name.clone())]);
+        let shown = BTreeMap::from([(here.room, here.clone())]);
         let mut chat = Self {
             out,
             session,
@@ -95,7 +106,9 @@ impl<'a> Plain<'a> {
             look: None,
             sent: 0,
             online: BTreeMap::new(),
-            bare: None,
+            pending: None,
+            yes,
+            lock: false,
             wrote: false,
         };
         chat.mark_read(here.room, upto).await;
@@ -147,30 +160,39 @@ impl<'a> Plain<'a> {
     }
 
     async fn typed(&mut self, line: &str) -> Result<Next, Report> {
-        let bare = self.bare.take();
+        match (self.pending.take(), line.trim().to_lowercase().as_str()) {
+            (Some(Pending::Bare(word)), "") => return self.say(word, None).await,
+            (Some(Pending::Confirm(action)), "y" | "yes") => return self.carry_out(action).await,
+            (Some(Pending::Confirm(_)), answer) => {
+                self.out.note("* not done");
+                if matches!(answer, "" | "n" | "no") {
+                    return Ok(Next::GoOn);
+                }
+            }
+            _ => {}
+        }
         match slash::parse(line) {
-            Ok(Input::Empty) => match bare {
-                Some(word) => self.say(word, None).await,
-                None => Ok(Next::GoOn),
-            },
+            Ok(Input::Empty) => Ok(Next::GoOn),
             Ok(Input::Bare(word)) => {
-                self.bare = Some(word);
+                self.pending = Some(Pending::Bare(word));
                 let command = if word == "help" { "/help" } else { "/quit" };
                 self.out.note(&format!("* `{word}` was not sent: did you mean {command}? An empty line sends it"));
                 Ok(Next::GoOn)
             }
             Ok(Input::Text(text)) => self.say(&text, None).await,
-            Ok(Input::Do(action)) => {
-                // `^` and `/history` mean what has been typed so far.
-                self.catch_up().await?;
-                let done = self.act(action).await;
-                self.forgive(done)
-            }
+            Ok(Input::Do(action)) => self.carry_out(action).await,
             Err(why) => {
                 self.out.note(&format!("* {why}"));
                 Ok(Next::GoOn)
             }
         }
+    }
+
+    async fn carry_out(&mut self, action: Action) -> Result<Next, Report> {
+        // `^` and `/history` mean what has been typed so far.
+        self.catch_up().await?;
+        let done = self.act(action).await;
+        self.forgive(done)
     }
 
     /// An error of one line is shown and does not end the chat, unless the node is gone.
@@ -223,7 +245,7 @@ impl<'a> Plain<'a> {
         if room.is_some_and(|r| !self.shown.contains_key(&r)) {
             return Ok(());
         }
-        let name = room.and_then(|r| self.shown.get(&r)).cloned().unwrap_or_default();
+        let name = room.map(|r| self.place_name(r)).unwrap_or_default();
         if self.out.json {
             self.out.json(&told)?;
         }
@@ -277,6 +299,11 @@ impl<'a> Plain<'a> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The name of a place that is shown.
+    fn place_name(&self, room: RoomId) -> String {
+        self.shown.get(&room).map_or_else(String::new, |h| h.name.clone())
     }
 
     fn look_soon(&mut self) {

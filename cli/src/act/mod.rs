@@ -1,0 +1,239 @@
+//! What slash commands do, the same in plain mode and on the full screen. Nothing is printed here: whoever calls shows the
+//! lines and follows the effect.
+//!
+//! Every line of an [`Outcome`] is safe for a terminal: names and texts of others have passed through `output::visible`.
+
+mod find;
+mod node;
+pub mod people;
+mod rooms;
+mod say;
+
+use klatch_core::command::Reply;
+use klatch_core::event::Message;
+use klatch_core::ids::{EntryId, RoomId};
+use klatch_core::query::Contact;
+use serde::Serialize;
+use serde_json::Value;
+
+pub use self::find::named;
+use crate::client::Session;
+use crate::error::Report;
+use crate::output::visible;
+use crate::slash::{self, Action};
+
+/// Where the user is: a room, or a conversation with one person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Here {
+    /// Its id.
+    pub room: RoomId,
+    /// Its name, with `#` or `@`. Not yet safe for a terminal.
+    pub name: String,
+    /// A conversation with one person.
+    pub direct: bool,
+}
+
+impl Here {
+    /// The conversation with a person.
+    pub fn with(contact: &Contact) -> Self {
+        Self { room: contact.room, name: format!("@{}", contact.name), direct: true }
+    }
+}
+
+/// What a line is, so that it can be shown apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    /// What was asked for.
+    Data,
+    /// A remark on what was done.
+    Note,
+    /// Something that must not be overlooked.
+    Warning,
+}
+
+/// Something to show.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Shown {
+    /// Text of one or more lines.
+    Text {
+        /// What it is.
+        tone: Tone,
+        /// Safe for a terminal.
+        text: String,
+        /// The same for programs, where it is data.
+        json: Option<Value>,
+    },
+    /// A message found, with its id.
+    Found(Box<Message>),
+}
+
+/// What follows for whoever shows the chat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing.
+    Stay,
+    /// The user is there now. Its lines are to be shown.
+    Go(Here),
+    /// This place is no longer open; if the user is in it, they are somewhere else now.
+    Left(RoomId),
+    /// The screen is to be emptied.
+    Clear,
+    /// To be asked; on yes, this action is carried out.
+    Confirm {
+        /// Safe for a terminal; ends with a question mark.
+        question: String,
+        /// On yes.
+        action: Box<Action>,
+    },
+    /// The program ends.
+    Quit {
+        /// The node is to be stopped as well, even if it runs in the background.
+        lock: bool,
+    },
+}
+
+/// A message that was handed over, as the node answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// Where.
+    pub room: RoomId,
+    /// Its id.
+    pub message: EntryId,
+    /// Its journal number.
+    pub journal: u64,
+    /// What.
+    pub text: String,
+}
+
+/// What an action came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// To be shown, in this order.
+    pub shown: Vec<Shown>,
+    /// To be followed.
+    pub effect: Effect,
+    /// The message that was said, whose delivery is of interest.
+    pub sent: Option<Sent>,
+    /// Something was written that others should get before a node ends.
+    pub wrote: bool,
+    /// Journal number of what was written; 0 if unknown. Its event will come.
+    pub upto: u64,
+}
+
+impl Default for Outcome {
+    fn default() -> Self {
+        Self { shown: Vec::new(), effect: Effect::Stay, sent: None, wrote: false, upto: 0 }
+    }
+}
+
+impl Outcome {
+    fn note(text: impl Into<String>) -> Self {
+        Self::default().and(Tone::Note, text)
+    }
+
+    fn effect(effect: Effect) -> Self {
+        Self { effect, ..Self::default() }
+    }
+
+    fn data(text: impl Into<String>, json: &impl Serialize) -> Self {
+        let json = serde_json::to_value(json).ok();
+        Self { shown: vec![Shown::Text { tone: Tone::Data, text: text.into(), json }], ..Self::default() }
+    }
+
+    /// A line each, or one remark if there is none.
+    fn list<T: Serialize>(list: &[T], nothing: &str, line: impl Fn(&T) -> String) -> Self {
+        if list.is_empty() {
+            return Self::note(nothing);
+        }
+        let shown = list.iter().map(|one| Shown::Text {
+            tone: Tone::Data,
+            text: line(one),
+            json: serde_json::to_value(one).ok(),
+        });
+        Self { shown: shown.collect(), ..Self::default() }
+    }
+
+    #[must_use]
+    fn and(mut self, tone: Tone, text: impl Into<String>) -> Self {
+        self.shown.push(Shown::Text { tone, text: text.into(), json: None });
+        self
+    }
+
+    #[must_use]
+    fn wrote(mut self) -> Self {
+        self.wrote = true;
+        self
+    }
+}
+
+/// Carries out one slash command. `recent` are the messages among which `^` and short ids are looked for, oldest first.
+///
+/// # Errors
+/// What the node or the user got wrong; the chat goes on.
+pub async fn act(
+    session: &mut Session,
+    here: Option<&Here>,
+    recent: &[Message],
+    action: Action,
+) -> Result<Outcome, Report> {
+    match action {
+        Action::Help(command) => {
+            let text = visible_help(command.as_deref());
+            let json = serde_json::json!({"help": text});
+            Ok(Outcome::data(text, &json))
+        }
+        Action::Clear => Ok(Outcome::effect(Effect::Clear)),
+        Action::Quit => Ok(Outcome::effect(Effect::Quit { lock: false })),
+        Action::Lock => Ok(Outcome::effect(Effect::Quit { lock: true })),
+        Action::Join(_) | Action::Leave(_) | Action::Rooms | Action::Users | Action::Mute { .. } => {
+            rooms::act(session, here, action).await
+        }
+        Action::Online
+        | Action::Whoami
+        | Action::Status
+        | Action::Net
+        | Action::Nick(_)
+        | Action::Receipts(_)
+        | Action::Typing(_)
+        | Action::Trace(_) => node::act(session, action).await,
+        Action::Contacts
+        | Action::Requests
+        | Action::Accept(_)
+        | Action::Block { .. }
+        | Action::Rename { .. }
+        | Action::Verify { .. }
+        | Action::Whois(_) => people::act(session, action).await,
+        Action::Dm { .. }
+        | Action::Broadcast { .. }
+        | Action::History(_)
+        | Action::Search(_)
+        | Action::Reply { .. }
+        | Action::Me(_)
+        | Action::Edit(_)
+        | Action::Delete(_)
+        | Action::React { .. }
+        | Action::Announce(_) => say::act(session, here, recent, action).await,
+    }
+}
+
+fn visible_help(command: Option<&str>) -> String {
+    crate::output::visible_lines(&slash::help(command))
+}
+
+/// The place, or what to do to be in one.
+fn in_place(here: Option<&Here>) -> Result<&Here, Report> {
+    here.ok_or_else(|| Report::usage("you are in no room", "/join #ROOM, or /dm @WHO"))
+}
+
+/// What the node stored.
+fn sent(reply: Reply, text: &str) -> Result<Sent, Report> {
+    match reply {
+        Reply::Stored { message, room, journal, .. } => Ok(Sent { room, message, journal, text: text.to_owned() }),
+        _ => Err(Report::gone()),
+    }
+}
+
+/// A name between other words.
+fn shown_name(here: &Here) -> String {
+    visible(&here.name)
+}

@@ -1,0 +1,226 @@
+//! People: contacts, requests, names, verification. The wording here is shared by slash commands and `klatch contact`.
+
+use klatch_core::query::{Contact, Person, Standing, Verification};
+use serde_json::{Value, json};
+
+use super::{Effect, Here, Outcome, Tone};
+use crate::client::Session;
+use crate::error::Report;
+use crate::output::visible;
+use crate::slash::Action;
+
+pub(super) async fn act(session: &mut Session, action: Action) -> Result<Outcome, Report> {
+    match action {
+        Action::Contacts => {
+            let list = contacts(session).await?;
+            Ok(Outcome::list(&list, "nobody yet: /dm @WHO starts a conversation with somebody from a room", line))
+        }
+        Action::Requests => {
+            let all = contacts(session).await?;
+            let list: Vec<Contact> = requests(&all).cloned().collect();
+            Ok(Outcome::list(&list, "nobody waits for an answer", |c| request(c, &all)))
+        }
+        Action::Accept(who) => {
+            let done = change(session, "contact.accept", &who, json!({})).await?;
+            Ok(Outcome::note(format!("{} is a contact now: /dm {}", visible(&done.name), typed(&done))).wrote())
+        }
+        Action::Block { who, blocked } => {
+            let done = change(session, "contact.block", &who, json!({"blocked": blocked})).await?;
+            let name = visible(&done.name);
+            Ok(Outcome::note(if blocked {
+                format!("{name} is blocked: nothing they send to you is taken; /unblock {} undoes it", typed(&done))
+            } else {
+                format!("{name} is not blocked any more")
+            }))
+        }
+        Action::Rename { who, name } => {
+            let done = change(session, "contact.rename", &who, json!({"petname": name})).await?;
+            Ok(Outcome::note(format!(
+                "{} is shown as {} here; they call themselves {}",
+                visible(&done.fingerprint),
+                visible(&done.name),
+                visible(&done.claimed)
+            )))
+        }
+        Action::Verify { who, equal: None } => {
+            let person = get(session, &who).await?;
+            let text = format!("{}\n{}", codes(&person), ask(&person.contact));
+            Ok(Outcome::data(text, &person))
+        }
+        Action::Verify { who, equal: Some(equal) } => {
+            let done = change(session, "contact.verify", &who, json!({"verified": equal})).await?;
+            Ok(if equal {
+                Outcome::note(format!("{} is verified: you will be warned if their keys change", visible(&done.name)))
+            } else {
+                Outcome::default().and(Tone::Warning, differ(&done))
+            })
+        }
+        Action::Whois(who) => whois(session, &who).await,
+        _ => Ok(Outcome::default()),
+    }
+}
+
+/// Everything known about a person.
+pub(super) async fn whois(session: &mut Session, who: &str) -> Result<Outcome, Report> {
+    let person = get(session, who).await?;
+    Ok(Outcome::data(about(&person), &person))
+}
+
+/// Goes to the conversation with a person.
+pub(super) async fn open(session: &mut Session, who: &str) -> Result<Outcome, Report> {
+    let person = get(session, who).await?;
+    let here = Here::with(&person.contact);
+    let mut outcome = Outcome::note(format!("you are talking with {} now", visible(&here.name)));
+    outcome.effect = Effect::Go(here);
+    Ok(match warning(&person.contact) {
+        Some(text) => outcome.and(Tone::Warning, text),
+        None => outcome,
+    })
+}
+
+/// Adds a warning if what was said went to somebody whose keys are not the compared ones.
+pub(super) async fn warn_before_trust(session: &mut Session, outcome: Outcome) -> Result<Outcome, Report> {
+    let Some(room) = outcome.sent.as_ref().map(|s| s.room) else { return Ok(outcome) };
+    let warned = contacts(session).await?.iter().find(|c| c.room == room).and_then(warning);
+    Ok(match warned {
+        Some(text) => outcome.and(Tone::Warning, text),
+        None => outcome,
+    })
+}
+
+/// How the API is asked for a person: names get their `@`, so that none of them is taken for a room.
+pub fn address(who: &str) -> String {
+    format!("@{}", who.trim().trim_start_matches('@'))
+}
+
+/// Everything about one person.
+pub async fn get(session: &mut Session, who: &str) -> Result<Person, Report> {
+    session.ask("contact.get", json!({"who": who})).await
+}
+
+/// The people kept or met in conversations.
+pub async fn contacts(session: &mut Session) -> Result<Vec<Contact>, Report> {
+    session.ask("contact.list", json!({})).await
+}
+
+/// Changes how a person is kept, and reads what came of it.
+pub async fn change(session: &mut Session, method: &str, who: &str, mut params: Value) -> Result<Contact, Report> {
+    params["who"] = json!(who);
+    let reply = session.call(method, params).await?;
+    let identity = reply["identity"].as_str().unwrap_or(who).to_owned();
+    Ok(get(session, &identity).await?.contact)
+}
+
+/// Those who wait for an answer.
+pub fn requests(all: &[Contact]) -> impl Iterator<Item = &Contact> {
+    all.iter().filter(|c| c.standing == Standing::Requested)
+}
+
+/// How a person is typed in a command: the name, or the fingerprint if the name has spaces in it.
+pub fn typed(contact: &Contact) -> String {
+    let plain = !contact.name.is_empty() && !contact.name.contains(char::is_whitespace);
+    format!("@{}", visible(if plain { &contact.name } else { &contact.fingerprint }))
+}
+
+/// The same, told apart from others of that name.
+fn typed_among(contact: &Contact, all: &[Contact]) -> String {
+    let twice = all.iter().any(|c| c.identity != contact.identity && c.name.eq_ignore_ascii_case(&contact.name));
+    if twice { format!("@{}", visible(&contact.fingerprint)) } else { typed(contact) }
+}
+
+/// One line of a list.
+pub fn line(contact: &Contact) -> String {
+    let mut words = vec![match contact.standing {
+        Standing::Requested => "request",
+        Standing::Accepted => "contact",
+        Standing::Blocked => "blocked",
+    }];
+    words.extend(match contact.verification {
+        Verification::Unverified => None,
+        Verification::Verified => Some("verified"),
+        Verification::Changed => Some("KEYS CHANGED"),
+    });
+    words.extend(contact.online.then_some("online"));
+    let name = match &contact.petname {
+        Some(petname) if *petname != contact.claimed => {
+            format!("@{} (calls themselves {})", visible(petname), visible(&contact.claimed))
+        }
+        _ => format!("@{}", visible(&contact.name)),
+    };
+    let unread = if contact.unread > 0 { format!(", {} unread", contact.unread) } else { String::new() };
+    let fingerprint = visible(&contact.fingerprint);
+    format!("{name}\t{fingerprint}\t{}\t{} messages{unread}", words.join(", "), contact.messages)
+}
+
+/// A stranger who wrote, and what can be done about it.
+pub fn request(contact: &Contact, all: &[Contact]) -> String {
+    let who = typed_among(contact, all);
+    format!(
+        "{} ({}) wants to talk to you, {} waiting: /accept {who} or /block {who}",
+        visible(&contact.name),
+        visible(&contact.fingerprint),
+        contact.messages
+    )
+}
+
+/// What must be said before anything is believed that comes from there.
+pub fn warning(contact: &Contact) -> Option<String> {
+    (contact.verification == Verification::Changed).then(|| {
+        format!(
+            "the keys of {} are not the ones that you compared: somebody else may be in between, or they have a new \
+             device. Believe nothing until you have compared again: /verify {}",
+            visible(&contact.name),
+            typed(contact)
+        )
+    })
+}
+
+/// The codes, in rows that can be read out.
+pub fn codes(person: &Person) -> String {
+    /// Groups of five digits in a row.
+    const ROW: usize = 4;
+    let groups: Vec<&str> = person.digits.split_whitespace().collect();
+    let digits: Vec<String> = groups.chunks(ROW).map(|row| format!("  {}", row.join(" "))).collect();
+    let emoji: Vec<String> =
+        person.emoji.iter().map(|e| format!("{} {}", visible(&e.emoji), visible(&e.name))).collect();
+    format!("{}\n  {}", visible_rows(&digits), emoji.join(" · "))
+}
+
+fn visible_rows(rows: &[String]) -> String {
+    rows.iter().map(|r| visible(r)).collect::<Vec<_>>().join("\n")
+}
+
+/// What to do with the codes.
+fn ask(contact: &Contact) -> String {
+    let (name, who) = (visible(&contact.name), typed(contact));
+    format!(
+        "{name} sees the same digits and emoji if nobody is in between. Compare either, by phone or side by side.\n\
+         equal: /verify {who} yes · different: /verify {who} no"
+    )
+}
+
+/// What different codes mean.
+pub fn differ(contact: &Contact) -> String {
+    let name = visible(&contact.name);
+    format!("{name} is not verified: with different codes somebody may be in between; tell {name} nothing secret here")
+}
+
+/// Everything about a person, in lines.
+pub fn about(person: &Person) -> String {
+    let contact = &person.contact;
+    let mut text = line(contact).replace('\t', " · ");
+    text.push_str(&format!("\nidentity  {}", contact.identity));
+    if !person.rooms.is_empty() {
+        let rooms: Vec<String> = person.rooms.iter().map(|r| visible(r)).collect();
+        text.push_str(&format!("\nrooms     {}", rooms.join(", ")));
+    }
+    for device in &person.devices {
+        text.push_str(&format!("\ndevice    {device}"));
+    }
+    if let Some(warning) = warning(contact) {
+        text.push_str(&format!("\nWARNING   {warning}"));
+    } else if contact.verification == Verification::Unverified {
+        text.push_str(&format!("\nnot compared yet: /verify {}", typed(contact)));
+    }
+    text
+}

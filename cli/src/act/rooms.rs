@@ -1,0 +1,79 @@
+//! Rooms: opening, leaving, listing, and who is there.
+
+use klatch_core::command::Reply;
+use klatch_core::query::{Member, RoomSummary};
+use serde_json::json;
+
+use super::{Effect, Here, Outcome, in_place, people, shown_name};
+use crate::client::Session;
+use crate::command::{members, rooms};
+use crate::error::Report;
+use crate::output::visible;
+use crate::slash::Action;
+
+pub(super) async fn act(session: &mut Session, here: Option<&Here>, action: Action) -> Result<Outcome, Report> {
+    match action {
+        Action::Join(room) => join(session, &room).await,
+        Action::Leave(room) => leave(session, here, room).await,
+        Action::Rooms => {
+            let list: Vec<RoomSummary> = session.ask("room.list", json!({})).await?;
+            Ok(Outcome::list(&list, "no room yet: /join #lobby opens one", rooms::line))
+        }
+        Action::Users => {
+            let here = in_place(here)?;
+            if here.direct {
+                return people::whois(session, &here.room.to_string()).await;
+            }
+            let list: Vec<Member> = session.ask("room.members", json!({"room": here.room})).await?;
+            Ok(Outcome::list(&list, "nobody", members::line))
+        }
+        Action::Mute { who, muted } => mute(session, in_place(here)?, &who, muted).await,
+        _ => Ok(Outcome::default()),
+    }
+}
+
+async fn join(session: &mut Session, room: &str) -> Result<Outcome, Report> {
+    if let Some(who) = room.strip_prefix('@') {
+        return people::open(session, who).await;
+    }
+    let (here, already) = match rooms::joined(session, room).await? {
+        Some(found) => (Here { room: found.room, name: found.name, direct: false }, true),
+        None => match session.ask("room.join", json!({"room": room})).await? {
+            Reply::Joined { room, name, already } => (Here { room, name, direct: false }, already),
+            _ => return Err(Report::gone()),
+        },
+    };
+    let note = Outcome::note(format!("you are in {} now", shown_name(&here)));
+    Ok(Outcome { effect: Effect::Go(here), wrote: !already, ..note })
+}
+
+async fn leave(session: &mut Session, here: Option<&Here>, room: Option<String>) -> Result<Outcome, Report> {
+    let left = match room {
+        None => in_place(here)?.clone(),
+        Some(room) => {
+            let found = rooms::find(session, &room).await?;
+            Here { room: found.room, name: found.name, direct: false }
+        }
+    };
+    if left.direct {
+        let note = Outcome::note(format!("the conversation with {} is closed; its history is kept", shown_name(&left)));
+        return Ok(Outcome { effect: Effect::Left(left.room), ..note });
+    }
+    session.call("room.leave", json!({"room": left.room})).await?;
+    let note = Outcome::note(format!("you left {}; its history is kept", shown_name(&left)));
+    Ok(Outcome { effect: Effect::Left(left.room), ..note }.wrote())
+}
+
+async fn mute(session: &mut Session, here: &Here, who: &str, muted: bool) -> Result<Outcome, Report> {
+    if here.direct {
+        return Err(Report::usage(
+            "nobody is hidden in a conversation of two",
+            "/block takes nothing of them any more",
+        ));
+    }
+    let member = members::find(session, &here.room.to_string(), who).await?;
+    let params = json!({"room": here.room, "device": member.device, "muted": muted});
+    session.call("room.mute", params).await?;
+    let word = if muted { "hidden" } else { "shown" };
+    Ok(Outcome::note(format!("{} is {word} in {}, here only", visible(&member.name), shown_name(here))))
+}

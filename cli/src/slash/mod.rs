@@ -1,0 +1,217 @@
+//! Slash commands: one table (`table.rs`) feeds the parser, `/help`, the suggestions, the completion and the pages. What a
+//! command does is in `act/`.
+
+mod action;
+mod table;
+mod words;
+
+use klatch_node::api::nearest;
+
+pub use self::action::Action;
+pub use self::table::{ABSENT, Group, TABLE, Takes, find};
+
+/// What a line typed into a room means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// Nothing.
+    Empty,
+    /// Something to say.
+    Text(String),
+    /// Something to do.
+    Do(Action),
+    /// A word that people type when they mean a command: it is not sent unless confirmed by an empty line.
+    Bare(&'static str),
+}
+
+/// Reads one line, or several that are one text.
+///
+/// # Errors
+/// What to tell the user: nothing was sent.
+pub fn parse(line: &str) -> Result<Input, String> {
+    let line = line.trim_end_matches(['\r', '\n']);
+    let trimmed = line.trim();
+    if trimmed.is_empty() {
+        return Ok(Input::Empty);
+    }
+    if let Some(bare) = ["exit", "quit", "help", ":q"].into_iter().find(|w| trimmed.eq_ignore_ascii_case(w)) {
+        return Ok(Input::Bare(bare));
+    }
+    let Some(command) = line.strip_prefix('/') else { return Ok(Input::Text(line.to_owned())) };
+    if command.starts_with('/') {
+        return Ok(Input::Text(command.to_owned()));
+    }
+    let (name, args) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
+    let Some(row) = find(name) else { return Err(unknown(name)) };
+    (row.build)(args.trim()).map(Input::Do).ok_or_else(|| format!("usage: {}  ({})", row.usage(), row.help))
+}
+
+/// Why there is no such command, and which one may be meant.
+fn unknown(name: &str) -> String {
+    if let Some(why) = absent(name) {
+        return format!("there is no /{}: {why}", name.to_lowercase());
+    }
+    let names = TABLE.iter().flat_map(|r| r.aliases.iter().copied().chain([r.name]));
+    let near = nearest(name, names).map_or_else(|| "/help lists all".to_owned(), |n| format!("did you mean /{n}?"));
+    let shown: String = name.chars().take(32).collect();
+    format!("there is no /{shown}; {near} (//{shown} sends it as text)")
+}
+
+fn absent(name: &str) -> Option<&'static str> {
+    ABSENT.iter().find(|(names, _)| names.iter().any(|n| n.eq_ignore_ascii_case(name))).map(|(_, why)| *why)
+}
+
+/// The word at the end of what was typed so far, for completion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(dead_code, reason = "plain mode has no completion; the full screen does")]
+pub struct Unfinished<'a> {
+    /// What it should name. [`Takes::Text`] has nothing to offer but names of people and emoji.
+    pub takes: Takes,
+    /// What is there of it. A command's name comes without its slash.
+    pub word: &'a str,
+    /// Where it begins, in bytes.
+    pub at: usize,
+}
+
+/// What the end of an unfinished line should become, if the line is a slash command.
+#[allow(dead_code, reason = "plain mode has no completion; the full screen does")]
+pub fn unfinished(typed: &str) -> Option<Unfinished<'_>> {
+    let command = typed.strip_prefix('/').filter(|c| !c.starts_with('/'))?;
+    let Some((name, args)) = command.split_once(char::is_whitespace) else {
+        return Some(Unfinished { takes: Takes::Command, word: command, at: 1 });
+    };
+    let row = find(name)?;
+    let word = args.rsplit(char::is_whitespace).next().unwrap_or_default();
+    let at = typed.len() - word.len();
+    let before = args[..args.len() - word.len()].split_whitespace().count();
+    // Beyond the last argument a text goes on; nothing follows anything else.
+    let arg = row.args.get(before).or_else(|| row.args.last().filter(|a| a.takes == Takes::Text))?;
+    Some(Unfinished { takes: arg.takes, word, at })
+}
+
+/// The text of `/help`, or of `/help COMMAND`.
+pub fn help(command: Option<&str>) -> String {
+    let Some(name) = command else { return help_all() };
+    let Some(row) = find(name) else {
+        let shown: String = name.chars().take(32).collect();
+        return absent(name).map_or_else(|| unknown(name), |why| format!("there is no /{shown}: {why}"));
+    };
+    let aliases: Vec<String> = row.aliases.iter().map(|a| format!("/{a}")).collect();
+    let also = if aliases.is_empty() { String::new() } else { format!("; also {}", aliases.join(" ")) };
+    let api = row.method.map_or_else(String::new, |m| format!("; API: {m}"));
+    format!("{}  {}{also}{api}", row.usage(), row.help)
+}
+
+fn help_all() -> String {
+    let mut text = String::new();
+    for group in Group::ALL {
+        text.push_str(group.title());
+        text.push('\n');
+        for row in TABLE.iter().filter(|r| r.group == *group) {
+            text.push_str(&format!("  {:<24} {}\n", row.usage(), row.help));
+        }
+    }
+    text.push_str("  //text                   send a text that begins with a slash");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn act(line: &str) -> Action {
+        match parse(line) {
+            Ok(Input::Do(action)) => action,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn names_and_aliases_are_unique_and_methods_exist() {
+        let absent = ABSENT.iter().flat_map(|(names, _)| names.iter());
+        let mut names: Vec<String> = TABLE
+            .iter()
+            .flat_map(|r| r.aliases.iter().chain([&r.name]))
+            .chain(absent)
+            .map(|n| n.to_lowercase())
+            .collect();
+        names.sort();
+        let all = names.len();
+        names.dedup();
+        assert_eq!(names.len(), all);
+        for method in TABLE.iter().filter_map(|r| r.method) {
+            assert!(klatch_node::api::registry::find(method).is_ok(), "{method}");
+        }
+    }
+
+    #[test]
+    fn lines_parse_to_what_they_say() {
+        assert_eq!(parse("hello /join"), Ok(Input::Text("hello /join".into())));
+        assert_eq!(parse("//etc/hosts"), Ok(Input::Text("/etc/hosts".into())));
+        assert_eq!(parse("  \r\n"), Ok(Input::Empty));
+        assert_eq!(parse("exit"), Ok(Input::Bare("exit")));
+        assert_eq!(act("/JOIN #garden"), Action::Join("#garden".into()));
+        assert_eq!(act("/createChatroom garden"), Action::Join("garden".into()));
+        assert_eq!(act("/leave"), Action::Leave(None));
+        assert_eq!(act("/history 5"), Action::History(5));
+        assert_eq!(act("/reply ^2  see you"), Action::Reply { message: "^2".into(), text: "see you".into() });
+        assert_eq!(act("/help /join"), Action::Help(Some("join".into())));
+        assert_eq!(act("/q"), Action::Quit);
+    }
+
+    #[test]
+    fn commands_about_people_take_names_texts_and_answers() {
+        let dm = |who: &str, text: Option<&str>| Action::Dm { who: who.into(), text: text.map(str::to_owned) };
+        assert_eq!(act("/dm @bob see you"), dm("@bob", Some("see you")));
+        assert_eq!(act("/w @bob"), dm("@bob", None));
+        assert_eq!(act("/dm bob \u{201c}hi there\u{201d}"), dm("bob", Some("hi there")));
+        assert_eq!(act("/bm \"hi all\""), Action::Broadcast { text: "hi all".into(), confirmed: false });
+        let verify = |who: &str, equal| Action::Verify { who: who.into(), equal };
+        assert_eq!(act("/verify @bob"), verify("@bob", None));
+        assert_eq!(act("/verify bob b YES"), verify("bob b", Some(true)));
+        assert_eq!(act("/verify @bob no"), verify("@bob", Some(false)));
+        assert_eq!(
+            act("/rename @bob Bob from work"),
+            Action::Rename { who: "@bob".into(), name: Some("Bob from work".into()) }
+        );
+        assert_eq!(act("/decline @eve"), Action::Block { who: "@eve".into(), blocked: true });
+        assert_eq!(act("/receipts off"), Action::Receipts(Some(false)));
+        assert!(parse("/receipts maybe").is_err() && parse("/dm").is_err() && parse("/bm").is_err());
+    }
+
+    #[test]
+    fn slips_get_the_nearest_name_and_usage() {
+        assert!(parse("/jion #x").unwrap_err().contains("/join"));
+        assert!(parse("/frobnicate").unwrap_err().contains("/help"));
+        assert!(parse("/join").unwrap_err().contains("usage: /join #ROOM"));
+        assert!(parse("/history many").unwrap_err().contains("usage"));
+        assert!(parse(&format!("/{}", "x".repeat(100_000))).unwrap_err().len() < 200);
+    }
+
+    #[test]
+    fn what_is_not_there_is_said_and_not_pretended() {
+        assert!(parse("/kick @eve").unwrap_err().contains("/mute"));
+        assert!(parse("/topic tomatoes").unwrap_err().contains("no topic"));
+        assert!(help(Some("ban")).contains("/mute"));
+    }
+
+    #[test]
+    fn the_end_of_an_unfinished_line_says_what_it_should_name() {
+        let takes = |typed| unfinished(typed).map(|u| (u.takes, u.word.to_owned(), u.at));
+        assert_eq!(takes("/jo"), Some((Takes::Command, "jo".into(), 1)));
+        assert_eq!(takes("/join "), Some((Takes::Room, String::new(), 6)));
+        assert_eq!(takes("/dm @b"), Some((Takes::Person, "@b".into(), 4)));
+        assert_eq!(takes("/react ^ :th"), Some((Takes::Emoji, ":th".into(), 9)));
+        assert_eq!(takes("/dm @bob hello wo"), Some((Takes::Text, "wo".into(), 15)));
+        assert_eq!(takes("/receipts o"), Some((Takes::Words(&["on", "off"]), "o".into(), 10)));
+        for nothing in ["hello", "//etc", "/join #a #b", "/nothing x", "/rooms "] {
+            assert_eq!(takes(nothing), None, "{nothing}");
+        }
+    }
+
+    #[test]
+    fn help_names_every_row() {
+        let text = help(None);
+        assert!(TABLE.iter().all(|r| text.contains(&r.usage())));
+        assert!(help(Some("users")).contains("/names"));
+    }
+}
