@@ -78,6 +78,12 @@ pub enum CommandError {
         /// As asked for.
         who: String,
     },
+    /// Nothing to compare: neither side has shown the other its keys yet.
+    #[error("the keys of {who} are not known yet")]
+    NoKeysYet {
+        /// As asked for.
+        who: String,
+    },
     /// Not possible in a conversation with one person, or only there.
     #[error("that cannot be done in {room}")]
     WrongPlace {
@@ -134,6 +140,7 @@ impl CommandError {
             Self::AmbiguousPerson { .. } => "KLATCH-PERSON-AMBIGUOUS",
             Self::Yourself => "KLATCH-YOURSELF",
             Self::BlockedPerson { .. } => "KLATCH-PERSON-BLOCKED",
+            Self::NoKeysYet { .. } => "KLATCH-NO-KEYS",
             Self::WrongPlace { .. } => "KLATCH-WRONG-PLACE",
             Self::TooFast { .. } => "KLATCH-TOO-FAST",
             Self::TooManyRooms { .. } => "KLATCH-TOO-MANY-ROOMS",
@@ -173,6 +180,9 @@ impl CommandError {
             Self::BlockedPerson { who } => {
                 format!("`klatch contact unblock @{}` first", who.trim_start_matches('@'))
             }
+            Self::NoKeysYet { who } => {
+                format!("keys come with the first message: `klatch send @{} hello`", who.trim_start_matches('@'))
+            }
             Self::WrongPlace { .. } => "`/help` tells what a command is for".to_owned(),
             Self::TooFast { .. } => "wait a moment and send again".to_owned(),
             Self::TooManyRooms { .. } => "leave a room first: `klatch leave ROOM`".to_owned(),
@@ -208,7 +218,7 @@ impl CommandError {
             | Self::Yourself
             | Self::WrongPlace { .. }
             | Self::TooManyRooms { .. } => 2,
-            Self::NotYours | Self::BlockedPerson { .. } => 7,
+            Self::NotYours | Self::BlockedPerson { .. } | Self::NoKeysYet { .. } => 7,
             Self::TooFast { .. } => 6,
             Self::DeviceBehind | Self::ReadOnly { .. } | Self::ReadFailed { .. } => 1,
             Self::Stopping => 5,

@@ -152,6 +152,18 @@ id!(
     HashShort, 8
 );
 id!(
+    /// The first 8 bytes of the id of an encrypted session with a device.
+    SessionTag, 8
+);
+id!(
+    /// 16 random bytes that bind an answer to its question, or an acknowledgement to its session.
+    Nonce, 16
+);
+id!(
+    /// A Curve25519 public key of the session layer.
+    SessionKey, 32
+);
+id!(
     /// A BLAKE3 digest with its own domain.
     Digest, 32
 );

@@ -143,3 +143,38 @@ pub const SERVE_PER_S: u64 = 50;
 pub const BATCH_INPUTS_MAX: usize = 100;
 /// Pages from sync with more new messages than this are announced as one event.
 pub const SUMMARY_ABOVE: usize = 32;
+
+/// Own direct messages sealed in one session since the oldest that is not acknowledged. Olm keeps the keys of 40 messages
+/// that were overtaken; 32 leaves room for receipts between them.
+pub const DIRECT_WINDOW: u64 = 32;
+/// Own direct messages waiting for one device: half a year of a lively conversation with somebody who is away.
+pub const DIRECT_QUEUE_MAX: usize = 2_000;
+/// Bytes of all own direct messages waiting: they are held in memory.
+pub const DIRECT_QUEUE_BYTES_MAX: usize = 16 << 20;
+/// Pauses between tries to deliver; then [`DIRECT_RETRY_MS_MAX`]. A new link begins again with the first.
+pub const DIRECT_RETRY_MS: [u64; 4] = [2_000, 8_000, 30_000, 120_000];
+/// Longest pause between tries.
+pub const DIRECT_RETRY_MS_MAX: u64 = 900_000;
+/// A direct message that was not delivered for this long is given up, and its author told.
+pub const DIRECT_EXPIRY_MS: u64 = 30 * 86_400_000;
+/// A session that the other side lost is made anew at most this often, and once per link: a peer that always claims to have
+/// lost it must not keep us busy.
+pub const DIRECT_RESET_MS: u64 = 3_600_000;
+/// Sessions kept per device: both sides may begin at once, and late frames of a replaced one still arrive.
+pub const DIRECT_SESSIONS_MAX: usize = 4;
+/// Devices kept of one person.
+pub const DIRECT_DEVICES_MAX: usize = 5;
+/// Messages of a stranger kept before the user has decided.
+pub const REQUEST_MESSAGES_MAX: u64 = 32;
+/// Strangers kept before the user has decided.
+pub const REQUESTS_MAX: usize = 200;
+/// People kept in all: identities cost nothing.
+pub const CONTACTS_MAX: usize = 5_000;
+/// The fallback key, for those whom we gave no one-time key, is replaced this often. The one before it still opens.
+pub const FALLBACK_MS: u64 = 7 * 86_400_000;
+/// One-time keys handed out at once; then one a minute. Whoever gets none begins with the fallback key.
+pub const ONE_TIME_KEYS_BURST: u64 = 50;
+/// Lamport clocks and times of direct messages stay below: JSON readers have 53 bits, and nothing may overflow.
+pub const DIRECT_CLOCK_MAX: u64 = 1 << 53;
+/// Withdrawals of messages that have not arrived yet, kept per person.
+pub const DIRECT_ORPHANS_MAX: usize = 64;

@@ -315,7 +315,7 @@ pub enum Write {
         /// Which message.
         id: EntryId,
     },
-    /// Insert or replace what is known of a person.
+    /// Insert or replace what is known of a person, `read_upto` included: conversations have no [`Write::ReadUpto`].
     Contact(ContactRow),
     /// Insert or replace the encrypted sessions with one device, as one opaque value.
     Ratchet {
@@ -403,7 +403,7 @@ pub struct ContactRow {
     pub since_ms: u64,
 }
 
-/// A sealed frame waiting for its acknowledgement. Exactly these bytes are sent again.
+/// A direct message waiting for its acknowledgement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxRow {
     /// To which device.
@@ -416,9 +416,10 @@ pub struct OutboxRow {
     pub id: EntryId,
     /// When it was queued, Unix milliseconds.
     pub queued_ms: u64,
-    /// The frame, or the padded plaintext as long as there is no session to seal it under.
+    /// In the core's own encoding: what is to be said, to seal it anew should the session be lost, and the sealed frame.
+    /// Exactly that frame is sent again. Secret.
     pub frame: Vec<u8>,
-    /// Whether `frame` is sealed.
+    /// Whether there is a sealed frame: without a session, or beyond the window, there is none yet.
     pub sealed: bool,
 }
 

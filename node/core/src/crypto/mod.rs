@@ -72,6 +72,20 @@ contexts! {
     FINGERPRINT = "klatch v1 fingerprint";
     /// Local id of the conversation with a person.
     CONVERSATION = "klatch v1 conversation";
+    /// Digest of a question for a bundle.
+    DIRECT_ASK = "klatch v1 dm-ask";
+    /// Digest of a bundle.
+    DIRECT_BUNDLE = "klatch v1 dm-bundle";
+    /// Digest that binds a session-layer identity key to a device.
+    DIRECT_KEY = "klatch v1 dm-key";
+    /// Code of an acknowledgement of direct messages.
+    DIRECT_STORED = "klatch v1 dm-stored";
+    /// Hash by which a sealed direct message is known again.
+    DIRECT_FRAME = "klatch v1 dm-frame";
+    /// Digest of both sides' keys that people compare.
+    VERIFY = "klatch v1 verify";
+    /// Salt of the stretch from that digest to what is shown.
+    VERIFY_SALT = "klatch v1 verify-salt";
 }
 
 impl Context {
