@@ -63,7 +63,7 @@ pub struct Sealed {
 #[non_exhaustive]
 pub enum VerifiedAnswer {
     /// Keys to begin a session with.
-    Bundle(Bundle),
+    Bundle(Box<Bundle>),
     /// It is on the disk of whoever could open it.
     Stored(Stored),
     /// That session is not known: begin a new one.
@@ -249,7 +249,7 @@ pub fn open_answer(me: &Peer, peer: &Peer, bytes: &[u8], verifier: &mut Verifier
         return Err(DecodeError::Unknown.into());
     }
     match kind {
-        ANSWER_BUNDLE => open_bundle(me, peer, &body, verifier).map(VerifiedAnswer::Bundle),
+        ANSWER_BUNDLE => open_bundle(me, peer, &body, verifier).map(|b| VerifiedAnswer::Bundle(Box::new(b))),
         ANSWER_STORED => {
             let (session, next, bits, code) = cbor::decode(&body, ANSWER_BYTES_MAX)?;
             Ok(VerifiedAnswer::Stored(Stored { session, next, bits, code }))
