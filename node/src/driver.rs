@@ -324,6 +324,10 @@ impl Driver {
             }
             self.tell_network(NetCommand::Request { peer: send.peer, id: send.request, bytes: send.bytes });
         }
+        for direct in step.directs {
+            let (peer, id, bytes) = (direct.peer, direct.request, direct.bytes);
+            self.tell_network(NetCommand::AskDirect { peer, id, bytes });
+        }
         for serve in step.serves {
             if let Err(TrySendError::Full(serve) | TrySendError::Disconnected(serve)) = self.librarian.try_send(serve) {
                 self.tell_network(NetCommand::Respond { token: serve.token, bytes: wire::response_refused() });

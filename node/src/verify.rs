@@ -48,6 +48,8 @@ fn peer_of(event: &NetEvent) -> Option<&Peer> {
         | NetEvent::Gossip { peer, .. }
         | NetEvent::Request { peer, .. }
         | NetEvent::Response { peer, .. }
+        | NetEvent::DirectAsked { peer, .. }
+        | NetEvent::DirectAnswered { peer, .. }
         | NetEvent::RequestFailed { peer, .. }
         | NetEvent::Slow { peer } => Some(peer),
         NetEvent::Listening { .. } | NetEvent::ListenFailed { .. } => None,
@@ -131,6 +133,11 @@ impl Worker {
             }
             NetEvent::Request { peer, token, bytes } => self.request(peer, token, &bytes),
             NetEvent::Response { peer, id, bytes } => self.response(peer, id, &bytes),
+            NetEvent::DirectAsked { token, .. } => {
+                self.tell(NetCommand::Decline { token });
+                None
+            }
+            NetEvent::DirectAnswered { peer, id, .. } => Some(Input::RequestFailed { peer, request: id }),
             NetEvent::Listening { address } => {
                 tracing::debug!(%address, "listening");
                 None

@@ -15,8 +15,8 @@ use libp2p::{StreamProtocol, identify, mdns, memory_connection_limits, ping};
 use super::codec::Raw;
 use super::counters::Counters;
 use super::settings::{
-    self, CONNECTIONS_OUT_SHARE, CONNECTIONS_PER_PEER_MAX, IDENTIFY_AGENT, IDENTIFY_PROTOCOL, MDNS_QUERY, PENDING_MAX,
-    PING, REQUEST_STREAMS_MAX, ROOM_PROTOCOL,
+    self, CONNECTIONS_OUT_SHARE, CONNECTIONS_PER_PEER_MAX, DIRECT_LANE, DIRECT_PROTOCOL, IDENTIFY_AGENT,
+    IDENTIFY_PROTOCOL, LaneBounds, MDNS_QUERY, PENDING_MAX, PING, ROOM_LANE, ROOM_PROTOCOL,
 };
 use super::topics::{self, Filter, OwnTopicsOnly, Topics};
 use super::{NetworkConfig, NetworkError};
@@ -28,7 +28,8 @@ pub(super) struct Behaviour {
     pub(super) memory: memory_connection_limits::Behaviour,
     pub(super) blocked: allow_block_list::Behaviour<BlockedPeers>,
     pub(super) gossip: gossipsub::Behaviour<OwnTopicsOnly, Filter>,
-    pub(super) requests: request_response::Behaviour<Raw>,
+    pub(super) room: request_response::Behaviour<Raw>,
+    pub(super) direct: request_response::Behaviour<Raw>,
     pub(super) ping: ping::Behaviour,
     pub(super) identify: Toggle<identify::Behaviour>,
     pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
@@ -48,13 +49,6 @@ impl Behaviour {
             OwnTopicsOnly { topics, counters },
         )
         .map_err(|cause| NetworkError::Setup { part: "gossipsub", cause: cause.to_owned() })?;
-        let requests = request_response::Behaviour::with_codec(
-            Raw,
-            iter::once((StreamProtocol::new(ROOM_PROTOCOL), ProtocolSupport::Full)),
-            request_response::Config::default()
-                .with_request_timeout(std::time::Duration::from_millis(klatch_core::limits::SYNC_TIMEOUT_MS))
-                .with_max_concurrent_streams(REQUEST_STREAMS_MAX),
-        );
         let identify = config.identify.then(|| {
             identify::Behaviour::new(
                 identify::Config::new(IDENTIFY_PROTOCOL.to_owned(), keypair.public())
@@ -68,12 +62,23 @@ impl Behaviour {
             memory: memory_connection_limits::Behaviour::with_max_bytes(config.memory_bytes_max),
             blocked: allow_block_list::Behaviour::default(),
             gossip,
-            requests,
+            room: lane(ROOM_PROTOCOL, &ROOM_LANE),
+            direct: lane(DIRECT_PROTOCOL, &DIRECT_LANE),
             ping: ping::Behaviour::new(ping::Config::new().with_interval(PING).with_timeout(PING)),
             identify: identify.into(),
             mdns: mdns(config, keypair).into(),
         })
     }
+}
+
+fn lane(protocol: &'static str, bounds: &'static LaneBounds) -> request_response::Behaviour<Raw> {
+    request_response::Behaviour::with_codec(
+        Raw { bounds },
+        iter::once((StreamProtocol::new(protocol), ProtocolSupport::Full)),
+        request_response::Config::default()
+            .with_request_timeout(std::time::Duration::from_millis(klatch_core::limits::SYNC_TIMEOUT_MS))
+            .with_max_concurrent_streams(bounds.streams_max),
+    )
 }
 
 fn limits(established: u32) -> ConnectionLimits {

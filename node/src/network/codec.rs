@@ -6,41 +6,49 @@
 use std::io;
 
 use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use klatch_core::limits::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
 use libp2p::StreamProtocol;
 use libp2p::request_response;
+
+use super::settings::LaneBounds;
 
 /// Allocated before the first byte of a body is there; the rest grows as it arrives.
 const FIRST_BYTES: usize = 16 << 10;
 
-/// The codec of `/klatch/room/1`.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Raw;
+/// The codec of both protocols; what is too long is what differs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Raw {
+    pub(super) bounds: &'static LaneBounds,
+}
 
 impl request_response::Codec for Raw {
     type Protocol = StreamProtocol;
-    type Request = Vec<u8>;
+    /// `None` announced more bytes than allowed. The library does not report a request that cannot be read, and who sends
+    /// such is to be blamed.
+    type Request = Option<Vec<u8>>;
     type Response = Vec<u8>;
 
-    async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Vec<u8>>
+    async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Option<Vec<u8>>>
     where
         T: AsyncRead + Unpin + Send,
     {
-        read(io, REQUEST_BYTES_MAX).await
+        match read(io, self.bounds.request_bytes_max).await {
+            Err(error) if is_oversize(&error) => Ok(None),
+            read => read.map(Some),
+        }
     }
 
     async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Vec<u8>>
     where
         T: AsyncRead + Unpin + Send,
     {
-        read(io, RESPONSE_BYTES_MAX).await
+        read(io, self.bounds.response_bytes_max).await
     }
 
-    async fn write_request<T>(&mut self, _: &StreamProtocol, io: &mut T, bytes: Vec<u8>) -> io::Result<()>
+    async fn write_request<T>(&mut self, _: &StreamProtocol, io: &mut T, bytes: Option<Vec<u8>>) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
-        write(io, &bytes).await
+        write(io, &bytes.unwrap_or_default()).await
     }
 
     async fn write_response<T>(&mut self, _: &StreamProtocol, io: &mut T, bytes: Vec<u8>) -> io::Result<()>
@@ -49,6 +57,11 @@ impl request_response::Codec for Raw {
     {
         write(io, &bytes).await
     }
+}
+
+/// The codec refused a length.
+pub(super) fn is_oversize(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidData
 }
 
 async fn read<T: AsyncRead + Unpin + Send>(io: &mut T, max: usize) -> io::Result<Vec<u8>> {

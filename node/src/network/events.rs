@@ -8,26 +8,29 @@ use klatch_core::ids::TopicId;
 use klatch_core::step::{GossipId, Verdict};
 use libp2p::core::ConnectedPoint;
 use libp2p::core::transport::ListenerId;
-use libp2p::request_response::{InboundFailure, Message, OutboundFailure};
+use libp2p::request_response::{Message, OutboundFailure};
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, gossipsub, identify, mdns, ping, request_response};
 
 use super::behaviour::BehaviourEvent;
+use super::codec::is_oversize;
 use super::counters::{add, count};
 use super::dialer::Source;
 use super::link::Link;
 use super::message::NetEvent;
+use super::requests::Which;
 use super::settings::{FAULT_POINTS_MAX, PROTOCOL_FAMILY};
 use super::task::{Task, root_cause};
 use super::{address, peer_of};
 
-type RequestEvent = request_response::Event<Vec<u8>, Vec<u8>>;
+type RequestEvent = request_response::Event<Option<Vec<u8>>, Vec<u8>>;
 
 impl Task {
     pub(super) fn on_swarm(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Gossip(event)) => self.on_gossip(event),
-            SwarmEvent::Behaviour(BehaviourEvent::Requests(event)) => self.on_request(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Room(event)) => self.on_request(Which::Room, event),
+            SwarmEvent::Behaviour(BehaviourEvent::Direct(event)) => self.on_request(Which::Direct, event),
             SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.on_ping(event),
             SwarmEvent::Behaviour(BehaviourEvent::Mdns(event)) => self.on_mdns(event),
             SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.on_identify(event),
@@ -105,13 +108,21 @@ impl Task {
         }
     }
 
-    fn on_request(&mut self, event: RequestEvent) {
+    fn on_request(&mut self, which: Which, event: RequestEvent) {
         match event {
             RequestEvent::Message { peer, message: Message::Request { request_id, request, channel }, .. } => {
-                match self.serving.arrived(peer, request_id, request.len(), channel) {
+                let Some(request) = request else {
+                    count(&self.counters.serve_refused);
+                    return self.penalise(peer, Reject::Decode(DecodeError::TooLong));
+                };
+                match self.lane(which).0.serving.arrived(peer, request_id, request.len(), channel) {
                     Some(token) => {
                         count(&self.counters.served);
-                        self.out.push(NetEvent::Request { peer: peer_of(&peer), token, bytes: request });
+                        let (peer, bytes) = (peer_of(&peer), request);
+                        self.out.push(match which {
+                            Which::Room => NetEvent::Request { peer, token, bytes },
+                            Which::Direct => NetEvent::DirectAsked { peer, token, bytes },
+                        });
                     }
                     None => {
                         count(&self.counters.serve_refused);
@@ -120,14 +131,18 @@ impl Task {
                 }
             }
             RequestEvent::Message { message: Message::Response { request_id, response }, .. } => {
-                let requests = &mut self.swarm.behaviour_mut().requests;
-                if let Some((peer, id)) = self.asking.done(requests, request_id) {
-                    self.out.push(NetEvent::Response { peer: peer_of(&peer), id, bytes: response });
+                let (lane, net) = self.lane(which);
+                if let Some((peer, id)) = lane.asking.done(net, request_id) {
+                    let (peer, bytes) = (peer_of(&peer), response);
+                    self.out.push(match which {
+                        Which::Room => NetEvent::Response { peer, id, bytes },
+                        Which::Direct => NetEvent::DirectAnswered { peer, id, bytes },
+                    });
                 }
             }
             RequestEvent::OutboundFailure { request_id, error, .. } => {
-                let requests = &mut self.swarm.behaviour_mut().requests;
-                if let Some((peer, id)) = self.asking.done(requests, request_id) {
+                let (lane, net) = self.lane(which);
+                if let Some((peer, id)) = lane.asking.done(net, request_id) {
                     tracing::debug!(%error, "request failed");
                     count(&self.counters.requests_failed);
                     if matches!(&error, OutboundFailure::Io(e) if is_oversize(e)) {
@@ -136,14 +151,9 @@ impl Task {
                     self.out.push(NetEvent::RequestFailed { peer: peer_of(&peer), id });
                 }
             }
-            RequestEvent::InboundFailure { peer, request_id, error, .. } => {
-                self.serving.ended(request_id);
-                if matches!(&error, InboundFailure::Io(e) if is_oversize(e)) {
-                    count(&self.counters.serve_refused);
-                    self.penalise(peer, Reject::Decode(DecodeError::TooLong));
-                }
+            RequestEvent::InboundFailure { request_id, .. } | RequestEvent::ResponseSent { request_id, .. } => {
+                self.lane(which).0.serving.ended(request_id);
             }
-            RequestEvent::ResponseSent { request_id, .. } => self.serving.ended(request_id),
         }
     }
 
@@ -218,8 +228,10 @@ impl Task {
         let Some(link) = self.links.remove(&peer) else { return };
         let lived_ms = u64::try_from(link.since.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.dialer.unlinked(peer, lived_ms, self.now_ms());
-        self.serving.unlinked(&peer);
-        for id in self.asking.unlinked(&peer) {
+        self.room.serving.unlinked(&peer);
+        self.direct.serving.unlinked(&peer);
+        let unasked = [self.room.asking.unlinked(&peer), self.direct.asking.unlinked(&peer)];
+        for id in unasked.into_iter().flatten() {
             count(&self.counters.requests_failed);
             self.out.push(NetEvent::RequestFailed { peer: peer_of(&peer), id });
         }
@@ -253,9 +265,4 @@ impl Task {
             watcher.announce(&addresses);
         }
     }
-}
-
-/// The codec refused a length.
-fn is_oversize(error: &std::io::Error) -> bool {
-    error.kind() == std::io::ErrorKind::InvalidData
 }

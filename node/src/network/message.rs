@@ -34,16 +34,26 @@ pub enum NetCommand {
         /// The encoded request.
         bytes: Vec<u8>,
     },
-    /// Answer a request.
+    /// Hand a direct frame to a linked peer. Ends in exactly one [`NetEvent::DirectAnswered`] or
+    /// [`NetEvent::RequestFailed`].
+    AskDirect {
+        /// Whom.
+        peer: Peer,
+        /// Repeated in the answer; unique over both protocols.
+        id: u64,
+        /// The encoded frame.
+        bytes: Vec<u8>,
+    },
+    /// Answer a request, of either protocol: the token says which.
     Respond {
-        /// From [`NetEvent::Request`].
+        /// From [`NetEvent::Request`] or [`NetEvent::DirectAsked`].
         token: u64,
         /// The encoded response.
         bytes: Vec<u8>,
     },
     /// Leave a request unanswered: the peer is told at once instead of waiting for its timeout.
     Decline {
-        /// From [`NetEvent::Request`].
+        /// From [`NetEvent::Request`] or [`NetEvent::DirectAsked`].
         token: u64,
     },
     /// What becomes of a gossip message. Every [`NetEvent::Gossip`] wants one within a few seconds.
@@ -77,7 +87,10 @@ impl NetCommand {
     /// Bytes of payload, for the bound on queued commands.
     pub(super) fn weight(&self) -> usize {
         match self {
-            Self::Publish { bytes, .. } | Self::Request { bytes, .. } | Self::Respond { bytes, .. } => bytes.len(),
+            Self::Publish { bytes, .. }
+            | Self::Request { bytes, .. }
+            | Self::AskDirect { bytes, .. }
+            | Self::Respond { bytes, .. } => bytes.len(),
             _ => 0,
         }
     }
@@ -143,7 +156,25 @@ pub enum NetEvent {
         /// The encoded response.
         bytes: Vec<u8>,
     },
-    /// No answer: refused, timed out, not connected, or too many requests at once.
+    /// A peer hands us a direct frame. Wants one [`NetCommand::Respond`] or [`NetCommand::Decline`] within ten seconds.
+    DirectAsked {
+        /// Who.
+        peer: Peer,
+        /// For the answer; never that of a [`NetEvent::Request`].
+        token: u64,
+        /// The encoded frame.
+        bytes: Vec<u8>,
+    },
+    /// The answer to a direct frame.
+    DirectAnswered {
+        /// Who.
+        peer: Peer,
+        /// Of the frame.
+        id: u64,
+        /// The encoded answer.
+        bytes: Vec<u8>,
+    },
+    /// No answer to a request or a direct frame: refused, timed out, not connected, or too many requests at once.
     RequestFailed {
         /// Who.
         peer: Peer,

@@ -1,20 +1,54 @@
-//! Requests in both directions: which are in flight, who waits in line, how many bytes each peer may make us hold.
+//! Requests in both directions, for one protocol: which are in flight, who waits in line, how many bytes each peer may make
+//! us hold. A node has two of these [`Lane`]s, so a flood in one takes nothing from the other.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use klatch_core::limits::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
 use libp2p::PeerId;
 use libp2p::request_response::{Behaviour, InboundRequestId, OutboundRequestId, ResponseChannel};
 
 use super::codec::Raw;
-use super::settings::{
-    REQUESTS_IN_FLIGHT_MAX, REQUESTS_QUEUED_BYTES_MAX, REQUESTS_QUEUED_MAX, RESPONDING_BYTES_MAX, SERVING_BYTES_MAX,
-    SERVING_MAX,
-};
+use super::settings::LaneBounds;
+
+/// Which request-response protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Which {
+    /// Sync, acknowledgements and presence of rooms.
+    Room,
+    /// Direct messages.
+    Direct,
+}
+
+impl Which {
+    /// The protocol that a token belongs to: its lowest bit.
+    pub(super) fn of_token(token: u64) -> Self {
+        if token & 1 == 0 { Self::Room } else { Self::Direct }
+    }
+
+    fn bit(self) -> u64 {
+        match self {
+            Self::Room => 0,
+            Self::Direct => 1,
+        }
+    }
+}
+
+/// Both directions of one protocol.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) asking: Asking,
+    pub(super) serving: Serving,
+}
+
+impl Lane {
+    pub(super) fn new(which: Which, bounds: &'static LaneBounds) -> Self {
+        Self { asking: Asking::new(bounds), serving: Serving::new(which, bounds) }
+    }
+}
 
 /// Our requests.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Asking {
+    bounds: &'static LaneBounds,
     in_flight: HashMap<OutboundRequestId, (PeerId, u64)>,
     lines: BTreeMap<PeerId, Line>,
 }
@@ -27,13 +61,17 @@ struct Line {
 }
 
 impl Asking {
+    fn new(bounds: &'static LaneBounds) -> Self {
+        Self { bounds, in_flight: HashMap::new(), lines: BTreeMap::new() }
+    }
+
     /// Sends a request to a linked peer, or puts it in line; `false` when it is too large or the line too long.
     #[must_use]
     pub(super) fn ask(&mut self, net: &mut Behaviour<Raw>, peer: PeerId, id: u64, bytes: Vec<u8>) -> bool {
         let line = self.lines.entry(peer).or_default();
-        if bytes.len() > REQUEST_BYTES_MAX
-            || line.queue.len() >= REQUESTS_QUEUED_MAX
-            || line.queued_bytes + bytes.len() > REQUESTS_QUEUED_BYTES_MAX
+        if bytes.len() > self.bounds.request_bytes_max
+            || line.queue.len() >= self.bounds.queued_max
+            || line.queued_bytes + bytes.len() > self.bounds.queued_bytes_max
         {
             return false;
         }
@@ -66,12 +104,12 @@ impl Asking {
 
     fn pump(&mut self, net: &mut Behaviour<Raw>, peer: PeerId) {
         let Some(line) = self.lines.get_mut(&peer) else { return };
-        while line.in_flight < REQUESTS_IN_FLIGHT_MAX
+        while line.in_flight < self.bounds.in_flight_max
             && let Some((id, bytes)) = line.queue.pop_front()
         {
             line.queued_bytes -= bytes.len();
             line.in_flight += 1;
-            self.in_flight.insert(net.send_request(&peer, bytes), (peer, id));
+            self.in_flight.insert(net.send_request(&peer, Some(bytes)), (peer, id));
         }
         if line.in_flight == 0 {
             self.lines.remove(&peer);
@@ -80,8 +118,10 @@ impl Asking {
 }
 
 /// Requests of others.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Serving {
+    bounds: &'static LaneBounds,
+    /// Counts in twos: the lowest bit says which protocol.
     next_token: u64,
     waiting: BTreeMap<u64, (InboundRequestId, ResponseChannel<Vec<u8>>)>,
     open: HashMap<InboundRequestId, Open>,
@@ -116,6 +156,10 @@ pub(super) enum Answered {
 }
 
 impl Serving {
+    fn new(which: Which, bounds: &'static LaneBounds) -> Self {
+        Self { bounds, next_token: which.bit(), waiting: BTreeMap::new(), open: HashMap::new(), loads: BTreeMap::new() }
+    }
+
     /// A request arrived. The token under which it is answered, or none if the peer has too many open: dropping the
     /// channel tells it so.
     pub(super) fn arrived(
@@ -126,12 +170,12 @@ impl Serving {
         channel: ResponseChannel<Vec<u8>>,
     ) -> Option<u64> {
         let load = self.loads.entry(peer).or_default();
-        if load.asked >= SERVING_MAX || load.asked_bytes + bytes > SERVING_BYTES_MAX {
+        if load.asked >= self.bounds.serving_max || load.asked_bytes + bytes > self.bounds.serving_bytes_max {
             return None;
         }
         load.asked += 1;
         load.asked_bytes += bytes;
-        self.next_token += 1;
+        self.next_token += 2;
         let token = self.next_token;
         self.open.insert(request, Open { peer, token, asked_bytes: bytes, answer_bytes: 0 });
         self.waiting.insert(token, (request, channel));
@@ -143,10 +187,10 @@ impl Serving {
         let Some((request, channel)) = self.waiting.remove(&token) else { return Answered::Late };
         let Some(open) = self.open.get_mut(&request) else { return Answered::Late };
         let load = self.loads.entry(open.peer).or_default();
-        if bytes.len() > RESPONSE_BYTES_MAX || load.answer_bytes + bytes.len() > RESPONDING_BYTES_MAX {
+        let size = bytes.len();
+        if size > self.bounds.response_bytes_max || load.answer_bytes + size > self.bounds.responding_bytes_max {
             return Answered::Refused;
         }
-        let size = bytes.len();
         if net.send_response(channel, bytes).is_err() {
             return Answered::Late;
         }

@@ -10,6 +10,8 @@ use super::NetworkError;
 
 /// The request-response protocol that carries sync, acknowledgements and presence.
 pub const ROOM_PROTOCOL: &str = "/klatch/room/1";
+/// The request-response protocol that carries direct messages.
+pub const DIRECT_PROTOCOL: &str = "/klatch/dm/1";
 /// What the protocol version of every node and relay of this network begins with, whatever its number.
 pub const PROTOCOL_FAMILY: &str = "/klatch/";
 /// identify's protocol version: names the network, not the release.
@@ -50,22 +52,60 @@ pub const UNSENT_BYTES_MAX: usize = 128 << 20;
 /// The driver hears at most this often that a peer lost something: each time it begins a sync.
 pub const SLOW_PAUSE: Duration = Duration::from_secs(1);
 
-/// Own requests in flight per peer; more wait in line. Below the stream limit of both ends.
-pub const REQUESTS_IN_FLIGHT_MAX: usize = 16;
-/// Requests in line per peer: a few for each of 100 common rooms. More fail at once, the core backs off.
-pub const REQUESTS_QUEUED_MAX: usize = 512;
-/// Bytes of requests in line per peer.
-pub const REQUESTS_QUEUED_BYTES_MAX: usize = 4 << 20;
-/// Requests of one peer not yet answered by the driver.
-pub const SERVING_MAX: usize = 64;
-/// Bytes of those requests; a peer that asks more than it can be served is refused.
-pub const SERVING_BYTES_MAX: usize = 2 << 20;
-/// Bytes of responses handed over and not yet written out, per peer: five full pages. More is declined, and asked again
-/// by the peer when it has read what it has.
-pub const RESPONDING_BYTES_MAX: usize = 4 << 20;
-/// Request-response streams per connection, both directions.
-pub const REQUEST_STREAMS_MAX: usize = 64;
-/// Streams per connection in the muxer: the above and a few for gossip, ping, identify and negotiation.
+/// What one peer may make us hold in one request-response protocol.
+#[derive(Debug)]
+pub struct LaneBounds {
+    /// Largest request, in bytes.
+    pub request_bytes_max: usize,
+    /// Largest response, in bytes.
+    pub response_bytes_max: usize,
+    /// Own requests in flight per peer; more wait in line. Below the stream limit of both ends.
+    pub in_flight_max: usize,
+    /// Requests in line per peer. More fail at once, the core backs off.
+    pub queued_max: usize,
+    /// Bytes of requests in line per peer.
+    pub queued_bytes_max: usize,
+    /// Requests of one peer not yet answered by the driver; a peer that asks more than it can be served is refused.
+    pub serving_max: usize,
+    /// Bytes of those requests.
+    pub serving_bytes_max: usize,
+    /// Bytes of responses handed over and not yet written out, per peer. More is declined, and asked again by the peer when
+    /// it has read what it has.
+    pub responding_bytes_max: usize,
+    /// Streams per connection, both directions together.
+    pub streams_max: usize,
+}
+
+/// Rooms: a few requests in line for each of 100 common rooms; five full pages on the way out.
+pub const ROOM_LANE: LaneBounds = LaneBounds {
+    request_bytes_max: limits::REQUEST_BYTES_MAX,
+    response_bytes_max: limits::RESPONSE_BYTES_MAX,
+    in_flight_max: 16,
+    queued_max: 512,
+    queued_bytes_max: 4 << 20,
+    serving_max: 64,
+    serving_bytes_max: 2 << 20,
+    responding_bytes_max: 4 << 20,
+    streams_max: 64,
+};
+
+/// Direct messages: what is in line is in the sender's outbox as well, so a short line loses nothing. An honest peer has 16
+/// frames in flight, 1.2 MB if each is as large as can be; twice as many are held, should its answers be on the way. An
+/// answer is a word, or a bundle of keys.
+pub const DIRECT_LANE: LaneBounds = LaneBounds {
+    request_bytes_max: limits::ENVELOPE_BYTES_MAX,
+    response_bytes_max: DIRECT_ANSWER_BYTES_MAX,
+    in_flight_max: 16,
+    queued_max: 256,
+    queued_bytes_max: 2 << 20,
+    serving_max: 32,
+    serving_bytes_max: 32 * limits::ENVELOPE_BYTES_MAX,
+    responding_bytes_max: 32 * DIRECT_ANSWER_BYTES_MAX,
+    streams_max: 48,
+};
+/// Largest answer to a direct frame: a bundle of signed keys needs about 600 B, a hundred one-time keys 4 kB.
+pub const DIRECT_ANSWER_BYTES_MAX: usize = 8 << 10;
+/// Streams per connection in the muxer: both lanes and a few for gossip, ping, identify and negotiation.
 pub const STREAMS_MAX: usize = 128;
 
 /// Connections being set up, each direction: half-open handshakes are cheap for the other side and not for us.

@@ -16,11 +16,12 @@ use libp2p::gossipsub::{MessageAcceptance, MessageId, PublishError};
 use libp2p::identity::Keypair;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{self, Swarm};
-use libp2p::{Multiaddr, PeerId};
+use libp2p::{Multiaddr, PeerId, request_response};
 use tokio::sync::mpsc;
 use tokio::time::{self, MissedTickBehavior};
 
 use super::behaviour::Behaviour;
+use super::codec::Raw;
 use super::counters::{Counters, add, count};
 use super::dialer::{Dialer, Source};
 use super::discovery::{Found, Watcher};
@@ -30,8 +31,8 @@ use super::link::Link;
 use super::message::{NetCommand, NetEvent};
 use super::meter::Meters;
 use super::outlet::{Outlet, Sink};
-use super::requests::{Answered, Asking, Serving};
-use super::settings::{COMMANDS_MAX, EVENT_RETRY, IDLE_TIMEOUT, TICK, TURN_MAX};
+use super::requests::{Answered, Lane, Which};
+use super::settings::{COMMANDS_MAX, DIRECT_LANE, EVENT_RETRY, IDLE_TIMEOUT, ROOM_LANE, TICK, TURN_MAX};
 use super::topics::{Topics, ident};
 use super::{NetworkConfig, NetworkError, address, id_of, peer_of, transport};
 
@@ -41,8 +42,8 @@ pub(super) struct Task {
     pub(super) out: Outlet,
     pub(super) links: BTreeMap<PeerId, Link>,
     pub(super) topics: Topics,
-    pub(super) asking: Asking,
-    pub(super) serving: Serving,
+    pub(super) room: Lane,
+    pub(super) direct: Lane,
     pub(super) faults: Faults,
     pub(super) dialer: Dialer,
     pub(super) meters: Meters,
@@ -116,8 +117,8 @@ impl Task {
             out: Outlet::new(events),
             links: BTreeMap::new(),
             topics,
-            asking: Asking::default(),
-            serving: Serving::default(),
+            room: Lane::new(Which::Room, &ROOM_LANE),
+            direct: Lane::new(Which::Direct, &DIRECT_LANE),
             faults: Faults::default(),
             dialer: Dialer::new(own),
             meters,
@@ -218,15 +219,17 @@ impl Task {
                 self.swarm.behaviour_mut().gossip.unsubscribe(&ident(topic));
             }
             NetCommand::Publish { topic, bytes } => self.publish(topic, bytes),
-            NetCommand::Request { peer, id, bytes } => self.request(peer, id, bytes),
+            NetCommand::Request { peer, id, bytes } => self.request(Which::Room, peer, id, bytes),
+            NetCommand::AskDirect { peer, id, bytes } => self.request(Which::Direct, peer, id, bytes),
             NetCommand::Respond { token, bytes } => {
-                match self.serving.respond(&mut self.swarm.behaviour_mut().requests, token, bytes) {
+                let (lane, net) = self.lane(Which::of_token(token));
+                match lane.serving.respond(net, token, bytes) {
                     Answered::Sent => {}
                     Answered::Late => tracing::debug!(token, "answer came after the request had ended"),
                     Answered::Refused => count(&self.counters.serve_refused),
                 }
             }
-            NetCommand::Decline { token } => self.serving.decline(token),
+            NetCommand::Decline { token } => self.lane(Which::of_token(token)).0.serving.decline(token),
             NetCommand::Verdict { peer, message, verdict } => {
                 if let Some(peer) = id_of(&peer) {
                     self.report(&peer, &MessageId::new(&message.0), verdict);
@@ -303,14 +306,23 @@ impl Task {
         }
     }
 
-    fn request(&mut self, peer: Peer, id: u64, bytes: Vec<u8>) {
+    fn request(&mut self, which: Which, peer: Peer, id: u64, bytes: Vec<u8>) {
         let linked = id_of(&peer).filter(|id| self.links.contains_key(id));
-        let requests = &mut self.swarm.behaviour_mut().requests;
-        if linked.is_some_and(|to| self.asking.ask(requests, to, id, bytes)) {
+        let (lane, net) = self.lane(which);
+        if linked.is_some_and(|to| lane.asking.ask(net, to, id, bytes)) {
             count(&self.counters.requests);
         } else {
             count(&self.counters.requests_failed);
             self.out.push(NetEvent::RequestFailed { peer, id });
+        }
+    }
+
+    /// Our side of a protocol, and the library's.
+    pub(super) fn lane(&mut self, which: Which) -> (&mut Lane, &mut request_response::Behaviour<Raw>) {
+        let net = self.swarm.behaviour_mut();
+        match which {
+            Which::Room => (&mut self.room, &mut net.room),
+            Which::Direct => (&mut self.direct, &mut net.direct),
         }
     }
 

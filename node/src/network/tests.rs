@@ -15,6 +15,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::{Delivered, NetCommand, NetEvent, NetworkConfig, NetworkError, NetworkHandle, Started, Status, spawn};
 
 mod bounds;
+mod direct;
 mod load;
 
 /// No wait in these tests is longer, on however slow a machine.
@@ -335,6 +336,8 @@ fn dropping_the_last_handle_or_the_sink_ends_the_task() {
     let Node { net, started, events } = Node::new();
     drop(events);
     net.send(NetCommand::Dial("/ip4/127.0.0.1/tcp/9/ws".parse().unwrap())).unwrap();
+    // It notices with the next event. This makes one, if there was none yet.
+    let _ = net.send(NetCommand::Request { peer: Peer(vec![1]), id: 1, bytes: Vec::new() });
     assert!(started.stopped.wait(DEADLINE));
     assert!(net.send(NetCommand::Subscribe(TOPIC)).is_err());
     assert!(net.status().is_err());
