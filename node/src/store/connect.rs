@@ -21,7 +21,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The write-ahead log is cut back to this size after a checkpoint: a burst shall not cost disk for ever.
 const WAL_BYTES_MAX: u64 = 32 << 20;
 /// Prepared statements kept per connection: more than there are in this module.
-const STATEMENTS_MAX: usize = 64;
+const STATEMENTS_MAX: usize = 128;
 
 /// What a connection is for: decides its page cache and whether it may write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,12 +3,14 @@
 //! The store is two SQLite files. `klatch.db` is encrypted as a whole under a key derived from the keystore's master key
 //! and holds entries, rooms, names and the search index; `bodies.db` is plain and holds sealed bodies over
 //! 4 kB as received. One [`Store`] writes, in one transaction per batch; any number of [`Reader`]s
-//! read without ever blocking it. What a text says is never stored: opening bodies is done by the caller, who has the keys.
+//! read without ever blocking it. What rooms say is never stored in clear: opening bodies is done by the caller, who has the
+//! keys. Direct messages are plain inside the encrypted file (`direct`).
 //! Losing power at any moment loses nothing that [`Store::commit`] has returned from.
 
 mod bodies;
 mod book;
 mod connect;
+mod direct;
 mod error;
 pub mod keystore;
 pub mod lock;
@@ -36,6 +38,7 @@ use keystore::MasterKey;
 use row::whole;
 
 pub use book::KnownAddress;
+pub use direct::{ContactAtRest, DirectFound, DirectKey, shown_ms};
 pub use error::StoreError;
 pub use read::{Found, Reader, RoomAtRest};
 pub use row::LineKey;
@@ -54,6 +57,8 @@ pub struct Store {
     interned: write::Interned,
     /// A body was removed and its bytes are still in a write-ahead log.
     unscrubbed: bool,
+    /// Session keys were replaced and the old ones are still in the write-ahead log.
+    stale_keys: bool,
     folder: PathBuf,
     key: Zeroizing<[u8; 32]>,
 }
@@ -88,6 +93,7 @@ impl Store {
             bodies,
             interned: write::Interned::default(),
             unscrubbed: false,
+            stale_keys: false,
             folder: folder.to_owned(),
             key: db_key,
         };
@@ -118,6 +124,13 @@ impl Store {
         let removed = done?;
         if !removed.is_empty() {
             self.remove_bodies(&removed);
+        }
+        self.stale_keys |= writes.iter().any(|w| matches!(w, Write::Ratchet { .. } | Write::Account(_)));
+        if writes.iter().any(|w| matches!(w, Write::DropDirect { .. })) {
+            self.unscrubbed = true;
+            if let Err(error) = self.scrub() {
+                tracing::warn!(%error, "a withdrawn text is still in the log; will try again");
+            }
         }
         Ok(())
     }
@@ -179,8 +192,17 @@ impl Store {
     /// Empties both write-ahead logs if something was removed; does nothing while a reader is in the way.
     fn scrub(&mut self) -> Result<(), StoreError> {
         if self.unscrubbed {
-            let bodies = self.bodies.scrub()?;
-            self.unscrubbed = !(connect::scrub(&self.main, MAIN_FILE)? && bodies);
+            let (bodies, main) = (self.bodies.scrub()?, connect::scrub(&self.main, MAIN_FILE)?);
+            self.unscrubbed = !(main && bodies);
+            self.stale_keys &= !main;
+        }
+        Ok(())
+    }
+
+    /// Empties the log of session keys that were replaced: for idle moments.
+    fn scrub_keys(&mut self) -> Result<(), StoreError> {
+        if self.stale_keys {
+            self.stale_keys = !connect::scrub(&self.main, MAIN_FILE)?;
         }
         Ok(())
     }

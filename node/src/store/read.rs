@@ -16,13 +16,13 @@ use super::error::StoreError;
 use super::row::{self, COLUMNS, LineKey, TABLES, bytes, count, int, ordered, shown_ms, whole};
 use super::search::{self, Terms};
 use super::write::room_number;
-use super::{BODIES_FILE, MAIN_FILE, places, snapshot};
+use super::{BODIES_FILE, MAIN_FILE, places, schema, snapshot};
 
 /// Matches of a search that are looked at, newest arrivals first: a word that stands in every message of a large room shall
 /// not cost more than a few tens of milliseconds. Fewer matches are searched in full.
-const MATCHES_MAX: i64 = 5_000;
+pub(super) const MATCHES_MAX: i64 = 5_000;
 /// Rows of one answer, whatever was asked for: bounds memory.
-const ROWS_MAX: usize = 10_000;
+pub(super) const ROWS_MAX: usize = 10_000;
 
 /// A reader's end of a profile's files: own connections, may move to another thread, sees whole commits only.
 pub struct Reader {
@@ -150,10 +150,7 @@ impl Reader {
     /// # Errors
     /// When the files cannot be read.
     pub fn head(&self) -> Result<u64, StoreError> {
-        let mut select = self.main.prepare_cached(
-            "SELECT max(coalesce((SELECT max(journal) FROM entry), 0), coalesce((SELECT max(journal) FROM event), 0))",
-        )?;
-        Ok(whole(select.query_row([], |r| r.get(0))?))
+        Ok(whole(self.main.prepare_cached(schema::NEWEST)?.query_row([], |r| r.get(0))?))
     }
 
     /// Durable events other than messages, after a journal number.
@@ -271,9 +268,7 @@ impl Reader {
     /// # Errors
     /// When the files cannot be read.
     pub fn newest(&self) -> Result<u64, StoreError> {
-        let sql =
-            "SELECT max(coalesce((SELECT max(journal) FROM entry), 0), coalesce((SELECT max(journal) FROM event), 0))";
-        Ok(whole(self.main.prepare_cached(sql)?.query_row([], |r| r.get(0))?))
+        Ok(whole(self.main.prepare_cached(schema::NEWEST)?.query_row([], |r| r.get(0))?))
     }
 
     fn keys(&self, journals: &[i64]) -> Result<Vec<(LineKey, i64)>, StoreError> {
@@ -316,7 +311,7 @@ impl std::fmt::Debug for Reader {
 }
 
 /// The wire numbers of kinds that are no lines, for `NOT IN (...)`: they are the shorter list.
-fn kinds_that_are_no_lines() -> String {
+pub(super) fn kinds_that_are_no_lines() -> String {
     let kinds = (0..=u8::MAX).filter(|code| !Kind::from_code(*code).is_some_and(Kind::is_line));
     kinds.map(|code| code.to_string()).collect::<Vec<_>>().join(",")
 }

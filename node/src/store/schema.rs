@@ -5,7 +5,7 @@
 //! from strangers and may use all 64 bits: they are stored with the top bit flipped, so that signed order is their order.
 
 /// One statement list per format; `user_version` counts those that were applied.
-pub(super) const MIGRATIONS: &[&str] = &[V1];
+pub(super) const MIGRATIONS: &[&str] = &[V1, CONVERSATIONS];
 
 /// Where the body of an entry is (`entry.body_at`): nowhere.
 pub(super) const BODY_NONE: i64 = 0;
@@ -102,3 +102,64 @@ CREATE VIRTUAL TABLE words USING fts5(
   text, content = '', contentless_delete = 1, tokenize = 'unicode61 remove_diacritics 2'
 );
 ";
+
+/// Conversations with one person, see `direct`. Ids of messages are chosen by their authors, so nothing about them is taken
+/// to be unique.
+const CONVERSATIONS: &str = "
+CREATE TABLE talk (
+  id INTEGER PRIMARY KEY,
+  room BLOB NOT NULL UNIQUE,
+  identity BLOB NOT NULL UNIQUE,
+  read_upto INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE TABLE contact (
+  talk INTEGER PRIMARY KEY REFERENCES talk,
+  claimed TEXT NOT NULL,
+  petname TEXT,
+  standing INTEGER NOT NULL,
+  verified BLOB,
+  keys BLOB NOT NULL,
+  since_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE direct (
+  journal INTEGER PRIMARY KEY,
+  talk INTEGER NOT NULL REFERENCES talk,
+  id BLOB NOT NULL,
+  device INTEGER NOT NULL REFERENCES device,
+  own INTEGER NOT NULL,
+  seq INTEGER NOT NULL,
+  kind INTEGER NOT NULL,
+  eff INTEGER NOT NULL,
+  lamport INTEGER NOT NULL,
+  at_ms INTEGER NOT NULL,
+  arrived_ms INTEGER NOT NULL,
+  target BLOB,
+  state INTEGER,
+  content BLOB
+) STRICT;
+CREATE INDEX direct_shown ON direct (talk, eff, lamport, id);
+CREATE INDEX direct_arrived ON direct (talk, journal, kind, own);
+CREATE INDEX direct_named ON direct (talk, id);
+CREATE INDEX direct_target ON direct (talk, target) WHERE target IS NOT NULL;
+
+CREATE TABLE ratchet (device INTEGER PRIMARY KEY REFERENCES device, state BLOB NOT NULL) STRICT;
+CREATE TABLE account (id INTEGER PRIMARY KEY CHECK (id = 1), state BLOB NOT NULL) STRICT;
+
+CREATE TABLE outbox (
+  id_here INTEGER PRIMARY KEY,
+  device INTEGER NOT NULL REFERENCES device,
+  seq INTEGER NOT NULL,
+  identity BLOB NOT NULL,
+  id BLOB NOT NULL,
+  queued_ms INTEGER NOT NULL,
+  frame BLOB NOT NULL,
+  sealed INTEGER NOT NULL,
+  UNIQUE (device, seq)
+) STRICT;
+";
+
+/// The newest journal number in use; 0 before anything happened.
+pub(super) const NEWEST: &str = "SELECT max(coalesce((SELECT max(journal) FROM entry), 0),
+    coalesce((SELECT max(journal) FROM event), 0), coalesce((SELECT max(journal) FROM direct), 0))";

@@ -11,7 +11,7 @@ use super::bodies::Bodies;
 use super::error::StoreError;
 use super::row::{self, COLUMNS, TABLES, count, int};
 use super::write::is_message;
-use super::{Store, meta, places, set_meta};
+use super::{Store, direct, meta, places, set_meta};
 
 /// Bytes of a text that are indexed: long pastes would make the index the largest part of the file (measured).
 const INDEXED_BYTES: usize = 4_000;
@@ -71,11 +71,18 @@ impl Store {
         if seen > 0 {
             set_meta(&tx, UPTO, newest)?;
         }
+        seen += direct::index::some(&tx, limit - seen)?;
+        let mut wiped = false;
         if seen < limit {
             places::catch_up(&tx)?;
-            wipe(&tx)?;
+            wiped = wipe(&tx)?;
         }
         tx.commit()?;
+        self.unscrubbed |= wiped;
+        if seen < limit {
+            self.scrub()?;
+            self.scrub_keys()?;
+        }
         Ok(seen)
     }
 }
@@ -97,6 +104,11 @@ impl Terms {
         terms.last_mut()?.push('*');
         Some(Self(terms.join(" ")))
     }
+
+    /// In the engine's syntax.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// The journal numbers of lines of a room that match, newest arrivals first.
@@ -111,9 +123,21 @@ pub(super) fn matches(main: &Connection, room: i64, terms: &Terms, limit: i64) -
 /// A body was dropped: so are its words.
 pub(super) fn forget(tx: &Transaction<'_>, journal: i64) -> Result<(), StoreError> {
     if meta(tx, UPTO)? >= row::whole(journal) {
-        tx.prepare_cached("DELETE FROM words WHERE rowid = ?1")?.execute([journal])?;
-        set_meta(tx, UNMERGED, 1)?;
+        remove_words(tx, journal)?;
     }
+    Ok(())
+}
+
+/// Takes the words of a line out of the index; they are wiped with the next merge.
+pub(super) fn remove_words(tx: &Transaction<'_>, journal: i64) -> Result<(), StoreError> {
+    tx.prepare_cached("DELETE FROM words WHERE rowid = ?1")?.execute([journal])?;
+    set_meta(tx, UNMERGED, 1)
+}
+
+/// Sets the words of a line.
+pub(super) fn put_words(tx: &Transaction<'_>, journal: i64, text: &str) -> Result<(), StoreError> {
+    tx.prepare_cached("INSERT OR REPLACE INTO words (rowid, text) VALUES (?1, ?2)")?
+        .execute(params![journal, spaced(cut(text, INDEXED_BYTES))])?;
     Ok(())
 }
 
@@ -134,12 +158,10 @@ fn refresh(
     };
     let text = source.map(|journal| text_of(tx, bodies, journal, open)).transpose()?.flatten();
     if changed.is_some() {
-        tx.prepare_cached("DELETE FROM words WHERE rowid = ?1")?.execute([line])?;
-        set_meta(tx, UNMERGED, 1)?;
+        remove_words(tx, line)?;
     }
     if let Some(text) = text {
-        tx.prepare_cached("INSERT OR REPLACE INTO words (rowid, text) VALUES (?1, ?2)")?
-            .execute(params![line, spaced(cut(&text, INDEXED_BYTES))])?;
+        put_words(tx, line, &text)?;
     }
     Ok(())
 }
@@ -178,10 +200,10 @@ fn text_of(
     Ok(if found.entry.body.is_some() { open(found.room, &found.entry) } else { None })
 }
 
-/// Removing a row only marks its words; merging the index drops them.
-fn wipe(tx: &Transaction<'_>) -> Result<(), StoreError> {
+/// Removing a row only marks its words; merging the index drops them. `true` if it did.
+fn wipe(tx: &Transaction<'_>) -> Result<bool, StoreError> {
     if meta(tx, UNMERGED)? == 0 {
-        return Ok(());
+        return Ok(false);
     }
     let changes = || tx.query_row("SELECT total_changes()", [], |r| r.get::<_, i64>(0));
     for _ in 0..MERGE_STEPS {
@@ -189,10 +211,11 @@ fn wipe(tx: &Transaction<'_>) -> Result<(), StoreError> {
         tx.execute("INSERT INTO words (words, rank) VALUES ('merge', ?1)", [-MERGE_PAGES])?;
         // The engine reports fewer than two changes once there was nothing to do.
         if changes()? - before < 2 {
-            return set_meta(tx, UNMERGED, 0);
+            set_meta(tx, UNMERGED, 0)?;
+            break;
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Puts a space around each character of a script that writes none between words, so that any part of a sentence is found.

@@ -1,4 +1,4 @@
-//! What the core gets at start: rooms, devices and an index of all entries, in one pass over the narrow `entry` table.
+//! What the core gets at start: rooms, devices, an index of all entries, and conversations, in one pass over the narrow `entry` table.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,28 +10,21 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::error::StoreError;
 use super::row::{bytes, unordered, whole};
+use super::{direct, schema};
 
 /// Loads everything, in a read transaction so that the parts belong together.
 pub(super) fn load(main: &Connection) -> Result<Snapshot, StoreError> {
     let tx = main.unchecked_transaction()?;
     let name = tx.query_row("SELECT value FROM meta WHERE key = 'name'", [], |r| r.get(0)).optional()?;
-    let newest: i64 = tx.query_row(
-        "SELECT max(coalesce((SELECT max(journal) FROM entry), 0), coalesce((SELECT max(journal) FROM event), 0))",
-        [],
-        |r| r.get(0),
-    )?;
+    let newest: i64 = tx.query_row(schema::NEWEST, [], |r| r.get(0))?;
     let mut places = HashMap::new();
     let mut loaded = rooms(&tx, &mut places)?;
     for room in &mut loaded {
         room.devices = devices(&tx, room.row.room)?;
     }
     entries(&tx, &places, &mut loaded)?;
-    Ok(Snapshot {
-        journal_next: whole(newest) + 1,
-        name: name.unwrap_or_default(),
-        rooms: loaded,
-        direct: Default::default(),
-    })
+    let direct = direct::load(&tx)?;
+    Ok(Snapshot { journal_next: whole(newest) + 1, name: name.unwrap_or_default(), rooms: loaded, direct })
 }
 
 /// All rooms without their content; `places` maps a room's number to its position in the result.

@@ -8,6 +8,7 @@ use klatch_core::ids::{DeviceId, EntryId, RoomId};
 use klatch_core::step::{DeviceRow, EntryRow, RoomRow, Write};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
+use super::direct::write as direct;
 use super::error::StoreError;
 use super::row::{count, int, ordered};
 use super::schema::{BODY_APART, BODY_HERE, BODY_NONE};
@@ -79,16 +80,36 @@ impl Batch<'_> {
                 let event = serde_json::to_string(event).map_err(|e| StoreError::Engine { cause: e.to_string() })?;
                 self.run("INSERT INTO event VALUES (?1, ?2)", params![int(*journal), event])
             }
-            Write::Direct(_)
-            | Write::DirectState { .. }
-            | Write::DropDirect { .. }
-            | Write::Contact(_)
-            | Write::Ratchet { .. }
-            | Write::Account(_)
-            | Write::Outbox(_)
-            | Write::OutboxDone { .. }
-            | Write::Privacy { .. } => Err(StoreError::Engine { cause: "no tables for conversations yet".to_owned() }),
             Write::Name(name) => self.run("INSERT OR REPLACE INTO meta VALUES ('name', ?1)", [name]),
+            _ => self.conversation(write),
+        }
+    }
+
+    fn conversation(&mut self, write: &Write) -> Result<(), StoreError> {
+        match write {
+            Write::Direct(row) => {
+                let device = self.device_number(row.device)?;
+                direct::direct(self.tx, row, device)
+            }
+            Write::DirectState { room, id, state } => direct::state(self.tx, *room, *id, *state),
+            Write::DropDirect { room, id } => direct::drop_content(self.tx, *room, *id),
+            Write::Contact(row) => direct::contact(self.tx, row),
+            Write::Ratchet { device, state } => {
+                let device = self.device_number(*device)?;
+                direct::ratchet(self.tx, device, state)
+            }
+            Write::Account(state) => direct::account(self.tx, state),
+            Write::Outbox(row) => {
+                let device = self.device_number(row.device)?;
+                direct::outbox(self.tx, row, device)
+            }
+            Write::OutboxDone { device, seq } => {
+                let device = self.device_number(*device)?;
+                direct::outbox_done(self.tx, device, *seq)
+            }
+            Write::Privacy { receipts, typing } => direct::privacy(self.tx, *receipts, *typing),
+            // Everything else is about rooms and the profile, see `write`.
+            _ => Ok(()),
         }
     }
 
@@ -234,6 +255,9 @@ impl Batch<'_> {
     }
 
     fn read_upto(&mut self, room: RoomId, journal: u64) -> Result<(), StoreError> {
+        if direct::read_upto(self.tx, room, journal)? {
+            return Ok(());
+        }
         let room = self.room_number(room)?;
         self.run("UPDATE room SET read_upto = max(read_upto, ?2) WHERE id = ?1", [room, int(journal)])
     }

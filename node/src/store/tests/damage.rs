@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::store::{BODIES_FILE, MAIN_FILE, StoreError, connect};
+use crate::store::{BODIES_FILE, MAIN_FILE, StoreError, connect, schema};
 
 /// A used and closed profile with so many messages.
 fn profile(messages: usize) -> TempDir {
@@ -100,14 +100,15 @@ fn crash_while_the_profile_is_made_leaves_one_that_can_be_made_again() {
 fn newer_formats_are_refused() {
     let folder = profile(1);
     let key = master(1).database_key();
-    let versions = [(MAIN_FILE, Some(&*key)), (BODIES_FILE, None)];
-    for (file, key) in versions {
+    let newest = i64::try_from(schema::MIGRATIONS.len()).unwrap();
+    let versions = [(MAIN_FILE, Some(&*key), newest), (BODIES_FILE, None, 1)];
+    for (file, key, known) in versions {
         let conn = connect::open(&folder.path().join(file), key, connect::Role::Writer).unwrap();
         conn.execute_batch("PRAGMA user_version = 99").unwrap();
         drop(conn);
-        assert_eq!(refused(folder.path(), 1), StoreError::Newer { file: file.into(), found: 99, known: 1 });
+        assert_eq!(refused(folder.path(), 1), StoreError::Newer { file: file.into(), found: 99, known });
         let conn = connect::open(&folder.path().join(file), key, connect::Role::Writer).unwrap();
-        conn.execute_batch("PRAGMA user_version = 1").unwrap();
+        conn.execute_batch(&format!("PRAGMA user_version = {known}")).unwrap();
     }
     open(folder.path()).unwrap();
 }

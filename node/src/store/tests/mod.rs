@@ -2,6 +2,7 @@
 //! "sealed" bodies are only masked, which is enough to see whether a text reaches the disk.
 
 mod damage;
+mod direct;
 mod figures;
 mod history;
 mod locking;
