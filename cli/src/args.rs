@@ -106,6 +106,8 @@ pub enum Command {
     /// Messages: list, show, send, edit, delete, react, announce
     #[command(subcommand)]
     Message(Message),
+    /// Follow what happens, from any point in the past: messages, joins, presence, links
+    Events(Events),
     /// Call the node's API
     #[command(subcommand)]
     Api(Api),
@@ -414,6 +416,23 @@ pub struct OneMessage {
     /// Message id, or at least its first 6 characters
     #[arg(value_name = "ID")]
     pub message: String,
+}
+
+/// `klatch events`.
+#[derive(Debug, Args)]
+pub struct Events {
+    /// Beginnings of topics, such as room/ or room/#garden/message or dm/@bob; everything without it
+    #[arg(value_name = "PREFIX")]
+    pub topics: Vec<String>,
+    /// Begin after this event (a number from before), at the start, or now
+    #[arg(long, value_name = "CURSOR|start|now", default_value = "now")]
+    pub after: String,
+    /// Only these types, such as message.added or message.*; several times for several
+    #[arg(long = "type", value_name = "TYPE")]
+    pub types: Vec<String>,
+    /// End after so many events
+    #[arg(short = 'n', long, value_name = "N")]
+    pub count: Option<u64>,
 }
 
 /// `klatch api`.

@@ -114,8 +114,14 @@ pub struct Events {
 pub struct Told {
     /// Journal number, for durable events.
     pub cursor: Option<u64>,
+    /// When it happened, Unix milliseconds.
+    #[serde(default)]
+    pub time: u64,
     /// Where it belongs.
     pub topic: String,
+    /// What it is called.
+    #[serde(rename = "type", default)]
+    pub kind: String,
     /// What happened.
     pub event: Event,
 }
@@ -123,10 +129,27 @@ pub struct Told {
 impl Events {
     /// Subscribes. `after` is a journal number, `"start"` or `"now"`.
     pub async fn open(socket: &Path, topics: &[String], after: Value) -> Result<Self, Report> {
+        Self::subscribe(socket, json!({"topics": topics, "after": after})).await
+    }
+
+    /// Subscribes with any parameters of `events.subscribe`.
+    pub async fn subscribe(socket: &Path, params: Value) -> Result<Self, Report> {
         let mut client = Client::connect(socket).await.map_err(|_| Report::gone())?;
-        let answer = client.call("events.subscribe", json!({"topics": topics, "after": after})).await?;
+        let answer = client.call("events.subscribe", params).await?;
         let cursor = answer["cursor"].as_u64().unwrap_or_default();
         Ok(Self { client, cursor })
+    }
+
+    /// The next event as the node sent it. May be dropped and called again.
+    pub async fn next_json(&mut self) -> Result<Value, Report> {
+        loop {
+            let Ok(Some(line)) = self.client.lines.next_line().await else { return Err(Report::gone()) };
+            if let Ok(mut line) = serde_json::from_str::<Value>(&line)
+                && line["method"] == "event"
+            {
+                return Ok(line["params"].take());
+            }
+        }
     }
 
     /// The next event. May be dropped and called again.

@@ -34,7 +34,7 @@ async fn main() -> Result<()> {
 
     let talk = async {
         loop {
-            if let Event::MessageAdded { message } = bob_hears.recv().await?.event
+            if let Event::MessageAdded { message } = &bob_hears.recv().await?.event
                 && !message.own
                 && !message.text.is_empty()
                 && message.seq == seq

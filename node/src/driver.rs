@@ -18,10 +18,10 @@ use klatch_core::machine::{Machine, not_committed};
 use klatch_core::step::{CommandId, Input, Serve, Step, TopicChange, Write};
 use klatch_core::wire;
 use libp2p::Multiaddr;
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::oneshot;
 
-use crate::NodeEvent;
 use crate::clock::{SystemEntropy, now_ms};
+use crate::feed::Feed;
 use crate::network::{self, NetCommand, NetworkHandle};
 use crate::store::{Store, StoreError};
 use crate::views::Shared;
@@ -92,7 +92,7 @@ pub struct Driver {
     pub(crate) network: NetworkHandle,
     pub(crate) shared: Arc<Shared>,
     pub(crate) librarian: SyncSender<Serve>,
-    pub(crate) events: broadcast::Sender<NodeEvent>,
+    pub(crate) events: Feed,
     pub(crate) replies: BTreeMap<CommandId, ReplyTo>,
     pub(crate) next_command: CommandId,
     pub(crate) wake_ms: Option<u64>,
@@ -118,6 +118,7 @@ impl Driver {
                 break;
             }
         }
+        self.events.close();
         let _ = self.network.send(NetCommand::Shutdown);
     }
 
@@ -347,14 +348,13 @@ impl Driver {
             self.reply(id, result);
         }
         for event in step.events {
-            // Nobody may be listening; the store is the truth.
-            let _ = self.events.send(event);
+            self.events.tell(event);
         }
     }
 
     /// Tells what concerns this node only, and is not kept.
     fn tell(&self, event: Event) {
-        let _ = self.events.send(event.into());
+        self.events.tell(event.into());
     }
 
     fn tell_network(&self, command: NetCommand) {

@@ -47,6 +47,12 @@ impl<'a> History<'a> {
         Self { reader, shared, own }
     }
 
+    /// What it reads from.
+    #[must_use]
+    pub(crate) fn reader(&self) -> &Reader {
+        self.reader
+    }
+
     /// The rooms, joined ones first, by name.
     ///
     /// # Errors

@@ -14,6 +14,8 @@
 //! | [`verify`] | worker threads: decoding, opening, signatures |
 //! | [`serve`] | pages of history for other members |
 //! | [`history`] | answers to queries |
+//! | [`journal`] | everything durable in the order in which it happened |
+//! | [`feed`] | live events for everybody who listens |
 //! | [`views`] | what the threads may know of the core's state |
 //! | [`network`] | the libp2p swarm and discovery |
 //! | [`store`] | bytes at rest, keystore, lock |
@@ -23,7 +25,9 @@ pub mod api;
 pub mod clock;
 pub mod config;
 pub mod driver;
+pub mod feed;
 pub mod history;
+pub mod journal;
 pub mod network;
 pub mod serve;
 mod start;
@@ -41,11 +45,11 @@ use klatch_core::crypto::group;
 use klatch_core::error::CommandError;
 use klatch_core::ids::{DeviceId, IdentityId};
 use klatch_core::query::{Answer, Discovery, Host, PeerSummary, Query, Status};
-use tokio::sync::{Semaphore, broadcast, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 
 pub use config::Config;
+pub use feed::Live as NodeEvent;
 pub use klatch_core as core;
-pub use klatch_core::event::Told as NodeEvent;
 pub use start::StartError;
 
 use driver::Work;
@@ -55,8 +59,6 @@ use store::Reader;
 use store::lock::ProfileLock;
 use views::Shared;
 
-/// Events kept for a slow subscriber; then it is told how many it missed and re-reads the store.
-const EVENTS_MAX: usize = 4_096;
 /// Queries answered at the same time.
 const READERS: usize = 2;
 /// A command waits this long before it looks again whether the driver has room.
@@ -77,7 +79,7 @@ struct Inner {
     free_readers: Arc<Semaphore>,
     /// Who hands work over; fair, so that commands keep their order.
     turn: tokio::sync::Mutex<()>,
-    events: broadcast::Sender<NodeEvent>,
+    events: feed::Feed,
     network: NetworkHandle,
     identity: IdentityId,
     device: DeviceId,
@@ -180,6 +182,30 @@ impl Node {
             // Dropped when the node stops; what is indexed can be searched all the same.
             let _ = indexed.await;
         }
+        self.read(move |node, history| node.answer(history, query)).await
+    }
+
+    /// The journal after a number, for those who follow it.
+    ///
+    /// # Errors
+    /// [`CommandError`]: the store cannot be read.
+    pub async fn journal(&self, wanted: journal::Wanted) -> Result<journal::Stretch, CommandError> {
+        self.read(move |_, history| journal::read(history, wanted).map_err(history::failed)).await
+    }
+
+    /// Where the journal begins and ends.
+    ///
+    /// # Errors
+    /// [`CommandError`]: the store cannot be read.
+    pub async fn journal_bounds(&self) -> Result<journal::Bounds, CommandError> {
+        self.read(|_, history| journal::bounds(history).map_err(history::failed)).await
+    }
+
+    /// Reads with one of the readers, on a thread that may block.
+    async fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Self, &History<'_>) -> Result<T, CommandError> + Send + 'static,
+    ) -> Result<T, CommandError> {
         let free = self.inner.free_readers.clone();
         let permit = free.acquire_owned().await.map_err(|_| CommandError::Stopping)?;
         let node = self.clone();
@@ -188,15 +214,14 @@ impl Node {
             let _permit = permit;
             let reader = node.inner.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let Some(reader) = reader else { return Err(CommandError::Stopping) };
-            let answer = node.answer(&reader, query);
+            let answer = look(&node, &History::new(&reader, &node.inner.shared, node.inner.device));
             node.inner.readers.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
             answer
         });
         answer.await.map_err(|_| CommandError::Stopping)?
     }
 
-    fn answer(&self, reader: &Reader, query: Query) -> Result<Answer, CommandError> {
-        let history = History::new(reader, &self.inner.shared, self.inner.device);
+    fn answer(&self, history: &History<'_>, query: Query) -> Result<Answer, CommandError> {
         let failed = history::failed;
         Ok(match query {
             Query::Rooms => Answer::Rooms(history.rooms().map_err(failed)?),
@@ -214,7 +239,11 @@ impl Node {
                 let unknown = || CommandError::UnknownMessage { message: message.to_string() };
                 Answer::Message(Box::new(found.ok_or_else(unknown)?))
             }
-            Query::Status => Answer::Status(Box::new(self.status(&history)?)),
+            Query::Events { after, limit } => {
+                let wanted = journal::Wanted { after, limit, room: None };
+                Answer::Events(journal::read(history, wanted).map_err(failed)?.events)
+            }
+            Query::Status => Answer::Status(Box::new(self.status(history)?)),
             _ => return Err(CommandError::ReadFailed { cause: "this node does not know that query".to_owned() }),
         })
     }
@@ -260,10 +289,10 @@ impl Node {
         })
     }
 
-    /// Hears what happens from now on. Who is slower than 4,096 events misses some and is told how many.
+    /// Hears what happens from now on. Who falls too far behind misses some and is told how many ([`feed`]).
     #[must_use]
-    pub fn subscribe(&self) -> broadcast::Receiver<NodeEvent> {
-        self.inner.events.subscribe()
+    pub fn subscribe(&self) -> feed::Listener {
+        self.inner.events.listen()
     }
 
     /// The own device.

@@ -12,17 +12,18 @@ use klatch_core::machine::Machine;
 use klatch_core::step::TopicChange;
 use libp2p::Multiaddr;
 use libp2p::identity::Keypair;
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::Semaphore;
 
 use crate::clock::now_ms;
 use crate::config::Config;
 use crate::driver::{Driver, WORK_MAX};
+use crate::feed::Feed;
 use crate::network::{self, NetCommand, NetworkConfig, NetworkError};
 use crate::store::keystore::{Keystore, KeystoreError, Secrets};
 use crate::store::lock::{LockError, ProfileLock};
 use crate::store::{Store, StoreError};
 use crate::views::Shared;
-use crate::{EVENTS_MAX, Inner, Node, READERS, Running, serve, verify};
+use crate::{Inner, Node, READERS, Running, serve, verify};
 
 /// Why a node could not start. The text says what failed; [`StartError::hint`] what to try.
 #[derive(Debug, thiserror::Error)]
@@ -185,7 +186,7 @@ fn assemble(
     let readers = (0..READERS).map(|_| store.reader()).collect::<Result<Vec<_>, _>>()?;
     let (librarian, _) = serve::spawn(store.reader()?, network.clone())?;
     let (work, inbox) = sync_channel(WORK_MAX);
-    let (events, _) = broadcast::channel(EVENTS_MAX);
+    let events = Feed::default();
     verify::spawn(receivers, &shared, &network, &work)?;
     for topic in topics {
         if let TopicChange::Subscribe(topic) = topic {

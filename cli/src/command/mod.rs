@@ -2,6 +2,7 @@
 
 mod api;
 mod chat;
+mod events;
 mod help;
 mod init;
 mod join;
@@ -47,6 +48,7 @@ pub async fn run(ctx: &Context, command: Command) -> Result<(), Report> {
         Command::Status => status::run(ctx).await,
         Command::Wait(args) => wait::run(ctx, &args.target).await,
         Command::Node(Node::Run(args)) => node_run::run(ctx, args).await,
+        Command::Events(args) => events::run(ctx, args).await,
         Command::Api(args) => api::run(ctx, args).await,
         Command::Completions { shell } => help::completions(ctx, shell),
         Command::Help { topic } => help::run(ctx, &topic),
@@ -60,7 +62,8 @@ pub fn handles_signals(command: &Command) -> bool {
 
 /// Whether it goes on until it is interrupted, so that an interruption is no failure to report.
 pub fn goes_on(command: &Command) -> bool {
-    matches!(command, Command::Chat(_) | Command::Tail(_)) || matches!(command, Command::Log(log) if log.follow)
+    matches!(command, Command::Chat(_) | Command::Tail(_) | Command::Events(_))
+        || matches!(command, Command::Log(log) if log.follow)
 }
 
 /// Whether its stderr is the log file of a background node.

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use klatch_core::event::{Delivery, Event, Message};
 use klatch_core::ids::{DeviceId, EntryId, RoomId};
+use klatch_node::api::{kind, topic};
 use serde_json::json;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -339,9 +340,9 @@ fn show(out: &Output, lines: &mut Lines, room: &str, with_id: bool, message: Mes
     if !out.json {
         return if with_id { line.with_id(message.id).print(out) } else { line.print(out) };
     }
-    let cursor = Some(message.journal);
-    let topic = format!("room/{}/message", message.room);
-    out.json(&Told { cursor, topic, event: Event::MessageAdded { message: Box::new(message) } })
+    let (cursor, time) = (Some(message.journal), message.arrived_ms);
+    let event = Event::MessageAdded { message: Box::new(message) };
+    out.json(&Told { cursor, time, topic: topic(&event), kind: kind(&event).to_owned(), event })
 }
 
 async fn until(at: Option<Instant>) {

@@ -134,11 +134,31 @@ pub enum Event {
         /// Its transport peer id.
         peer_id: String,
     },
-    /// A subscriber was too slow; `missed` events were not delivered to it: re-read.
+    /// A subscriber was too slow; `missed` events that are not kept were not delivered to it: re-read what they are about.
     Lagged {
         /// How many.
         missed: u64,
     },
+    /// Durable events cannot be told to a subscriber, because its cursor leads to nowhere. Told to that subscriber only.
+    Gap {
+        /// The first number that is missing.
+        from: u64,
+        /// The last one.
+        to: u64,
+        /// Why.
+        reason: GapReason,
+    },
+}
+
+/// Why durable events cannot be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum GapReason {
+    /// They are no longer kept.
+    Retention,
+    /// The cursor is newer than everything here: it belongs to another profile, or this one was restored from a backup.
+    Ahead,
 }
 
 /// What changed about a person.

@@ -68,7 +68,7 @@ impl Ctx<'_> {
     pub fn record(&mut self, event: Event) {
         let journal = *self.journal;
         *self.journal += 1;
-        self.step.writes.push(Write::Journal { journal, event: event.clone() });
+        self.step.writes.push(Write::Journal { journal, at_ms: self.wall, event: event.clone() });
         self.step.events.push(Told { journal: Some(journal), event });
     }
 

@@ -97,6 +97,9 @@ pub enum Answer {
 pub struct Numbered {
     /// Number in this profile's journal: a cursor.
     pub journal: u64,
+    /// When it happened here, Unix milliseconds; 0 if that is not known any more.
+    #[serde(default)]
+    pub at_ms: u64,
     /// What.
     #[serde(flatten)]
     pub event: Event,

@@ -292,6 +292,8 @@ pub enum Write {
     Journal {
         /// The number.
         journal: u64,
+        /// When it happened, Unix milliseconds.
+        at_ms: u64,
         /// The event, without any text.
         event: Event,
     },

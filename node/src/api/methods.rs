@@ -11,8 +11,10 @@ use serde_json::{Map, Value, json};
 use tokio::time::{Instant, timeout_at};
 
 use super::registry::{Answers, Method, Own, discover};
+use super::rights::Rights;
 use super::rpc::RpcError;
 use crate::Node;
+use crate::feed::Listener;
 
 /// States are looked up at least this often while waiting, in case an event was missed.
 const RECHECK: Duration = Duration::from_millis(250);
@@ -57,6 +59,8 @@ pub(super) async fn answer(
         Answers::Query(tag) => to_value(&node.query(method.query(tag, params)?).await?),
         Answers::Own(Own::Send) => send(node, method, params).await,
         Answers::Own(Own::Wait) => wait(node, method, params).await,
+        Answers::Own(Own::Read) => super::events::read(node, &Rights::default(), method, params).await,
+        Answers::Own(Own::Topics) => Ok(super::topics::list()),
         Answers::Own(Own::Ping) => Ok("pong".into()),
         Answers::Own(Own::Discover) => Ok(discover()),
         Answers::Own(Own::Stop | Own::Subscribe | Own::Unsubscribe) => {
@@ -124,12 +128,11 @@ fn not_there_yet(state: Option<Delivery>) -> RpcError {
 }
 
 /// Sleeps until something happened, at most [`RECHECK`] and not beyond the deadline. What happened does not matter: the
-/// caller reads the store again, and drains nothing that others need, as each subscriber has its own queue.
-async fn next_change(events: &mut tokio::sync::broadcast::Receiver<crate::NodeEvent>, deadline: Instant) {
+/// caller reads the store again.
+async fn next_change(events: &mut Listener, deadline: Instant) {
     let until = deadline.min(Instant::now() + RECHECK);
-    if let Ok(Err(tokio::sync::broadcast::error::RecvError::Closed)) = timeout_at(until, events.recv()).await {
-        tokio::time::sleep_until(until).await;
-    }
+    // Either way it is time to look again.
+    let _ = timeout_at(until, events.changed()).await;
 }
 
 async fn find_message(node: &Node, room: RoomId, message: EntryId) -> Result<Option<Message>, RpcError> {

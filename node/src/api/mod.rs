@@ -9,6 +9,9 @@
 //! | `registry` | the table of methods |
 //! | `methods` | the few methods that are more than one command or query |
 //! | `events` | subscriptions: replay from the journal, then follow |
+//! | `topics` | where events belong, what they are called, who wants them |
+//! | `rights` | what a client may do |
+//! | `out` | what waits for one client to read |
 //! | `socket` | the socket file, the connections, their bounds |
 //! | `framing` | lines, within a size and a time |
 
@@ -16,9 +19,12 @@ mod events;
 mod framing;
 mod methods;
 mod nearest;
+mod out;
 pub mod registry;
+mod rights;
 pub mod rpc;
 mod socket;
+mod topics;
 
 use std::path::{Path, PathBuf};
 
@@ -30,6 +36,7 @@ use crate::Node;
 
 pub use nearest::nearest;
 pub use socket::private_folder;
+pub use topics::{kind, topic};
 
 /// File name of the socket in the runtime folder of a profile.
 pub const SOCKET: &str = "api.sock";

@@ -64,6 +64,10 @@ pub enum Own {
     Subscribe,
     /// `events.unsubscribe`.
     Unsubscribe,
+    /// `events.read`.
+    Read,
+    /// `events.topics`.
+    Topics,
 }
 
 /// One parameter.
@@ -115,6 +119,8 @@ const MESSAGE: Param = need("message", "string", "id of the message");
 const TEXT: Param = need("text", "string", "1 to 64,000 bytes of UTF-8");
 const WHO: Param = need("who", "string", "`@name`, fingerprint, identity or conversation id");
 const TIMEOUT: Param = or("timeout_ms", "integer", "30000", "give up after this time");
+const TOPICS: Param = or("topics", "array", "[]", "byte prefixes such as `room/` or `room/ID/message`; all without it");
+const TYPES: Param = or("types", "array", "[]", "types such as `message.added` or `message.*`; all without it");
 const JOIN: &[Param] = &[ROOM, may("passphrase", "string", "the room that name and passphrase make together")];
 
 const fn row(
@@ -294,7 +300,8 @@ pub const METHODS: &[Method] = &[
         Read,
         O(Own::Subscribe),
         &[
-            or("topics", "array", "[]", "byte prefixes such as `room/` or `room/ID/message`; all without it"),
+            TOPICS,
+            TYPES,
             or("after", "any", "\"now\"", "journal number of the last event seen, `start` or `now`"),
             or("summary", "boolean", "false", "one event for a long catch-up instead of each message"),
         ],
@@ -308,6 +315,20 @@ pub const METHODS: &[Method] = &[
         &[need("sub", "string", "as `events.subscribe` named it")],
         "end a subscription",
     ),
+    row(
+        "events.read",
+        &[],
+        Read,
+        O(Own::Read),
+        &[
+            TOPICS,
+            TYPES,
+            or("after", "any", "\"start\"", "journal number of the last event seen, `start` or `now`"),
+            or("limit", "integer", "100", "at most this many; up to 1,000"),
+        ],
+        "events after a cursor, without following; go on from the answer's `cursor` while `more` is true",
+    ),
+    row("events.topics", &[], Read, O(Own::Topics), &[], "the forms of topics, with the types of events in them"),
     row("rpc.ping", &[], Read, O(Own::Ping), &[], "answers `pong`"),
     row("rpc.discover", &[], Read, O(Own::Discover), &[], "this list"),
 ];

@@ -23,7 +23,9 @@ use tokio::time::{sleep, timeout};
 
 use super::events::Subscription;
 use super::framing::{LINE_TIME_MAX, LineReader};
+use super::out::{Gone, Line, Out};
 use super::registry::{self, Answers, Method, Own};
+use super::rights::Rights;
 use super::rpc::{Request, RpcError, response};
 use super::{ApiError, methods};
 use crate::Node;
@@ -32,8 +34,6 @@ use crate::Node;
 const CLIENTS_MAX: usize = 32;
 /// Requests of one client in work: enough to fill a few commits.
 const IN_FLIGHT_MAX: usize = 256;
-/// Answers and notifications waiting for one client to read; each may hold a page of messages.
-const OUT_MAX: usize = 64;
 /// Subscriptions of one client.
 const SUBSCRIPTIONS_MAX: usize = 32;
 /// Time for the last answers to leave when the node stops.
@@ -168,7 +168,7 @@ type Answering = Pin<Box<dyn Future<Output = Option<String>> + Send>>;
 
 struct Connection {
     context: Context,
-    out: mpsc::Sender<String>,
+    out: Out,
     in_flight: FuturesUnordered<Answering>,
     subscriptions: HashMap<String, AbortHandle>,
     tasks: JoinSet<()>,
@@ -178,7 +178,7 @@ struct Connection {
 impl Connection {
     async fn run(stream: UnixStream, context: Context, _guard: Counted) {
         let (read, write) = stream.into_split();
-        let (out, lines) = mpsc::channel(OUT_MAX);
+        let (out, lines) = Out::new();
         let (half, closed) = watch::channel(false);
         let mut writer = tokio::spawn(write_lines(write, lines, closed));
         let mut connection = Self {
@@ -236,7 +236,7 @@ impl Connection {
         }
     }
 
-    async fn request(&mut self, line: &[u8]) -> Result<(), mpsc::error::SendError<String>> {
+    async fn request(&mut self, line: &[u8]) -> Result<(), Gone> {
         if line.iter().all(u8::is_ascii_whitespace) {
             return Ok(());
         }
@@ -281,7 +281,7 @@ impl Connection {
         id: Option<Value>,
         method: &Method,
         params: serde_json::Map<String, Value>,
-    ) -> Result<(), mpsc::error::SendError<String>> {
+    ) -> Result<(), Gone> {
         let id = id.unwrap_or_default();
         self.subscriptions.retain(|_, task| !task.is_finished());
         if self.subscriptions.len() >= SUBSCRIPTIONS_MAX {
@@ -291,12 +291,13 @@ impl Connection {
         }
         self.subscribed += 1;
         let sub = format!("s{}", self.subscribed);
-        let subscription = match Subscription::open(&self.context.node, method, params, sub.clone()).await {
-            Ok(subscription) => subscription,
-            Err(error) => return say(&self.out, Some(response(&id, Err(error)))).await,
-        };
+        let subscription =
+            match Subscription::open(&self.context.node, &Rights::default(), method, params, sub.clone()).await {
+                Ok(subscription) => subscription,
+                Err(error) => return say(&self.out, Some(response(&id, Err(error)))).await,
+            };
         // The answer goes first: it names the subscription that the notifications refer to.
-        say(&self.out, Some(response(&id, Ok(json!({"sub": sub, "cursor": subscription.cursor}))))).await?;
+        say(&self.out, Some(response(&id, Ok(subscription.answer())))).await?;
         let task = self.tasks.spawn(subscription.run(self.out.clone()));
         self.subscriptions.insert(sub, task);
         Ok(())
@@ -304,9 +305,9 @@ impl Connection {
 }
 
 /// Queues a line for the writer, if there is one to say.
-async fn say(out: &mpsc::Sender<String>, line: Option<String>) -> Result<(), mpsc::error::SendError<String>> {
+async fn say(out: &Out, line: Option<String>) -> Result<(), Gone> {
     match line {
-        Some(line) => out.send(line).await,
+        Some(line) => out.say(line).await,
         None => Ok(()),
     }
 }
@@ -317,13 +318,13 @@ async fn raised(flag: &mut watch::Receiver<bool>) {
 }
 
 /// Writes lines until there are no more or the client is gone.
-async fn write_lines(mut write: OwnedWriteHalf, mut lines: mpsc::Receiver<String>, mut half: watch::Receiver<bool>) {
+async fn write_lines(mut write: OwnedWriteHalf, mut lines: mpsc::Receiver<Line>, mut half: watch::Receiver<bool>) {
     loop {
         tokio::select! {
             line = lines.recv() => {
                 let Some(mut line) = line else { break };
-                line.push('\n');
-                if write.write_all(line.as_bytes()).await.is_err() {
+                line.text.push('\n');
+                if write.write_all(line.text.as_bytes()).await.is_err() {
                     break;
                 }
             }

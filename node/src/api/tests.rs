@@ -1,5 +1,7 @@
 //! The API of a real node on its socket: what a client may rely on.
 
+mod events;
+
 use std::path::PathBuf;
 use std::time::Duration;
 

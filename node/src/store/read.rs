@@ -6,6 +6,7 @@ use std::path::Path;
 use klatch_core::content::Kind;
 use klatch_core::event::Event;
 use klatch_core::ids::{DeviceId, EntryId, RoomId};
+use klatch_core::query::Numbered;
 use klatch_core::step::{DeviceRow, EntryRow};
 use rusqlite::{Connection, OptionalExtension, params};
 use zeroize::Zeroizing;
@@ -153,19 +154,40 @@ impl Reader {
         Ok(whole(self.main.prepare_cached(schema::NEWEST)?.query_row([], |r| r.get(0))?))
     }
 
+    /// The oldest journal number; `None` before anything happened. Every table that takes numbers is asked, as in
+    /// [`Reader::head`].
+    ///
+    /// # Errors
+    /// When the files cannot be read.
+    pub fn oldest(&self) -> Result<Option<u64>, StoreError> {
+        let sql = "SELECT min(journal) FROM (SELECT min(journal) journal FROM entry UNION ALL
+                   SELECT min(journal) FROM event)";
+        let oldest: Option<i64> = self.main.prepare_cached(sql)?.query_row([], |r| r.get(0))?;
+        Ok(oldest.map(whole))
+    }
+
     /// Durable events other than messages, after a journal number.
     ///
     /// # Errors
     /// When the files cannot be read.
-    pub fn events(&self, after: u64, limit: usize) -> Result<Vec<(u64, Event)>, StoreError> {
+    pub fn events(&self, after: u64, limit: usize) -> Result<Vec<Numbered>, StoreError> {
         let mut select = self
             .main
             .prepare_cached("SELECT journal, event FROM event WHERE journal > ?1 ORDER BY journal LIMIT ?2")?;
         let mut rows = select.query(params![int(after), count(limit.min(ROWS_MAX))])?;
         let mut found = Vec::new();
         while let Some(r) = rows.next()? {
+            #[derive(serde::Deserialize)]
+            struct Kept {
+                /// Missing in rows of the first versions.
+                #[serde(default)]
+                at_ms: u64,
+                #[serde(flatten)]
+                event: Event,
+            }
             let text = r.get_ref(1)?.as_str().map_err(|_| StoreError::value("event"))?;
-            found.push((whole(r.get(0)?), serde_json::from_str(text).map_err(|_| StoreError::value("event"))?));
+            let Kept { at_ms, event } = serde_json::from_str(text).map_err(|_| StoreError::value("event"))?;
+            found.push(Numbered { journal: whole(r.get(0)?), at_ms, event });
         }
         Ok(found)
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use klatch_core::content::Kind;
 use klatch_core::ids::{DeviceId, EntryId, RoomId};
+use klatch_core::query::Numbered;
 use klatch_core::step::{DeviceRow, EntryRow, RoomRow, Write};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
@@ -76,9 +77,10 @@ impl Batch<'_> {
             Write::Acked { room, device, seq } => self.acked(*room, *device, *seq),
             Write::ReadUpto { room, journal } => self.read_upto(*room, *journal),
             Write::Fork { room, device, seq, proof } => self.fork(*room, *device, *seq, proof),
-            Write::Journal { journal, event } => {
-                let event = serde_json::to_string(event).map_err(|e| StoreError::Engine { cause: e.to_string() })?;
-                self.run("INSERT INTO event VALUES (?1, ?2)", params![int(*journal), event])
+            Write::Journal { journal, at_ms, event } => {
+                let row = Numbered { journal: *journal, at_ms: *at_ms, event: event.clone() };
+                let row = serde_json::to_string(&row).map_err(|e| StoreError::Engine { cause: e.to_string() })?;
+                self.run("INSERT INTO event VALUES (?1, ?2)", params![int(*journal), row])
             }
             Write::Name(name) => self.run("INSERT OR REPLACE INTO meta VALUES ('name', ?1)", [name]),
             _ => self.conversation(write),

@@ -12,10 +12,9 @@ use klatch_core::error::CommandError;
 use klatch_core::event::{Event, Message};
 use klatch_core::query::{Answer, Query};
 use klatch_node::api::private_folder;
+use klatch_node::feed::{FeedError, Listener};
 use klatch_node::store::keystore::{Keystore, Secrets};
-use klatch_node::{Config, Node, NodeEvent};
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
+use klatch_node::{Config, Node};
 use tokio::sync::{Mutex, Semaphore};
 
 use super::protocol::Bench;
@@ -154,14 +153,16 @@ impl Follower {
         Self { node, bench, seen: HashSet::new(), read: 0 }
     }
 
-    async fn run(mut self, mut events: Receiver<NodeEvent>) -> Result<()> {
+    async fn run(mut self, mut events: Listener) -> Result<()> {
         loop {
             match events.recv().await {
-                Ok(NodeEvent { event: Event::MessageAdded { message }, .. }) => self.take(&message),
-                Ok(NodeEvent { event: Event::HistoryAdded { .. } | Event::Lagged { .. }, .. }) => self.reread().await?,
-                Ok(_) => {}
-                Err(RecvError::Lagged(_)) => self.reread().await?,
-                Err(RecvError::Closed) => return Ok(()),
+                Ok(live) => match &live.event {
+                    Event::MessageAdded { message } => self.take(message),
+                    Event::HistoryAdded { .. } => self.reread().await?,
+                    _ => {}
+                },
+                Err(FeedError::Missed { .. }) => self.reread().await?,
+                Err(FeedError::Closed) => return Ok(()),
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Commit, reopen, counters, failure.
 
 use klatch_core::event::Event;
+use klatch_core::query::Numbered;
 
 use super::*;
 use crate::store::StoreError;
@@ -21,7 +22,7 @@ fn everything_committed_is_there_after_reopening() {
     let mut writes: Vec<Write> = rows.iter().cloned().map(Write::Append).collect();
     writes.push(Write::Device(device_row(ROOM, 2)));
     writes.push(Write::Name("alice".into()));
-    writes.push(Write::Journal { journal: 9, event: Event::RoomLeft { room: OTHER } });
+    writes.push(Write::Journal { journal: 9, at_ms: 7, event: Event::RoomLeft { room: OTHER } });
     world.store.commit(&writes).unwrap();
 
     let world = world.reopen();
@@ -47,7 +48,8 @@ fn everything_committed_is_there_after_reopening() {
         );
         assert_eq!(read.entry, written.entry);
     }
-    assert_eq!(world.reader().events(0, 10).unwrap(), vec![(9, Event::RoomLeft { room: OTHER })]);
+    let left = Numbered { journal: 9, at_ms: 7, event: Event::RoomLeft { room: OTHER } };
+    assert_eq!(world.reader().events(0, 10).unwrap(), vec![left]);
     assert_eq!(world.reader().newest().unwrap(), 9);
 }
 
