@@ -145,6 +145,27 @@ impl<'a> History<'a> {
         Ok(lines)
     }
 
+    /// Lines displayed after one, oldest first: the ones that follow it at once. All from the beginning if that one is unknown.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn lines_after(&self, room: RoomId, after: EntryId, limit: u32) -> Result<Vec<Message>, StoreError> {
+        let limit = limit.min(LINES_MAX) as usize;
+        let mut after = self.reader.by_id(room, after)?.map(|row| LineKey::of(&row));
+        let mut lines = Vec::new();
+        while lines.len() < limit {
+            let wanted = limit - lines.len();
+            let rows = self.reader.lines_after(room, after, wanted)?;
+            let (full, last) = (rows.len() >= wanted, rows.last().map(LineKey::of));
+            lines.append(&mut self.fold(room, rows)?);
+            match last {
+                Some(key) if full => after = Some(key),
+                _ => break,
+            }
+        }
+        Ok(lines)
+    }
+
     /// One message as it is now.
     ///
     /// # Errors

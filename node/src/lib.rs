@@ -226,7 +226,10 @@ impl Node {
         Ok(match query {
             Query::Rooms => Answer::Rooms(history.rooms().map_err(failed)?),
             Query::Members { room } => Answer::Members(history.members(history.find(&room)?).map_err(failed)?),
-            Query::History { room, limit, since_ms, before, search } => {
+            Query::History { room, limit, after: Some(after), .. } => {
+                Answer::Messages(history.lines_after(history.find(&room)?, after, limit).map_err(failed)?)
+            }
+            Query::History { room, limit, since_ms, before, search, after: None } => {
                 let page = Page { limit, since_ms, before, search: search.as_deref() };
                 Answer::Messages(history.lines(history.find(&room)?, &page).map_err(failed)?)
             }

@@ -29,6 +29,9 @@ pub enum Query {
         /// Only lines displayed before this one (paging back).
         #[serde(default)]
         before: Option<EntryId>,
+        /// Only lines displayed after this one, the oldest ones first (paging forward). Cannot be joined with the others.
+        #[serde(default)]
+        after: Option<EntryId>,
         /// Only lines that contain these words (the last one may be a prefix).
         #[serde(default)]
         search: Option<String>,

@@ -197,6 +197,7 @@ pub const METHODS: &[Method] = &[
             or("limit", "integer", "50", "at most this many, the newest; up to 1,000"),
             may("since_ms", "integer", "shown at or after this time, Unix milliseconds"),
             may("before", "string", "only what is displayed before this message"),
+            may("after", "string", "only what is displayed after this message, the oldest first; alone"),
             may("search", "string", "only messages with these words"),
         ],
         "messages in display order, oldest first",

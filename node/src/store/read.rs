@@ -107,6 +107,26 @@ impl Reader {
         Ok(found)
     }
 
+    /// Lines of a room that follow one in display order, oldest first; from the beginning without one.
+    ///
+    /// # Errors
+    /// When the files cannot be read.
+    pub fn lines_after(&self, room: RoomId, after: Option<LineKey>, limit: usize) -> Result<Vec<EntryRow>, StoreError> {
+        let Some(room) = room_number(&self.main, room)? else { return Ok(Vec::new()) };
+        let sql = format!(
+            "SELECT {COLUMNS} FROM {TABLES} WHERE e.room = ?1 AND e.kind NOT IN ({})
+             AND (e.eff, e.lamport, e.hash) > (?2, ?3, ?4) ORDER BY e.eff, e.lamport, e.hash",
+            kinds_that_are_no_lines()
+        );
+        let mut select = self.main.prepare_cached(&sql)?;
+        let rows = match after {
+            Some(key) => select.query(params![room, ordered(key.eff), ordered(key.lamport), key.hash.0])?,
+            // Shorter than any hash: before everything.
+            None => select.query(params![room, i64::MIN, i64::MIN, [0_u8; 0]])?,
+        };
+        self.take(rows, limit, |_| true)
+    }
+
     /// Lines of a room, oldest first, that contain these words (the last one may be a prefix) in their present text: the
     /// newest ones that `wanted` admits. Exact up to 5,000 matches; beyond them, those that arrived last are considered.
     ///

@@ -205,7 +205,7 @@ async fn open(folder: &Path, messages: usize) -> Result<(Node, Value)> {
 }
 
 async fn history(node: &Node, search: Option<String>) -> Result<usize> {
-    let query = Query::History { room: ROOM.to_owned(), limit: 50, since_ms: None, before: None, search };
+    let query = Query::History { room: ROOM.to_owned(), limit: 50, since_ms: None, before: None, after: None, search };
     match node.query(query).await? {
         Answer::Messages(messages) => Ok(messages.len()),
         _ => bail!("no messages"),

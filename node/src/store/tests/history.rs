@@ -29,6 +29,16 @@ fn lines_come_in_display_order_whatever_the_order_of_arrival() {
         paged.splice(0..0, texts(&page));
     }
     assert_eq!(paged, expected);
+
+    // And forward.
+    let (mut after, mut paged) = (None, Vec::new());
+    loop {
+        let page = reader.lines_after(ROOM, after, 7).unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some(LineKey::of(last));
+        paged.append(&mut texts(&page));
+    }
+    assert_eq!(paged, expected);
 }
 
 #[test]
