@@ -37,7 +37,8 @@ async fn say(node: &Node, room: &str, text: &str) -> Reply {
 }
 
 async fn lines(node: &Node, room: &str) -> Vec<Message> {
-    let query = Query::History { room: room.to_owned(), limit: 1_000, since_ms: None, before: None, after: None, search: None };
+    let query =
+        Query::History { room: room.to_owned(), limit: 1_000, since_ms: None, before: None, after: None, search: None };
     match node.query(query).await.unwrap() {
         Answer::Messages(all) => all.into_iter().filter(|m| !m.text.is_empty()).collect(),
         other => panic!("{other:?}"),
