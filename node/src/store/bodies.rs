@@ -1,97 +1,109 @@
-//! The body store: sealed bodies too large for the encrypted file, as received, under their journal number. They are
-//! ciphertext already, so this file is plain. A body that no entry refers to is harmless; an entry whose body is gone reads
-//! as "not stored here". Small enough to be replaced by segment files.
+//! Reading the body store: sealed bodies too large for the encrypted file, as received, in segment files. Where each one
+//! lies stands in the encrypted file. What is written there, and when, is in `segments`.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use rusqlite::{Connection, OptionalExtension, params};
-
-use super::BODIES_FILE;
-use super::connect::{self, Role};
 use super::error::StoreError;
+use super::segments;
 
-const MIGRATIONS: &[&str] = &["
-CREATE TABLE keycheck (tag BLOB NOT NULL) STRICT;
-CREATE TABLE body (journal INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
-"];
+/// Segments that a reader keeps open: those of the last 512 MiB. More are opened again when they are asked for.
+const FILES_MAX: usize = 8;
 
-/// The file of large bodies.
+/// Where a body lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    /// Number of the segment.
+    pub(super) segment: u32,
+    /// First byte.
+    pub(super) start: u64,
+    /// How many bytes.
+    pub(super) size: u32,
+}
+
+impl Span {
+    /// The byte behind it.
+    pub(super) fn end(&self) -> u64 {
+        self.start + u64::from(self.size)
+    }
+}
+
+/// The segments that exist, shared by the writer and its readers. Reading a body holds it, overwriting one takes it alone:
+/// nobody sees half a body.
+#[derive(Clone, Default)]
+pub(super) struct Live(Arc<RwLock<BTreeSet<u32>>>);
+
+impl Live {
+    pub(super) fn hold(&self) -> RwLockReadGuard<'_, BTreeSet<u32>> {
+        // The set is whole whatever happened to its last holder.
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn alone(&self) -> RwLockWriteGuard<'_, BTreeSet<u32>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A reader's view of the segments.
 pub(super) struct Bodies {
-    conn: Connection,
+    folder: PathBuf,
+    live: Live,
+    /// The one used last is at the end.
+    open: RefCell<Vec<(u32, File)>>,
 }
 
 impl Bodies {
-    /// Opens an existing file for the writer. `tag` is a one-way hash of the database key, kept on first use: it tells a wrong
-    /// key from a damaged first page of the other file.
-    pub(super) fn open(path: &Path, tag: &[u8; 32]) -> Result<Self, StoreError> {
-        let mut conn = connect::open(path, None, Role::Writer)?;
-        connect::migrate(&mut conn, BODIES_FILE, MIGRATIONS)?;
-        conn.execute("INSERT INTO keycheck SELECT ?1 WHERE NOT EXISTS (SELECT 1 FROM keycheck)", [tag.as_slice()])
-            .map_err(|e| sql(&e))?;
-        Ok(Self { conn })
+    pub(super) fn new(folder: &Path, live: Live) -> Self {
+        Self { folder: folder.to_owned(), live, open: RefCell::default() }
     }
 
-    /// Opens it for reading only.
-    pub(super) fn reader(path: &Path) -> Result<Self, StoreError> {
-        Ok(Self { conn: connect::open(path, None, Role::Reader)? })
-    }
-
-    /// Whether the file was made under the key with this tag; `None` if it cannot say.
-    pub(super) fn made_under(path: &Path, tag: &[u8; 32]) -> Option<bool> {
-        let conn = connect::open(path, None, Role::Reader).ok()?;
-        let known: Vec<u8> = conn.query_row("SELECT tag FROM keycheck", [], |r| r.get(0)).ok()?;
-        Some(known == tag)
-    }
-
-    /// Stores bodies durably. A leftover under the same number, from a batch that failed later on, is replaced.
-    pub(super) fn put(&mut self, bodies: &[(i64, Arc<[u8]>)]) -> Result<(), StoreError> {
-        if bodies.is_empty() {
-            return Ok(());
+    /// The body that lies there; `None` if it was removed since the caller looked where.
+    pub(super) fn get(&self, span: &Span) -> Result<Option<Arc<[u8]>>, StoreError> {
+        let live = self.live.hold();
+        if !live.contains(&span.segment) {
+            return Ok(None);
         }
-        let tx = self.conn.transaction().map_err(|e| sql(&e))?;
-        {
-            let mut insert = tx.prepare_cached("INSERT OR REPLACE INTO body VALUES (?1, ?2)").map_err(|e| sql(&e))?;
-            for (journal, bytes) in bodies {
-                insert.execute(params![journal, &bytes[..]]).map_err(|e| sql(&e))?;
-            }
+        let file = self.take(span.segment, &live)?;
+        let mut body: Arc<[u8]> = std::iter::repeat_n(0, usize::try_from(span.size).unwrap_or(usize::MAX)).collect();
+        if let Some(bytes) = Arc::get_mut(&mut body) {
+            file.read_exact_at(bytes, span.start).map_err(|e| unread(span.segment, &file, &e))?;
         }
-        tx.commit().map_err(|e| sql(&e))
+        self.open.borrow_mut().push((span.segment, file));
+        drop(live);
+        // What was removed was overwritten; nothing sealed looks like that.
+        Ok(body.iter().any(|byte| *byte != 0).then_some(body))
     }
 
-    /// The body of an entry, if it is here.
-    pub(super) fn get(&self, journal: i64) -> Result<Option<Arc<[u8]>>, StoreError> {
-        let mut select = self.conn.prepare_cached("SELECT bytes FROM body WHERE journal = ?1").map_err(|e| sql(&e))?;
-        select.query_row([journal], |r| Ok(Arc::from(r.get_ref(0)?.as_blob()?))).optional().map_err(|e| sql(&e))
-    }
-
-    /// Removes bodies and overwrites their place.
-    pub(super) fn remove(&mut self, journals: &[i64]) -> Result<(), StoreError> {
-        if journals.is_empty() {
-            return Ok(());
+    /// Takes a file out of the cache, or opens it; the caller puts it back.
+    fn take(&self, number: u32, live: &BTreeSet<u32>) -> Result<File, StoreError> {
+        let mut open = self.open.borrow_mut();
+        if let Some(at) = open.iter().position(|(n, _)| *n == number) {
+            return Ok(open.remove(at).1);
         }
-        let tx = self.conn.transaction().map_err(|e| sql(&e))?;
-        {
-            let mut delete = tx.prepare_cached("DELETE FROM body WHERE journal = ?1").map_err(|e| sql(&e))?;
-            for journal in journals {
-                delete.execute([journal]).map_err(|e| sql(&e))?;
-            }
+        // A removed file takes space for as long as somebody has it open.
+        open.retain(|(n, _)| live.contains(n));
+        if open.len() >= FILES_MAX {
+            open.remove(0);
         }
-        tx.commit().map_err(|e| sql(&e))
-    }
-
-    /// Removes what a crash left behind: bodies newer than the newest entry.
-    pub(super) fn remove_after(&mut self, journal: i64) -> Result<(), StoreError> {
-        self.conn.execute("DELETE FROM body WHERE journal > ?1", [journal]).map_err(|e| sql(&e))?;
-        Ok(())
-    }
-
-    /// See [`connect::scrub`].
-    pub(super) fn scrub(&self) -> Result<bool, StoreError> {
-        connect::scrub(&self.conn, BODIES_FILE)
+        let name = segments::name(number);
+        File::open(self.folder.join(&name)).map_err(|e| match e.kind() {
+            ErrorKind::NotFound => StoreError::Missing { file: name },
+            _ => StoreError::from_io(&name, &e),
+        })
     }
 }
 
-fn sql(error: &rusqlite::Error) -> StoreError {
-    StoreError::in_file(BODIES_FILE, error)
+fn unread(number: u32, file: &File, error: &std::io::Error) -> StoreError {
+    let name = segments::name(number);
+    match error.kind() {
+        ErrorKind::UnexpectedEof => {
+            StoreError::Truncated { file: name, bytes: file.metadata().map_or(0, |meta| meta.len()) }
+        }
+        _ => StoreError::Io { file: name, cause: error.to_string() },
+    }
 }

@@ -1,4 +1,4 @@
-//! How the two files are opened: pragmas, the key, migrations, and which way of being unusable a file has.
+//! How a database file is opened: pragmas, the key, migrations, and which way of being unusable a file has.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
@@ -13,8 +13,8 @@ use super::error::StoreError;
 /// Page size of the encrypted file. A commit of one small message touches seven pages, and each is encrypted and hashed as
 /// a whole: 4 kB takes two thirds of the time of 8 kB, and reads are as fast (measured).
 pub(super) const PAGE_BYTES: u64 = 4_096;
-/// Page size of the plain file, for bodies of 4 to 70 kB: one of 40 kB is three pages to write, log and check.
-const BODY_PAGE_BYTES: u64 = 16_384;
+/// Ending of the write-ahead log.
+pub(super) const WAL: &str = "-wal";
 /// How long a connection waits for another one's lock. Readers never hold one that blocks the writer; this covers a
 /// checkpoint or a backup program.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -52,8 +52,6 @@ pub(super) fn open(path: &Path, key: Option<&[u8; 32]>, role: Role) -> Result<Co
     conn.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     if let Some(key) = key {
         conn.execute_batch(&key_pragma(key)).map_err(sql)?;
-    } else {
-        conn.execute_batch(&format!("PRAGMA page_size = {BODY_PAGE_BYTES};")).map_err(sql)?;
     }
     conn.query_row("SELECT count(*) FROM sqlite_schema", [], |r| r.get::<_, i64>(0)).map_err(sql)?;
     conn.execute_batch(&format!(
@@ -147,10 +145,10 @@ pub(super) fn size(path: &Path) -> Result<Option<u64>, StoreError> {
     }
 }
 
-/// The write-ahead log beside a database file.
-pub(super) fn wal(path: &Path) -> PathBuf {
+/// A file that the engine keeps beside a database file.
+pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push("-wal");
+    name.push(ending);
     PathBuf::from(name)
 }
 

@@ -38,7 +38,7 @@ pub enum StoreError {
         /// Its size.
         bytes: u64,
     },
-    /// One of the two files is gone while the other one is there.
+    /// One of the files is gone while others are there.
     #[error("{file} is missing, although the profile has been used")]
     Missing {
         /// Which file.
@@ -139,6 +139,12 @@ impl StoreError {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Self::Full { cause },
             _ => Self::Unreadable { file: file.to_owned(), cause },
         }
+    }
+
+    /// A refused write outside of the engine: no space, a quota, a file size limit, a device that fails. The remedy is the
+    /// same, and nothing of the batch is kept.
+    pub(super) fn refused(error: &std::io::Error) -> Self {
+        Self::Full { cause: error.to_string() }
     }
 
     /// A stored value that cannot be what was written.

@@ -1,10 +1,10 @@
 //! What a profile keeps on disk: the store, the keystore and the lock.
 //!
-//! The store is two SQLite files. `klatch.db` is encrypted as a whole under a key derived from the keystore's master key
-//! and holds entries, rooms, names and the search index; `bodies.db` is plain and holds sealed bodies over
-//! 4 kB as received. One [`Store`] writes, in one transaction per batch; any number of [`Reader`]s
-//! read without ever blocking it. What rooms say is never stored in clear: opening bodies is done by the caller, who has the
-//! keys. Direct messages are plain inside the encrypted file (`direct`).
+//! The store is a database and a series of segment files. `klatch.db` is encrypted as a whole under a key derived from the
+//! keystore's master key and holds entries, rooms, names and the search index; `bodies-00000001.seg`, ... are plain and hold
+//! sealed bodies over 4 kB as received, at places that the database knows. One [`Store`] writes, in one transaction per
+//! batch; any number of [`Reader`]s read without ever blocking it. What rooms say is never stored in clear: opening bodies is
+//! done by the caller, who has the keys. Direct messages are plain inside the encrypted file (`direct`).
 //! Losing power at any moment loses nothing that [`Store::commit`] has returned from.
 
 mod bodies;
@@ -14,28 +14,32 @@ mod direct;
 mod error;
 pub mod keystore;
 pub mod lock;
+mod moving;
 mod page;
 mod places;
 mod read;
 mod row;
 mod schema;
 mod search;
+mod segments;
 mod snapshot;
 mod write;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use klatch_core::step::{Snapshot, Write};
 use rusqlite::Connection;
 use zeroize::Zeroizing;
 
-use bodies::Bodies;
+use bodies::{Bodies, Span};
 use connect::Role;
 use keystore::MasterKey;
 use row::whole;
+use segments::Segments;
 
 pub use book::KnownAddress;
 pub use direct::{ContactAtRest, DirectFound, DirectKey, shown_ms};
@@ -45,14 +49,13 @@ pub use row::LineKey;
 
 /// The encrypted file.
 const MAIN_FILE: &str = "klatch.db";
-/// The plain file of sealed bodies.
-const BODIES_FILE: &str = "bodies.db";
-/// Sealed bodies larger than this go to the plain file: encrypting them again costs more than the second fsync.
+/// Sealed bodies larger than this go to a segment: encrypting them again costs more than the second fsync.
 const BODY_APART_ABOVE: usize = 4_096;
 
 /// The writer's end of a profile's files. Exactly one exists per profile (see [`lock`]).
 pub struct Store {
     main: Connection,
+    segments: Segments,
     bodies: Bodies,
     interned: write::Interned,
     /// A body was removed and its bytes are still in a write-ahead log.
@@ -70,26 +73,27 @@ impl Store {
     /// A [`StoreError`] that tells a wrong key, a newer format, and damaged, missing or unreadable files apart. Nothing is
     /// overwritten then.
     pub fn open(folder: &Path, key: &MasterKey) -> Result<Self, StoreError> {
-        let (main_path, bodies_path) = (folder.join(MAIN_FILE), folder.join(BODIES_FILE));
+        let main_path = folder.join(MAIN_FILE);
         let (db_key, tag) = (key.database_key(), key.database_tag());
-        let used = look(&main_path, &bodies_path)?;
-        if !used {
+        let apart = segments::list(folder)?;
+        if !look(&main_path, !apart.is_empty() || connect::size(&folder.join(moving::BODIES_FILE))?.is_some())? {
             connect::create(&main_path)?;
         }
+        let made_here = || segments::made_under(folder, &tag, &apart) || moving::made_under(folder, &tag);
         let mut main = connect::open(&main_path, Some(&db_key), Role::Writer).map_err(|e| match e {
-            StoreError::Corrupt { .. } if Bodies::made_under(&bodies_path, &tag) != Some(true) => StoreError::WrongKey,
+            StoreError::Corrupt { .. } if !made_here() => StoreError::WrongKey,
             other => other,
         })?;
         connect::migrate(&mut main, MAIN_FILE, schema::MIGRATIONS)?;
-        if connect::size(&bodies_path)?.is_none() {
-            if any_body_apart(&main)? {
-                return Err(StoreError::Missing { file: BODIES_FILE.to_owned() });
-            }
-            connect::create(&bodies_path)?;
+        let old = moving::Old::open(&main, folder, &tag)?;
+        let mut segments = Segments::open(folder, &tag, &known_segments(&main)?)?;
+        if let Some(old) = old {
+            old.empty(&mut main, &mut segments)?;
         }
-        let bodies = Bodies::open(&bodies_path, &tag)?;
+        let bodies = Bodies::new(folder, segments.live());
         let mut store = Self {
             main,
+            segments,
             bodies,
             interned: write::Interned::default(),
             unscrubbed: false,
@@ -105,7 +109,7 @@ impl Store {
         Ok(store)
     }
 
-    /// Writes all of it or nothing, durably. Bodies for the plain file go first: without their entry they are harmless.
+    /// Writes all of it or nothing, durably. Large bodies go first: without their entry they are harmless.
     ///
     /// # Errors
     /// [`StoreError::Full`] when the disk refuses; nothing is kept then and a later call may succeed.
@@ -113,17 +117,22 @@ impl Store {
         if writes.is_empty() {
             return Ok(());
         }
-        let bodies = write::bodies_apart(writes);
-        self.bodies.put(&bodies)?;
-        let done = write::apply(&mut self.main, &mut self.interned, writes);
+        let segment = self.segments.number();
+        let spans = self.segments.append(&write::bodies_apart(writes))?;
+        let done = write::apply(&mut self.main, &mut self.interned, writes, &spans);
         if done.is_err() {
-            // Numbers given out in the failed transaction mean nothing; its bodies only take space.
+            // Numbers given out in the failed transaction mean nothing. Its bodies stay until the next batch takes their
+            // place: a log that could not be flushed may bring it back after a crash.
             self.interned = write::Interned::default();
-            let _ = self.bodies.remove(&bodies.iter().map(|(journal, _)| *journal).collect::<Vec<_>>());
         }
-        let removed = done?;
-        if !removed.is_empty() {
-            self.remove_bodies(&removed);
+        let dropped = done?;
+        self.segments.committed(&spans);
+        if dropped > 0 {
+            self.remove_bodies(dropped);
+        } else if self.segments.number() != segment
+            && let Err(error) = self.drop_empty_segments()
+        {
+            tracing::warn!(%error, "an empty segment is still on disk; will try again");
         }
         self.stale_keys |= writes.iter().any(|w| matches!(w, Write::Ratchet { .. } | Write::Account(_)));
         if writes.iter().any(|w| matches!(w, Write::DropDirect { .. })) {
@@ -163,38 +172,63 @@ impl Store {
     /// # Errors
     /// When the files cannot be opened.
     pub fn reader(&self) -> Result<Reader, StoreError> {
-        Reader::open(&self.folder, &self.key)
+        Reader::open(&self.folder, &self.key, self.segments.live())
     }
 
-    /// Removes bodies from the plain file. A failure here loses nothing: the request stands in the encrypted file and is
-    /// repeated with the next removal or start.
-    fn remove_bodies(&mut self, journals: &[i64]) {
+    /// Removes bodies for good. A failure here loses nothing: the request stands in the encrypted file and is repeated with
+    /// the next removal or start.
+    fn remove_bodies(&mut self, count: usize) {
         self.unscrubbed = true;
         if let Err(error) = self.clear_doomed().and_then(|()| self.scrub()) {
-            tracing::warn!(%error, bodies = journals.len(), "removed bodies are still on disk; will try again");
+            tracing::warn!(%error, bodies = count, "removed bodies are still on disk; will try again");
         }
     }
 
-    /// Removes every body that is marked for it, then the marks.
+    /// Overwrites every body that is marked for it, then takes the marks away.
     fn clear_doomed(&mut self) -> Result<(), StoreError> {
-        let doomed: Vec<i64> = {
-            let mut select = self.main.prepare_cached("SELECT journal FROM doomed")?;
-            select.query_map([], |r| r.get(0))?.collect::<Result<_, _>>()?
+        let spans: Vec<Option<Span>> = {
+            let mut select = self.main.prepare_cached(
+                "SELECT s.segment, s.start, s.size FROM doomed d JOIN sealed s USING (journal) ORDER BY 1, 2",
+            )?;
+            let mut rows = select.query([])?;
+            let mut spans = Vec::new();
+            while let Some(r) = rows.next()? {
+                spans.push(row::span(r, 0)?);
+            }
+            spans
         };
-        if doomed.is_empty() {
+        if spans.is_empty() {
             return Ok(());
         }
-        self.bodies.remove(&doomed)?;
-        self.main.execute("DELETE FROM doomed", [])?;
-        Ok(())
+        // Those without a place were in the old file, which is gone.
+        let spans: Vec<Span> = spans.into_iter().flatten().collect();
+        self.segments.wipe(&spans)?;
+        let tx = self.main.transaction()?;
+        for spans in spans.chunk_by(|a, b| a.segment == b.segment) {
+            tx.prepare_cached("UPDATE segment SET bodies = bodies - ?2 WHERE number = ?1")?
+                .execute(rusqlite::params![spans.first().map(|s| s.segment), row::count(spans.len())])?;
+        }
+        tx.execute("DELETE FROM doomed", [])?;
+        tx.commit()?;
+        self.drop_empty_segments()
     }
 
-    /// Empties both write-ahead logs if something was removed; does nothing while a reader is in the way.
+    /// Removes the segments that have no body left, except for the newest, which grows.
+    fn drop_empty_segments(&mut self) -> Result<(), StoreError> {
+        let empty: Vec<u32> = self
+            .main
+            .prepare_cached("DELETE FROM segment WHERE bodies <= 0 AND number <> ?1 RETURNING number")?
+            .query_map([self.segments.number()], |r| r.get(0))?
+            .collect::<Result<_, _>>()?;
+        self.segments.remove(&empty)
+    }
+
+    /// Empties the write-ahead log if something was removed; does nothing while a reader is in the way.
     fn scrub(&mut self) -> Result<(), StoreError> {
         if self.unscrubbed {
-            let (bodies, main) = (self.bodies.scrub()?, connect::scrub(&self.main, MAIN_FILE)?);
-            self.unscrubbed = !(main && bodies);
-            self.stale_keys &= !main;
+            let done = connect::scrub(&self.main, MAIN_FILE)?;
+            self.unscrubbed = !done;
+            self.stale_keys &= !done;
         }
         Ok(())
     }
@@ -207,12 +241,12 @@ impl Store {
         Ok(())
     }
 
-    /// After a crash: finishes removals and drops bodies whose entry was never committed.
+    /// After a crash: finishes removals.
     fn tidy(&mut self) -> Result<(), StoreError> {
-        let newest: Option<i64> = self.main.query_row("SELECT max(journal) FROM entry", [], |r| r.get(0))?;
-        self.bodies.remove_after(newest.unwrap_or(0))?;
+        moving::remove(&self.folder)?;
         self.clear_doomed()?;
-        // The logs of a crashed process may hold what it removed.
+        self.drop_empty_segments()?;
+        // The log of a crashed process may hold what it removed.
         self.unscrubbed = true;
         self.scrub()
     }
@@ -225,14 +259,14 @@ impl std::fmt::Debug for Store {
 }
 
 /// Whether the profile has files already; refuses what would make the engine start an empty database over lost data.
-fn look(main: &Path, bodies: &Path) -> Result<bool, StoreError> {
-    let (size, apart) = (connect::size(main)?, connect::size(bodies)?);
-    let log = connect::size(&connect::wal(main))?.unwrap_or(0);
-    match size {
-        None if apart.is_some() || log > 0 => Err(StoreError::Missing { file: MAIN_FILE.to_owned() }),
+/// `apart` says whether there is any file of large bodies.
+fn look(main: &Path, apart: bool) -> Result<bool, StoreError> {
+    let log = connect::size(&connect::beside(main, connect::WAL))?.unwrap_or(0);
+    match connect::size(main)? {
+        None if apart || log > 0 => Err(StoreError::Missing { file: MAIN_FILE.to_owned() }),
         // An empty file alone is what a crash leaves while the profile is being made.
         None => Ok(false),
-        Some(0) if apart.is_none() && log == 0 => Ok(false),
+        Some(0) if !apart && log == 0 => Ok(false),
         Some(bytes) if bytes == 0 || (log == 0 && bytes % connect::PAGE_BYTES != 0) => {
             Err(StoreError::Truncated { file: MAIN_FILE.to_owned(), bytes })
         }
@@ -240,9 +274,11 @@ fn look(main: &Path, bodies: &Path) -> Result<bool, StoreError> {
     }
 }
 
-fn any_body_apart(main: &Connection) -> Result<bool, StoreError> {
-    let apart = [schema::BODY_APART];
-    Ok(main.query_row("SELECT EXISTS (SELECT 1 FROM entry WHERE body_at = ?1)", apart, |r| r.get(0))?)
+/// The segments that have been written to, and up to where.
+fn known_segments(main: &Connection) -> Result<BTreeMap<u32, u64>, StoreError> {
+    let mut select = main.prepare("SELECT number, upto FROM segment")?;
+    let known = select.query_map([], |r| Ok((r.get(0)?, whole(r.get(1)?))))?;
+    Ok(known.collect::<Result<_, _>>()?)
 }
 
 /// A number from `meta`; 0 if it was never set.

@@ -59,13 +59,14 @@ impl Reader {
 
     fn run(&self, tx: &Connection, room: i64, next: &Next) -> Result<Vec<SealedEntry>, StoreError> {
         let mut select = tx.prepare_cached(
-            "SELECT e.journal, e.body_at, s.header, s.signature, s.body FROM entry e CROSS JOIN sealed s USING (journal)
+            "SELECT e.body_at, s.header, s.signature, s.body, s.segment, s.start, s.size
+             FROM entry e CROSS JOIN sealed s USING (journal)
              WHERE e.room = ?1 AND e.device = ?2 AND e.seq BETWEEN ?3 AND ?4 ORDER BY e.seq",
         )?;
         let mut rows = select.query([room, next.device, next.first, next.last])?;
         let mut run = Vec::new();
         while let Some(r) = rows.next()? {
-            run.push(sealed(r, 0, 1, &self.bodies)?);
+            run.push(sealed(r, 0, &self.bodies)?);
         }
         Ok(run)
     }

@@ -11,13 +11,13 @@ use klatch_core::step::{DeviceRow, EntryRow};
 use rusqlite::{Connection, OptionalExtension, params};
 use zeroize::Zeroizing;
 
-use super::bodies::Bodies;
+use super::bodies::{Bodies, Live};
 use super::connect::{self, Role};
 use super::error::StoreError;
 use super::row::{self, COLUMNS, LineKey, TABLES, bytes, count, int, ordered, shown_ms, whole};
 use super::search::{self, Terms};
 use super::write::room_number;
-use super::{BODIES_FILE, MAIN_FILE, places, schema, snapshot};
+use super::{MAIN_FILE, places, schema, snapshot};
 
 /// Matches of a search that are looked at, newest arrivals first: a word that stands in every message of a large room shall
 /// not cost more than a few tens of milliseconds. Fewer matches are searched in full.
@@ -25,7 +25,7 @@ pub(super) const MATCHES_MAX: i64 = 5_000;
 /// Rows of one answer, whatever was asked for: bounds memory.
 pub(super) const ROWS_MAX: usize = 10_000;
 
-/// A reader's end of a profile's files: own connections, may move to another thread, sees whole commits only.
+/// A reader's end of a profile's files: an own connection, may move to another thread, sees whole commits only.
 pub struct Reader {
     pub(super) main: Connection,
     pub(super) bodies: Bodies,
@@ -76,10 +76,10 @@ impl Found {
 }
 
 impl Reader {
-    pub(super) fn open(folder: &Path, key: &Zeroizing<[u8; 32]>) -> Result<Self, StoreError> {
+    pub(super) fn open(folder: &Path, key: &Zeroizing<[u8; 32]>, live: Live) -> Result<Self, StoreError> {
         Ok(Self {
             main: connect::open(&folder.join(MAIN_FILE), Some(key), Role::Reader)?,
-            bodies: Bodies::reader(&folder.join(BODIES_FILE))?,
+            bodies: Bodies::new(folder, live),
         })
     }
 

@@ -8,7 +8,7 @@ use klatch_core::limits::CLOCK_AHEAD_MS_MAX;
 use klatch_core::log::entry::{SealedEntry, hlc_ms};
 use klatch_core::step::EntryRow;
 
-use super::bodies::Bodies;
+use super::bodies::{Bodies, Span};
 use super::error::StoreError;
 use super::schema::{BODY_APART, BODY_HERE};
 
@@ -38,7 +38,7 @@ pub(super) fn shown_ms(row: &EntryRow) -> u64 {
 
 /// The columns [`read`] expects, of [`TABLES`].
 pub(super) const COLUMNS: &str = "e.journal, r.room, e.hash, d.device, e.seq, e.kind, e.hlc, e.eff, e.lamport, \
-        e.arrived_ms, e.target, e.body_at, s.header, s.signature, s.body";
+        e.arrived_ms, e.target, e.body_at, s.header, s.signature, s.body, s.segment, s.start, s.size";
 /// The tables of [`COLUMNS`]. CROSS JOIN keeps `entry` outermost, whose index gives the order.
 pub(super) const TABLES: &str = "entry e CROSS JOIN room r ON r.id = e.room CROSS JOIN device d ON d.id = e.device \
         CROSS JOIN sealed s ON s.journal = e.journal";
@@ -58,23 +58,18 @@ pub(super) fn read(row: &rusqlite::Row<'_>, bodies: &Bodies) -> Result<EntryRow,
         lamport: unordered(row.get(8)?),
         arrived_ms: whole(row.get(9)?),
         target: target.map(|t| EntryId::from_slice(t).ok_or(StoreError::value("target"))).transpose()?,
-        entry: sealed(row, 0, 11, bodies)?,
+        entry: sealed(row, 11, bodies)?,
     })
 }
 
-/// Reads `body_at, header, signature, body` from column `at` on; the journal number stands in column `journal`.
-pub(super) fn sealed(
-    row: &rusqlite::Row<'_>,
-    journal: usize,
-    at: usize,
-    bodies: &Bodies,
-) -> Result<SealedEntry, StoreError> {
+/// Reads `body_at, header, signature, body, segment, start, size` from column `at` on.
+pub(super) fn sealed(row: &rusqlite::Row<'_>, at: usize, bodies: &Bodies) -> Result<SealedEntry, StoreError> {
     let body = match row.get::<_, i64>(at)? {
         BODY_HERE => {
             let body = row.get_ref(at + 3)?.as_blob().map_err(|_| StoreError::value("body"))?;
             Some(Arc::from(body))
         }
-        BODY_APART => bodies.get(row.get(journal)?)?,
+        BODY_APART => bodies.get(&span(row, at + 4)?.ok_or(StoreError::value("place of a body"))?)?,
         _ => None,
     };
     let header = row.get_ref(at + 1)?.as_blob().map_err(|_| StoreError::value("header"))?;
@@ -84,6 +79,12 @@ pub(super) fn sealed(
         signature: signature.map(|s| Signature::from_slice(s).ok_or(StoreError::value("signature"))).transpose()?,
         body,
     })
+}
+
+/// Reads `segment, start, size` from column `at` on; `None` if the body never was in a segment.
+pub(super) fn span(row: &rusqlite::Row<'_>, at: usize) -> Result<Option<Span>, StoreError> {
+    let Some(segment) = row.get(at)? else { return Ok(None) };
+    Ok(Some(Span { segment, start: whole(row.get(at + 1)?), size: row.get(at + 2)? }))
 }
 
 /// A column of exactly `N` bytes.

@@ -5,13 +5,13 @@
 //! from strangers and may use all 64 bits: they are stored with the top bit flipped, so that signed order is their order.
 
 /// One statement list per format; `user_version` counts those that were applied.
-pub(super) const MIGRATIONS: &[&str] = &[V1, CONVERSATIONS];
+pub(super) const MIGRATIONS: &[&str] = &[V1, CONVERSATIONS, SEGMENTS];
 
 /// Where the body of an entry is (`entry.body_at`): nowhere.
 pub(super) const BODY_NONE: i64 = 0;
 /// In `sealed.body`.
 pub(super) const BODY_HERE: i64 = 1;
-/// In the body store, under the journal number.
+/// In the body store, at the place that `sealed` names.
 pub(super) const BODY_APART: i64 = 2;
 
 const V1: &str = "
@@ -158,6 +158,20 @@ CREATE TABLE outbox (
   sealed INTEGER NOT NULL,
   UNIQUE (device, seq)
 ) STRICT;
+";
+
+/// Where large bodies are, see `segments`.
+const SEGMENTS: &str = "
+-- The segments of the body store: up to which byte they count, and how many bodies in them are not overwritten yet.
+CREATE TABLE segment (number INTEGER PRIMARY KEY, upto INTEGER NOT NULL, bodies INTEGER NOT NULL) STRICT;
+
+-- Where a body apart is. Still there after its removal, for `doomed`; `entry.body_at` says whether it means anything.
+ALTER TABLE sealed ADD COLUMN segment INTEGER;
+ALTER TABLE sealed ADD COLUMN start INTEGER;
+ALTER TABLE sealed ADD COLUMN size INTEGER;
+
+-- Before, bodies apart were in a file of another kind; see `moving`.
+INSERT INTO meta SELECT 'bodies_to_move', 1 WHERE EXISTS (SELECT 1 FROM entry WHERE body_at = 2);
 ";
 
 /// The newest journal number in use; 0 before anything happened.

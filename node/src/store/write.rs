@@ -1,7 +1,6 @@
 //! How each [`Write`] becomes SQL: one transaction per batch, cached statements, rooms and devices as small integers.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use klatch_core::content::Kind;
 use klatch_core::ids::{DeviceId, EntryId, RoomId};
@@ -9,6 +8,7 @@ use klatch_core::query::Numbered;
 use klatch_core::step::{DeviceRow, EntryRow, RoomRow, Write};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
+use super::bodies::Span;
 use super::direct::write as direct;
 use super::error::StoreError;
 use super::row::{count, int, ordered};
@@ -32,39 +32,59 @@ struct Growth {
     messages: i64,
 }
 
-/// The bodies of a batch that belong into the plain file.
-pub(super) fn bodies_apart(writes: &[Write]) -> Vec<(i64, Arc<[u8]>)> {
-    writes
-        .iter()
-        .filter_map(|write| match write {
-            Write::Append(row) => {
-                let body = row.entry.body.as_ref().filter(|b| b.len() > BODY_APART_ABOVE)?;
-                Some((int(row.journal), Arc::clone(body)))
-            }
-            _ => None,
-        })
-        .collect()
+/// The bodies of a batch that belong into the body store.
+pub(super) fn bodies_apart(writes: &[Write]) -> Vec<&[u8]> {
+    let appended = writes.iter().filter_map(|write| match write {
+        Write::Append(row) => row.entry.body.as_deref(),
+        _ => None,
+    });
+    appended.filter(|body| is_apart(body)).collect()
 }
 
-/// Applies a batch in one transaction. Returns the journal numbers whose bodies are to be removed from the plain file.
-pub(super) fn apply(main: &mut Connection, interned: &mut Interned, writes: &[Write]) -> Result<Vec<i64>, StoreError> {
+fn is_apart(body: &[u8]) -> bool {
+    body.len() > BODY_APART_ABOVE
+}
+
+/// Applies a batch in one transaction; `spans` says where its [`bodies_apart`] lie. Returns how many bodies are to be wiped.
+pub(super) fn apply(
+    main: &mut Connection,
+    interned: &mut Interned,
+    writes: &[Write],
+    spans: &[Span],
+) -> Result<usize, StoreError> {
     let tx = main.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut batch = Batch { tx: &tx, interned, growth: HashMap::new(), doomed: Vec::new() };
+    let mut batch = Batch { tx: &tx, interned, spans: spans.iter(), growth: HashMap::new(), dropped: 0 };
     for write in writes {
         batch.write(write)?;
     }
     batch.grow()?;
+    grow_segments(&tx, spans)?;
     places::follow(&tx)?;
-    let doomed = batch.doomed;
+    let dropped = batch.dropped;
     tx.commit()?;
-    Ok(doomed)
+    Ok(dropped)
+}
+
+/// Notes that segments have these further bodies. `spans` are as they were written.
+pub(super) fn grow_segments(tx: &Connection, spans: &[Span]) -> Result<(), StoreError> {
+    for spans in spans.chunk_by(|a, b| a.segment == b.segment) {
+        let Some(last) = spans.last() else { continue };
+        tx.prepare_cached(
+            "INSERT INTO segment VALUES (?1, ?2, ?3) ON CONFLICT (number) DO UPDATE SET upto = ?2, bodies = bodies + ?3",
+        )?
+        .execute(params![last.segment, int(last.end()), count(spans.len())])?;
+    }
+    Ok(())
 }
 
 struct Batch<'a> {
     tx: &'a Transaction<'a>,
     interned: &'a mut Interned,
+    /// Of the bodies apart that are still to come.
+    spans: std::slice::Iter<'a, Span>,
     growth: HashMap<i64, Growth>,
-    doomed: Vec<i64>,
+    /// Bodies taken away, wherever they were.
+    dropped: usize,
 }
 
 impl Batch<'_> {
@@ -144,7 +164,7 @@ impl Batch<'_> {
         let body = row.entry.body.as_deref();
         let body_at = match body {
             None => BODY_NONE,
-            Some(body) if body.len() > BODY_APART_ABOVE => BODY_APART,
+            Some(body) if is_apart(body) => BODY_APART,
             Some(_) => BODY_HERE,
         };
         self.run(
@@ -165,13 +185,17 @@ impl Batch<'_> {
                 row.target.map(|t| t.0),
             ],
         )?;
+        let span = if body_at == BODY_APART { self.spans.next() } else { None };
         self.run(
-            "INSERT INTO sealed VALUES (?1, ?2, ?3, ?4)",
+            "INSERT INTO sealed VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             params![
                 journal,
                 &row.entry.header[..],
                 row.entry.signature.map(|s| s.0),
-                body.filter(|_| body_at == BODY_HERE)
+                body.filter(|_| body_at == BODY_HERE),
+                span.map(|s| s.segment),
+                span.map(|s| int(s.start)),
+                span.map(|s| s.size),
             ],
         )?;
         let grown = self.growth.entry(room).or_default();
@@ -201,7 +225,7 @@ impl Batch<'_> {
         let (body_at, bytes): (i64, i64) = self
             .tx
             .prepare_cached(
-                "SELECT e.body_at, coalesce(length(s.body), 0) FROM entry e JOIN sealed s USING (journal)
+                "SELECT e.body_at, coalesce(length(s.body), s.size, 0) FROM entry e JOIN sealed s USING (journal)
                  WHERE e.journal = ?1",
             )?
             .query_row([journal], |r| Ok((r.get(0)?, r.get(1)?)))?;
@@ -214,18 +238,9 @@ impl Batch<'_> {
         if body_at == BODY_APART {
             self.run("INSERT OR IGNORE INTO doomed VALUES (?1)", [journal])?;
         }
-        self.growth.entry(room).or_default().bytes -= if body_at == BODY_APART { self.apart(journal)? } else { bytes };
-        self.doomed.push(journal);
+        self.growth.entry(room).or_default().bytes -= bytes;
+        self.dropped += 1;
         Ok(())
-    }
-
-    /// Size of a body in the plain file, from the header that vouches for it.
-    fn apart(&self, journal: i64) -> Result<i64, StoreError> {
-        let header: Vec<u8> = self
-            .tx
-            .prepare_cached("SELECT header FROM sealed WHERE journal = ?1")?
-            .query_row([journal], |r| r.get(0))?;
-        Ok(klatch_core::log::entry::Header::decode(&header).map_or(0, |h| i64::from(h.body_len)))
     }
 
     fn device(&mut self, row: &DeviceRow) -> Result<(), StoreError> {

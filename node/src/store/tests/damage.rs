@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::store::{BODIES_FILE, MAIN_FILE, StoreError, connect, schema};
+use crate::store::{MAIN_FILE, StoreError, connect, schema, segments};
 
 /// A used and closed profile with so many messages.
 fn profile(messages: usize) -> TempDir {
@@ -12,6 +12,11 @@ fn profile(messages: usize) -> TempDir {
         world.say(1, &format!("message {n}"));
     }
     world.folder
+}
+
+/// The first file of large bodies.
+fn segment(folder: &Path) -> std::path::PathBuf {
+    folder.join(segments::name(1))
 }
 
 fn open(folder: &Path) -> Result<Store, StoreError> {
@@ -78,13 +83,57 @@ fn missing_file_beside_a_present_one_is_an_error() {
     world.say(1, &"x".repeat(9_000));
     let folder = world.folder;
     drop(world.store);
-    let (main, bodies) = (folder.path().join(MAIN_FILE), folder.path().join(BODIES_FILE));
+    let (main, bodies) = (folder.path().join(MAIN_FILE), segment(folder.path()));
     let kept = fs::read(&main).unwrap();
     fs::remove_file(&main).unwrap();
     assert_eq!(refused(folder.path(), 1), StoreError::Missing { file: MAIN_FILE.into() });
     fs::write(&main, kept).unwrap();
     fs::remove_file(&bodies).unwrap();
-    assert_eq!(refused(folder.path(), 1), StoreError::Missing { file: BODIES_FILE.into() });
+    assert_eq!(refused(folder.path(), 1), StoreError::Missing { file: segments::name(1) });
+}
+
+#[test]
+fn shortened_segment_is_noticed() {
+    let mut world = World::new();
+    world.say(1, &"x".repeat(9_000));
+    let folder = world.folder;
+    drop(world.store);
+    let whole = fs::read(segment(folder.path())).unwrap();
+    for length in [0, 1, 47, 48, whole.len() - 1] {
+        fs::write(segment(folder.path()), &whole[..length]).unwrap();
+        let bytes = length as u64;
+        assert_eq!(refused(folder.path(), 1), StoreError::Truncated { file: segments::name(1), bytes });
+    }
+    fs::write(segment(folder.path()), whole).unwrap();
+    open(folder.path()).unwrap();
+}
+
+#[test]
+fn segment_under_a_wrong_name_or_of_another_profile_is_refused() {
+    let folder = profile(1);
+    let other = tempfile::tempdir().unwrap();
+    drop(Store::open(other.path(), &master(2)).unwrap());
+    for foreign in [other.path(), folder.path()] {
+        let intruder = folder.path().join(segments::name(2));
+        fs::copy(segment(foreign), &intruder).unwrap();
+        let error = refused(folder.path(), 1);
+        assert!(matches!(&error, StoreError::Corrupt { file, .. } if *file == segments::name(2)), "{error:?}");
+        fs::remove_file(intruder).unwrap();
+    }
+}
+
+#[test]
+fn segment_lost_or_shortened_while_the_store_is_open_is_reported() {
+    let mut world = World::new();
+    let row = world.say(1, &"x".repeat(9_000));
+    let read = |world: &World| world.reader().by_id(ROOM, row.hash.id()).map(drop);
+    read(&world).unwrap();
+    let path = segment(world.path());
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(5_000).unwrap();
+    assert_eq!(read(&world), Err(StoreError::Truncated { file: segments::name(1), bytes: 5_000 }));
+    fs::remove_file(path).unwrap();
+    assert_eq!(read(&world), Err(StoreError::Missing { file: segments::name(1) }));
 }
 
 #[test]
@@ -92,24 +141,29 @@ fn crash_while_the_profile_is_made_leaves_one_that_can_be_made_again() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join(MAIN_FILE), b"").unwrap();
     drop(open(folder.path()).unwrap());
-    fs::remove_file(folder.path().join(BODIES_FILE)).unwrap();
+    fs::rename(segment(folder.path()), folder.path().join("bodies.seg.new")).unwrap();
     drop(open(folder.path()).unwrap());
+    assert!(!folder.path().join("bodies.seg.new").exists());
 }
 
 #[test]
 fn newer_formats_are_refused() {
     let folder = profile(1);
-    let key = master(1).database_key();
-    let newest = i64::try_from(schema::MIGRATIONS.len()).unwrap();
-    let versions = [(MAIN_FILE, Some(&*key), newest), (BODIES_FILE, None, 1)];
-    for (file, key, known) in versions {
-        let conn = connect::open(&folder.path().join(file), key, connect::Role::Writer).unwrap();
-        conn.execute_batch("PRAGMA user_version = 99").unwrap();
-        drop(conn);
-        assert_eq!(refused(folder.path(), 1), StoreError::Newer { file: file.into(), found: 99, known });
-        let conn = connect::open(&folder.path().join(file), key, connect::Role::Writer).unwrap();
-        conn.execute_batch(&format!("PRAGMA user_version = {known}")).unwrap();
-    }
+    let known = i64::try_from(schema::MIGRATIONS.len()).unwrap();
+    let set_main = |version: i64| {
+        let key = master(1).database_key();
+        let conn = connect::open(&folder.path().join(MAIN_FILE), Some(&key), connect::Role::Writer).unwrap();
+        conn.execute_batch(&format!("PRAGMA user_version = {version}")).unwrap();
+    };
+    set_main(99);
+    assert_eq!(refused(folder.path(), 1), StoreError::Newer { file: MAIN_FILE.into(), found: 99, known });
+    set_main(known);
+    let mut bytes = fs::read(segment(folder.path())).unwrap();
+    bytes[8] = 99;
+    fs::write(segment(folder.path()), &bytes).unwrap();
+    assert_eq!(refused(folder.path(), 1), StoreError::Newer { file: segments::name(1), found: 99, known: 1 });
+    bytes[8] = 1;
+    fs::write(segment(folder.path()), &bytes).unwrap();
     open(folder.path()).unwrap();
 }
 
@@ -127,7 +181,7 @@ fn unreadable_file_says_so() {
 #[test]
 fn foreign_bytes_are_refused() {
     let folder = profile(1);
-    fs::write(folder.path().join(BODIES_FILE), vec![42; 16_384]).unwrap();
+    fs::write(segment(folder.path()), vec![42; 16_384]).unwrap();
     assert!(matches!(refused(folder.path(), 1), StoreError::Corrupt { .. }));
     fs::write(folder.path().join(MAIN_FILE), vec![42; 16_384]).unwrap();
     assert!(matches!(refused(folder.path(), 1), StoreError::WrongKey | StoreError::Corrupt { .. }));

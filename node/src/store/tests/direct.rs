@@ -10,7 +10,8 @@ use zeroize::Zeroizing;
 use super::*;
 use crate::store::bodies::Bodies;
 use crate::store::connect::{self, Role};
-use crate::store::{BODIES_FILE, DirectFound, DirectKey, MAIN_FILE, StoreError, schema, shown_ms, write};
+use crate::store::segments::Segments;
+use crate::store::{DirectFound, DirectKey, MAIN_FILE, StoreError, schema, shown_ms, write};
 
 /// The newest messages, without conditions.
 const EVERY: DirectFound = DirectFound { before: None, since_ms: None, limit: 1_000 };
@@ -330,14 +331,15 @@ fn person_bytes() -> [u8; 32] {
 
 /// A store whose main file is not encrypted, so that a test can look for what is left in it.
 fn bare(folder: &Path) -> Store {
-    let (main_path, bodies_path) = (folder.join(MAIN_FILE), folder.join(BODIES_FILE));
+    let main_path = folder.join(MAIN_FILE);
     connect::create(&main_path).unwrap();
-    connect::create(&bodies_path).unwrap();
     let mut main = connect::open(&main_path, None, Role::Writer).unwrap();
     connect::migrate(&mut main, MAIN_FILE, schema::MIGRATIONS).unwrap();
+    let segments = Segments::open(folder, &[1; 32], &BTreeMap::new()).unwrap();
     Store {
         main,
-        bodies: Bodies::open(&bodies_path, &[1; 32]).unwrap(),
+        bodies: Bodies::new(folder, segments.live()),
+        segments,
         interned: write::Interned::default(),
         unscrubbed: false,
         stale_keys: false,

@@ -6,8 +6,10 @@ mod direct;
 mod figures;
 mod history;
 mod locking;
+mod moving;
 mod pages;
 mod secrecy;
+mod segments;
 mod words;
 mod writing;
 

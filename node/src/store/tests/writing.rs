@@ -162,7 +162,7 @@ fn room_row_is_replaced_and_keeps_its_entries() {
 }
 
 #[test]
-fn body_is_gone_from_both_files_after_it_is_dropped() {
+fn body_is_gone_from_all_files_after_it_is_dropped() {
     let mut world = World::new();
     let small = world.say(1, "small-needle");
     let large = world.say(1, &"large-needle ".repeat(LARGE / 13));
@@ -174,35 +174,9 @@ fn body_is_gone_from_both_files_after_it_is_dropped() {
         let read = reader.by_id(ROOM, row.hash.id()).unwrap().unwrap();
         assert_eq!((read.entry.body, read.entry.header), (None, row.entry.header.clone()));
     }
-    assert!(!secrecy::on_disk(world.path(), &mask("large-needle ")), "overwritten, in the log, too");
+    assert!(!secrecy::on_disk(world.path(), &mask("large-needle ")), "overwritten");
     let doomed: i64 = world.store.main.query_row("SELECT count(*) FROM doomed", [], |r| r.get(0)).unwrap();
     assert_eq!(doomed, 0);
-}
-
-#[test]
-fn removal_that_a_crash_interrupted_is_finished_at_the_next_start() {
-    let mut world = World::new();
-    let large = world.say(1, &"x".repeat(LARGE));
-    // What the disk looks like after the first transaction of a removal.
-    let journal = i64::try_from(large.journal).unwrap();
-    world.store.main.execute("UPDATE entry SET body_at = 0 WHERE journal = ?1", [journal]).unwrap();
-    world.store.main.execute("INSERT INTO doomed VALUES (?1)", [journal]).unwrap();
-    let world = world.reopen();
-    assert!(world.store.bodies.get(journal).unwrap().is_none());
-}
-
-#[test]
-fn body_without_an_entry_is_harmless_and_swept() {
-    let mut world = World::new();
-    world.say(1, "x");
-    world.store.bodies.put(&[(77, vec![1; LARGE].into())]).unwrap();
-    let mut world = world.reopen();
-    assert!(world.store.bodies.get(77).unwrap().is_none());
-    // A leftover under a number that is used again is replaced.
-    world.store.bodies.put(&[(2, vec![1; LARGE].into())]).unwrap();
-    let row = world.say(1, &"y".repeat(LARGE));
-    assert_eq!(row.journal, 2);
-    assert_eq!(world.reader().by_id(ROOM, row.hash.id()).unwrap().unwrap().entry, row.entry);
 }
 
 #[test]
