@@ -1,5 +1,7 @@
 //! The command line: what can be typed, and its help. Decides nothing.
 
+pub mod people;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,7 +17,7 @@ Examples:
   klatch up && klatch send '#lobby' hi    a background node, and a message through it
   klatch log '#lobby' --since -2h         what was said in the last two hours
 
-`klatch help TOPIC` explains: exit-codes, environment, privacy, topics";
+`klatch help TOPIC` explains: exit-codes, environment, privacy, slash, older-chats, topics";
 
 /// Group chat without a server: your node, your history, rooms by name.
 #[derive(Debug, Parser)]
@@ -65,7 +67,7 @@ pub struct Global {
 /// What can be done.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Talk in a room: lines in, lines out, `/help` for more
+    /// Talk in a room or with a person: lines in, lines out, `/help` for more
     Chat(Chat),
     /// Open a room: anybody who knows its name (and passphrase, if it has one) can read it
     Join(Join),
@@ -75,11 +77,11 @@ pub enum Command {
     Rooms,
     /// List who has been seen in a room
     Members(OneRoom),
-    /// Say something in a room
+    /// Say something in a room, or to a person
     Send(Send),
-    /// Show what was said in a room
+    /// Show what was said in a room, or with a person
     Log(Log),
-    /// Show the end of a room and follow it
+    /// Show the end of a room or conversation and follow it
     Tail(Tail),
     /// Start the node in the background
     Up(Network),
@@ -103,11 +105,20 @@ pub enum Command {
     /// Rooms: list, create, join, leave, members, mute
     #[command(subcommand)]
     Room(Room),
-    /// Messages: list, show, send, edit, delete, react, announce
+    /// Messages: list, show, send, edit, delete, react, announce, broadcast
     #[command(subcommand)]
     Message(Message),
     /// Follow what happens, from any point in the past: messages, joins, presence, links
     Events(Events),
+    /// People: list, requests, show, accept, rename, block, unblock, verify
+    #[command(subcommand)]
+    Contact(people::Contact),
+    /// Compare keys with a person: 60 digits or 7 emoji, equal on both screens
+    Verify(people::Verify),
+    /// Show what is known about a person
+    Whois(people::OnePerson),
+    /// What others can learn, and what direct messages tell them
+    Privacy(people::Privacy),
     /// Call the node's API
     #[command(subcommand)]
     Api(Api),
@@ -237,8 +248,8 @@ pub struct RoomSecret {
 /// `klatch send`.
 #[derive(Debug, Args)]
 pub struct Send {
-    /// Where
-    #[arg(value_name = "#ROOM")]
+    /// Where, or to whom
+    #[arg(value_name = "#ROOM|@WHO")]
     pub room: String,
     /// What; several words are joined, `-` or nothing reads stdin
     pub text: Vec<String>,
@@ -279,8 +290,8 @@ impl WaitFor {
 /// `klatch log`.
 #[derive(Debug, Args)]
 pub struct Log {
-    /// Of which room
-    #[arg(value_name = "#ROOM")]
+    /// Of which room, or with whom
+    #[arg(value_name = "#ROOM|@WHO")]
     pub room: String,
     /// The newest N lines
     #[arg(short = 'n', value_name = "N", default_value_t = 50)]
@@ -299,8 +310,8 @@ pub struct Log {
 /// `klatch tail`.
 #[derive(Debug, Args)]
 pub struct Tail {
-    /// Of which room
-    #[arg(value_name = "#ROOM")]
+    /// Of which room, or with whom
+    #[arg(value_name = "#ROOM|@WHO")]
     pub room: String,
     /// The newest N lines first
     #[arg(short = 'n', value_name = "N", default_value_t = 10)]
@@ -310,8 +321,8 @@ pub struct Tail {
 /// `klatch chat`.
 #[derive(Debug, Args)]
 pub struct Chat {
-    /// Which room; it is opened if it is not yet
-    #[arg(value_name = "#ROOM")]
+    /// Which room, it is opened if it is not yet; or with whom
+    #[arg(value_name = "#ROOM|@WHO")]
     pub room: String,
     /// Lines that are only ever added: for pipes, screen readers and tests
     #[arg(long)]
@@ -405,13 +416,22 @@ pub enum Message {
         #[arg(required = true)]
         text: Vec<String>,
     },
+    /// Say something in every room, after naming them
+    Broadcast {
+        /// What
+        #[arg(required = true)]
+        text: Vec<String>,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+    },
 }
 
-/// A message in a room.
+/// A message in a room or conversation.
 #[derive(Debug, Args)]
 pub struct OneMessage {
     /// Where
-    #[arg(value_name = "#ROOM")]
+    #[arg(value_name = "#ROOM|@WHO")]
     pub room: String,
     /// Message id, or at least its first 6 characters
     #[arg(value_name = "ID")]

@@ -34,6 +34,11 @@ pub struct Here {
 }
 
 impl Here {
+    /// The topic under which its events are told.
+    pub fn topic(&self) -> String {
+        format!("{}/{}/", if self.direct { "dm" } else { "room" }, self.room)
+    }
+
     /// The conversation with a person.
     pub fn with(contact: &Contact) -> Self {
         Self { room: contact.room, name: format!("@{}", contact.name), direct: true }
@@ -131,6 +136,12 @@ impl Outcome {
         Self::default().and(Tone::Note, text)
     }
 
+    /// A remark on what was done, with the same for programs.
+    fn done(text: impl Into<String>, json: &impl Serialize) -> Self {
+        let json = serde_json::to_value(json).ok();
+        Self { shown: vec![Shown::Text { tone: Tone::Note, text: text.into(), json }], ..Self::default() }
+    }
+
     fn effect(effect: Effect) -> Self {
         Self { effect, ..Self::default() }
     }
@@ -198,7 +209,7 @@ pub async fn act(
         | Action::Trace(_) => node::act(session, action).await,
         Action::Contacts
         | Action::Requests
-        | Action::Accept(_)
+        | Action::Accept { .. }
         | Action::Block { .. }
         | Action::Rename { .. }
         | Action::Verify { .. }

@@ -47,7 +47,8 @@ async fn privacy(session: &mut Session, key: &str, on: Option<bool>, what: &str)
         }
     };
     let word = if on { "are told" } else { "are not told" };
-    Ok(Outcome::note(format!("{key} {}: others {word} {what}", if on { "on" } else { "off" })))
+    let text = format!("{key} {}: others {word} {what}", if on { "on" } else { "off" });
+    Ok(Outcome::done(text, &json!({ key: on })))
 }
 
 /// Addresses, how others are looked for, and connections.

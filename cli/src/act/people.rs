@@ -20,27 +20,26 @@ pub(super) async fn act(session: &mut Session, action: Action) -> Result<Outcome
             let list: Vec<Contact> = requests(&all).cloned().collect();
             Ok(Outcome::list(&list, "nobody waits for an answer", |c| request(c, &all)))
         }
-        Action::Accept(who) => {
-            let done = change(session, "contact.accept", &who, json!({})).await?;
-            Ok(Outcome::note(format!("{} is a contact now: /dm {}", visible(&done.name), typed(&done))).wrote())
+        Action::Accept { who, name } => {
+            let done = change(session, "contact.accept", &who, json!({"petname": name})).await?;
+            Ok(Outcome::done(format!("{} is a contact now", visible(&done.name)), &done).wrote())
         }
         Action::Block { who, blocked } => {
             let done = change(session, "contact.block", &who, json!({"blocked": blocked})).await?;
             let name = visible(&done.name);
-            Ok(Outcome::note(if blocked {
-                format!("{name} is blocked: nothing they send to you is taken; /unblock {} undoes it", typed(&done))
+            let text = if blocked {
+                format!("{name} is blocked: nothing that they send to you is taken any more")
             } else {
                 format!("{name} is not blocked any more")
-            }))
+            };
+            Ok(Outcome::done(text, &done))
         }
         Action::Rename { who, name } => {
             let done = change(session, "contact.rename", &who, json!({"petname": name})).await?;
-            Ok(Outcome::note(format!(
-                "{} is shown as {} here; they call themselves {}",
-                visible(&done.fingerprint),
-                visible(&done.name),
-                visible(&done.claimed)
-            )))
+            let (shown, claimed) = (visible(&done.name), visible(&done.claimed));
+            let text =
+                format!("{} is shown as {shown} here; they call themselves {claimed}", visible(&done.fingerprint));
+            Ok(Outcome::done(text, &done))
         }
         Action::Verify { who, equal: None } => {
             let person = get(session, &who).await?;
@@ -50,7 +49,8 @@ pub(super) async fn act(session: &mut Session, action: Action) -> Result<Outcome
         Action::Verify { who, equal: Some(equal) } => {
             let done = change(session, "contact.verify", &who, json!({"verified": equal})).await?;
             Ok(if equal {
-                Outcome::note(format!("{} is verified: you will be warned if their keys change", visible(&done.name)))
+                let name = visible(&done.name);
+                Outcome::done(format!("{name} is verified: you will be warned if their keys change"), &done)
             } else {
                 Outcome::default().and(Tone::Warning, differ(&done))
             })

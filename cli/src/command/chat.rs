@@ -5,8 +5,8 @@ use klatch_core::query::{Access, RoomSummary};
 use klatch_node::api::nearest;
 use serde_json::json;
 
-use super::{init, join, rooms, up};
-use crate::act::Here;
+use super::{init, join, place, rooms, up};
+use crate::act::{Here, people};
 use crate::args::Chat;
 use crate::client::Session;
 use crate::context::{Context, Need, confirm};
@@ -23,9 +23,16 @@ pub async fn run(ctx: &Context, args: Chat) -> Result<(), Report> {
         ctx.tell_ignored(&mut session, &args.network).await?;
     }
     let with_secret = secret.is_some();
-    let existing = if with_secret { None } else { rooms::joined(&mut session, &args.room).await? };
+    let person = args.room.starts_with('@');
+    let existing = match with_secret {
+        true => None,
+        false if person => Some(place::find(&mut session, &args.room).await?),
+        false => {
+            rooms::joined(&mut session, &args.room).await?.map(|r| Here { room: r.room, name: r.name, direct: false })
+        }
+    };
     let here = match existing {
-        Some(room) => Here { room: room.room, name: room.name, direct: false },
+        Some(here) => here,
         None => {
             if !with_secret {
                 warn_of_slip(ctx, &mut session, &args).await?;
@@ -37,6 +44,7 @@ pub async fn run(ctx: &Context, args: Chat) -> Result<(), Report> {
         }
     };
     welcome(ctx, &mut session, &here).await?;
+    visitors(ctx, &mut session, &here).await?;
     // `--plain` promises that not a single escape sequence is printed.
     let out = if args.plain { ctx.out.plain(ctx.args.color) } else { ctx.out };
     let mut chat = Plain::open(&out, session, here, args.lines, args.yes).await?;
@@ -74,9 +82,29 @@ async fn warn_of_slip(ctx: &Context, session: &mut Session, args: &Chat) -> Resu
     Err(Report::usage(format!("{} was not opened", visible(&name)), format!("klatch chat '{}'", visible(near))))
 }
 
+/// Says who waits for an answer, and whose keys are not the compared ones.
+async fn visitors(ctx: &Context, session: &mut Session, here: &Here) -> Result<(), Report> {
+    let all = people::contacts(session).await?;
+    for contact in people::requests(&all) {
+        ctx.out.note(&format!("* {}", people::request(contact, &all)));
+    }
+    if let Some(text) = all.iter().find(|c| c.room == here.room).and_then(people::warning) {
+        ctx.out.warning(&text);
+    }
+    Ok(())
+}
+
 /// Says who you are, where you are, and honestly what kind of room it is.
 async fn welcome(ctx: &Context, session: &mut Session, here: &Here) -> Result<(), Report> {
     let status = session.status().await?;
+    if here.direct {
+        ctx.out.note(&format!(
+            "* you are {}, talking with {} (only the two of you can read it) · /help · /quit",
+            visible(&status.name),
+            visible(&here.name)
+        ));
+        return Ok(());
+    }
     let room = status.rooms.iter().find(|r| r.room == here.room);
     let kind = match room.map(|r| r.access) {
         Some(Access::Passphrase) => "anybody who knows its name and passphrase can read it",

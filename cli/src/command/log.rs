@@ -4,7 +4,7 @@ use klatch_core::event::{Event, Message};
 use klatch_core::ids::EntryId;
 use serde_json::{Value, json};
 
-use super::rooms;
+use super::place;
 use crate::args::{Log, Network};
 use crate::client::Session;
 use crate::context::{Context, Need};
@@ -19,9 +19,10 @@ const PAGE: u32 = 250;
 pub async fn run(ctx: &Context, args: &Log) -> Result<(), Report> {
     let need = if args.follow { Need::Network(Network::usual()) } else { Need::History };
     let mut session = ctx.session(need).await?;
-    let room = rooms::find(&mut session, &args.room).await?;
+    let room = place::find(&mut session, &args.room).await?;
+    place::warn(ctx, &mut session, &room).await?;
     let events = match args.follow {
-        true => Some(session.events(&[format!("room/{}/", room.room)], json!("now")).await?),
+        true => Some(session.events(&[room.topic()], json!("now")).await?),
         false => None,
     };
     let upto = events.as_ref().map_or(u64::MAX, |e| e.cursor);

@@ -28,8 +28,8 @@ pub async fn run(ctx: &Context, args: Message) -> Result<(), Report> {
             ("message.react", message.room, Some(message.message), json!({"emoji": emoji, "on": !off}))
         }
         Message::Announce { room, text } => ("message.announce", room, None, json!({"text": text.join(" ")})),
-        // These two lead to the daily verbs before they come here.
-        Message::List(_) | Message::Send(_) => return Ok(()),
+        // These lead elsewhere before they come here.
+        Message::List(_) | Message::Send(_) | Message::Broadcast { .. } => return Ok(()),
     };
     let mut session = ctx.session(Need::Network(Network::usual())).await?;
     if let Some(word) = message {

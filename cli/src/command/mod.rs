@@ -2,6 +2,7 @@
 
 mod api;
 mod chat;
+mod contact;
 mod events;
 mod help;
 mod init;
@@ -12,6 +13,7 @@ pub mod members;
 mod message;
 mod node_run;
 mod passphrase;
+pub mod place;
 pub mod rooms;
 mod send;
 pub mod status;
@@ -41,6 +43,11 @@ pub async fn run(ctx: &Context, command: Command) -> Result<(), Report> {
             let args = Log { room: args.room, lines: args.lines, since: None, search: None, follow: true };
             log::run(ctx, &args).await
         }
+        Command::Contact(args) => contact::run(ctx, args).await,
+        Command::Verify(args) => contact::verify(ctx, args).await,
+        Command::Whois(args) => contact::whois(ctx, args).await,
+        Command::Privacy(args) => contact::privacy(ctx, args).await,
+        Command::Message(Message::Broadcast { text, yes }) => contact::broadcast(ctx, text.join(" "), yes).await,
         Command::Message(args) => message::run(ctx, args).await,
         Command::Chat(args) => chat::run(ctx, args).await,
         Command::Up(network) => up::run(ctx, network).await,

@@ -8,7 +8,9 @@ use klatch_core::limits::TEXT_BYTES_MAX;
 use serde_json::{Value, json};
 
 use super::message::resolve;
+use crate::act::people;
 use crate::args::{Network, Send, WaitFor};
+use crate::client::Session;
 use crate::context::{Context, Need};
 use crate::error::Report;
 use crate::lines::state;
@@ -49,16 +51,28 @@ pub async fn run(ctx: &Context, args: &Send) -> Result<(), Report> {
         let stored: Message = session.ask("message.get", params).await?;
         sent["state"] = serde_json::to_value(stored.state).unwrap_or(Value::Null);
     }
+    let warning = if args.room.starts_with('@') { warning(&mut session, &sent).await } else { None };
     drop(session);
     ctx.finish(false).await;
+    if let Some(text) = warning {
+        ctx.out.warning(&text);
+    }
     let now: Option<Delivery> = serde_json::from_value(sent["state"].clone()).unwrap_or_default();
     if now == Some(Delivery::Queued) {
-        ctx.out.note("nobody has it yet: it goes out by itself while a node runs (klatch up)");
+        let who = if args.room.starts_with('@') { visible(&args.room) } else { "nobody".to_owned() };
+        let has = if args.room.starts_with('@') { "does not have it yet" } else { "has it yet" };
+        ctx.out.note(&format!("{who} {has}: it goes out by itself while a node runs (klatch up)"));
     }
     ctx.out.either(&sent, || {
         let id = sent["message"].as_str().unwrap_or_default();
         format!("{}\t{}", visible(id), now.map_or_else(|| "stored".to_owned(), state))
     })
+}
+
+/// What must be said before the answer of this person is believed.
+async fn warning(session: &mut Session, sent: &Value) -> Option<String> {
+    let all = people::contacts(session).await.ok()?;
+    all.iter().find(|c| Some(c.room.to_string().as_str()) == sent["room"].as_str()).and_then(people::warning)
 }
 
 /// The words of the command line, or stdin.

@@ -64,10 +64,8 @@ impl Plain<'_> {
                 let name = self.place_name(message.room);
                 show(self.out, &mut self.lines, &name, true, *message)
             }
-            Shown::Text { tone: Tone::Data, text, json } => match json.filter(|_| self.out.json) {
-                Some(json) => self.out.json(&json),
-                None => self.out.line(&text),
-            },
+            Shown::Text { json: Some(json), .. } if self.out.json => self.out.json(&json),
+            Shown::Text { tone: Tone::Data, text, .. } => self.out.line(&text),
             Shown::Text { tone: Tone::Note, text, .. } => {
                 self.out.note(&format!("* {text}"));
                 Ok(())

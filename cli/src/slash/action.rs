@@ -72,7 +72,12 @@ pub enum Action {
     /// Strangers who wrote and wait for an answer.
     Requests,
     /// Keep a person as a contact.
-    Accept(String),
+    Accept {
+        /// Whom.
+        who: String,
+        /// The own name for them.
+        name: Option<String>,
+    },
     /// Take nothing from a person any more, or take it again.
     Block {
         /// Whom.

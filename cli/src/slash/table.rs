@@ -228,9 +228,14 @@ pub const TABLE: &[Row] = &[
     row(People, "requests", &[], &[], ("strangers who wrote and wait for an answer", "contact.list"), |a| {
         none(a, Action::Requests)
     }),
-    row(People, "accept", &["add"], &[WHO], ("keep a person as a contact", "contact.accept"), |a| {
-        some(a).map(Action::Accept)
-    }),
+    row(
+        People,
+        "accept",
+        &["add"],
+        &[WHO, may(Takes::Text, "NAME")],
+        ("keep a person as a contact, under a name of yours if you like", "contact.accept"),
+        |a| named(a).map(|(who, name)| Action::Accept { who, name: some(&name) }),
+    ),
     row(People, "block", &["decline"], &[WHO], ("take nothing from a person any more", "contact.block"), |a| {
         some(a).map(|who| Action::Block { who, blocked: true })
     }),
