@@ -77,7 +77,13 @@ impl Lines {
     pub fn line(&mut self, message: &Message, room: &str) -> Line {
         let before_change = self.names.insert(message.device, message.name.clone());
         let name = self.author(message);
-        let at = format!("{} {} ", self.time(message.at_ms), visible(room));
+        let at = match message.direct {
+            true => format!("{} ", self.time(message.at_ms)),
+            false => format!("{} {} ", self.time(message.at_ms), visible(room)),
+        };
+        // `room` is the other person, `@bob`.
+        let to = if message.direct && message.own { format!(" to {}", visible(room)) } else { String::new() };
+        let name = if message.direct && !message.own { visible(room) } else { name };
         let (before, after) = match message.kind {
             Kind::Profile if message.seq == 0 => ("* ".to_owned(), format!(" joined {}", visible(room))),
             Kind::Profile => {
@@ -87,10 +93,13 @@ impl Lines {
                 ("* ".to_owned(), format!(" is in {}{old}", visible(room)))
             }
             Kind::Leave => ("* ".to_owned(), format!(" left {}", visible(room))),
-            Kind::Text if doing(message).is_some() => (format!("{at}* "), format!(" {}", body(message))),
-            Kind::Text => (at, format!("{}: {}", self.answered(message), body(message))),
+            Kind::Text if doing(message).is_some() => (
+                format!("{at}* "),
+                format!(" {}{}", body(message), if to.is_empty() { to } else { format!(" ({})", to.trim()) }),
+            ),
+            Kind::Text => (at, format!("{to}{}: {}", self.answered(message), body(message))),
             Kind::Newer(_) => (at, " wrote something that needs a newer version of klatch".to_owned()),
-            Kind::Notice => (at, format!(" announces: {}", body(message))),
+            Kind::Notice => (at, format!("{to} announces: {}", body(message))),
             Kind::Edit => (at, format!(" changed a message to: {}", body(message))),
             Kind::Delete => (at, format!(" withdrew a message{}", self.quoted(message))),
             Kind::Reaction => (at, format!(" reacted {}{}", reaction(message), self.quoted(message))),
@@ -222,6 +231,15 @@ mod tests {
         let line = lines.line(&message(1, "bob", "/me waves"), "#garden").text();
         assert_eq!(line, "1970-01-01 18:05 #garden * bob waves");
         assert!(lines.line(&message(2, "bob", "/me "), "#garden").text().ends_with("bob: /me "));
+    }
+
+    #[test]
+    fn a_direct_message_says_from_whom_or_to_whom() {
+        let mut lines = Lines::in_zone(TimeZone::UTC);
+        let from = Message { direct: true, ..message(1, "bob", "hi") };
+        assert_eq!(lines.line(&from, "@robert").text(), "1970-01-01 18:05 @robert: hi");
+        let to = Message { direct: true, own: true, reply_to: Some(EntryId([1; 16])), ..message(2, "alice", "yes") };
+        assert_eq!(lines.line(&to, "@robert").text(), "1970-01-01 18:05 you to @robert (to \"hi\"): yes");
     }
 
     #[test]

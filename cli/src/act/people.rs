@@ -1,13 +1,17 @@
 //! People: contacts, requests, names, verification. The wording here is shared by slash commands and `klatch contact`.
 
+use klatch_core::event::Message;
 use klatch_core::query::{Contact, Person, Standing, Verification};
 use serde_json::{Value, json};
 
-use super::{Effect, Here, Outcome, Tone};
+use super::{Effect, Here, Outcome, Shown, Tone};
 use crate::client::Session;
 use crate::error::Report;
 use crate::output::visible;
 use crate::slash::Action;
+
+/// Lines of a stranger that are shown once they are let in; `/history` shows more.
+const WAITED_SHOWN: u32 = 20;
 
 pub(super) async fn act(session: &mut Session, action: Action) -> Result<Outcome, Report> {
     match action {
@@ -22,7 +26,11 @@ pub(super) async fn act(session: &mut Session, action: Action) -> Result<Outcome
         }
         Action::Accept { who, name } => {
             let done = change(session, "contact.accept", &who, json!({"petname": name})).await?;
-            Ok(Outcome::done(format!("{} is a contact now", visible(&done.name)), &done).wrote())
+            let mut outcome = Outcome::done(format!("{} is a contact now", visible(&done.name)), &done).wrote();
+            let waited: Vec<Message> =
+                session.ask("message.list", json!({"room": done.room, "limit": WAITED_SHOWN})).await?;
+            outcome.shown.extend(waited.into_iter().map(|m| Shown::Found(Box::new(m))));
+            Ok(outcome)
         }
         Action::Block { who, blocked } => {
             let done = change(session, "contact.block", &who, json!({"blocked": blocked})).await?;
@@ -107,8 +115,12 @@ pub async fn contacts(session: &mut Session) -> Result<Vec<Contact>, Report> {
 pub async fn change(session: &mut Session, method: &str, who: &str, mut params: Value) -> Result<Contact, Report> {
     params["who"] = json!(who);
     let reply = session.call(method, params).await?;
-    let identity = reply["identity"].as_str().unwrap_or(who).to_owned();
-    Ok(get(session, &identity).await?.contact)
+    let is_meant = |c: &Contact| reply["identity"].as_str() == Some(c.identity.to_string().as_str());
+    // The list is quick; the codes of one person are not.
+    match contacts(session).await?.into_iter().find(is_meant) {
+        Some(contact) => Ok(contact),
+        None => Ok(get(session, reply["identity"].as_str().unwrap_or(who)).await?.contact),
+    }
 }
 
 /// Those who wait for an answer.

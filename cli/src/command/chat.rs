@@ -84,7 +84,8 @@ async fn warn_of_slip(ctx: &Context, session: &mut Session, args: &Chat) -> Resu
 
 /// Says who waits for an answer, and whose keys are not the compared ones.
 async fn visitors(ctx: &Context, session: &mut Session, here: &Here) -> Result<(), Report> {
-    let all = people::contacts(session).await?;
+    // A node that cannot tell shall not keep anybody out of a room.
+    let all = people::contacts(session).await.unwrap_or_default();
     for contact in people::requests(&all) {
         ctx.out.note(&format!("* {}", people::request(contact, &all)));
     }
@@ -98,11 +99,8 @@ async fn visitors(ctx: &Context, session: &mut Session, here: &Here) -> Result<(
 async fn welcome(ctx: &Context, session: &mut Session, here: &Here) -> Result<(), Report> {
     let status = session.status().await?;
     if here.direct {
-        ctx.out.note(&format!(
-            "* you are {}, talking with {} (only the two of you can read it) · /help · /quit",
-            visible(&status.name),
-            visible(&here.name)
-        ));
+        let (name, other) = (visible(&status.name), visible(&here.name));
+        ctx.out.note(&format!("* you are {name}, talking with {other} (encrypted for the two of you) · /help · /quit"));
         return Ok(());
     }
     let room = status.rooms.iter().find(|r| r.room == here.room);

@@ -17,7 +17,7 @@ impl Plain<'_> {
         self.wrote |= outcome.wrote;
         self.sent = self.sent.max(outcome.upto);
         for shown in outcome.shown {
-            self.show(shown)?;
+            self.show(shown).await?;
         }
         if let Some(sent) = outcome.sent {
             self.newest = Some((sent.room, sent.message, snippet(&sent.text), None));
@@ -58,9 +58,15 @@ impl Plain<'_> {
         self.here = Some(here);
     }
 
-    fn show(&mut self, shown: Shown) -> Result<(), Report> {
+    async fn show(&mut self, shown: Shown) -> Result<(), Report> {
         match shown {
             Shown::Found(message) => {
+                if message.direct {
+                    self.read_people().await?;
+                    if let Some(contact) = self.people.iter().find(|c| c.room == message.room) {
+                        self.shown.insert(contact.room, Here::with(contact));
+                    }
+                }
                 let name = self.place_name(message.room);
                 show(self.out, &mut self.lines, &name, true, *message)
             }

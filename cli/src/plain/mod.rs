@@ -4,6 +4,7 @@
 //! of input everything typed is on disk.
 
 mod actions;
+mod events;
 mod input;
 mod sending;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use klatch_core::event::{Delivery, Event, Message};
 use klatch_core::ids::{DeviceId, EntryId, RoomId};
+use klatch_core::query::{Contact, Member};
 use klatch_node::api::{kind, topic};
 use serde_json::json;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -21,13 +23,16 @@ use crate::act::Here;
 use crate::client::{Client, Events, Session, Told};
 use crate::error::Report;
 use crate::lines::{Lines, state};
-use crate::output::{Output, snippet, visible};
+use crate::output::{Output, snippet};
 use crate::slash::{self, Action, Input};
 
 /// Delivery states that change within this time become one line.
 const GATHER: Duration = Duration::from_millis(400);
 /// The own last line is waited for before a command and at the end of input; it is on disk long before.
 const LAST_LINE_MAX: Duration = Duration::from_secs(3);
+
+/// What is followed.
+const TOPICS: [&str; 3] = ["room/", "dm/", "contact/"];
 
 /// What the next line may answer.
 #[derive(Debug)]
@@ -54,7 +59,9 @@ pub struct Plain<'a> {
     look: Option<Instant>,
     /// Journal number of the last own message sent from here.
     sent: u64,
-    /// Members connected now, per shown room: only the first to come and the last to go are told.
+    /// People one talks with, as last read.
+    people: Vec<Contact>,
+    /// Members connected now, per shown room.
     online: BTreeMap<RoomId, BTreeSet<DeviceId>>,
     /// A question that the next line may answer.
     pending: Option<Pending>,
@@ -83,7 +90,7 @@ impl<'a> Plain<'a> {
         yes: bool,
     ) -> Result<Self, Report> {
         // Events first, then history up to the same point: nothing is missed or shown twice.
-        let events = session.events(&["room/".to_owned()], json!("now")).await?;
+        let events = session.events(&TOPICS.map(str::to_owned), json!("now")).await?;
         let mut lines = Lines::default();
         let old: Vec<Message> = match history {
             0 => Vec::new(),
@@ -106,6 +113,7 @@ impl<'a> Plain<'a> {
             newest: None,
             look: None,
             sent: 0,
+            people: Vec::new(),
             online: BTreeMap::new(),
             pending: None,
             yes,
@@ -113,6 +121,12 @@ impl<'a> Plain<'a> {
             wrote: false,
         };
         chat.mark_read(here.room, upto).await;
+        chat.read_people().await?;
+        if !here.direct {
+            let members: Vec<Member> = chat.session.ask("room.members", json!({"room": here.room})).await?;
+            let online = members.into_iter().filter(|m| m.online && !m.own).map(|m| m.device);
+            chat.online.insert(here.room, online.collect());
+        }
         Ok(chat)
     }
 
@@ -237,71 +251,6 @@ impl<'a> Plain<'a> {
         }
     }
 
-    /// Shows an event.
-    async fn told(&mut self, told: Told) -> Result<(), Report> {
-        if let Some(cursor) = told.cursor {
-            self.events.cursor = self.events.cursor.max(cursor);
-        }
-        let room = room_of(&told.event);
-        if room.is_some_and(|r| !self.shown.contains_key(&r)) {
-            return Ok(());
-        }
-        let name = room.map(|r| self.place_name(r)).unwrap_or_default();
-        if self.out.json {
-            self.out.json(&told)?;
-        }
-        match told.event {
-            Event::MessageAdded { message } => {
-                let (room, journal, own) = (message.room, message.journal, message.own);
-                if !self.out.json {
-                    self.lines.line(&message, &name).print(self.out)?;
-                }
-                if own {
-                    self.look_soon();
-                } else {
-                    self.mark_read(room, journal).await;
-                }
-            }
-            Event::DeliveryChanged { .. } => self.look_soon(),
-            Event::PresenceChanged { room, device, name: who, online } if !self.out.json => {
-                self.presence(room, device, &who, online, &name)?;
-            }
-            Event::HistoryAdded { count, .. } if !self.out.json => {
-                self.out.line(&format!("* {count} older messages came for {}: /history shows them", visible(&name)))?;
-            }
-            Event::ForkFound { device, .. } if !self.out.json => {
-                let who = device.short();
-                self.out.line(&format!("* warning: the device {who} in {} wrote two histories", visible(&name)))?;
-            }
-            Event::DiskBudgetReached { .. } if !self.out.json => {
-                self.out
-                    .line(&format!("* {} is full on this disk: later texts are not stored here", visible(&name)))?;
-            }
-            Event::RoomLeft { room } => drop(self.shown.remove(&room)),
-            Event::Lagged { .. } => self.look_soon(),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// Tells whether anybody is here at all; each coming and going would be noise.
-    fn presence(&mut self, room: RoomId, device: DeviceId, who: &str, on: bool, name: &str) -> Result<(), Report> {
-        let here = self.online.entry(room).or_default();
-        let before = here.len();
-        if on {
-            here.insert(device)
-        } else {
-            here.remove(&device)
-        };
-        match (before, here.len()) {
-            (0, 1) => self.out.line(&format!("* {} is here ({})", visible(who), visible(name))),
-            (1, 0) => {
-                self.out.line(&format!("* {} is away: nobody else is here now ({})", visible(who), visible(name)))
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// The name of a place that is shown.
     fn place_name(&self, room: RoomId) -> String {
         self.shown.get(&room).map_or_else(String::new, |h| h.name.clone())
@@ -349,20 +298,5 @@ async fn until(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
-    }
-}
-
-fn room_of(event: &Event) -> Option<RoomId> {
-    match event {
-        Event::MessageAdded { message } => Some(message.room),
-        Event::RoomJoined { room, .. }
-        | Event::RoomLeft { room }
-        | Event::HistoryAdded { room, .. }
-        | Event::DeliveryChanged { room, .. }
-        | Event::PresenceChanged { room, .. }
-        | Event::Synced { room }
-        | Event::ForkFound { room, .. }
-        | Event::DiskBudgetReached { room } => Some(*room),
-        _ => None,
     }
 }
