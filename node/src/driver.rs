@@ -278,7 +278,7 @@ impl Driver {
             if let Err(error) = done {
                 return self.refuse_writes(step, error);
             }
-            if step.writes.iter().any(|w| matches!(w, Write::Append(_))) {
+            if step.writes.iter().any(is_indexed) {
                 self.indexed = false;
                 self.busy = Instant::now();
             }
@@ -303,6 +303,7 @@ impl Driver {
     /// Everything that follows a commit, in the order of `step.rs`.
     fn send(&mut self, step: Step) {
         self.shared.update(step.views);
+        self.shared.set_people(step.people);
         for write in &step.writes {
             if let Write::Name(name) = write {
                 self.shared.set_name(name.clone());
@@ -393,6 +394,7 @@ impl Driver {
             let (machine, step) = machine.reopen(snapshot, now_ms(), &mut SystemEntropy);
             self.machine = Some(machine);
             self.shared.update(step.views);
+            self.shared.set_people(step.people);
         }
         Ok(())
     }
@@ -437,6 +439,8 @@ impl Driver {
                         step.absorb(machine.handle(now, &mut rng, input));
                     }
                 }
+                // At once rather than by its timeout: it keeps the frame and tries again.
+                Input::DirectAsked { token, .. } => self.tell_network(NetCommand::Decline { token }),
                 _ => {}
             }
         }
@@ -449,7 +453,21 @@ fn peer_text(peer: &Peer) -> String {
     network::id_of(peer).map(|id| id.to_string()).unwrap_or_default()
 }
 
-/// What others will say again should it be lost in a power cut: worth no flush of its own.
+/// What the search index follows. Session keys are not in it, but the log is emptied of replaced ones along with it.
+fn is_indexed(write: &Write) -> bool {
+    matches!(write, Write::Append(_) | Write::Direct(_) | Write::DropDirect { .. } | Write::Ratchet { .. })
+}
+
+/// What others will say again should it be lost in a power cut: worth no flush of its own. A frame whose acknowledgement is
+/// forgotten is sent again, as the very same bytes, and acknowledged again. Sessions, messages and frames are not hearsay:
+/// nobody could repeat them.
 fn is_hearsay(write: &Write) -> bool {
-    matches!(write, Write::Acked { .. } | Write::Device(_) | Write::ReadUpto { .. })
+    matches!(
+        write,
+        Write::Acked { .. }
+            | Write::Device(_)
+            | Write::ReadUpto { .. }
+            | Write::DirectState { .. }
+            | Write::OutboxDone { .. }
+    )
 }

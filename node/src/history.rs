@@ -49,7 +49,7 @@ impl<'a> History<'a> {
 
     /// What it reads from.
     #[must_use]
-    pub(crate) fn reader(&self) -> &Reader {
+    pub(crate) fn reader(&self) -> &'a Reader {
         self.reader
     }
 

@@ -1,11 +1,12 @@
 //! The journal: everything durable that happened in this profile, in the order in which it happened here, under one
 //! sequence of numbers. Merges what several tables keep; a number that was read once never gets another meaning.
 
-use klatch_core::event::Event;
+use klatch_core::event::{Event, Message};
 use klatch_core::ids::RoomId;
 use klatch_core::query::Numbered;
 
 use crate::history::{History, LINES_MAX};
+use crate::people::People;
 use crate::store::StoreError;
 
 /// Which part of the journal.
@@ -58,14 +59,14 @@ impl Source {
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn read(history: &History<'_>, wanted: Wanted) -> Result<Stretch, StoreError> {
+pub fn read(history: &History<'_>, people: &People<'_>, wanted: Wanted) -> Result<Stretch, StoreError> {
     // Commits go in the order of the numbers, so everything up to the head is there for all reads that follow; what is
     // committed between two of them has a higher number and is left out.
     let head = history.head()?;
     let limit = wanted.limit.clamp(1, LINES_MAX);
     let sources = [
         lines(history, wanted, limit, head)?,
-        direct(history, wanted, limit, head)?,
+        direct(people, wanted, limit, head)?,
         rest(history, wanted, limit, head)?,
     ];
     let upto = sources.iter().map(|s| s.upto).fold(head, u64::min);
@@ -93,19 +94,22 @@ pub fn bounds(history: &History<'_>) -> Result<Bounds, StoreError> {
 
 /// Messages of rooms, and changes of them.
 fn lines(history: &History<'_>, wanted: Wanted, limit: u32, head: u64) -> Result<Source, StoreError> {
-    let messages = history.journal(wanted.room, wanted.after, limit)?;
+    Ok(messages(history.journal(wanted.room, wanted.after, limit)?, limit, head))
+}
+
+/// Messages of conversations, and changes of them.
+fn direct(people: &People<'_>, wanted: Wanted, limit: u32, head: u64) -> Result<Source, StoreError> {
+    Ok(messages(people.journal(wanted.room, wanted.after, limit)?, limit, head))
+}
+
+fn messages(messages: Vec<Message>, limit: u32, head: u64) -> Source {
     let full = messages.len() >= limit as usize;
-    let numbered = |message: klatch_core::event::Message| Numbered {
+    let numbered = |message: Message| Numbered {
         journal: message.journal,
         at_ms: message.arrived_ms,
         event: Event::MessageAdded { message: Box::new(message) },
     };
-    Ok(Source::new(messages.into_iter().map(numbered).collect(), full, head))
-}
-
-/// Messages of conversations, and changes of them: none are stored yet.
-fn direct(_history: &History<'_>, _wanted: Wanted, _limit: u32, head: u64) -> Result<Source, StoreError> {
-    Ok(Source::new(Vec::new(), false, head))
+    Source::new(messages.into_iter().map(numbered).collect(), full, head)
 }
 
 /// Everything else that has a number.

@@ -13,7 +13,8 @@
 //! | [`driver`] | the loop: the order of effects, batches, a full disk |
 //! | [`verify`] | worker threads: decoding, opening, signatures |
 //! | [`serve`] | pages of history for other members |
-//! | [`history`] | answers to queries |
+//! | [`history`] | answers to queries about rooms |
+//! | [`people`] | answers to queries about people and conversations |
 //! | [`journal`] | everything durable in the order in which it happened |
 //! | [`feed`] | live events for everybody who listens |
 //! | [`views`] | what the threads may know of the core's state |
@@ -29,6 +30,7 @@ pub mod feed;
 pub mod history;
 pub mod journal;
 pub mod network;
+pub mod people;
 pub mod serve;
 mod start;
 pub mod store;
@@ -43,7 +45,7 @@ use std::time::{Duration, Instant};
 use klatch_core::command::{Command, Reply};
 use klatch_core::crypto::group;
 use klatch_core::error::CommandError;
-use klatch_core::ids::{DeviceId, IdentityId};
+use klatch_core::ids::{DeviceId, IdentityId, RoomId};
 use klatch_core::query::{Answer, Discovery, Host, PeerSummary, Query, Status};
 use tokio::sync::{Semaphore, oneshot};
 
@@ -55,6 +57,7 @@ pub use start::StartError;
 use driver::Work;
 use history::{History, Page};
 use network::{NetworkHandle, Stopped};
+use people::{People, Place};
 use store::Reader;
 use store::lock::ProfileLock;
 use views::Shared;
@@ -190,7 +193,8 @@ impl Node {
     /// # Errors
     /// [`CommandError`]: the store cannot be read.
     pub async fn journal(&self, wanted: journal::Wanted) -> Result<journal::Stretch, CommandError> {
-        self.read(move |_, history| journal::read(history, wanted).map_err(history::failed)).await
+        self.read(move |node, history| journal::read(history, &node.people(history), wanted).map_err(history::failed))
+            .await
     }
 
     /// Where the journal begins and ends.
@@ -221,7 +225,12 @@ impl Node {
         answer.await.map_err(|_| CommandError::Stopping)?
     }
 
+    fn people<'a>(&'a self, history: &History<'a>) -> People<'a> {
+        People::new(history.reader(), &self.inner.shared, self.inner.identity)
+    }
+
     fn answer(&self, history: &History<'_>, query: Query) -> Result<Answer, CommandError> {
+        let people = self.people(history);
         let failed = history::failed;
         Ok(match query {
             Query::Rooms => Answer::Rooms(history.rooms().map_err(failed)?),
@@ -231,21 +240,32 @@ impl Node {
             }
             Query::History { room, limit, since_ms, before, search, after: None } => {
                 let page = Page { limit, since_ms, before, search: search.as_deref() };
-                Answer::Messages(history.lines(history.find(&room)?, &page).map_err(failed)?)
+                let lines = match people.place(&room, history)? {
+                    Place::Room(room) => history.lines(room, &page),
+                    Place::With(identity) => people.lines(identity, &page),
+                };
+                Answer::Messages(lines.map_err(failed)?)
             }
             Query::Journal { room, after, limit } => {
-                let room = room.map(|r| history.find(&r)).transpose()?;
-                Answer::Messages(history.journal(room, after, limit).map_err(failed)?)
+                let lines = match room.map(|r| people.place(&r, history)).transpose()? {
+                    None => people.journal_of_all(history, after, limit),
+                    Some(Place::Room(room)) => history.journal(Some(room), after, limit),
+                    Some(Place::With(identity)) => {
+                        people.journal(Some(RoomId::of_conversation(&identity)), after, limit)
+                    }
+                };
+                Answer::Messages(lines.map_err(failed)?)
             }
             Query::Message { room, message } => {
-                let found = history.message(history.find(&room)?, message).map_err(failed)?;
+                let found = match people.place(&room, history)? {
+                    Place::Room(room) => history.message(room, message),
+                    Place::With(identity) => people.message(identity, message),
+                };
                 let unknown = || CommandError::UnknownMessage { message: message.to_string() };
-                Answer::Message(Box::new(found.ok_or_else(unknown)?))
+                Answer::Message(Box::new(found.map_err(failed)?.ok_or_else(unknown)?))
             }
-            Query::Events { after, limit } => {
-                let wanted = journal::Wanted { after, limit, room: None };
-                Answer::Events(journal::read(history, wanted).map_err(failed)?.events)
-            }
+            Query::Contacts => Answer::Contacts(people.contacts().map_err(failed)?),
+            Query::Person { who } => Answer::Person(Box::new(people.person(&who)?)),
             Query::Status => Answer::Status(Box::new(self.status(history)?)),
             _ => return Err(CommandError::ReadFailed { cause: "this node does not know that query".to_owned() }),
         })
@@ -254,6 +274,7 @@ impl Node {
     fn status(&self, history: &History<'_>) -> Result<Status, CommandError> {
         let network = self.inner.network.status().map_err(|_| CommandError::Stopping)?;
         let rooms = history.rooms().map_err(history::failed)?;
+        let people = self.inner.shared.people();
         let names = history.names_of_peers(rooms.iter().map(|r| r.room)).map_err(history::failed)?;
         let text = |peer: &klatch_core::ids::Peer| network::id_of(peer).map(|p| p.to_string()).unwrap_or_default();
         let peers = network.peers.iter().map(|p| PeerSummary {
@@ -282,11 +303,11 @@ impl Node {
                 missing: small(network.dialling),
             }),
             clock: self.inner.shared.clocks(|c| c.compare(clock::now_ms())),
-            queued: rooms.iter().filter(|r| !r.left).map(|r| r.queued).sum(),
+            queued: rooms.iter().filter(|r| !r.left).map(|r| r.queued).sum::<u64>() + people.queued,
             rooms,
             journal: history.head().map_err(history::failed)?,
-            receipts: false,
-            typing: false,
+            receipts: people.receipts,
+            typing: people.typing,
             read_only: self.inner.shared.read_only().is_some(),
             refused: self.inner.shared.refused(),
         })

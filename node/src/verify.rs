@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
 use klatch_core::crypto::Verifier;
+use klatch_core::direct::frame;
 use klatch_core::error::Reject;
 use klatch_core::ids::Peer;
 use klatch_core::step::{Input, Verdict};
@@ -133,11 +134,8 @@ impl Worker {
             }
             NetEvent::Request { peer, token, bytes } => self.request(peer, token, &bytes),
             NetEvent::Response { peer, id, bytes } => self.response(peer, id, &bytes),
-            NetEvent::DirectAsked { token, .. } => {
-                self.tell(NetCommand::Decline { token });
-                None
-            }
-            NetEvent::DirectAnswered { peer, id, .. } => Some(Input::RequestFailed { peer, request: id }),
+            NetEvent::DirectAsked { peer, token, bytes } => self.direct_asked(peer, token, &bytes),
+            NetEvent::DirectAnswered { peer, id, bytes } => Some(self.direct_answered(peer, id, &bytes)),
             NetEvent::Listening { address } => {
                 tracing::debug!(%address, "listening");
                 None
@@ -195,6 +193,27 @@ impl Worker {
             Err(reject) => {
                 self.refuse(&peer, reject);
                 Some(Input::RequestFailed { peer, request: id })
+            }
+        }
+    }
+
+    fn direct_asked(&mut self, peer: Peer, token: u64, bytes: &[u8]) -> Option<Input> {
+        match frame::open_request(&self.me, &peer, bytes, &mut self.verifier) {
+            Ok(frame) => Some(Input::DirectAsked { peer, token, frame }),
+            Err(reject) => {
+                self.refuse(&peer, reject);
+                self.tell(NetCommand::Respond { token, bytes: frame::refused() });
+                None
+            }
+        }
+    }
+
+    fn direct_answered(&mut self, peer: Peer, id: u64, bytes: &[u8]) -> Input {
+        match frame::open_answer(&self.me, &peer, bytes, &mut self.verifier) {
+            Ok(answer) => Input::DirectAnswered { peer, request: id, answer },
+            Err(reject) => {
+                self.refuse(&peer, reject);
+                Input::RequestFailed { peer, request: id }
             }
         }
     }

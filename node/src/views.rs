@@ -1,4 +1,5 @@
-//! What the rest of the node may know of the core's state: a read-only view of each room, replaced as a whole by steps.
+//! What the rest of the node may know of the core's state: a read-only view of each room and one of people, replaced as a
+//! whole by steps.
 //!
 //! Workers find keys here, queries find names and who is online. Nothing here decides anything.
 
@@ -8,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use klatch_core::crypto::group::{RoomKeys, normalise};
 use klatch_core::error::{CommandError, Reject};
 use klatch_core::ids::{EpochId, RoomId, TopicId};
-use klatch_core::step::{RequestId, RoomView};
+use klatch_core::step::{PeopleView, RequestId, RoomView};
 
 use crate::clock::Clocks;
 
@@ -16,6 +17,7 @@ use crate::clock::Clocks;
 #[derive(Debug, Default)]
 pub struct Shared {
     rooms: RwLock<Rooms>,
+    people: RwLock<Arc<PeopleView>>,
     awaited: Mutex<BTreeMap<RequestId, Arc<RoomKeys>>>,
     refused: Mutex<BTreeMap<&'static str, u64>>,
     read_only: RwLock<Option<String>>,
@@ -45,6 +47,19 @@ impl Shared {
             rooms.by_epoch.insert(view.keys.epoch, view.room);
             rooms.by_id.insert(view.room, view);
         }
+    }
+
+    /// Replaces what a step brought about people and conversations.
+    pub fn set_people(&self, view: Option<PeopleView>) {
+        if let Some(view) = view {
+            *self.people.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
+        }
+    }
+
+    /// What may be known of people and conversations.
+    #[must_use]
+    pub fn people(&self) -> Arc<PeopleView> {
+        self.people.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn with<T>(&self, look: impl FnOnce(&Rooms) -> T) -> T {

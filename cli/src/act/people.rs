@@ -143,6 +143,7 @@ fn typed_among(contact: &Contact, all: &[Contact]) -> String {
 /// One line of a list.
 pub fn line(contact: &Contact) -> String {
     let mut words = vec![match contact.standing {
+        Standing::Met => "met in rooms",
         Standing::Requested => "request",
         Standing::Accepted => "contact",
         Standing::Blocked => "blocked",

@@ -142,6 +142,8 @@ pub struct Contact {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
+    /// Met in rooms only: nothing was written, nothing decided. Never at rest.
+    Met,
     /// Wrote to us, and we have not decided yet.
     Requested,
     /// A contact: accepted, or we wrote first.

@@ -103,8 +103,8 @@ pub const DIRECT_LANE: LaneBounds = LaneBounds {
     responding_bytes_max: 32 * DIRECT_ANSWER_BYTES_MAX,
     streams_max: 48,
 };
-/// Largest answer to a direct frame: a bundle of signed keys needs about 600 B, a hundred one-time keys 4 kB.
-pub const DIRECT_ANSWER_BYTES_MAX: usize = 8 << 10;
+/// Largest answer to a direct frame.
+pub const DIRECT_ANSWER_BYTES_MAX: usize = klatch_core::direct::frame::ANSWER_BYTES_MAX;
 /// Streams per connection in the muxer: both lanes and a few for gossip, ping, identify and negotiation.
 pub const STREAMS_MAX: usize = 128;
 

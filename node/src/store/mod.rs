@@ -44,7 +44,7 @@ use segments::Segments;
 pub use book::KnownAddress;
 pub use direct::{ContactAtRest, DirectFound, DirectKey, shown_ms};
 pub use error::StoreError;
-pub use read::{Found, Reader, RoomAtRest};
+pub use read::{Found, Met, Reader, RoomAtRest};
 pub use row::LineKey;
 
 /// The encrypted file.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use klatch_core::content::Kind;
 use klatch_core::event::Event;
-use klatch_core::ids::{DeviceId, EntryId, RoomId};
+use klatch_core::ids::{DeviceId, EntryId, IdentityId, RoomId};
 use klatch_core::query::Numbered;
 use klatch_core::step::{DeviceRow, EntryRow};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -56,6 +56,23 @@ pub struct RoomAtRest {
     pub unread: u64,
     /// Devices seen in it.
     pub members: u32,
+}
+
+/// A device of a person in a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Met {
+    /// The person.
+    pub identity: IdentityId,
+    /// Their device.
+    pub device: DeviceId,
+    /// The name they give themselves there.
+    pub name: String,
+    /// When it was last heard there, Unix milliseconds; 0 if never.
+    pub last_seen_ms: u64,
+    /// Name of the room.
+    pub room: String,
+    /// The user left that room.
+    pub left: bool,
 }
 
 /// Which lines of a room are wanted.
@@ -181,7 +198,7 @@ impl Reader {
     /// When the files cannot be read.
     pub fn oldest(&self) -> Result<Option<u64>, StoreError> {
         let sql = "SELECT min(journal) FROM (SELECT min(journal) journal FROM entry UNION ALL
-                   SELECT min(journal) FROM event)";
+                   SELECT min(journal) FROM event UNION ALL SELECT min(journal) FROM direct)";
         let oldest: Option<i64> = self.main.prepare_cached(sql)?.query_row([], |r| r.get(0))?;
         Ok(oldest.map(whole))
     }
@@ -277,6 +294,30 @@ impl Reader {
     /// When the files cannot be read.
     pub fn devices(&self, room: RoomId) -> Result<Vec<DeviceRow>, StoreError> {
         snapshot::devices(&self.main, room)
+    }
+
+    /// Everybody whose person is known, in every room.
+    ///
+    /// # Errors
+    /// When the files cannot be read.
+    pub fn everybody(&self) -> Result<Vec<Met>, StoreError> {
+        let mut select = self.main.prepare_cached(
+            "SELECT m.identity, d.device, m.name, m.last_seen_ms, r.name, r.gone FROM member m
+             JOIN room r ON r.id = m.room JOIN device d ON d.id = m.device WHERE m.identity IS NOT NULL",
+        )?;
+        let mut rows = select.query([])?;
+        let mut found = Vec::new();
+        while let Some(r) = rows.next()? {
+            found.push(Met {
+                identity: IdentityId(bytes(r, 0)?),
+                device: DeviceId(bytes(r, 1)?),
+                name: r.get(2)?,
+                last_seen_ms: whole(r.get(3)?),
+                room: r.get(4)?,
+                left: r.get(5)?,
+            });
+        }
+        Ok(found)
     }
 
     /// How many of the own entries each device acknowledged (0 left out).

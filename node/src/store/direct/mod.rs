@@ -106,7 +106,8 @@ fn read_contact(r: &Row<'_>) -> Result<ContactRow, StoreError> {
 
 fn standing_code(standing: Standing) -> i64 {
     match standing {
-        Standing::Requested => 0,
+        // Nothing was decided about who is only met; no such row is written.
+        Standing::Met | Standing::Requested => 0,
         Standing::Accepted => 1,
         Standing::Blocked => 2,
     }

@@ -69,6 +69,17 @@ impl Reader {
         Ok(found)
     }
 
+    /// One person, if there is a conversation with them.
+    ///
+    /// # Errors
+    /// When the files cannot be read.
+    pub fn contact(&self, identity: &IdentityId) -> Result<Option<ContactRow>, StoreError> {
+        let sql = format!("SELECT {CONTACT} FROM contact c JOIN talk t ON t.id = c.talk WHERE t.identity = ?1");
+        let mut select = self.main.prepare_cached(&sql)?;
+        let mut rows = select.query([identity.0])?;
+        rows.next()?.map(read_contact).transpose()
+    }
+
     /// With whom a conversation is; `None` if nothing is stored of it.
     ///
     /// # Errors
