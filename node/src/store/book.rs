@@ -8,8 +8,11 @@ use super::Store;
 use super::error::StoreError;
 use super::row::{int, whole};
 
-/// Addresses remembered: several for each member of the rooms of one person. The oldest go first.
-const ADDRESSES_MAX: i64 = 256;
+/// Peers remembered: the members of the rooms of one person. Those not reached for longest go first.
+pub(super) const PEERS_MAX: i64 = 256;
+/// Addresses remembered of one: a desktop, a VPN and a mobile network, each by two transports and two address families, are
+/// fewer. Those unused for longest go first, so a peer that says new ones all the time displaces only its own.
+pub(super) const ADDRESSES_PER_PEER_MAX: i64 = 8;
 /// Longest address text taken; real ones stay below 200 bytes.
 const ADDRESS_BYTES_MAX: usize = 512;
 
@@ -49,10 +52,15 @@ impl Store {
         )?
         .execute(params![peer, address, device.map(|d| d.0), int(now_ms)])?;
         tx.prepare_cached(
-            "DELETE FROM address WHERE (peer, addr) IN
-             (SELECT peer, addr FROM address ORDER BY seen_ms DESC LIMIT -1 OFFSET ?1)",
+            "DELETE FROM address WHERE peer = ?1 AND addr IN
+             (SELECT addr FROM address WHERE peer = ?1 ORDER BY seen_ms DESC LIMIT -1 OFFSET ?2)",
         )?
-        .execute([ADDRESSES_MAX])?;
+        .execute(params![peer, ADDRESSES_PER_PEER_MAX])?;
+        tx.prepare_cached(
+            "DELETE FROM address WHERE peer IN
+             (SELECT peer FROM address GROUP BY peer ORDER BY max(seen_ms) DESC LIMIT -1 OFFSET ?1)",
+        )?
+        .execute([PEERS_MAX])?;
         Ok(tx.commit()?)
     }
 

@@ -4,7 +4,7 @@ use klatch_core::event::Event;
 use klatch_core::query::Numbered;
 
 use super::*;
-use crate::store::StoreError;
+use crate::store::{StoreError, book};
 
 /// Larger than what stays in the encrypted file.
 const LARGE: usize = 20_000;
@@ -197,23 +197,49 @@ fn readers_see_whole_commits_and_do_not_stop_the_writer() {
 }
 
 #[test]
-fn address_book_is_bounded_and_newest_first() {
+fn address_book_keeps_the_latest_addresses_of_each_peer() {
     let mut world = World::new();
     for n in 0..300_u64 {
         let peer = [u8::try_from(n % 7).unwrap()];
         world.store.remember_address(&peer, None, &format!("/ip4/127.0.0.1/tcp/{n}"), n).unwrap();
     }
-    world.store.remember_address(&[1], Some(device(1)), "/ip4/127.0.0.1/tcp/290", 500).unwrap();
-    world.store.remember_address(&[3], Some(device(1)), "/ip4/127.0.0.1/tcp/290", 400).unwrap();
-    world.store.remember_address(&[1], None, "/ip4/127.0.0.1/tcp/290", 450).unwrap();
-    world.store.remember_address(&[1], None, &"x".repeat(600), 900).unwrap();
+    world.store.remember_address(&[3], Some(device(1)), "/ip4/127.0.0.1/tcp/290", 500).unwrap();
+    world.store.remember_address(&[1], Some(device(1)), "/ip4/127.0.0.1/tcp/290", 400).unwrap();
+    world.store.remember_address(&[3], None, "/ip4/127.0.0.1/tcp/290", 450).unwrap();
+    world.store.remember_address(&[3], None, &"x".repeat(600), 900).unwrap();
     let known = world.reopen().store.addresses().unwrap();
-    assert_eq!(known.len(), 256);
     assert_eq!(
         (known[0].seen_ms, known[0].device, known[0].addr.as_str()),
         (500, Some(device(1)), "/ip4/127.0.0.1/tcp/290")
     );
     assert!(known.windows(2).all(|w| w[0].seen_ms >= w[1].seen_ms));
+    for peer in 0..7 {
+        let own: Vec<u64> = known.iter().filter(|a| a.peer == [peer]).map(|a| a.seen_ms).collect();
+        assert_eq!(own.len(), 8, "of peer {peer}");
+        // Eight rounds of seven peers back from the last one.
+        assert!(own.iter().all(|seen| *seen >= 300 - 9 * 7), "{own:?}");
+    }
+}
+
+#[test]
+fn address_book_forgets_the_peers_not_reached_for_longest() {
+    let mut world = World::new();
+    let peers = |n: u64| n.to_be_bytes();
+    let max = u64::try_from(book::PEERS_MAX).unwrap();
+    for n in 0..max {
+        for port in 0..2 {
+            world.store.remember_address(&peers(n), None, &format!("/ip4/127.0.0.1/tcp/{port}"), n * 2 + port).unwrap();
+        }
+    }
+    // The first one is reached again, at one of its addresses; two new ones come.
+    world.store.remember_address(&peers(0), None, "/ip4/127.0.0.1/tcp/1", 5_000).unwrap();
+    for n in [max, max + 1] {
+        world.store.remember_address(&peers(n), None, "/ip4/127.0.0.1/tcp/9", 6_000 + n).unwrap();
+    }
+    let known = world.store.addresses().unwrap();
+    let held = |n: u64| known.iter().filter(|a| a.peer == peers(n)).count();
+    assert_eq!(known.iter().map(|a| &a.peer).collect::<std::collections::BTreeSet<_>>().len() as u64, max);
+    assert_eq!([held(0), held(1), held(2), held(3), held(max), held(max + 1)], [2, 0, 0, 2, 1, 1]);
 }
 
 #[test]
