@@ -91,6 +91,8 @@ pub enum Command {
     Status,
     /// Wait until something is ready
     Wait(Wait),
+    /// Say what is wrong, and the command that fixes it
+    Doctor(Doctor),
     /// Make an identity on this machine
     Init(Init),
     /// Start the background node of a profile that has a passphrase
@@ -347,6 +349,17 @@ pub struct Wait {
     /// node, peer, peer:NAME, room:#ROOM or delivered:MESSAGE
     #[arg(default_value = "node")]
     pub target: String,
+}
+
+/// `klatch doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Only what takes a moment: identity, permissions, disk, limits, and whether the node answers
+    #[arg(long)]
+    pub quick: bool,
+    /// Also write an archive (.tar) for a bug report, with stand-ins for names, rooms, addresses and ids
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub bundle: Option<PathBuf>,
 }
 
 /// `klatch room`.

@@ -112,6 +112,11 @@ impl Report {
         )
     }
 
+    /// `klatch doctor` has said what fails: the exit code repeats it.
+    pub fn unhealthy() -> Self {
+        Self::new(UNHEALTHY, "some checks failed", "", exit::FAILED)
+    }
+
     /// Ctrl+C is how a chat or a follower ends: the exit code tells, no error is shown.
     pub fn ended() -> Self {
         Self::new(ENDED, "ended by Ctrl+C", "", exit::INTERRUPTED)
@@ -119,7 +124,7 @@ impl Report {
 
     /// Whether it is not worth showing.
     pub fn is_silent(&self) -> bool {
-        self.code == CLOSED_OUTPUT || self.code == ENDED
+        [CLOSED_OUTPUT, ENDED, UNHEALTHY].contains(&self.code.as_str())
     }
 
     /// Says what was being done.
@@ -155,6 +160,7 @@ impl Report {
 }
 
 const CLOSED_OUTPUT: &str = "KLATCH-OUTPUT-CLOSED";
+const UNHEALTHY: &str = "KLATCH-UNHEALTHY";
 const ENDED: &str = "KLATCH-ENDED";
 
 impl From<RpcError> for Report {

@@ -20,6 +20,7 @@
 //! | [`views`] | what the threads may know of the core's state |
 //! | [`network`] | the libp2p swarm and discovery |
 //! | [`store`] | bytes at rest, keystore, lock |
+//! | [`look`] | a look into a profile without a node |
 //! | [`api`] | the local JSON-RPC socket |
 
 pub mod api;
@@ -29,6 +30,7 @@ pub mod driver;
 pub mod feed;
 pub mod history;
 pub mod journal;
+pub mod look;
 pub mod network;
 pub mod people;
 pub mod serve;

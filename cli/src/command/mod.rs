@@ -3,6 +3,7 @@
 mod api;
 mod chat;
 mod contact;
+pub mod doctor;
 mod events;
 mod help;
 mod init;
@@ -53,6 +54,7 @@ pub async fn run(ctx: &Context, command: Command) -> Result<(), Report> {
         Command::Up(network) => up::run(ctx, network).await,
         Command::Down => up::down(ctx).await,
         Command::Status => status::run(ctx).await,
+        Command::Doctor(args) => doctor::run(ctx, &args).await,
         Command::Wait(args) => wait::run(ctx, &args.target).await,
         Command::Node(Node::Run(args)) => node_run::run(ctx, args).await,
         Command::Events(args) => events::run(ctx, args).await,

@@ -73,17 +73,12 @@ impl Store {
     /// A [`StoreError`] that tells a wrong key, a newer format, and damaged, missing or unreadable files apart. Nothing is
     /// overwritten then.
     pub fn open(folder: &Path, key: &MasterKey) -> Result<Self, StoreError> {
-        let main_path = folder.join(MAIN_FILE);
         let (db_key, tag) = (key.database_key(), key.database_tag());
         let apart = segments::list(folder)?;
-        if !look(&main_path, !apart.is_empty() || connect::size(&folder.join(moving::BODIES_FILE))?.is_some())? {
-            connect::create(&main_path)?;
+        if !used(folder, &apart)? {
+            connect::create(&folder.join(MAIN_FILE))?;
         }
-        let made_here = || segments::made_under(folder, &tag, &apart) || moving::made_under(folder, &tag);
-        let mut main = connect::open(&main_path, Some(&db_key), Role::Writer).map_err(|e| match e {
-            StoreError::Corrupt { .. } if !made_here() => StoreError::WrongKey,
-            other => other,
-        })?;
+        let mut main = open_main(folder, key, Role::Writer, &apart)?;
         connect::migrate(&mut main, MAIN_FILE, schema::MIGRATIONS)?;
         let old = moving::Old::open(&main, folder, &tag)?;
         let mut segments = Segments::open(folder, &tag, &known_segments(&main)?)?;
@@ -107,6 +102,25 @@ impl Store {
             done => done?,
         }
         Ok(store)
+    }
+
+    /// Opens what is there for a look at names, changing nothing: bodies are not read. Nothing if the profile has never been
+    /// used, or was last used by an older program and will be brought up to date at the next start.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub(crate) fn peek(folder: &Path, key: &MasterKey) -> Result<Option<Reader>, StoreError> {
+        let apart = segments::list(folder)?;
+        if !used(folder, &apart)? {
+            return Ok(None);
+        }
+        let main = open_main(folder, key, Role::Reader, &apart)?;
+        let found = connect::version(&main, MAIN_FILE)?;
+        let known = i64::try_from(schema::MIGRATIONS.len()).unwrap_or(i64::MAX);
+        if found > known || found < 0 {
+            return Err(StoreError::Newer { file: MAIN_FILE.to_owned(), found, known });
+        }
+        (found == known).then(|| Reader::open(folder, &key.database_key(), bodies::Live::default())).transpose()
     }
 
     /// Writes all of it or nothing, durably. Large bodies go first: without their entry they are harmless.
@@ -272,6 +286,23 @@ fn look(main: &Path, apart: bool) -> Result<bool, StoreError> {
         }
         Some(_) => Ok(true),
     }
+}
+
+/// As [`look`], for what stands in this folder.
+fn used(folder: &Path, apart: &BTreeMap<u32, u64>) -> Result<bool, StoreError> {
+    let apart = !apart.is_empty() || connect::size(&folder.join(moving::BODIES_FILE))?.is_some();
+    look(&folder.join(MAIN_FILE), apart)
+}
+
+/// Opens the encrypted file. If that does not work, the bodies beside it tell whether it is damaged or belongs to another
+/// keystore.
+fn open_main(folder: &Path, key: &MasterKey, role: Role, apart: &BTreeMap<u32, u64>) -> Result<Connection, StoreError> {
+    let tag = key.database_tag();
+    let made_here = || segments::made_under(folder, &tag, apart) || moving::made_under(folder, &tag);
+    connect::open(&folder.join(MAIN_FILE), Some(&key.database_key()), role).map_err(|e| match e {
+        StoreError::Corrupt { .. } if !made_here() => StoreError::WrongKey,
+        other => other,
+    })
 }
 
 /// The segments that have been written to, and up to where.

@@ -1,0 +1,226 @@
+//! Checks of the running node: who it reaches, who reaches it. Pure: facts in, findings out. Without a node all of this is
+//! unknown; nothing is sent to find out.
+
+use std::time::Duration;
+
+use klatch_core::limits::CLOCK_AHEAD_MS_MAX;
+use klatch_core::query::{Host, Mdns, RoomSummary, Status};
+
+use super::facts::{Facts, NodeFact};
+use super::{Check, Finding};
+
+/// A healthy node answers from memory.
+const SLOW: Duration = Duration::from_secs(1);
+/// mDNS asks twice in this time: before it, silence means nothing.
+const LISTENED_S_MIN: u64 = 60;
+/// Start of 2025, before this program existed.
+const EPOCH_MS: u64 = 1_735_689_600_000;
+/// Refused inputs that honest members hardly ever cause; fewer are somebody's slip.
+const REFUSED_MANY: u64 = 100;
+/// What honest members do not cause.
+const REFUSED_KINDS: [&str; 8] = ["decode", "open", "signature", "body", "run", "rule", "rate", "full"];
+/// Rooms listed one by one.
+const ROOMS_SHOWN: usize = 30;
+
+/// Somebody answers, in time, in our words.
+pub(super) fn node(facts: &Facts) -> Finding {
+    match &facts.node {
+        NodeFact::Absent => Finding::warn("no node is running: nobody can reach you", facts.klatch("up")),
+        NodeFact::Silent { pid: Some(pid) } => {
+            Finding::fail(format!("process {pid} has the profile and answers nobody"), format!("kill {pid}"))
+        }
+        NodeFact::Silent { pid: None } => Finding::fail("a node is there and does not answer", facts.restart("")),
+        NodeFact::Strange { cause } => {
+            Finding::warn(format!("the running node is not understood ({cause}): another version?"), facts.restart(""))
+        }
+        NodeFact::Answers { status, took } => answering(facts, status, *took),
+    }
+}
+
+fn answering(facts: &Facts, status: &Status, took: Duration) -> Finding {
+    let (pid, ms) = (status.pid, took.as_millis());
+    if status.version != facts.version {
+        let text = format!("the running node has version {}, this program {}", status.version, facts.version);
+        return Finding::warn(text, facts.restart(""));
+    }
+    if took > SLOW {
+        return Finding::warn(format!("running (pid {pid}), but it took {ms} ms to answer"), facts.restart(""));
+    }
+    let host = match status.host {
+        Some(Host::Background) => "in the background",
+        Some(Host::Foreground) => "in the foreground",
+        Some(Host::Command) => "inside another command, and ends with it",
+        None => "running",
+    };
+    Finding::ok(format!("{host} (pid {pid}), answered in {ms} ms"))
+}
+
+/// Nobody says.
+pub(super) fn unheard(facts: &Facts, what: &str) -> Finding {
+    let fix = match &facts.node {
+        NodeFact::Absent => facts.klatch("up"),
+        _ => facts.restart(""),
+    };
+    Finding::unknown(format!("no node says {what}"), fix)
+}
+
+/// Others can connect.
+pub(super) fn listening(facts: &Facts, status: &Status) -> Finding {
+    let local = |a: &&String| a.starts_with("/ip4/127.") || a.starts_with("/ip6/::1/");
+    let (all, inside) = (status.listening.len(), status.listening.iter().filter(local).count());
+    if all == 0 {
+        return Finding::fail("on no address: nobody can connect", facts.restart("--listen 0.0.0.0:0"));
+    }
+    if all == inside {
+        let text =
+            "on this machine only, as --loopback-only or KLATCH_LOOPBACK_ONLY asks: no other machine can connect";
+        let fix = format!("{} && env -u KLATCH_LOOPBACK_ONLY {}", facts.klatch("down"), facts.klatch("up"));
+        return Finding::warn(text, fix);
+    }
+    let ports = status.listening.iter().filter_map(|a| port(a)).collect::<std::collections::BTreeSet<_>>();
+    let ports = ports.into_iter().collect::<Vec<_>>().join(", ");
+    Finding::ok(format!("on {} ({ports})", count(all - inside, "address")))
+}
+
+/// `tcp 4001` of `/ip4/192.0.2.1/tcp/4001`.
+fn port(address: &str) -> Option<String> {
+    let mut parts = address.split('/').skip_while(|p| !matches!(*p, "tcp" | "udp"));
+    Some(format!("{} {}", parts.next()?, parts.next()?))
+}
+
+/// Neighbours find each other without being told.
+pub(super) fn multicast(facts: &Facts, status: &Status) -> Finding {
+    let by_address = facts.restart("--peer ADDRESS");
+    let Some(discovery) = &status.discovery else {
+        return Finding::unknown("the running node does not say", facts.restart(""));
+    };
+    match (discovery.mdns, discovery.found) {
+        (Mdns::Off, _) => Finding::ok("switched off by an option; others are found by address"),
+        (Mdns::Failed, _) => Finding::warn(
+            "the system did not let the node listen for multicast: is a network interface up, is udp/5353 taken?",
+            facts.restart(""),
+        ),
+        (Mdns::On, 0) if status.uptime_s < LISTENED_S_MIN => {
+            let text = format!("nothing heard yet; the node started {} s ago", status.uptime_s);
+            Finding::unknown(text, format!("{} && {}", facts.klatch("wait peer"), facts.klatch("doctor")))
+        }
+        (Mdns::On, 0) => {
+            let long = match discovery.heard_ms_ago {
+                Some(ms) => format!("nobody was heard for {}", minutes(ms / 1_000)),
+                None => format!("nobody was heard in {}", minutes(status.uptime_s)),
+            };
+            let why = "nobody else is there, or Wi-Fi isolation or a firewall on udp/5353 keeps multicast away";
+            Finding::unknown(format!("{long}: {why}"), by_address)
+        }
+        (Mdns::On, found) => Finding::ok(format!("{} heard in the local network", count(found as usize, "neighbour"))),
+    }
+}
+
+fn minutes(seconds: u64) -> String {
+    if seconds < 120 { format!("{seconds} s") } else { format!("{} min", seconds / 60) }
+}
+
+/// Somebody is connected.
+pub(super) fn peers(facts: &Facts, status: &Status) -> Finding {
+    let missing = status.discovery.as_ref().map_or(0, |d| d.missing) as usize;
+    let away = if missing > 0 { format!("; {missing} more are known and away") } else { String::new() };
+    match (status.peers.len(), missing) {
+        (0, 0) => Finding::unknown(
+            "nobody is connected and nobody is known: are others there at all?",
+            facts.restart("--peer ADDRESS"),
+        ),
+        (0, known) => Finding::warn(
+            format!("nobody is connected; {known} known before could not be reached"),
+            facts.klatch("wait peer --timeout 5m"),
+        ),
+        (n, _) => {
+            let slowest = status.peers.iter().filter_map(|p| p.rtt_ms).max();
+            let rtt = slowest.map_or_else(String::new, |ms| format!(", the slowest answers in {ms} ms"));
+            Finding::ok(format!("{n} connected{rtt}{away}"))
+        }
+    }
+}
+
+/// The clock is plausible, and agrees with those of others.
+pub(super) fn clock(facts: &Facts) -> Finding {
+    let set = "sudo timedatectl set-ntp true";
+    if facts.now_ms < EPOCH_MS {
+        return Finding::fail("the clock of this machine stands before 2025", set);
+    }
+    let Some(status) = facts.status() else { return unheard(facts, "how the clock compares with those of others") };
+    let Some(clock) = status.clock else {
+        return Finding::unknown(
+            "nobody was there to compare it with in the last minutes",
+            facts.klatch("wait peer --timeout 5m"),
+        );
+    };
+    let (off, others) = (clock.ahead_ms.unsigned_abs(), count(clock.devices as usize, "other device"));
+    let way = if clock.ahead_ms < 0 { "behind" } else { "ahead of" };
+    if off > CLOCK_AHEAD_MS_MAX {
+        let text = format!("{} {way} the clocks of {others}: one side is wrong", minutes(off / 1_000));
+        return Finding::warn(text, set);
+    }
+    Finding::ok(format!("within {off} ms of {others}"))
+}
+
+/// Nobody floods this node with what is malformed or too much.
+pub(super) fn refused(facts: &Facts, status: &Status) -> Finding {
+    let bad = status.refused.iter().filter(|(kind, _)| REFUSED_KINDS.contains(&kind.as_str()));
+    let (total, most) = bad.fold((0_u64, None), |(sum, most), (kind, n)| {
+        (sum.saturating_add(*n), most.filter(|(_, m)| m >= &n).or(Some((kind, n))))
+    });
+    match most {
+        Some((kind, n)) if total >= REFUSED_MANY => Finding::warn(
+            format!("{total} inputs of others were refused, most ({n}) as `{kind}`: a faulty or hostile program"),
+            facts.klatch("doctor --bundle report.tar"),
+        ),
+        _ => Finding::ok(format!("{total} inputs of others were refused")),
+    }
+}
+
+/// One row for all rooms, and one for each.
+pub(super) fn rooms(facts: &Facts) -> Vec<Check> {
+    let Some(status) = facts.status() else { return vec![unheard(facts, "who is in your rooms").named("rooms")] };
+    let joined: Vec<&RoomSummary> = status.rooms.iter().filter(|r| !r.left).collect();
+    let met = joined.iter().filter(|r| r.online > 0).count();
+    let shown = if joined.len() > ROOMS_SHOWN { format!("; the first {ROOMS_SHOWN} follow") } else { String::new() };
+    let sum = match joined.len() {
+        0 => Finding::ok("none yet"),
+        n => Finding::ok(format!("{}, {met} of them with somebody online{shown}", count(n, "room"))),
+    };
+    let each = joined.iter().take(ROOMS_SHOWN).map(|r| room(facts, r).named(&format!("room:{}", r.name)));
+    [sum.named("rooms")].into_iter().chain(each).collect()
+}
+
+fn room(facts: &Facts, room: &RoomSummary) -> Finding {
+    let queued = match room.queued {
+        0 => String::new(),
+        n => format!("; {} of yours reached nobody yet", count(usize::try_from(n).unwrap_or(usize::MAX), "message")),
+    };
+    if room.over_budget {
+        let text = format!("its disk budget is used up: later texts are not stored here{queued}");
+        return Finding::warn(text, facts.klatch("rooms"));
+    }
+    match (room.online, room.members) {
+        (0, members) => {
+            let who = match members {
+                0 | 1 => "nobody else was ever seen here".to_owned(),
+                n => format!("none of {} is connected: away, or out of reach", count(n as usize - 1, "other member")),
+            };
+            Finding::unknown(format!("{who}{queued}"), facts.klatch(&format!("wait 'room:{}'", room.name)))
+        }
+        (online, members) => {
+            let all = members.max(online + 1);
+            Finding::ok(format!("{} of {all} online{queued}", online + 1))
+        }
+    }
+}
+
+/// `1 room`, `2 rooms`.
+pub(super) fn count(n: usize, what: &str) -> String {
+    match (n, what.strip_suffix('s')) {
+        (1, _) => format!("1 {what}"),
+        (_, Some(_)) => format!("{n} {what}es"),
+        (_, None) => format!("{n} {what}s"),
+    }
+}
