@@ -72,7 +72,7 @@ pub enum Command {
     /// Open a room: anybody who knows its name (and passphrase, if it has one) can read it
     Join(Join),
     /// Leave a room; its history stays on this disk
-    Leave(OneRoom),
+    Leave(Leave),
     /// List the rooms of this profile
     Rooms,
     /// List who has been seen in a room
@@ -225,6 +225,17 @@ pub struct OneRoom {
     pub room: String,
 }
 
+/// `klatch leave`.
+#[derive(Debug, Args)]
+pub struct Leave {
+    /// Name or id
+    #[arg(value_name = "#ROOM")]
+    pub room: String,
+    /// Leave even if messages of yours have reached nobody yet
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
 /// `klatch join`.
 #[derive(Debug, Args)]
 pub struct Join {
@@ -335,6 +346,9 @@ pub struct Chat {
     /// Lines of history shown first
     #[arg(short = 'n', value_name = "N", default_value_t = 20)]
     pub lines: u32,
+    /// Open the public room of that name, although you left one with a passphrase (`--yes` does not say so)
+    #[arg(long, conflicts_with_all = ["passphrase", "passphrase_file"])]
+    pub open: bool,
     /// The secret of the room.
     #[command(flatten)]
     pub secret: RoomSecret,
@@ -372,7 +386,7 @@ pub enum Room {
     /// As `klatch join`
     Join(Join),
     /// As `klatch leave`
-    Leave(OneRoom),
+    Leave(Leave),
     /// As `klatch members`
     Members(OneRoom),
     /// Hide what somebody writes, here only

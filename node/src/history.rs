@@ -20,6 +20,9 @@ use crate::views::{Shared, find_room};
 /// Most lines one query returns.
 pub const LINES_MAX: u32 = 1_000;
 
+/// Own entries that are looked at one by one, to tell messages from new names and goodbyes: a millisecond.
+const COUNTED_MAX: u64 = 1_000;
+
 /// A reader with what is needed to make sense of rows.
 pub struct History<'a> {
     reader: &'a Reader,
@@ -279,7 +282,13 @@ impl<'a> History<'a> {
         let Some(view) = self.shared.view(&room) else { return Ok(0) };
         let acked = self.reader.devices(room)?.iter().filter(|d| d.device != self.own).map(|d| d.acked).max();
         // The first own entry is the profile, not a message.
-        Ok(view.own_next.saturating_sub(acked.unwrap_or(0).max(1)))
+        let from = acked.unwrap_or(0).max(1);
+        match view.own_next.saturating_sub(from) {
+            0 => Ok(0),
+            // Among so many a few that are none do not matter.
+            many if many > COUNTED_MAX => Ok(many),
+            _ => self.reader.said_since(room, self.own, from),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::act::{Here, people};
 use crate::args::Chat;
 use crate::client::Session;
 use crate::context::{Context, Need, confirm};
-use crate::error::Report;
+use crate::error::{Report, exit};
 use crate::output::visible;
 use crate::plain::Plain;
 
@@ -35,6 +35,7 @@ pub async fn run(ctx: &Context, args: Chat) -> Result<(), Report> {
         Some(here) => here,
         None => {
             if !with_secret {
+                keep_private(ctx, &mut session, &args).await?;
                 warn_of_slip(ctx, &mut session, &args).await?;
             }
             match join::open(&mut session, "room.join", &args.room, secret).await? {
@@ -67,6 +68,22 @@ pub async fn lock_up(ctx: &Context) -> Result<(), Report> {
     up::lock(ctx).await
 }
 
+/// Whoever left a room with a passphrase and names it again hardly means the public room of that name.
+async fn keep_private(ctx: &Context, session: &mut Session, args: &Chat) -> Result<(), Report> {
+    if args.open || !rooms::only_private_left(session, &args.room).await? {
+        return Ok(());
+    }
+    let name = format!("#{}", visible(args.room.trim_start_matches('#')));
+    let cause = format!("you left a room {name} that has a passphrase; the open one of that name is another room");
+    if !args.yes && ctx.can_ask() && confirm(&format!("{cause}, which anybody can read. Open it? [y/N] "))? {
+        return Ok(());
+    }
+    let hint = format!(
+        "klatch chat '{name}' --passphrase-file FILE goes back to yours; --open opens the one that anybody can read"
+    );
+    Err(Report::new("KLATCH-ROOM-PRIVATE", cause, hint, exit::USAGE))
+}
+
 /// A new room whose name is nearly that of an old one is more often a slip than a wish.
 async fn warn_of_slip(ctx: &Context, session: &mut Session, args: &Chat) -> Result<(), Report> {
     if args.yes || !ctx.can_ask() {
@@ -74,7 +91,9 @@ async fn warn_of_slip(ctx: &Context, session: &mut Session, args: &Chat) -> Resu
     }
     let rooms: Vec<RoomSummary> = session.ask("room.list", json!({})).await?;
     let name = format!("#{}", args.room.trim_start_matches('#'));
-    let Some(near) = nearest(&name, rooms.iter().map(|r| r.name.as_str())) else { return Ok(()) };
+    let Some(near) = nearest(&name, rooms.iter().map(|r| r.name.as_str())).filter(|n| *n != name) else {
+        return Ok(());
+    };
     let question = format!("You have a room {}. Open the other one, {}? [y/N] ", visible(near), visible(&name));
     if confirm(&question)? {
         return Ok(());

@@ -3,7 +3,7 @@
 use klatch_core::command::Reply;
 use serde_json::{Value, json};
 
-use super::init;
+use super::{init, rooms};
 use crate::args::{Join, Network, RoomSecret};
 use crate::client::Session;
 use crate::context::{Context, Need, ask_secret, read_secret};
@@ -15,6 +15,11 @@ pub async fn run(ctx: &Context, args: &Join, method: &str) -> Result<(), Report>
     let passphrase = secret(ctx, &args.secret)?;
     init::ensure(ctx)?;
     let mut session = ctx.session(Need::Network(Network::usual())).await?;
+    if passphrase.is_none() && rooms::only_private_left(&mut session, &args.room).await? {
+        ctx.out.note(
+            "this is the open room of that name, not the one with a passphrase that you left (--passphrase-file)",
+        );
+    }
     let reply = open(&mut session, method, &args.room, passphrase).await?;
     drop(session);
     // The others hear of it when they are met: nothing to wait for.

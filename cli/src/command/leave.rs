@@ -1,21 +1,81 @@
-//! `klatch leave`.
+//! `klatch leave`: says goodbye, to whoever can be reached within a moment, and says honestly who heard it.
 
+use std::time::Duration;
+
+use klatch_core::query::{RoomSummary, Status};
 use serde_json::json;
+use tokio::time::{Instant, sleep};
 
 use super::rooms;
-use crate::args::Network;
-use crate::context::{Context, Need};
-use crate::error::Report;
+use crate::args::{Leave, Network};
+use crate::client::{POLL, Session};
+use crate::context::{Context, Need, confirm};
+use crate::error::{Report, exit};
 use crate::output::visible;
 
+/// A node that was just started, or that still hands messages over, is given this long.
+const MOMENT: Duration = Duration::from_secs(3);
+/// If no address is known and nobody has connected by then, nobody is there.
+const ALONE: Duration = Duration::from_millis(1_500);
+
 /// Leaves a room. Others are told, so this needs the network.
-pub async fn run(ctx: &Context, room: &str) -> Result<(), Report> {
+pub async fn run(ctx: &Context, args: &Leave) -> Result<(), Report> {
     let mut session = ctx.session(Need::Network(Network::usual())).await?;
-    let found = rooms::find(&mut session, room).await?;
-    session.call("room.leave", json!({"room": found.room})).await?;
+    let found = rooms::find(&mut session, &args.room).await?;
+    let name = visible(&found.name);
+    let room = if found.left { found } else { company(ctx, &mut session, found).await? };
+    if !room.left {
+        agree(ctx, args, &room)?;
+        session.call("room.leave", json!({"room": room.room})).await?;
+    }
     drop(session);
     ctx.finish(true).await;
-    ctx.out.either(&json!({"room": found.room, "name": found.name, "left": true}), || {
-        format!("left {}; its history is kept", visible(&found.name))
+    let told = if room.left { 0 } else { room.online };
+    if told == 0 && room.members > 1 && !room.left {
+        ctx.out.note("nobody was told, because nobody is connected: they will see you as away");
+    }
+    let left = json!({
+        "room": room.room, "name": room.name, "left": true, "already": room.left, "told": told, "undelivered": room.queued,
+    });
+    ctx.out.either(&left, || match room.left {
+        true => format!("{name} was left already; its history is kept"),
+        false => format!("left {name}; its history is kept"),
     })
+}
+
+/// Waits a moment for members to connect, if any are known, and to take what they lack. Gives back the room as it is then.
+async fn company(ctx: &Context, session: &mut Session, room: RoomSummary) -> Result<RoomSummary, Report> {
+    let just_started = ctx.embedded.lock().await.is_some();
+    let (begun, limit) = (Instant::now(), ctx.timeout(MOMENT));
+    loop {
+        let status = session.status().await?;
+        let now = status.rooms.iter().find(|r| r.room == room.room).unwrap_or(&room);
+        let hopeless = now.members <= 1
+            || (now.online == 0 && (!just_started || (begun.elapsed() >= ALONE && nobody_known(&status))));
+        if (now.online > 0 && now.queued == 0) || hopeless || begun.elapsed() >= limit {
+            return Ok(now.clone());
+        }
+        sleep(POLL).await;
+    }
+}
+
+fn nobody_known(status: &Status) -> bool {
+    status.peers.is_empty() && status.discovery.as_ref().is_none_or(|d| d.missing == 0)
+}
+
+/// What nobody else has stays here: whoever leaves should know.
+fn agree(ctx: &Context, args: &Leave, room: &RoomSummary) -> Result<(), Report> {
+    if room.queued == 0 || args.yes {
+        return Ok(());
+    }
+    let name = visible(&room.name);
+    let lost = match room.queued {
+        1 => format!("a message of yours in {name} has reached nobody, and stays here once you have left"),
+        n => format!("{n} messages of yours in {name} have reached nobody, and stay here once you have left"),
+    };
+    if ctx.can_ask() && confirm(&format!("{lost}. Leave all the same? [y/N] "))? {
+        return Ok(());
+    }
+    let hint = format!("`klatch up` delivers them once somebody is there; klatch leave '{name}' --yes leaves now");
+    Err(Report::new("KLATCH-UNDELIVERED", format!("{name} was not left: {lost}"), hint, exit::USAGE))
 }

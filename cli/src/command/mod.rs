@@ -34,7 +34,7 @@ pub async fn run(ctx: &Context, command: Command) -> Result<(), Report> {
         Command::Passphrase(args) => passphrase::run(ctx, &args),
         Command::Join(args) | Command::Room(Room::Join(args)) => join::run(ctx, &args, "room.join").await,
         Command::Room(Room::Create(args)) => join::run(ctx, &args, "room.create").await,
-        Command::Leave(args) | Command::Room(Room::Leave(args)) => leave::run(ctx, &args.room).await,
+        Command::Leave(args) | Command::Room(Room::Leave(args)) => leave::run(ctx, &args).await,
         Command::Rooms | Command::Room(Room::List) => rooms::run(ctx).await,
         Command::Members(args) | Command::Room(Room::Members(args)) => members::run(ctx, &args.room).await,
         Command::Room(Room::Mute { room, who, off }) => members::mute(ctx, &room, &who, !off).await,

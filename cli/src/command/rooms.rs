@@ -69,6 +69,13 @@ pub async fn joined(session: &mut Session, wanted: &str) -> Result<Option<RoomSu
     pick(rooms.into_iter().filter(|r| !r.left).collect(), wanted)
 }
 
+/// Whether rooms of that name were left, all of them with a passphrase, and none is joined.
+pub async fn only_private_left(session: &mut Session, wanted: &str) -> Result<bool, Report> {
+    let rooms: Vec<RoomSummary> = session.ask("room.list", json!({})).await?;
+    let same: Vec<&RoomSummary> = rooms.iter().filter(|r| is(r, wanted)).collect();
+    Ok(!same.is_empty() && same.iter().all(|r| r.left && r.access == Access::Passphrase))
+}
+
 /// The room of that name or id, left ones too, or an error with the nearest name.
 pub async fn find(session: &mut Session, wanted: &str) -> Result<RoomSummary, Report> {
     let rooms: Vec<RoomSummary> = session.ask("room.list", json!({})).await?;
@@ -83,10 +90,18 @@ pub async fn find(session: &mut Session, wanted: &str) -> Result<RoomSummary, Re
     })
 }
 
-fn pick(rooms: Vec<RoomSummary>, wanted: &str) -> Result<Option<RoomSummary>, Report> {
+/// Whether a room has that id or, give or take its sign and capitals, that name.
+fn is(room: &RoomSummary, wanted: &str) -> bool {
     let plain = |name: &str| name.trim_start_matches('#').to_lowercase();
-    let mut found: Vec<RoomSummary> =
-        rooms.into_iter().filter(|r| r.room.to_string() == wanted || plain(&r.name) == plain(wanted)).collect();
+    room.room.to_string() == wanted || plain(&room.name) == plain(wanted)
+}
+
+fn pick(rooms: Vec<RoomSummary>, wanted: &str) -> Result<Option<RoomSummary>, Report> {
+    let mut found: Vec<RoomSummary> = rooms.into_iter().filter(|r| is(r, wanted)).collect();
+    if found.iter().any(|r| !r.left) {
+        // A room that was left gives way to the one that is in use.
+        found.retain(|r| !r.left);
+    }
     if found.len() > 1 {
         // An open room and one with a passphrase may share a name; so may two passphrases.
         let ids: Vec<String> =
@@ -126,6 +141,12 @@ mod tests {
         assert_eq!(pick(rooms(), &RoomId([3; 16]).to_string()).unwrap().unwrap().room, RoomId([3; 16]));
         assert!(pick(rooms(), "#gar").unwrap().is_none());
         assert_eq!(pick(rooms(), "#lobby").unwrap_err().code, "KLATCH-AMBIGUOUS");
+        let mut used = rooms();
+        used[2].left = true;
+        assert_eq!(pick(used.clone(), "#lobby").unwrap().unwrap().room, RoomId([2; 16]), "the joined one is meant");
+        assert_eq!(pick(used.clone(), &RoomId([3; 16]).to_string()).unwrap().unwrap().room, RoomId([3; 16]));
+        used[1].left = true;
+        assert_eq!(pick(used, "#lobby").unwrap_err().code, "KLATCH-AMBIGUOUS", "neither is in use");
     }
 
     #[test]

@@ -329,6 +329,19 @@ impl Reader {
         Ok(all.into_iter().filter(|d| d.acked > 0).map(|d| (d.device, d.acked)).collect())
     }
 
+    /// How many entries of a device from this position on say or change something: profiles and goodbyes left out.
+    ///
+    /// # Errors
+    /// When the files cannot be read.
+    pub fn said_since(&self, room: RoomId, device: DeviceId, seq: u64) -> Result<u64, StoreError> {
+        let silent = [Kind::Profile, Kind::Leave].map(|k| k.code());
+        let mut select = self.main.prepare_cached(
+            "SELECT count(*) FROM entry WHERE room = (SELECT id FROM room WHERE room = ?1)
+             AND device = (SELECT id FROM device WHERE device = ?2) AND seq >= ?3 AND kind NOT IN (?4, ?5)",
+        )?;
+        Ok(whole(select.query_row(params![room.0, device.0, int(seq), silent[0], silent[1]], |r| r.get(0))?))
+    }
+
     /// The stored proofs of forks in a room: whose chain, where, and the conflicting run as received.
     ///
     /// # Errors
