@@ -238,7 +238,11 @@ impl Node {
             Query::Rooms => Answer::Rooms(history.rooms().map_err(failed)?),
             Query::Members { room } => Answer::Members(history.members(history.find(&room)?).map_err(failed)?),
             Query::History { room, limit, after: Some(after), .. } => {
-                Answer::Messages(history.lines_after(history.find(&room)?, after, limit).map_err(failed)?)
+                let lines = match people.place(&room, history)? {
+                    Place::Room(room) => history.lines_after(room, after, limit),
+                    Place::With(identity) => people.lines_after(identity, after, limit),
+                };
+                Answer::Messages(lines.map_err(failed)?)
             }
             Query::History { room, limit, since_ms, before, search, after: None } => {
                 let page = Page { limit, since_ms, before, search: search.as_deref() };

@@ -56,7 +56,11 @@ impl<'a> People<'a> {
         {
             return Ok(Place::With(identity));
         }
-        rooms.find(wanted).map(Place::Room)
+        match rooms.find(wanted) {
+            // The conversation with somebody who was only met so far.
+            Err(unknown) if RoomId::parse(wanted).is_some() => self.find(wanted).map(Place::With).map_err(|_| unknown),
+            found => found.map(Place::Room),
+        }
     }
 
     /// The person that a name, fingerprint, identity or conversation means.
@@ -68,7 +72,8 @@ impl<'a> People<'a> {
         find_person(&self.candidates(&contacts.map_err(failed)?, &met.map_err(failed)?), who)
     }
 
-    /// Everybody a name may mean, each once: people in conversations, members of joined rooms, the user.
+    /// Everybody a name may mean, each once: people in conversations, members of rooms, the user. As the core does it for
+    /// commands.
     fn candidates(&self, contacts: &[ContactAtRest], met: &[Met]) -> Vec<Candidate> {
         let mut found: Vec<Candidate> = contacts
             .iter()
@@ -197,6 +202,17 @@ impl<'a> People<'a> {
         self.fold(room, rows)
     }
 
+    /// Lines displayed after one, oldest first: the ones that follow it at once. All from the beginning if that one is
+    /// unknown.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn lines_after(&self, with: IdentityId, after: EntryId, limit: u32) -> Result<Vec<Message>, StoreError> {
+        let room = RoomId::of_conversation(&with);
+        let after = self.reader.direct_by_id(room, after)?.map(|row| DirectKey::of(&row));
+        self.fold(room, self.reader.direct_lines_after(room, after, limit.min(LINES_MAX) as usize)?)
+    }
+
     /// One message as it is now.
     ///
     /// # Errors
@@ -268,10 +284,10 @@ fn open(rows: &[DirectRow]) -> Vec<Option<Content>> {
     rows.iter().map(|r| Content::decode(Kind::from_code(r.kind)?, r.content.as_ref()?).ok()).collect()
 }
 
-/// Of each person in a joined room, where they were heard last: the name there is the latest.
+/// Of each person in a room, where they were heard last: the name there is the latest.
 fn newest(met: &[Met]) -> BTreeMap<IdentityId, &Met> {
     let mut found: BTreeMap<IdentityId, &Met> = BTreeMap::new();
-    for m in met.iter().filter(|m| !m.left) {
+    for m in met {
         let best = found.entry(m.identity).or_insert(m);
         if (m.last_seen_ms, &m.room) > (best.last_seen_ms, &best.room) {
             *best = m;

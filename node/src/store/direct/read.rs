@@ -114,6 +114,30 @@ impl Reader {
         Ok(found)
     }
 
+    /// Messages of a conversation displayed after one, oldest first; from the beginning without it.
+    ///
+    /// # Errors
+    /// When the files cannot be read.
+    pub fn direct_lines_after(
+        &self,
+        room: RoomId,
+        after: Option<DirectKey>,
+        limit: usize,
+    ) -> Result<Vec<DirectRow>, StoreError> {
+        let Some(talk) = talk_number(&self.main, room)? else { return Ok(Vec::new()) };
+        let mut select = self.main.prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM {TABLES} WHERE x.talk = ?1 AND x.kind NOT IN ({})
+             AND (x.eff, x.lamport, x.id) > (?2, ?3, ?4) ORDER BY x.eff, x.lamport, x.id",
+            kinds_that_are_no_lines()
+        ))?;
+        let rows = match after {
+            Some(key) => select.query(params![talk, ordered(key.eff), ordered(key.lamport), key.id.0])?,
+            // Shorter than any id: before everything.
+            None => select.query(params![talk, i64::MIN, i64::MIN, [0_u8; 0]])?,
+        };
+        take(rows, limit, |_| true)
+    }
+
     /// Messages of a conversation, oldest first, that contain these words (the last one may be a prefix) in their present
     /// text: the newest ones that `wanted` admits. Bounds as with [`Reader::search`].
     ///
