@@ -3,6 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
@@ -42,8 +43,14 @@ impl Role {
     }
 }
 
+/// The engine gets ready with the first connection, but other threads do not wait for its cipher then: their keys are
+/// refused. Nodes that start at the same time in one process would meet that.
+static READY: Once = Once::new();
+
 /// Opens `path`, with a raw key if it is encrypted, and reads its first page to see whether that works.
 pub(super) fn open(path: &Path, key: Option<&[u8; 32]>, role: Role) -> Result<Connection, StoreError> {
+    // What is wrong, if anything, comes back with the real one.
+    READY.call_once(|| drop(Connection::open_in_memory()));
     let file = file_name(path);
     let sql = |e: rusqlite::Error| StoreError::in_file(&file, &e);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
