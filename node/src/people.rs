@@ -156,11 +156,17 @@ impl<'a> People<'a> {
                 Some(_) if self.view.changed.contains(&row.identity) => Verification::Changed,
                 Some(_) => Verification::Verified,
             },
-            online: self.view.online.contains(&row.identity),
+            online: self.is_online(met, row.identity),
             messages: known.messages,
             unread: known.unread,
             last_ms: known.last_ms.max(last_heard(met, row.identity)),
         }
+    }
+
+    /// Linked, or seen in a room now.
+    fn is_online(&self, met: &[Met], identity: IdentityId) -> bool {
+        let mut devices = met.iter().filter(|m| m.identity == identity).map(|m| &m.device);
+        self.view.online.contains(&identity) || devices.any(|d| self.shared.is_present(d))
     }
 
     /// Somebody who was met in rooms only.
@@ -175,7 +181,7 @@ impl<'a> People<'a> {
             fingerprint: fingerprint(&identity),
             standing: Standing::Met,
             verification: Verification::Unverified,
-            online: self.view.online.contains(&identity),
+            online: self.is_online(met, identity),
             messages: 0,
             unread: 0,
             last_ms: last_heard(met, identity),

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use klatch_core::crypto::group::{RoomKeys, normalise};
 use klatch_core::error::{CommandError, Reject};
-use klatch_core::ids::{EpochId, RoomId, TopicId};
+use klatch_core::ids::{DeviceId, EpochId, RoomId, TopicId};
 use klatch_core::step::{PeopleView, RequestId, RoomView};
 
 use crate::clock::Clocks;
@@ -91,6 +91,12 @@ impl Shared {
     #[must_use]
     pub fn view(&self, room: &RoomId) -> Option<RoomView> {
         self.with(|r| r.by_id.get(room).cloned())
+    }
+
+    /// Whether any room sees a device now.
+    #[must_use]
+    pub fn is_present(&self, device: &DeviceId) -> bool {
+        self.with(|r| r.by_id.values().any(|v| v.online.contains(device)))
     }
 
     /// A page is awaited under this request.
