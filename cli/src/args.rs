@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and its help. Decides nothing.
 
+pub mod bot;
 pub mod people;
 
 use std::path::PathBuf;
@@ -121,6 +122,9 @@ pub enum Command {
     Whois(people::OnePerson),
     /// What others can learn, and what direct messages tell them
     Privacy(people::Privacy),
+    /// Run a program for each message
+    #[command(subcommand)]
+    Bot(bot::Bot),
     /// Call the node's API
     #[command(subcommand)]
     Api(Api),
@@ -129,15 +133,9 @@ pub enum Command {
         /// For which shell
         shell: Shell,
     },
-    /// Write a manual page for each command
-    Man {
-        /// Into this folder, for example ~/.local/share/man/man1
-        #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
-        folder: PathBuf,
-    },
     /// Explain a command or a topic
     Help {
-        /// A command, or exit-codes, environment, privacy, slash, older-chats, topics
+        /// A command, or exit-codes, environment, privacy, topics
         topic: Vec<String>,
     },
 }

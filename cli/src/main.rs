@@ -10,7 +10,6 @@ mod command;
 mod context;
 mod error;
 mod lines;
-mod older;
 mod output;
 mod paths;
 mod plain;

@@ -80,14 +80,19 @@ impl Output {
     /// A remark on stderr: never part of the data.
     pub fn note(&self, text: &str) {
         if !self.quiet {
-            // Without a stderr there is nobody to tell.
-            let _ = writeln!(io::stderr(), "{}", visible_lines(text));
+            self.stderr(text);
         }
     }
 
     /// A remark on stderr that even `--quiet` does not silence.
     pub fn warning(&self, text: &str) {
         let _ = writeln!(io::stderr(), "WARNING: {}", visible_lines(text));
+    }
+
+    /// A line on stderr even when quiet: what a program run by us complains about.
+    pub fn stderr(&self, text: &str) {
+        // Without a stderr there is nobody to tell.
+        let _ = writeln!(io::stderr(), "{}", visible_lines(text));
     }
 
     /// An error on stderr.

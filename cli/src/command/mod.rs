@@ -1,6 +1,7 @@
 //! One file per subcommand; this one only chooses. Nouns (`room`, `message`) lead to the same functions as the daily verbs.
 
 mod api;
+pub mod bot;
 mod chat;
 mod contact;
 pub mod doctor;
@@ -58,16 +59,16 @@ pub async fn run(ctx: &Context, command: Command) -> Result<(), Report> {
         Command::Wait(args) => wait::run(ctx, &args.target).await,
         Command::Node(Node::Run(args)) => node_run::run(ctx, args).await,
         Command::Events(args) => events::run(ctx, args).await,
+        Command::Bot(args) => bot::run(ctx, args).await,
         Command::Api(args) => api::run(ctx, args).await,
         Command::Completions { shell } => help::completions(ctx, shell),
-        Command::Man { folder } => help::man(ctx, &folder),
         Command::Help { topic } => help::run(ctx, &topic),
     }
 }
 
 /// Whether a command ends by itself on Ctrl+C and SIGTERM, so that it can end well.
 pub fn handles_signals(command: &Command) -> bool {
-    matches!(command, Command::Node(Node::Run(_)))
+    matches!(command, Command::Node(Node::Run(_)) | Command::Bot(_))
 }
 
 /// Whether it goes on until it is interrupted, so that an interruption is no failure to report.

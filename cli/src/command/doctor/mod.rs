@@ -16,8 +16,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use self::Judge::{Always, Heard};
-pub use self::facts::Asked;
-use self::facts::Facts;
+use self::facts::{Asked, Facts};
 use crate::args::Doctor;
 use crate::context::Context;
 use crate::error::Report;
