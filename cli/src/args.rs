@@ -133,9 +133,15 @@ pub enum Command {
         /// For which shell
         shell: Shell,
     },
+    /// Write a manual page for each command
+    Man {
+        /// Into this folder, for example ~/.local/share/man/man1
+        #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+        folder: PathBuf,
+    },
     /// Explain a command or a topic
     Help {
-        /// A command, or exit-codes, environment, privacy, topics
+        /// A command, or exit-codes, environment, privacy, slash, older-chats, topics
         topic: Vec<String>,
     },
 }

@@ -263,6 +263,8 @@ pub struct Session {
     pub client: Client,
     /// Where further connections are made; nobody answers there when only history is read.
     pub socket: PathBuf,
+    /// Whose it is.
+    pub profile: String,
 }
 
 impl Session {

@@ -10,6 +10,7 @@ mod command;
 mod context;
 mod error;
 mod lines;
+mod older;
 mod output;
 mod paths;
 mod plain;

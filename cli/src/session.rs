@@ -49,7 +49,7 @@ impl Context {
     }
 
     fn over(&self, client: Client) -> Session {
-        Session { client, socket: self.paths.socket() }
+        Session { client, socket: self.paths.socket(), profile: self.args.profile.clone() }
     }
 
     /// Takes the profile, unless a node that answers has it. Asks for the passphrase at most once.

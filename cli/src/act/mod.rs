@@ -203,6 +203,7 @@ pub async fn act(
         | Action::Whoami
         | Action::Status
         | Action::Net
+        | Action::Doctor
         | Action::Nick(_)
         | Action::Receipts(_)
         | Action::Typing(_)

@@ -6,9 +6,11 @@ use serde_json::{Value, json};
 
 use super::{Outcome, people};
 use crate::client::Session;
+use crate::command::doctor::{Asked, examine};
 use crate::command::status;
 use crate::error::Report;
 use crate::output::visible;
+use crate::paths::Paths;
 use crate::slash::Action;
 
 pub(super) async fn act(session: &mut Session, action: Action) -> Result<Outcome, Report> {
@@ -19,6 +21,11 @@ pub(super) async fn act(session: &mut Session, action: Action) -> Result<Outcome
         }
         Action::Receipts(on) => privacy(session, "receipts", on, "when you have read what they wrote to you").await,
         Action::Typing(on) => privacy(session, "typing", on, "when you are writing to them").await,
+        Action::Doctor => {
+            let paths = Paths::new(&session.profile)?;
+            let found = examine(&paths, Asked::new(&session.profile, false)).await;
+            Ok(Outcome::data(found.lines().join("\n"), &found.json()))
+        }
         Action::Trace(who) => trace(session, &who).await,
         action => {
             let status = session.status().await?;

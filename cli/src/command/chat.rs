@@ -103,8 +103,7 @@ async fn warn_of_slip(ctx: &Context, session: &mut Session, args: &Chat) -> Resu
 
 /// Says who waits for an answer, and whose keys are not the compared ones.
 async fn visitors(ctx: &Context, session: &mut Session, here: &Here) -> Result<(), Report> {
-    // A node that cannot tell shall not keep anybody out of a room.
-    let all = people::contacts(session).await.unwrap_or_default();
+    let all = people::contacts(session).await?;
     for contact in people::requests(&all) {
         ctx.out.note(&format!("* {}", people::request(contact, &all)));
     }

@@ -1,6 +1,9 @@
 //! `klatch help`: commands and topics; and completion scripts.
 
+use std::path::Path;
+
 use clap_complete::Shell;
+use serde_json::json;
 
 use super::{api, tree};
 use crate::context::Context;
@@ -10,8 +13,11 @@ const TOPICS: &[(&str, &str)] = &[
     ("exit-codes", EXIT_CODES),
     ("environment", ENVIRONMENT),
     ("privacy", PRIVACY),
-    ("topics", "Topics: exit-codes, environment, privacy, slash. Commands: klatch --help"),
+    ("topics", "Topics: exit-codes, environment, privacy, slash, older-chats. Commands: klatch --help"),
 ];
+
+/// What the page of `older.rs` may be asked for as.
+const OLDER: [&str; 2] = ["older-chats", "seeds"];
 
 const EXIT_CODES: &str = "\
 0    done
@@ -41,6 +47,9 @@ const PRIVACY: &str = "\
 There is no account and no server. This program contacts nobody but the nodes of the people you chat with, and looks for
 them in the local network (--no-mdns, --loopback-only). It reports nothing to anybody and does not look for updates.
 An open room can be read and written by anybody who knows its name. A room with a passphrase: by anybody who knows both.
+A direct message can be read by the two of you. Whether nobody is in between, `klatch verify @WHO` tells: compare once.
+A stranger who writes to you waits until you accept or block them.
+Whether you have read a message, and that you are writing, is told to nobody unless you say so: klatch privacy --receipts on
 What you write is stored by every member; deleting asks them to forget it, and honest programs do.
 Your key, your history and the list of your rooms are on this disk; with a passphrase they are encrypted there.
 Others in a room see your address, as in any direct connection. Logs hold no texts.";
@@ -53,6 +62,12 @@ pub fn run(ctx: &Context, words: &[String]) -> Result<(), Report> {
     if first == "slash" {
         return ctx.out.line(&crate::slash::help(None));
     }
+    if OLDER.contains(&first.as_str()) {
+        if ctx.out.json {
+            return crate::older::TABLE.iter().try_for_each(|row| ctx.out.json(row));
+        }
+        return ctx.out.line(&crate::older::text());
+    }
     if let Some((_, text)) = TOPICS.iter().find(|(name, _)| name == first) {
         return ctx.out.line(text);
     }
@@ -62,6 +77,7 @@ pub fn run(ctx: &Context, words: &[String]) -> Result<(), Report> {
         let Some(found) = command.find_subcommand(word).cloned() else {
             let all = tree();
             let names = all.get_subcommands().map(clap::Command::get_name).chain(TOPICS.iter().map(|(n, _)| *n));
+            let names = names.chain(OLDER).chain(["slash"]);
             return Err(Report::usage(format!("there is no command or topic `{word}`"), api::near(word, names)));
         };
         command = found;
@@ -74,4 +90,12 @@ pub fn completions(ctx: &Context, shell: Shell) -> Result<(), Report> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut tree(), "klatch", &mut script);
     ctx.out.line(String::from_utf8_lossy(&script).trim_end())
+}
+
+/// Writes manual pages.
+pub fn man(ctx: &Context, folder: &Path) -> Result<(), Report> {
+    std::fs::create_dir_all(folder).map_err(|e| Report::io("make", folder, &e))?;
+    clap_mangen::generate_to(tree(), folder).map_err(|e| Report::io("write manual pages into", folder, &e))?;
+    let first = folder.join("klatch.1");
+    ctx.out.either(&json!({"folder": folder}), || format!("written; read them with: man {}", first.display()))
 }

@@ -62,6 +62,7 @@ pub async fn run(ctx: &Context, command: Command) -> Result<(), Report> {
         Command::Bot(args) => bot::run(ctx, args).await,
         Command::Api(args) => api::run(ctx, args).await,
         Command::Completions { shell } => help::completions(ctx, shell),
+        Command::Man { folder } => help::man(ctx, &folder),
         Command::Help { topic } => help::run(ctx, &topic),
     }
 }

@@ -77,8 +77,7 @@ impl Plain<'_> {
 
     /// Reads anew who is known, and under which names.
     pub(super) async fn read_people(&mut self) -> Result<(), Report> {
-        // A node that cannot tell shall not end a chat in a room.
-        self.people = people::contacts(&mut self.session).await.unwrap_or_default();
+        self.people = people::contacts(&mut self.session).await?;
         for here in self.shown.values_mut().chain(&mut self.here).filter(|h| h.direct) {
             if let Some(contact) = self.people.iter().find(|c| c.room == here.room) {
                 *here = Here::with(contact);

@@ -113,6 +113,8 @@ pub enum Action {
     Status,
     /// Addresses and connections.
     Net,
+    /// What is wrong, and what helps.
+    Doctor,
     /// Empty the screen; nothing is forgotten.
     Clear,
     /// Stop the node, so that no key stays in memory, and end the program.

@@ -308,6 +308,9 @@ pub const TABLE: &[Row] = &[
     row(Program, "whoami", &["id", "myid"], &[], ("your name and keys", "node.status"), |a| none(a, Action::Whoami)),
     row(Program, "status", &[], &[], ("what the node is doing", "node.status"), |a| none(a, Action::Status)),
     row(Program, "net", &["network"], &[], ("addresses and connections", "node.status"), |a| none(a, Action::Net)),
+    row(Program, "doctor", &["health"], &[], ("what is wrong, and the command that helps", "node.status"), |a| {
+        none(a, Action::Doctor)
+    }),
     row(Program, "clear", &["cls"], &[], ("empty the screen; nothing is forgotten", ""), |a| none(a, Action::Clear)),
     row(
         Program,

@@ -16,7 +16,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use self::Judge::{Always, Heard};
-use self::facts::{Asked, Facts};
+pub use self::facts::Asked;
+use self::facts::Facts;
 use crate::args::Doctor;
 use crate::context::Context;
 use crate::error::Report;
