@@ -36,6 +36,7 @@ async fn join(session: &mut Session, room: &str) -> Result<Outcome, Report> {
     if let Some(who) = room.strip_prefix('@') {
         return people::open(session, who).await;
     }
+    let public = rooms::only_private_left(session, room).await?;
     let (here, already) = match rooms::joined(session, room).await? {
         Some(found) => (Here { room: found.room, name: found.name, direct: false }, true),
         None => match session.ask("room.join", json!({"room": room})).await? {
@@ -43,7 +44,8 @@ async fn join(session: &mut Session, room: &str) -> Result<Outcome, Report> {
             _ => return Err(Report::gone()),
         },
     };
-    let note = Outcome::note(format!("you are in {} now", shown_name(&here)));
+    let which = if public { ": the open one, not the one with a passphrase that you left" } else { "" };
+    let note = Outcome::note(format!("you are in {} now{which}", shown_name(&here)));
     Ok(Outcome { effect: Effect::Go(here), wrote: !already, ..note })
 }
 
@@ -59,8 +61,14 @@ async fn leave(session: &mut Session, here: Option<&Here>, room: Option<String>)
         let note = Outcome::note(format!("the conversation with {} is closed; its history is kept", shown_name(&left)));
         return Ok(Outcome { effect: Effect::Left(left.room), ..note });
     }
+    let behind = rooms::queued(session, left.room).await?;
     session.call("room.leave", json!({"room": left.room})).await?;
-    let note = Outcome::note(format!("you left {}; its history is kept", shown_name(&left)));
+    let behind = match behind {
+        0 => String::new(),
+        1 => "; a message of yours that nobody else has stays here".to_owned(),
+        n => format!("; {n} messages of yours that nobody else has stay here"),
+    };
+    let note = Outcome::note(format!("you left {}; its history is kept{behind}", shown_name(&left)));
     Ok(Outcome { effect: Effect::Left(left.room), ..note }.wrote())
 }
 

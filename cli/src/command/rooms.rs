@@ -1,5 +1,6 @@
 //! `klatch rooms`, and finding a room by what the user typed.
 
+use klatch_core::ids::RoomId;
 use klatch_core::query::{Access, RoomSummary};
 use klatch_node::api::nearest;
 use serde_json::json;
@@ -69,6 +70,12 @@ pub async fn joined(session: &mut Session, wanted: &str) -> Result<Option<RoomSu
     pick(rooms.into_iter().filter(|r| !r.left).collect(), wanted)
 }
 
+/// Own messages of a room that nobody else has.
+pub async fn queued(session: &mut Session, room: RoomId) -> Result<u64, Report> {
+    let rooms: Vec<RoomSummary> = session.ask("room.list", json!({})).await?;
+    Ok(rooms.iter().find(|r| r.room == room).map_or(0, |r| r.queued))
+}
+
 /// Whether rooms of that name were left, all of them with a passphrase, and none is joined.
 pub async fn only_private_left(session: &mut Session, wanted: &str) -> Result<bool, Report> {
     let rooms: Vec<RoomSummary> = session.ask("room.list", json!({})).await?;
@@ -114,8 +121,6 @@ fn pick(rooms: Vec<RoomSummary>, wanted: &str) -> Result<Option<RoomSummary>, Re
 
 #[cfg(test)]
 mod tests {
-    use klatch_core::ids::RoomId;
-
     use super::*;
 
     fn room(n: u8, name: &str) -> RoomSummary {
