@@ -6,6 +6,7 @@ use crate::command::{Command, Reply};
 use crate::content::Content;
 use crate::crypto::group;
 use crate::delivery::VerifiedAck;
+use crate::direct::Direct;
 use crate::error::{CommandError, Reject};
 use crate::event::{Event, Told};
 use crate::identity::{Keys, valid_name};
@@ -13,7 +14,7 @@ use crate::ids::{Peer, RoomId, TopicId};
 use crate::limits::{EMOJI_BYTES_MAX, ROOM_DISK_BYTES_DEFAULT, ROOMS_MAX, TEXT_BYTES_MAX};
 use crate::room::exchange::PageIn;
 use crate::room::{Room, Source, Taken};
-use crate::step::{CommandId, GossipId, Input, RequestId, RoomView, Snapshot, Step, TopicChange, Verdict, Write};
+use crate::step::{CommandId, GossipId, Input, PeopleView, RequestId, RoomView, Snapshot, Step, TopicChange, Verdict, Write};
 use crate::wire;
 
 /// Where random bytes come from: the system in a node, a seeded generator in a simulation.
@@ -87,6 +88,7 @@ pub struct Machine {
     me: Peer,
     name: String,
     rooms: BTreeMap<RoomId, Room>,
+    direct: Direct,
     topics: BTreeMap<TopicId, RoomId>,
     links: BTreeMap<Peer, BTreeSet<TopicId>>,
     journal: u64,
@@ -114,6 +116,7 @@ impl Machine {
             me,
             name: snapshot.name,
             rooms,
+            direct: Direct::open(snapshot.direct, now),
             topics,
             links: BTreeMap::new(),
             journal: snapshot.journal_next.max(1),
@@ -127,9 +130,10 @@ impl Machine {
     /// Starts again from what is on disk after a commit failed: everything since then is forgotten, links are kept.
     pub fn reopen(self, snapshot: Snapshot, now: u64, rng: &mut dyn Entropy) -> (Self, Step) {
         let devices: Vec<_> = self.rooms.iter().map(|(id, r)| (*id, r.links.linked_devices())).collect();
-        let (links, request) = (self.links, self.request);
+        let (links, request, direct) = (self.links, self.request, self.direct);
         let mut machine = Self::open(self.keys, self.me, snapshot, now).with_disk_budget(self.disk_budget);
         machine.request = request;
+        machine.direct.restore_links(direct);
         let mut step = Step::default();
         for (peer, topics) in links {
             step.absorb(machine.handle(now, rng, Input::LinkUp { peer: peer.clone() }));
@@ -162,6 +166,13 @@ impl Machine {
         self.rooms.values().map(|r| r.view(self.keys.device_id())).collect()
     }
 
+    /// What queries may know of people at start; later views come with the steps.
+    pub fn people(&mut self, now: u64, rng: &mut dyn Entropy) -> PeopleView {
+        let step = &mut Step::default();
+        let Self { keys, me, name, journal, request, direct, .. } = self;
+        direct.view(&Ctx { now, wall: now, rng, keys, me, name, journal, request, step })
+    }
+
     /// The rooms.
     pub fn rooms(&self) -> impl Iterator<Item = &Room> {
         self.rooms.values()
@@ -190,7 +201,7 @@ impl Machine {
     pub fn handle(&mut self, now: u64, rng: &mut dyn Entropy, input: Input) -> Step {
         let mut step = Step::default();
         let (wall, now) = (now, self.steady(now));
-        let Self { keys, me, name, rooms, topics, links, journal, request, disk_budget, ahead, .. } = self;
+        let Self { keys, me, name, rooms, direct, topics, links, journal, request, disk_budget, ahead, .. } = self;
         let mut ctx = Ctx { now, wall, rng, keys, me, name, journal, request, step: &mut step };
         if !matches!(input, Input::Command { .. } | Input::Join { .. }) {
             // Own entries of a batch are adjacent in the journal: nothing may come between them.
@@ -203,8 +214,13 @@ impl Machine {
                 let result = set_name(&mut ctx, rooms, &new);
                 if result.is_ok() {
                     self.name = new;
+                    direct.renamed();
                 }
                 step.replies.push((id, result));
+            }
+            Input::Command { id, command } if direct.is_meant(&ctx, rooms, &command) => {
+                let result = direct.command(&mut ctx, rooms, command);
+                ctx.step.replies.push((id, result));
             }
             Input::Command { id, command } => {
                 let result = command_in(&mut ctx, rooms, command);
@@ -218,10 +234,12 @@ impl Machine {
                 ctx.step.replies.push((id, result));
             }
             Input::LinkUp { peer } => {
+                direct.link_up(&peer);
                 links.entry(peer).or_default();
             }
             Input::LinkDown { peer } => {
                 links.remove(&peer);
+                direct.link_down(&mut ctx, &peer);
                 for room in rooms.values_mut() {
                     room.link_down(&mut ctx, &peer);
                 }
@@ -245,12 +263,28 @@ impl Machine {
             }
             Input::PeerSlow { peer } => rooms.values_mut().for_each(|r| r.peer_slow(&mut ctx, &peer)),
             Input::RequestFailed { peer, request } => {
+                direct.request_failed(&mut ctx, request);
                 rooms.values_mut().for_each(|r| r.request_failed(&mut ctx, &peer, request));
             }
-            Input::Tick | Input::BatchEnd => poll(&mut ctx, rooms),
-            other => from_peer(&mut ctx, rooms, links, other),
+            Input::DirectAsked { peer, token, frame } => direct.asked(&mut ctx, rooms, &peer, token, frame),
+            Input::DirectAnswered { peer, request, answer } => {
+                direct.answered(&mut ctx, rooms, &peer, request, answer);
+            }
+            Input::Tick | Input::BatchEnd => {
+                poll(&mut ctx, rooms);
+                if direct.touched || direct.due_ms <= ctx.now {
+                    direct.poll(&mut ctx);
+                }
+            }
+            other => {
+                if let Input::Presence { peer, message: None, presence } = &other {
+                    direct.bind(peer, presence.device);
+                }
+                from_peer(&mut ctx, rooms, links, other);
+            }
         }
-        let due = rooms.values().map(|r| if r.touched { now } else { r.timers.due_ms }).min();
+        let due = rooms.values().map(|r| if r.touched { now } else { r.timers.due_ms });
+        let due = due.chain([if direct.touched { now } else { direct.due_ms }]).min();
         step.wake = due.map(|at| if at == u64::MAX { at } else { at.saturating_sub(*ahead) });
         step
     }
@@ -406,7 +440,7 @@ pub fn edit_distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-fn check_text(text: &str) -> Result<(), CommandError> {
+pub(crate) fn check_text(text: &str) -> Result<(), CommandError> {
     if text.trim().is_empty() {
         return Err(CommandError::EmptyText);
     }

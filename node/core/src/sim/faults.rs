@@ -78,6 +78,32 @@ faults! {
     AnyoneDeletes,
     /// anybody's edit of a message counts
     AnyoneEdits,
+    /// a direct message that failed once is never sent again
+    DirectNoRetry,
+    /// strangers may write without limit
+    GateOpen,
+    /// other keys of a verified person are not told
+    KeysUnchecked,
+    /// what moved in a session is not stored with the message
+    RatchetUnsaved,
+    /// a direct message that is known is shown again
+    ForgetSeen,
+    /// a withdrawal that came before its message is forgotten
+    OrphanForgotten,
+    /// a direct message is acknowledged but not stored
+    AckUnstored,
+    /// an acknowledgement of direct messages names one more
+    DirectAckAhead,
+    /// direct messages are sealed without a window
+    NoWindow,
+    /// two direct messages have one number
+    NumberTwice,
+    /// acknowledgements of direct messages are taken from anybody
+    CodeUnchecked,
+    /// an acknowledgement counts for every direct message of its session
+    AckAnything,
+    /// a session that the other side lost is not replaced
+    LossIgnored,
 }
 
 thread_local! {

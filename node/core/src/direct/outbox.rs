@@ -1,0 +1,207 @@
+//! What waits for one device: own messages in order, sealed as far as the window allows, and when to try again. A sealed frame
+//! is stored before it leaves, and exactly that frame is sent again.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use crate::cbor;
+use crate::ids::{DeviceId, EntryId, IdentityId, SessionTag};
+use crate::limits::{DIRECT_RETRY_MS, DIRECT_RETRY_MS_MAX};
+use crate::step::{OutboxRow, RequestId, Write};
+
+/// Longest row: what is said twice, once sealed.
+const ROW_BYTES_MAX: usize = 256 << 10;
+
+/// The place of a message in a session. Kept when a frame must be sealed anew in it: no number is given to two messages.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub session: SessionTag,
+    pub number: u64,
+    /// Frames sealed in the session before.
+    pub at: u64,
+    /// The frame, as it goes over the wire; `None` if it must be sealed anew.
+    pub frame: Option<Arc<[u8]>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedPlace(SessionTag, u64, u64, Option<ByteBuf>);
+
+#[derive(Serialize, Deserialize)]
+struct SavedItem(ByteBuf, u64, Option<SavedPlace>);
+
+/// A message on its way to one device.
+#[derive(Debug)]
+pub(crate) struct Item {
+    /// Number of the row.
+    pub row: u64,
+    pub id: EntryId,
+    /// Position among the own messages of the conversation.
+    pub seq: u64,
+    pub queued_ms: u64,
+    /// What is said, not sealed.
+    pub said: Arc<[u8]>,
+    pub place: Option<Place>,
+    /// On its way, and not answered.
+    pub flight: Option<RequestId>,
+    /// Times that the other side could not open it in its session.
+    pub unreadable: u8,
+    dirty: bool,
+}
+
+impl Item {
+    fn encode(&self) -> Vec<u8> {
+        let place = self.place.as_ref().map(|p| {
+            let frame = p.frame.as_ref().map(|f| ByteBuf::from(f.to_vec()));
+            SavedPlace(p.session, p.number, p.at, frame)
+        });
+        let bytes = self.len() + 128;
+        cbor::encode_large(&SavedItem(ByteBuf::from(self.said.to_vec()), self.seq, place), bytes)
+    }
+
+    fn restore(row: &OutboxRow) -> Option<Self> {
+        let SavedItem(said, seq, place) = cbor::decode(&row.frame, ROW_BYTES_MAX).ok()?;
+        let place = place.map(|SavedPlace(session, number, at, frame)| Place {
+            session,
+            number,
+            at,
+            frame: frame.map(|f| f.into_vec().into()),
+        });
+        Some(Self {
+            row: row.seq,
+            id: row.id,
+            seq,
+            queued_ms: row.queued_ms,
+            said: said.into_vec().into(),
+            place,
+            flight: None,
+            unreadable: 0,
+            dirty: false,
+        })
+    }
+
+    /// Bytes held in memory.
+    pub fn len(&self) -> usize {
+        self.said.len() + self.place.as_ref().and_then(|p| p.frame.as_ref()).map_or(0, |f| f.len())
+    }
+
+    pub fn touch(&mut self) {
+        self.dirty = true;
+    }
+}
+
+/// The message, session and number of a stored row: what the simulator checks.
+#[cfg(feature = "sim")]
+pub(crate) fn place_of(row: &OutboxRow) -> Option<(SessionTag, u64, bool)> {
+    Item::restore(row)?.place.map(|p| (p.session, p.number, p.frame.is_some()))
+}
+
+/// Everything that waits for one device.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    pub identity: IdentityId,
+    pub items: VecDeque<Item>,
+    next_row: u64,
+    /// Not before, on the steady clock.
+    pub retry_ms: u64,
+    failures: usize,
+    /// A question for a bundle, or a receipt, is on its way.
+    pub asking: Option<RequestId>,
+    pub signalling: Option<RequestId>,
+    /// A lost session may be replaced at once: there was a new link since the last time.
+    pub may_reset: bool,
+    /// Tell that one is writing, or no longer.
+    pub typing: Option<bool>,
+}
+
+impl Queue {
+    pub fn new(identity: IdentityId) -> Self {
+        Self {
+            identity,
+            items: VecDeque::new(),
+            next_row: 0,
+            retry_ms: 0,
+            failures: 0,
+            asking: None,
+            signalling: None,
+            may_reset: true,
+            typing: None,
+        }
+    }
+
+    /// A row that is in the store. Rows that cannot be read are given up.
+    pub fn restore(&mut self, row: &OutboxRow) -> bool {
+        self.next_row = self.next_row.max(row.seq + 1);
+        let item = Item::restore(row);
+        let good = item.is_some();
+        self.items.extend(item);
+        good
+    }
+
+    pub fn push(&mut self, id: EntryId, seq: u64, said: Arc<[u8]>, now: u64) {
+        let (row, place) = (self.next_row, None);
+        self.next_row += 1;
+        self.items.push_back(Item {
+            row,
+            id,
+            seq,
+            queued_ms: now,
+            said,
+            place,
+            flight: None,
+            unreadable: 0,
+            dirty: true,
+        });
+        // A new message is a reason to try again at once.
+        self.again();
+    }
+
+    /// Begins again with the shortest pause.
+    pub fn again(&mut self) {
+        self.failures = 0;
+        self.retry_ms = 0;
+    }
+
+    /// A try failed.
+    pub fn failed(&mut self, now: u64) {
+        let pause = DIRECT_RETRY_MS.get(self.failures).copied().unwrap_or(DIRECT_RETRY_MS_MAX);
+        self.failures += 1;
+        self.retry_ms = if planted!(DirectNoRetry) { u64::MAX } else { now + pause };
+    }
+
+    /// The link ended: nothing is on its way any more. Returns the highest position that was.
+    pub fn unlink(&mut self) -> Option<u64> {
+        (self.asking, self.signalling, self.typing) = (None, None, None);
+        self.items.iter_mut().filter_map(|i| i.flight.take().map(|_| i.seq)).max()
+    }
+
+    /// Rows that changed.
+    pub fn writes(&mut self, device: DeviceId) -> impl Iterator<Item = Write> + '_ {
+        let identity = self.identity;
+        self.items.iter_mut().filter(|i| i.dirty).map(move |item| {
+            item.dirty = false;
+            Write::Outbox(OutboxRow {
+                device,
+                identity,
+                seq: item.row,
+                id: item.id,
+                queued_ms: item.queued_ms,
+                frame: item.encode(),
+                sealed: item.place.as_ref().is_some_and(|p| p.frame.is_some()),
+            })
+        })
+    }
+
+    /// Frames sealed in a session from the oldest that waits there, if one does.
+    pub fn oldest_in(&self, session: SessionTag) -> Option<u64> {
+        let places = self.items.iter().filter_map(|i| i.place.as_ref());
+        places.filter(|p| p.session == session).map(|p| p.at).min()
+    }
+
+    /// Whether anything is to be done for this device.
+    pub fn is_idle(&self) -> bool {
+        self.items.is_empty() && self.typing.is_none() && self.signalling.is_none() && self.asking.is_none()
+    }
+}

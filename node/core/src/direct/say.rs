@@ -1,0 +1,311 @@
+//! What the user does in conversations, and with people.
+
+use crate::command::{Command, Reply};
+use crate::content::{Content, Kind};
+use crate::direct::contact::{Contact, Meta};
+use crate::direct::outbox::Queue;
+use crate::direct::payload::Said;
+use crate::direct::people::{find_person, is_person};
+use crate::direct::timeline::{self, Line, Names};
+use crate::direct::{Direct, Rooms};
+use crate::error::CommandError;
+use crate::event::{ContactNews, Delivery, Event};
+use crate::identity::{is_unsafe_emoji, valid_name};
+use crate::ids::{DeviceId, EntryId, IdentityId, RoomId};
+use crate::limits::{DIRECT_QUEUE_BYTES_MAX, DIRECT_QUEUE_MAX, EMOJI_BYTES_MAX};
+use crate::machine::{Ctx, check_text};
+use crate::query::Standing;
+use crate::step::{DirectRow, Write};
+
+impl Direct {
+    /// Whether a command is about a person. A room's own id always means the room.
+    pub fn is_meant(&self, ctx: &Ctx<'_>, rooms: &Rooms, command: &Command) -> bool {
+        match command {
+            Command::AcceptContact { .. }
+            | Command::BlockContact { .. }
+            | Command::RenameContact { .. }
+            | Command::VerifyContact { .. }
+            | Command::SetPrivacy { .. } => true,
+            other => other.room().is_some_and(|room| {
+                let id = || RoomId::parse(room).filter(|id| !rooms.contains_key(id));
+                is_person(room) || id().is_some() && find_person(&self.candidates(ctx, rooms), room).is_ok()
+            }),
+        }
+    }
+
+    /// Does what the user wants.
+    pub fn command(&mut self, ctx: &mut Ctx<'_>, rooms: &Rooms, command: Command) -> Result<Reply, CommandError> {
+        self.touched = true;
+        match command {
+            Command::SetPrivacy { receipts, typing } => {
+                self.receipts = receipts.unwrap_or(self.receipts);
+                self.typing = typing.unwrap_or(self.typing);
+                if !self.receipts {
+                    self.people.values_mut().for_each(|c| c.receipt = None);
+                }
+                self.view_dirty = true;
+                ctx.step.writes.push(Write::Privacy { receipts: self.receipts, typing: self.typing });
+                Ok(Reply::Done)
+            }
+            Command::SendNotice { room, .. } | Command::LeaveRoom { room } | Command::MuteDevice { room, .. } => {
+                Err(CommandError::WrongPlace { room })
+            }
+            Command::SendMessage { room, text, reply_to } => {
+                check_text(&text)?;
+                let who = self.find(ctx, rooms, &room)?;
+                if let Some(id) = reply_to {
+                    self.line(who, id, false)?;
+                }
+                self.say(ctx, rooms, who, Content::Text { text, reply_to })
+            }
+            Command::EditMessage { room, message, text } => {
+                check_text(&text)?;
+                let who = self.find(ctx, rooms, &room)?;
+                self.line(who, message, true)?;
+                self.say(ctx, rooms, who, Content::Edit { target: message, text })
+            }
+            Command::DeleteMessage { room, message } => {
+                let who = self.find(ctx, rooms, &room)?;
+                self.line(who, message, true)?;
+                self.say(ctx, rooms, who, Content::Delete { target: message })
+            }
+            Command::React { room, message, emoji, on } => {
+                let who = self.find(ctx, rooms, &room)?;
+                self.line(who, message, false)?;
+                if emoji.is_empty() || emoji.len() > EMOJI_BYTES_MAX || emoji.chars().any(is_unsafe_emoji) {
+                    return Err(CommandError::BadEmoji);
+                }
+                self.say(ctx, rooms, who, Content::Reaction { target: message, emoji, on })
+            }
+            Command::MarkRead { room, upto } => {
+                let who = self.find(ctx, rooms, &room)?;
+                self.mark_read(who, upto);
+                Ok(Reply::Done)
+            }
+            Command::Typing { room, typing } => {
+                let who = self.find(ctx, rooms, &room)?;
+                self.set_typing(who, typing);
+                Ok(Reply::Done)
+            }
+            Command::AcceptContact { who, petname } => self.accept(ctx, rooms, &who, petname),
+            Command::BlockContact { who, blocked } => self.block(ctx, rooms, &who, blocked),
+            Command::RenameContact { who, petname } => self.rename(ctx, rooms, &who, petname),
+            Command::VerifyContact { who, verified } => self.verify(ctx, rooms, who, verified),
+            Command::JoinRoom { room, .. } => Err(CommandError::BadRoomName { room }),
+            Command::SetName { .. } => Err(CommandError::BadName),
+        }
+    }
+
+    fn find(&self, ctx: &Ctx<'_>, rooms: &Rooms, who: &str) -> Result<IdentityId, CommandError> {
+        find_person(&self.candidates(ctx, rooms), who)
+    }
+
+    /// Checks that a text is here and, if `own` is asked for, written by the user.
+    fn line(&self, who: IdentityId, message: EntryId, own: bool) -> Result<(), CommandError> {
+        let meta = self.people.get(&who).and_then(|c| c.index.get(&message));
+        let meta = meta.filter(|m| m.kind == Kind::Text.code());
+        let meta = meta.ok_or_else(|| CommandError::UnknownMessage { message: message.to_string() })?;
+        if own && !meta.own { Err(CommandError::NotYours) } else { Ok(()) }
+    }
+
+    /// The contact, made of what rooms know if there is none yet.
+    fn keep(&mut self, ctx: &Ctx<'_>, rooms: &Rooms, who: IdentityId) -> Result<&mut Contact, CommandError> {
+        if !self.people.contains_key(&who) {
+            let known = self.candidates(ctx, rooms).into_iter().find(|c| c.identity == who);
+            let claimed = known.map(|c| c.claimed).ok_or(CommandError::UnknownMember)?;
+            self.people.insert(who, Contact::new(who, claimed, Standing::Requested, ctx.wall));
+        }
+        self.adopt_devices(rooms, who);
+        self.view_dirty = true;
+        self.people.get_mut(&who).ok_or(CommandError::UnknownMember)
+    }
+
+    /// Writes an own message: stored and queued for every device of the person.
+    fn say(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        rooms: &Rooms,
+        who: IdentityId,
+        content: Content,
+    ) -> Result<Reply, CommandError> {
+        self.may_say(who)?;
+        let contact = self.keep(ctx, rooms, who)?;
+        if contact.standing != Standing::Accepted {
+            contact.standing = Standing::Accepted;
+            contact.dirty = true;
+            Self::news(ctx, contact, ContactNews::Accepted);
+        }
+        let mut id = EntryId([0; 16]);
+        ctx.rng.fill(&mut id.0);
+        let (lamport, eff) = contact.clocks(ctx.wall);
+        let at_ms = ctx.wall.min(eff);
+        let (seq, journal) = (contact.own_next, *ctx.journal);
+        *ctx.journal += 1;
+        let said = Said { id, kind: content.kind().code(), lamport, eff, at_ms, content: content.encode() };
+        let row = DirectRow {
+            journal,
+            room: contact.room(),
+            identity: who,
+            id,
+            device: ctx.keys.device_id(),
+            own: true,
+            seq,
+            kind: said.kind,
+            eff,
+            lamport,
+            at_ms,
+            arrived_ms: ctx.wall,
+            target: content.target(),
+            content: Some(said.content.clone()),
+            state: Some(Delivery::Queued),
+        };
+        let meta = Meta { own: true, seq, kind: row.kind, journal, state: row.state };
+        contact.note(id, meta, lamport, eff);
+        let names = Names { own: ctx.name, other: contact.name() };
+        let message = timeline::message(&Line { row: &row, content: Some(&content) }, &names);
+        ctx.tell(Event::MessageAdded { message: Box::new(message) });
+        let room = row.room;
+        ctx.step.writes.push(Write::Direct(row));
+        if let Content::Delete { target } = content {
+            ctx.step.writes.push(Write::DropDirect { room, id: target });
+        }
+        let said: std::sync::Arc<[u8]> = said.encode().into();
+        let devices: Vec<DeviceId> = contact.devices.iter().map(|d| d.device).collect();
+        for device in devices {
+            let queue = self.queues.entry(device).or_insert_with(|| Queue::new(who));
+            queue.push(id, seq, said.clone(), ctx.wall);
+        }
+        self.view_dirty = true;
+        Ok(Reply::Stored { message: id, room, seq, journal })
+    }
+
+    fn may_say(&self, who: IdentityId) -> Result<(), CommandError> {
+        let contact = self.people.get(&who);
+        if let Some(contact) = contact.filter(|c| c.standing == Standing::Blocked) {
+            return Err(CommandError::BlockedPerson { who: contact.name().to_owned() });
+        }
+        let queued = self.queues.values().filter(|q| q.identity == who).map(|q| q.items.len()).max().unwrap_or(0);
+        let bytes: usize = self.queues.values().flat_map(|q| &q.items).map(super::outbox::Item::len).sum();
+        if queued >= DIRECT_QUEUE_MAX || bytes >= DIRECT_QUEUE_BYTES_MAX {
+            return Err(CommandError::TooFast { queued: queued as u64 });
+        }
+        Ok(())
+    }
+
+    fn mark_read(&mut self, who: IdentityId, upto: u64) {
+        let Some(contact) = self.people.get_mut(&who).filter(|c| c.read_upto < upto) else { return };
+        let before = std::mem::replace(&mut contact.read_upto, upto);
+        contact.dirty = true;
+        let newest = contact.read_at(upto);
+        let news = newest.filter(|id| contact.index.get(id).is_some_and(|m| m.journal > before));
+        if self.receipts && contact.standing == Standing::Accepted && news.is_some() {
+            contact.receipt = news;
+            if let Some(side) = contact.current() {
+                self.queues.entry(side.device).or_insert_with(|| Queue::new(who)).again();
+            }
+        }
+    }
+
+    fn set_typing(&mut self, who: IdentityId, typing: bool) {
+        let Some(contact) = self.people.get(&who).filter(|c| c.standing == Standing::Accepted) else { return };
+        if let Some(side) = contact.current().filter(|s| self.typing && self.reach(&s.device).is_some()) {
+            self.queues.entry(side.device).or_insert_with(|| Queue::new(who)).typing = Some(typing);
+        }
+    }
+
+    // ---- people -----------------------------------------------------------------------------------------------------
+
+    fn accept(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        rooms: &Rooms,
+        who: &str,
+        petname: Option<String>,
+    ) -> Result<Reply, CommandError> {
+        let who = self.find(ctx, rooms, who)?;
+        if petname.as_deref().is_some_and(|p| !valid_name(p)) {
+            return Err(CommandError::BadName);
+        }
+        let contact = self.keep(ctx, rooms, who)?;
+        if contact.standing != Standing::Accepted {
+            contact.standing = Standing::Accepted;
+            contact.dirty = true;
+            Self::news(ctx, contact, ContactNews::Accepted);
+        }
+        if petname.is_some() && contact.petname != petname {
+            contact.petname = petname;
+            contact.dirty = true;
+            Self::news(ctx, contact, ContactNews::Renamed);
+        }
+        Ok(Reply::Contact { identity: who, room: contact.room() })
+    }
+
+    fn block(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        rooms: &Rooms,
+        who: &str,
+        blocked: bool,
+    ) -> Result<Reply, CommandError> {
+        let who = self.find(ctx, rooms, who)?;
+        let new = !self.people.contains_key(&who);
+        let contact = self.keep(ctx, rooms, who)?;
+        if new {
+            contact.standing = Standing::Accepted;
+        }
+        let is_blocked = contact.standing == Standing::Blocked;
+        if blocked != is_blocked {
+            contact.standing = if blocked { Standing::Blocked } else { Standing::Accepted };
+            contact.receipt = None;
+            Self::news(ctx, contact, if blocked { ContactNews::Blocked } else { ContactNews::Unblocked });
+        }
+        contact.dirty = true;
+        Ok(Reply::Contact { identity: who, room: contact.room() })
+    }
+
+    fn rename(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        rooms: &Rooms,
+        who: &str,
+        petname: Option<String>,
+    ) -> Result<Reply, CommandError> {
+        let who = self.find(ctx, rooms, who)?;
+        if petname.as_deref().is_some_and(|p| !valid_name(p)) {
+            return Err(CommandError::BadName);
+        }
+        let new = !self.people.contains_key(&who);
+        let contact = self.keep(ctx, rooms, who)?;
+        if new {
+            // Who is given a name is kept: a request is what a stranger makes.
+            contact.standing = Standing::Accepted;
+        }
+        if contact.petname != petname {
+            contact.petname = petname;
+            contact.dirty = true;
+            Self::news(ctx, contact, ContactNews::Renamed);
+        }
+        Ok(Reply::Contact { identity: who, room: contact.room() })
+    }
+
+    fn verify(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        rooms: &Rooms,
+        who: String,
+        verified: bool,
+    ) -> Result<Reply, CommandError> {
+        let identity = self.find(ctx, rooms, &who)?;
+        let own = self.own_side(ctx);
+        let code = self.people.get(&identity).and_then(|c| c.code(&own));
+        if verified && code.is_none() {
+            return Err(CommandError::NoKeysYet { who });
+        }
+        let contact = self.keep(ctx, rooms, identity)?;
+        contact.verified = code.filter(|_| verified);
+        contact.changed = false;
+        contact.dirty = true;
+        Self::news(ctx, contact, if verified { ContactNews::Verified } else { ContactNews::Unverified });
+        Ok(Reply::Contact { identity, room: contact.room() })
+    }
+}
