@@ -14,7 +14,9 @@ use crate::ids::{Peer, RoomId, TopicId};
 use crate::limits::{EMOJI_BYTES_MAX, ROOM_DISK_BYTES_DEFAULT, ROOMS_MAX, TEXT_BYTES_MAX};
 use crate::room::exchange::PageIn;
 use crate::room::{Room, Source, Taken};
-use crate::step::{CommandId, GossipId, Input, PeopleView, RequestId, RoomView, Snapshot, Step, TopicChange, Verdict, Write};
+use crate::step::{
+    CommandId, GossipId, Input, PeopleView, RequestId, RoomView, Snapshot, Step, TopicChange, Verdict, Write,
+};
 use crate::wire;
 
 /// Where random bytes come from: the system in a node, a seeded generator in a simulation.
@@ -189,6 +191,22 @@ impl Machine {
     #[must_use]
     pub fn is_congested(&self, room: &RoomId, now: u64) -> bool {
         self.rooms.get(room).is_some_and(|r| r.is_congested(now + self.ahead))
+    }
+
+    /// What must hold of conversations at all times, for the simulator.
+    ///
+    /// # Errors
+    /// What is wrong.
+    #[cfg(feature = "sim")]
+    pub fn direct_within_bounds(&self) -> Result<(), String> {
+        self.direct.within_bounds()
+    }
+
+    /// Whether no direct message waits, for the simulator.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub fn direct_is_idle(&self) -> bool {
+        self.direct.is_idle()
     }
 
     /// Own keys.

@@ -111,10 +111,14 @@ impl Direct {
                 _ => break,
             };
             let number = if planted!(NumberTwice) && number % 7 == 6 { number - 1 } else { number };
-            let plain = payload::encode(Some(number), &item.said, hello.clone().filter(|_| !session.greeted).map(|mut h| {
-                h.ack_key = session.own_key;
-                h
-            }));
+            let plain = payload::encode(
+                Some(number),
+                &item.said,
+                hello.clone().filter(|_| !session.greeted).map(|mut h| {
+                    h.ack_key = session.own_key;
+                    h
+                }),
+            );
             let Some(frame) = sealed(ctx, session, device_of(ctx), Some(number), &plain) else { break };
             session.number = session.number.max(number + 1);
             let at = session.sent - 1;
@@ -168,16 +172,17 @@ impl Direct {
         let contact = self.people.get(&queue.identity).filter(|c| c.standing == Standing::Accepted);
         let current = contact.and_then(|c| c.current()).is_some_and(|s| s.device == device);
         let receipt = contact.and_then(|c| c.receipt).filter(|_| self.receipts && current);
-        let typing = queue.typing.take().filter(|_| self.typing);
         let Some(session) = sessions.live().filter(|_| queue.signalling.is_none()) else { return };
         let oldest = queue.oldest_in(session.tag).unwrap_or(session.sent);
         if session.sent - oldest >= DIRECT_WINDOW + SIGNALS_BETWEEN {
             return;
         }
-        let (kind, content) = match (receipt, typing) {
-            (Some(id), _) => (RECEIPT, crate::cbor::encode(&(id,))),
-            (None, Some(on)) => (TYPING, crate::cbor::encode(&(on,))),
-            (None, None) => return,
+        let (kind, content) = match receipt {
+            Some(id) => (RECEIPT, crate::cbor::encode(&(id,))),
+            None => match queue.typing.take().filter(|_| self.typing) {
+                Some(on) => (TYPING, crate::cbor::encode(&(on,))),
+                None => return,
+            },
         };
         let said = Said { id: EntryId([0; 16]), kind, lamport: 0, eff: 0, at_ms: 0, content }.encode();
         let hello = hello.filter(|_| !session.greeted).map(|h| Hello { ack_key: session.own_key, ..h });
@@ -194,7 +199,14 @@ impl Direct {
     // ---- what is answered ---------------------------------------------------------------------------------------------
 
     /// A peer answered a frame of ours.
-    pub fn answered(&mut self, ctx: &mut Ctx<'_>, rooms: &Rooms, peer: &Peer, request: RequestId, answer: VerifiedAnswer) {
+    pub fn answered(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        rooms: &Rooms,
+        peer: &Peer,
+        request: RequestId,
+        answer: VerifiedAnswer,
+    ) {
         let Some(flight) = self.flights.remove(&request) else { return };
         self.touched = true;
         let device = self.landed(&flight);
@@ -231,7 +243,8 @@ impl Direct {
             Self::backoff(queue, ctx.now);
         }
         if let (Some(device), Flight::Message { row, .. }) = (device, flight) {
-            let item = self.queues.get(&device).and_then(|q| Some((q.identity, q.items.iter().find(|i| i.row == row)?.seq)));
+            let item =
+                self.queues.get(&device).and_then(|q| Some((q.identity, q.items.iter().find(|i| i.row == row)?.seq)));
             if let Some((identity, seq)) = item {
                 self.moved(ctx, identity, Some(seq), Delivery::Queued);
             }
@@ -264,7 +277,8 @@ impl Direct {
     /// The last way to a device is gone.
     pub(super) fn unlinked(&mut self, ctx: &mut Ctx<'_>, device: DeviceId) {
         self.flights.retain(|_, f| {
-            let (Flight::Ask { device: d, .. } | Flight::Message { device: d, .. } | Flight::Signal { device: d, .. }) = f;
+            let (Flight::Ask { device: d, .. } | Flight::Message { device: d, .. } | Flight::Signal { device: d, .. }) =
+                f;
             *d != device
         });
         let Some(queue) = self.queues.get_mut(&device) else { return };
@@ -285,6 +299,10 @@ impl Direct {
         if shown != device {
             // Somebody else is at that peer now.
             return false;
+        }
+        if self.sessions.get(&device).is_some_and(super::Sessions::has_live) {
+            // The other side was faster.
+            return true;
         }
         self.account(ctx);
         let begun = self.account.as_ref().and_then(|a| a.begin(ctx.rng, &bundle.identity_key, &bundle.one_time_key));
@@ -323,9 +341,10 @@ impl Direct {
         let identity = queue.identity;
         let mut done = Vec::new();
         queue.items.retain(|item| {
-            let covered = item.place.as_ref().is_some_and(|p| {
-                p.session == stored.session && (stored.covers(p.number) || planted!(AckAnything))
-            });
+            let covered = item
+                .place
+                .as_ref()
+                .is_some_and(|p| p.session == stored.session && (stored.covers(p.number) || planted!(AckAnything)));
             if covered {
                 done.push((item.row, item.id));
             }

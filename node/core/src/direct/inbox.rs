@@ -72,7 +72,8 @@ impl Direct {
         }
         self.admits(ctx, Some(cert.identity), &cert.device)?;
         self.bind(peer, cert.device);
-        let spare = self.one_time.take(1, ONE_TIME_KEYS_PER_MINUTE, 60_000, crate::limits::ONE_TIME_KEYS_BURST, ctx.now);
+        let spare =
+            self.one_time.take(1, ONE_TIME_KEYS_PER_MINUTE, 60_000, crate::limits::ONE_TIME_KEYS_BURST, ctx.now);
         self.account(ctx);
         let Some(account) = &mut self.account else { return Err(Reject::Full) };
         let one_time = if spare { account.one_time_key(ctx.rng) } else { None };
@@ -204,7 +205,7 @@ impl Direct {
     /// The other side began a session. If there was one that worked, it was lost.
     fn begin_with(&mut self, ctx: &mut Ctx<'_>, identity: IdentityId, device: DeviceId, session: Session) {
         let sessions = self.sessions.entry(device).or_default();
-        let replaced = sessions.lost || sessions.live().is_some_and(|s| s.heard || s.greeted);
+        let replaced = sessions.lost || sessions.live().is_some_and(|s| s.heard);
         sessions.add(session, ctx.keys.device_id() < device);
         if replaced {
             self.tell_reset(ctx, identity, device);

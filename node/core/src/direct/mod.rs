@@ -282,7 +282,7 @@ impl Direct {
         let missing = self.account.is_none();
         let account = self.account.get_or_insert_with(|| Account::new(ctx.rng, ctx.wall));
         if missing {
-            self.account_dirty = true;
+            (self.account_dirty, self.view_dirty) = (true, true);
             // Keys of our own are among what was compared.
             let key = account.identity_key();
             let own = Side { identity: ctx.keys.identity_id(), device: ctx.keys.device_id(), key };
@@ -320,7 +320,9 @@ impl Direct {
         let name = people::folded(&contact.claimed);
         let same = |v: &&Contact| {
             let named = |n: &str| people::folded(n) == name;
-            v.verified.is_some() && v.identity != identity && (named(&v.claimed) || v.petname.as_deref().is_some_and(named))
+            v.verified.is_some()
+                && v.identity != identity
+                && (named(&v.claimed) || v.petname.as_deref().is_some_and(named))
         };
         if self.people.values().find(same).is_none() {
             return;
@@ -415,7 +417,8 @@ impl Direct {
         let receipts: BTreeSet<IdentityId> =
             self.people.values().filter(|c| c.receipt.is_some()).map(|c| c.identity).collect();
         let links = &self.links;
-        self.queues.retain(|_, q| !q.is_idle() || receipts.contains(&q.identity) || (!links.is_empty() && !q.may_reset));
+        self.queues
+            .retain(|_, q| !q.is_idle() || receipts.contains(&q.identity) || (!links.is_empty() && !q.may_reset));
     }
 
     /// Everything at most every batch.

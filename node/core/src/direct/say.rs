@@ -240,13 +240,7 @@ impl Direct {
         Ok(Reply::Contact { identity: who, room: contact.room() })
     }
 
-    fn block(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        rooms: &Rooms,
-        who: &str,
-        blocked: bool,
-    ) -> Result<Reply, CommandError> {
+    fn block(&mut self, ctx: &mut Ctx<'_>, rooms: &Rooms, who: &str, blocked: bool) -> Result<Reply, CommandError> {
         let who = self.find(ctx, rooms, who)?;
         let new = !self.people.contains_key(&who);
         let contact = self.keep(ctx, rooms, who)?;
@@ -288,13 +282,7 @@ impl Direct {
         Ok(Reply::Contact { identity: who, room: contact.room() })
     }
 
-    fn verify(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        rooms: &Rooms,
-        who: String,
-        verified: bool,
-    ) -> Result<Reply, CommandError> {
+    fn verify(&mut self, ctx: &mut Ctx<'_>, rooms: &Rooms, who: String, verified: bool) -> Result<Reply, CommandError> {
         let identity = self.find(ctx, rooms, &who)?;
         let own = self.own_side(ctx);
         let code = self.people.get(&identity).and_then(|c| c.code(&own));

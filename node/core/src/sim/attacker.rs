@@ -88,7 +88,7 @@ impl World {
                     self.carry(index, from, Packet::Answer(request, answer.into()));
                 }
             }
-            Packet::Answer(..) | Packet::Follow(..) => {}
+            Packet::Answer(..) | Packet::Follow(..) | Packet::Direct(..) => {}
         }
     }
 

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use crate::ids::{DeviceId, DeviceShort, EntryHash, EntryId, RoomId};
 use crate::log::entry::{Header, SealedEntry, entry_hash};
+use crate::sim::desk::Desk;
 use crate::step::{DeviceRow, EntryRow, IndexRow, RoomRow, RoomSnapshot, Snapshot, Write};
 use crate::wire::Frontier;
 
@@ -19,6 +20,8 @@ pub struct Disk {
     floor: u64,
     /// Rooms.
     pub rooms: BTreeMap<RoomId, DiskRoom>,
+    /// Conversations.
+    pub desk: Desk,
 }
 
 /// One room at rest.
@@ -193,7 +196,20 @@ impl Disk {
                 self.journal = self.journal.max(*journal);
             }
             Write::ReadUpto { .. } => {}
-            other => return Err(format!("this disk does not know {other:?}")),
+            other => {
+                if let Write::Direct(row) = other {
+                    if row.journal <= self.floor {
+                        return Err(format!(
+                            "journal number {} of a direct message follows {}",
+                            row.journal, self.floor
+                        ));
+                    }
+                    self.journal = self.journal.max(row.journal);
+                }
+                if !self.desk.apply(other)? {
+                    return Err(format!("this disk does not know {other:?}"));
+                }
+            }
         }
         Ok(())
     }
@@ -222,7 +238,7 @@ impl Disk {
             journal_next: self.journal + 1,
             name: self.name.clone(),
             rooms: rooms.collect(),
-            direct: Default::default(),
+            direct: self.desk.snapshot(),
         }
     }
 }

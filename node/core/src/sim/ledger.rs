@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ids::{DeviceId, EntryHash, EntryId, RoomId};
+use crate::direct::outbox::place_of;
+use crate::ids::{DeviceId, EntryHash, EntryId, RoomId, SessionTag};
 use crate::limits::CLOCK_AHEAD_MS_MAX;
 use crate::log::entry::hlc_ms;
 use crate::sim::disk::Disk;
-use crate::step::{EntryRow, Write};
+use crate::step::{DirectRow, EntryRow, OutboxRow, Write};
 
 /// What is known of all disks together.
 #[derive(Debug, Default)]
@@ -19,6 +20,10 @@ pub struct Ledger {
     orders: BTreeMap<(RoomId, EntryHash), (u64, u64)>,
     /// Entries that must never be on an honest disk, and why.
     pub forbidden: BTreeMap<EntryHash, &'static str>,
+    /// Direct messages that were ever on the disk of a device, with their author's device.
+    letters: BTreeSet<(DeviceId, EntryId)>,
+    /// Which direct message has a number in a session, by sender and receiver.
+    numbers: BTreeMap<(DeviceId, DeviceId, SessionTag, u64), EntryId>,
     /// A device forked: entries may lack parents that lie in the branch not taken.
     pub forked: BTreeSet<DeviceId>,
 }
@@ -29,10 +34,46 @@ impl Ledger {
     /// # Errors
     /// What is wrong.
     pub fn check(&mut self, me: usize, own: DeviceId, clock_max: u64, now: u64, write: &Write) -> Result<(), String> {
-        if let Write::Append(row) = write {
-            self.check_entry(row, own, clock_max, now).map_err(|e| format!("node {me}: {e}"))?;
+        match write {
+            Write::Append(row) => self.check_entry(row, own, clock_max, now).map_err(|e| format!("node {me}: {e}")),
+            Write::Direct(row) => self.check_letter(row, own),
+            Write::Outbox(row) => self.check_number(row, own),
+            _ => Ok(()),
         }
+    }
+
+    fn check_letter(&mut self, row: &DirectRow, own: DeviceId) -> Result<(), String> {
+        if self.honest.contains_key(&row.device) && row.device != own && !self.letters.contains(&(row.device, row.id)) {
+            return Err(format!("direct message {} left before it was on its author's disk", row.id.short()));
+        }
+        self.letters.insert((own, row.id));
         Ok(())
+    }
+
+    fn check_number(&mut self, row: &OutboxRow, own: DeviceId) -> Result<(), String> {
+        let Some((session, number, true)) = place_of(row) else { return Ok(()) };
+        let before = *self.numbers.entry((own, row.device, session, number)).or_insert(row.id);
+        if before == row.id {
+            return Ok(());
+        }
+        Err(format!("direct messages {} and {} are both sealed as number {number}", before.short(), row.id.short()))
+    }
+
+    /// Checks that a direct message that counts as delivered was on the disk of one of these devices.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn check_delivered(&self, id: EntryId, to: &[DeviceId]) -> Result<(), String> {
+        let honest = to.iter().filter(|d| self.honest.contains_key(d));
+        if honest.clone().count() == 0 || honest.clone().any(|d| self.letters.contains(&(*d, id))) {
+            return Ok(());
+        }
+        Err(format!("counts direct message {} as delivered; it never was on the other disk", id.short()))
+    }
+
+    /// A node continues from an old copy: what it sealed since is not known to it.
+    pub fn forget_numbers(&mut self, own: DeviceId) {
+        self.numbers.retain(|(from, ..), _| *from != own);
     }
 
     fn check_entry(&mut self, row: &EntryRow, own: DeviceId, clock_max: u64, now: u64) -> Result<(), String> {
@@ -104,6 +145,11 @@ impl Told {
         }
         self.journal = journal;
         Ok(())
+    }
+
+    /// Messages that an old copy of the disk does not have may come, and be told, again.
+    pub fn forget(&mut self, id: &EntryId) {
+        self.ids.remove(id);
     }
 
     /// Everything up to this number was read by other means.

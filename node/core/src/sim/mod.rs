@@ -12,10 +12,12 @@
 #![allow(clippy::missing_errors_doc, reason = "a failure of a world is its result, named where it is made")]
 
 pub mod attacker;
+pub mod desk;
 pub mod disk;
 #[cfg(feature = "faults")]
 pub mod faults;
 pub mod ledger;
+pub mod letters;
 pub mod model;
 pub mod network;
 pub mod node;

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::direct::frame;
 use crate::error::Reject;
 use crate::ids::{Peer, RoomId, TopicId};
 use crate::sim::node::{Asked, Bytes};
@@ -30,6 +31,8 @@ pub enum Packet {
     Request(RequestId, Bytes),
     /// The answer to it.
     Answer(RequestId, Bytes),
+    /// A direct frame.
+    Direct(RequestId, Bytes),
 }
 
 #[derive(Debug, Default)]
@@ -259,6 +262,7 @@ impl World {
                 (self.plan.loss, self.plan.duplicates)
             }
             Packet::Request(..) | Packet::Answer(..) => (self.plan.request_loss, 0),
+            Packet::Direct(..) => (self.plan.request_loss, self.plan.duplicates),
             Packet::Follow(..) => (0, 0),
         };
         if faulty && self.rng.chance(lost) {
@@ -299,6 +303,7 @@ impl World {
                 self.input(to, input);
             }
             Packet::Request(request, bytes) => self.asked(from, to, link, peer, request, &bytes),
+            Packet::Direct(request, bytes) => self.direct_asked(from, to, link, peer, request, &bytes),
             Packet::Answer(request, bytes) => self.answered(to, peer, request, &bytes),
         }
     }
@@ -379,10 +384,38 @@ impl World {
             self.quality.sync_bytes += send.bytes.len() as u64;
             self.nodes[node].syncs += 1;
         }
-        let asked = Asked { to, room: send.room, page: send.wants_page };
+        let asked = Asked { to, room: send.room, page: send.wants_page, direct: false };
         self.nodes[node].asked.insert(send.request, asked);
         self.at(self.now + REQUEST_TIMEOUT_MS, Happening::Expire { node, life, request: send.request });
         self.carry(node, to, Packet::Request(send.request, send.bytes.into()));
+    }
+
+    /// A node sends a direct frame.
+    pub fn send_direct(&mut self, node: usize, send: crate::step::DirectSend) {
+        let life = self.nodes[node].life;
+        let Some((to, _)) = self.nodes[node].peers.get(&send.peer).copied() else {
+            return self.input(node, Input::RequestFailed { peer: send.peer, request: send.request });
+        };
+        if send.bytes.len() > crate::limits::ENVELOPE_BYTES_MAX {
+            return self.fail(Some(node), format!("sends a direct frame of {} bytes", send.bytes.len()));
+        }
+        self.nodes[node].directs += 1;
+        let asked = Asked { to, room: RoomId([0; 16]), page: false, direct: true };
+        self.nodes[node].asked.insert(send.request, asked);
+        self.at(self.now + REQUEST_TIMEOUT_MS, Happening::Expire { node, life, request: send.request });
+        self.carry(node, to, Packet::Direct(send.request, send.bytes.into()));
+    }
+
+    fn direct_asked(&mut self, from: usize, to: usize, link: u64, peer: Peer, request: RequestId, bytes: &[u8]) {
+        let node = &mut self.nodes[to];
+        let me = node.peer.clone();
+        match frame::open_request(&me, &peer, bytes, &mut node.verifier) {
+            Ok(frame) => {
+                let token = node.token(from, link, request);
+                self.input(to, Input::DirectAsked { peer, token, frame });
+            }
+            Err(_) => self.carry(to, from, Packet::Answer(request, frame::refused().into())),
+        }
     }
 
     /// A request was not answered in time.
@@ -436,6 +469,14 @@ impl World {
     fn answered(&mut self, to: usize, peer: Peer, request: RequestId, bytes: &[u8]) {
         let node = &mut self.nodes[to];
         let Some(asked) = node.asked.remove(&request) else { return };
+        if asked.direct {
+            let me = node.peer.clone();
+            let input = match frame::open_answer(&me, &peer, bytes, &mut node.verifier) {
+                Ok(answer) => Input::DirectAnswered { peer, request, answer },
+                Err(_) => Input::RequestFailed { peer, request },
+            };
+            return self.input(to, input);
+        }
         if !asked.page {
             if !wire::response_is_ok(bytes) {
                 self.input(to, Input::RequestFailed { peer, request });

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use crate::crypto::Verifier;
 use crate::crypto::group::RoomKeys;
 use crate::identity::Keys;
-use crate::ids::{DeviceId, EpochId, Peer, RoomId, TopicId};
+use crate::ids::{DeviceId, EpochId, IdentityId, Peer, RoomId, TopicId};
 use crate::machine::Machine;
+use crate::sim::desk::Desk;
 use crate::sim::disk::Disk;
 use crate::sim::ledger::Told;
 use crate::sim::rng::Seeded;
-use crate::step::{CommandId, GossipId, Input, RequestId, RoomView, Token};
+use crate::step::{CommandId, GossipId, Input, PeopleView, RequestId, RoomView, Token};
 
 /// The first instant of a world, Unix milliseconds.
 pub const EPOCH_MS: u64 = 1_800_000_000_000;
@@ -28,6 +29,8 @@ pub struct Asked {
     pub room: RoomId,
     /// A page is wanted.
     pub page: bool,
+    /// It is a direct frame.
+    pub direct: bool,
 }
 
 /// A node.
@@ -38,6 +41,8 @@ pub struct Node {
     seeds: ([u8; 32], [u8; 32]),
     /// Its device.
     pub device: DeviceId,
+    /// Its person.
+    pub identity: IdentityId,
     /// What survives a crash.
     pub disk: Disk,
     /// What does not; `None` while the node is down.
@@ -81,6 +86,12 @@ pub struct Node {
     pub verifier: Verifier,
     /// Commands without a reply yet.
     pub waiting: BTreeSet<CommandId>,
+    /// What queries may know of people.
+    pub people: PeopleView,
+    /// Direct frames sent.
+    pub directs: u64,
+    /// A copy of what conversations left on disk, to be restored.
+    pub copy: Option<Desk>,
     /// What its front end was told.
     pub told: Told,
     /// When the room was first joined, in the world's time.
@@ -109,6 +120,7 @@ impl Node {
             name: name.to_owned(),
             seeds,
             device: Keys::from_seeds(&seeds.0, &seeds.1, EPOCH_MS).device_id(),
+            identity: Keys::from_seeds(&seeds.0, &seeds.1, EPOCH_MS).identity_id(),
             disk: Disk::new(name),
             machine: None,
             life: 0,
@@ -131,6 +143,9 @@ impl Node {
             peer_topics: BTreeMap::new(),
             verifier: Verifier::default(),
             waiting: BTreeSet::new(),
+            people: PeopleView::default(),
+            directs: 0,
+            copy: None,
             told: Told::default(),
             joined_at: BTreeMap::new(),
             disk_budget: crate::limits::ROOM_DISK_BYTES_DEFAULT,

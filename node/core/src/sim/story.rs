@@ -114,7 +114,11 @@ impl Story {
 }
 
 impl Person {
-    fn with<T>(&self, what: impl FnOnce(&mut World) -> T) -> T {
+    pub(super) fn rc(&self) -> Rc<RefCell<World>> {
+        self.world.clone()
+    }
+
+    pub(super) fn with<T>(&self, what: impl FnOnce(&mut World) -> T) -> T {
         what(&mut self.world.borrow_mut())
     }
 
@@ -368,7 +372,7 @@ impl Person {
     }
 }
 
-fn aloud(message: &Message) -> String {
+pub(super) fn aloud(message: &Message) -> String {
     let mut line = format!("{}: {}", message.name, message.text);
     if message.deleted {
         line.push_str("(withdrawn)");

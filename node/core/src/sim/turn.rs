@@ -2,7 +2,7 @@
 
 use crate::command::{Command, Reply};
 use crate::error::CommandError;
-use crate::event::Event;
+use crate::event::{Delivery, Event};
 use crate::ids::RoomId;
 use crate::machine::not_committed;
 use crate::sim::world::{Happening, World};
@@ -192,7 +192,8 @@ impl World {
         }
         if !step.writes.is_empty() {
             let digest = self.nodes[node].disk.rooms.values().fold(node as u64, |d, r| d ^ r.digest);
-            self.mark(digest ^ self.now);
+            let last = self.nodes[node].disk.desk.rows.last().map_or(0, |r| u64::from(r.id.0[0]) << 8 | r.journal);
+            self.mark(digest ^ self.now ^ last << 20);
         }
     }
 
@@ -207,6 +208,13 @@ impl World {
                 let now = self.now;
                 self.nodes[node].joined_at.entry(row.room).or_insert(now);
                 Ok(())
+            }
+            Write::DirectState { room, id, state: Delivery::Delivered { .. } | Delivery::Read } => {
+                let contact = self.nodes[node].disk.desk.contacts.values().find(|c| c.room == *room);
+                let to: Vec<_> =
+                    self.nodes.iter().filter(|n| Some(n.identity) == contact.map(|c| c.identity)).collect();
+                let to: Vec<_> = to.into_iter().map(|n| n.device).collect();
+                self.ledger.check_delivered(*id, &to)
             }
             Write::Append(row) if self.plan.calm => self.check_latency(node, row.room, row.device, row.seq),
             _ => Ok(()),
@@ -258,6 +266,9 @@ impl World {
             }
             self.nodes[node].views.insert(view.room, view);
         }
+        if let Some(people) = step.people {
+            self.nodes[node].people = people;
+        }
         for change in step.topics {
             self.follow(node, change);
         }
@@ -269,6 +280,12 @@ impl World {
         }
         for send in step.sends {
             self.ask(node, send);
+            if !alive() {
+                return false;
+            }
+        }
+        for send in step.directs {
+            self.send_direct(node, send);
             if !alive() {
                 return false;
             }
@@ -322,8 +339,13 @@ impl World {
         }
         for event in events {
             if let Event::MessageAdded { message } = &event {
-                let stored = self.nodes[node].disk.rooms.get(&message.room).and_then(|r| r.entry(&message.id));
-                if stored.is_none_or(|e| e.journal != message.journal) {
+                let disk = &self.nodes[node].disk;
+                let stored = if message.direct {
+                    disk.desk.get(&message.room, &message.id).map(|r| r.journal)
+                } else {
+                    disk.rooms.get(&message.room).and_then(|r| r.entry(&message.id)).map(|e| e.journal)
+                };
+                if stored != Some(message.journal) {
                     self.fail(Some(node), format!("tells of message {}, which is not on its disk", message.id.short()));
                 }
                 if let Err(what) = self.nodes[node].told.told(message.id, message.journal) {
@@ -341,6 +363,10 @@ impl World {
     }
 
     fn check_machine(&mut self, node: usize) {
+        let direct = self.nodes[node].machine.as_ref().map_or(Ok(()), |m| m.direct_within_bounds());
+        if let Err(what) = direct {
+            self.fail(Some(node), what);
+        }
         let outside = self.nodes[node].machine.as_ref().and_then(|m| m.rooms().find(|r| !r.within_bounds()));
         if let Some(room) = outside {
             let what = format!("room {} is outside its bounds", room.id().short());
@@ -383,6 +409,16 @@ impl World {
             let to = self.nodes[node].peers.get(&s.peer).map_or("?".to_owned(), |(i, _)| i.to_string());
             format!("{}>{to}", if s.wants_page { "sync" } else { "say" })
         }));
+        words.extend(step.directs.iter().map(|d| {
+            let to = self.nodes[node].peers.get(&d.peer).map_or("?".to_owned(), |(i, _)| i.to_string());
+            format!("direct:{}>{to}", d.bytes.len())
+        }));
+        words.extend(step.events.iter().filter_map(|e| match &e.event {
+            Event::MessageAdded { message } if message.direct => Some(format!("letter:{}", message.id.short())),
+            Event::ContactChanged { name, news, .. } => Some(format!("{name}:{news:?}")),
+            _ => None,
+        }));
+        words.extend(step.responds.iter().map(|(_, b)| format!("answer:{}", b.get(2).copied().unwrap_or(0))));
         words.extend(step.serves.iter().map(|_| "serve".to_owned()));
         words.extend(step.verdicts.iter().map(|(_, _, v)| format!("{v:?}")));
         words.extend(step.penalties.iter().map(|(_, r)| format!("penalty:{}", r.name())));

@@ -1,0 +1,254 @@
+//! Direct messages, told as stories with alice, bob and carol. Real Olm; only the network and the time are simulated.
+
+#![cfg(feature = "sim")]
+
+use klatch_core::command::{Command, Reply};
+use klatch_core::content::Kind;
+use klatch_core::error::CommandError;
+use klatch_core::event::{ContactNews, Delivery, Event};
+use klatch_core::query::Standing;
+use klatch_core::sim::story::{Person, Story};
+
+const DELIVERED: Delivery = Delivery::Delivered { n: 1, m: 1 };
+
+fn two() -> (Story, [Person; 2]) {
+    let story = Story::of(["alice", "bob"]);
+    let people = story.people();
+    people.iter().for_each(|p| {
+        p.joins("#garden");
+    });
+    story.settles();
+    (story, people)
+}
+
+#[test]
+fn a_first_message_is_a_request_and_an_answer_accepts_it() {
+    let (story, [alice, bob]) = two();
+    let hello = alice.writes("@bob", "hello bob");
+    story.passes(500);
+    assert_eq!(alice.letter_state(&bob, hello), DELIVERED);
+    bob.sees_of(&alice, &["alice: hello bob"]);
+    assert_eq!(bob.standing(&alice), Some(Standing::Requested));
+    assert_eq!(alice.standing(&bob), Some(Standing::Accepted));
+    assert_eq!(bob.news_of(&alice), [ContactNews::Requested]);
+
+    let answer = bob.writes("@alice", "hello alice").to_string();
+    story.passes(500);
+    assert_eq!(bob.standing(&alice), Some(Standing::Accepted));
+    let lines = ["alice: hello bob", "bob: hello alice"];
+    alice.sees_of(&bob, &lines);
+    bob.sees_of(&alice, &lines);
+    assert_eq!(alice.news_of(&bob), [ContactNews::Accepted]);
+    assert!(alice.letters(&bob).iter().any(|m| m.id.to_string() == answer));
+    assert_eq!(bob.times_told("hello bob"), 1);
+}
+
+#[test]
+fn once_a_session_exists_a_message_is_one_frame() {
+    let (story, [alice, bob]) = two();
+    alice.writes("@bob", "first");
+    story.passes(500);
+    let before = (alice.frames_sent(), bob.frames_sent());
+    assert_eq!(before.0, 2, "a question for keys and the message");
+    let second = alice.writes("@bob", "second");
+    story.passes(200);
+    assert_eq!(alice.letter_state(&bob, second), DELIVERED);
+    assert_eq!((alice.frames_sent(), bob.frames_sent()), (before.0 + 1, before.1));
+}
+
+#[test]
+fn who_is_away_gets_everything_once_and_in_order() {
+    let (story, [alice, bob]) = two();
+    alice.writes("@bob", "first");
+    story.passes(500);
+    bob.accepts("@alice");
+    bob.goes_away();
+    story.passes(10_000);
+    let texts: Vec<String> = (0..100).map(|i| format!("line {i}")).collect();
+    let sent: Vec<_> = texts.iter().map(|t| alice.writes("@bob", t)).collect();
+    assert!(sent.iter().all(|id| alice.letter_state(&bob, *id) == Delivery::Queued));
+    alice.goes_away();
+    alice.comes_back();
+    bob.comes_back();
+    story.passes(10_000);
+    assert!(sent.iter().all(|id| alice.letter_state(&bob, *id) == DELIVERED));
+    let shown: Vec<String> = bob.letters(&alice).into_iter().skip(1).map(|m| m.text).collect();
+    assert_eq!(shown, texts);
+}
+
+#[test]
+fn edits_reactions_and_withdrawals_work_as_in_rooms() {
+    let (story, [alice, bob]) = two();
+    let typo = alice.writes("@bob", "helo");
+    let secret = alice.writes("@bob", "the key is under the mat");
+    story.passes(500);
+    alice.must(Command::EditMessage { room: "@bob".into(), message: typo, text: "hello".into() });
+    alice.must(Command::DeleteMessage { room: "@bob".into(), message: secret });
+    let room = bob.conversation(&alice).to_string();
+    bob.must(Command::React { room: room.clone(), message: typo, emoji: "👍".into(), on: true });
+    story.passes(1_000);
+    for (who, other) in [(&alice, &bob), (&bob, &alice)] {
+        who.sees_of(other, &["alice: hello (edited) 👍1", "alice: (withdrawn)"]);
+        let (world, room) = (story.world(), who.conversation(other));
+        let desk = &world.borrow().nodes[who.node].disk.desk;
+        assert!(desk.get(&room, &secret).unwrap().content.is_none(), "the text is gone as well");
+    }
+    let refused = bob.tries(Command::EditMessage { room, message: typo, text: "mine".into() });
+    assert_eq!(refused, Err(CommandError::NotYours));
+}
+
+#[test]
+fn who_is_blocked_learns_nothing_and_nothing_is_stored() {
+    let (story, [alice, bob]) = two();
+    alice.writes("@bob", "buy this");
+    story.passes(500);
+    bob.must(Command::BlockContact { who: "@alice".into(), blocked: true });
+    let second = alice.writes("@bob", "buy that");
+    story.passes(60_000);
+    assert_eq!(alice.letter_state(&bob, second), Delivery::Queued);
+    bob.sees_of(&alice, &["alice: buy this"]);
+    let refused = bob.tries(Command::SendMessage { room: "@alice".into(), text: "no".into(), reply_to: None });
+    assert!(matches!(refused, Err(CommandError::BlockedPerson { .. })));
+    bob.must(Command::BlockContact { who: "@alice".into(), blocked: false });
+    story.passes(3_600_000);
+    assert_eq!(alice.letter_state(&bob, second), DELIVERED);
+}
+
+#[test]
+fn a_stranger_is_heard_thirty_two_times() {
+    let (story, [alice, bob]) = two();
+    let sent: Vec<_> = (0..40).map(|i| alice.writes("@bob", &format!("hey {i}"))).collect();
+    story.passes(600_000);
+    assert_eq!(bob.letters(&alice).len(), 32);
+    assert_eq!(sent.iter().filter(|id| alice.letter_state(&bob, **id) == DELIVERED).count(), 32);
+    bob.accepts("@alice");
+    story.passes(3_600_000);
+    assert_eq!(bob.letters(&alice).len(), 40);
+}
+
+#[test]
+fn codes_are_equal_on_both_sides_and_other_keys_are_noticed() {
+    let (story, [alice, bob]) = two();
+    let none = alice.tries(Command::VerifyContact { who: "@bob".into(), verified: true });
+    assert!(matches!(none, Err(CommandError::NoKeysYet { .. })), "{none:?}");
+    alice.writes("@bob", "hello");
+    story.passes(500);
+    bob.writes("@alice", "hello");
+    story.passes(500);
+    assert!(alice.code(&bob).is_some());
+    assert_eq!(alice.code(&bob), bob.code(&alice));
+    alice.must(Command::VerifyContact { who: "@bob".into(), verified: true });
+    assert!(alice.contact(&bob).unwrap().verified.is_some());
+
+    bob.loses_keys();
+    alice.writes("@bob", "still you?");
+    story.passes(20_000);
+    bob.sees_of(&alice, &["alice: hello", "bob: hello", "alice: still you?"]);
+    assert!(alice.news_of(&bob).contains(&ContactNews::KeysChanged));
+    assert!(alice.news_of(&bob).contains(&ContactNews::SessionReset));
+    let identity = bob.identity();
+    assert!(story.world().borrow().nodes[alice.node].people.changed.contains(&identity));
+    assert_eq!(alice.code(&bob), bob.code(&alice), "the new keys can be compared again");
+}
+
+#[test]
+fn both_may_begin_at_once() {
+    let (story, [alice, bob]) = two();
+    let (a, b) = {
+        let world = story.world();
+        let mut w = world.borrow_mut();
+        let say = |to: &str, text: &str| Command::SendMessage { room: to.into(), text: text.into(), reply_to: None };
+        (w.order(alice.node, say("@bob", "from alice")), w.order(bob.node, say("@alice", "from bob")))
+    };
+    story.passes(1_000);
+    for (person, command) in [(&alice, a), (&bob, b)] {
+        let reply = person.world().borrow_mut().nodes[person.node].replies.remove(&command);
+        assert!(matches!(reply, Some(Ok(Reply::Stored { .. }))));
+    }
+    for _ in 0..3 {
+        alice.writes("@bob", "more from alice");
+        bob.writes("@alice", "more from bob");
+        story.passes(300);
+    }
+    assert_eq!(alice.letters(&bob).len(), 8);
+    assert_eq!(bob.letters(&alice).len(), 8);
+    assert!(alice.letters(&bob).iter().filter(|m| m.own).all(|m| m.state == Some(DELIVERED)));
+    assert!(!alice.news_of(&bob).contains(&ContactNews::SessionReset));
+    assert_eq!(alice.standing(&bob), Some(Standing::Accepted));
+}
+
+#[test]
+fn receipts_and_typing_are_told_only_if_allowed() {
+    let (story, [alice, bob]) = two();
+    let hello = alice.writes("@bob", "hello");
+    story.passes(500);
+    bob.writes("@alice", "hello");
+    story.passes(500);
+    let read = |who: &Person| {
+        let upto = story.world().borrow().nodes[who.node].disk.journal;
+        let room = if who.node == bob.node { "@alice" } else { "@bob" };
+        who.must(Command::MarkRead { room: room.into(), upto });
+        who.must(Command::Typing { room: room.into(), typing: true });
+        story.passes(500);
+    };
+    read(&bob);
+    assert_eq!(alice.letter_state(&bob, hello), DELIVERED);
+    bob.must(Command::SetPrivacy { receipts: Some(true), typing: Some(true) });
+    let more = alice.writes("@bob", "more");
+    story.passes(500);
+    read(&bob);
+    assert_eq!(alice.letter_state(&bob, hello), Delivery::Read);
+    assert_eq!(alice.letter_state(&bob, more), Delivery::Read);
+    let typing = |e: &Event| matches!(e, Event::Typing { typing: true, name, .. } if name == "bob");
+    story.passes(1_000);
+    assert!(alice.was_told().iter().any(typing));
+    read(&alice);
+    assert!(!bob.was_told().iter().any(|e| matches!(e, Event::Typing { .. })));
+    assert_eq!(alice.letters(&bob).iter().filter(|m| m.kind == Kind::Text).count(), 3);
+}
+
+#[test]
+fn somebody_else_under_a_verified_name_is_noticed() {
+    let story = Story::of(["alice", "bob", "bob"]);
+    let [alice, bob, other] = story.people();
+    [&alice, &bob, &other].into_iter().for_each(|p| {
+        p.joins("#garden");
+    });
+    story.settles();
+    let ambiguous = alice.tries(Command::SendMessage { room: "@bob".into(), text: "hi".into(), reply_to: None });
+    assert!(matches!(ambiguous, Err(CommandError::AmbiguousPerson { .. })));
+    let known = alice.conversation(&bob).to_string();
+    alice.writes(&known, "is it you?");
+    story.passes(500);
+    alice.must(Command::VerifyContact { who: known, verified: true });
+    other.writes("@alice", "it is me, bob");
+    story.passes(500);
+    assert_eq!(alice.news_of(&other), [ContactNews::Requested, ContactNews::Impersonated]);
+    other.writes("@alice", "really");
+    story.passes(500);
+    assert_eq!(alice.news_of(&other).len(), 2);
+}
+
+#[test]
+fn what_is_never_delivered_is_given_up_after_a_month() {
+    let (story, [alice, bob]) = two();
+    alice.writes("@bob", "first");
+    story.passes(500);
+    bob.goes_away();
+    let lost = alice.writes("@bob", "are you there?");
+    story.passes(29 * 86_400_000);
+    assert_eq!(alice.letter_state(&bob, lost), Delivery::Queued);
+    story.passes(2 * 86_400_000);
+    assert_eq!(alice.letter_state(&bob, lost), Delivery::Failed);
+    assert!(story.world().borrow().nodes[alice.node].disk.desk.outbox.is_empty());
+}
+
+#[test]
+fn names_that_are_not_clear_or_oneself_are_refused() {
+    let (_, [alice, _]) = two();
+    let say = |to: &str| alice.tries(Command::SendMessage { room: to.into(), text: "hi".into(), reply_to: None });
+    assert_eq!(say("@alice"), Err(CommandError::Yourself));
+    assert_eq!(say("@bbo"), Err(CommandError::UnknownPerson { who: "bbo".into(), nearest: Some("bob".into()) }));
+    let notice = alice.tries(Command::SendNotice { room: "@bob".into(), text: "x".into() });
+    assert_eq!(notice, Err(CommandError::WrongPlace { room: "@bob".into() }));
+}
