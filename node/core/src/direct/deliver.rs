@@ -135,7 +135,7 @@ impl Direct {
 
     /// Who we are, for the first messages of a session; the key is filled in by session.
     fn hello(&mut self, ctx: &mut Ctx<'_>, to: DeviceId) -> Option<Hello> {
-        if !self.sessions.get_mut(&to)?.live().is_some_and(|s| !s.greeted) {
+        if self.sessions.get_mut(&to)?.live().is_none_or(|s| s.greeted) {
             return None;
         }
         let key = self.account(ctx).identity_key();

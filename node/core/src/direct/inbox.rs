@@ -1,6 +1,8 @@
 //! What others send: questions for a bundle, and sealed messages. Each gets one answer, which leaves after the commit; what it
 //! acknowledges is on disk then.
 
+use std::collections::btree_map::Entry;
+
 use crate::content::{Content, Kind};
 use crate::direct::contact::{Contact, Meta, check_cert};
 use crate::direct::frame::{self, Sealed, VerifiedFrame};
@@ -157,11 +159,11 @@ impl Direct {
         }
         let content = content_of(&payload.said)?;
         self.admits(ctx, Some(identity), &device)?;
-        if !self.people.contains_key(&identity) {
+        if let Entry::Vacant(place) = self.people.entry(identity) {
             let name = payload.hello.as_ref().map(|h| h.name.clone()).ok_or(Reject::Proof)?;
             let contact = Contact::new(identity, name, Standing::Requested, ctx.wall);
             Self::news(ctx, &contact, ContactNews::Requested);
-            self.people.insert(identity, contact);
+            place.insert(contact);
         }
         let shown = payload.hello.as_ref().map(|h| &h.cert).zip(begun.as_ref().map(|(_, key)| *key));
         self.note_key(ctx, identity, device, shown);
