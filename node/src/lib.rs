@@ -236,7 +236,10 @@ impl Node {
         let failed = history::failed;
         Ok(match query {
             Query::Rooms => Answer::Rooms(history.rooms().map_err(failed)?),
-            Query::Members { room } => Answer::Members(history.members(history.find(&room)?).map_err(failed)?),
+            Query::Members { room } => match people.place(&room, history)? {
+                Place::Room(found) => Answer::Members(history.members(found).map_err(failed)?),
+                Place::With(_) => return Err(CommandError::WrongPlace { room }),
+            },
             Query::History { room, limit, after: Some(after), .. } => {
                 let lines = match people.place(&room, history)? {
                     Place::Room(room) => history.lines_after(room, after, limit),

@@ -14,7 +14,7 @@ use libp2p::Multiaddr;
 use libp2p::identity::Keypair;
 use tokio::sync::Semaphore;
 
-use crate::clock::now_ms;
+use crate::clock::{SystemEntropy, now_ms};
 use crate::config::Config;
 use crate::driver::{Driver, WORK_MAX};
 use crate::feed::Feed;
@@ -177,12 +177,13 @@ fn assemble(
     }
     let shared = Arc::new(Shared::default());
     shared.set_name(snapshot.name.clone());
-    let machine =
+    let mut machine =
         Machine::open(keys, network.peer().clone(), snapshot, now_ms()).with_disk_budget(config.room_disk_bytes);
     let views = machine.views();
     let topics: Vec<TopicChange> =
         views.iter().filter(|v| v.joined).map(|v| TopicChange::Subscribe(v.keys.topic)).collect();
     shared.update(views);
+    shared.set_people(Some(machine.people(now_ms(), &mut SystemEntropy)));
     let readers = (0..READERS).map(|_| store.reader()).collect::<Result<Vec<_>, _>>()?;
     let (librarian, _) = serve::spawn(store.reader()?, network.clone())?;
     let (work, inbox) = sync_channel(WORK_MAX);

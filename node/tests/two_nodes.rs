@@ -2,34 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::path::Path;
-use std::time::{Duration, Instant};
+mod common;
 
-use klatch_core::command::{Command, Passphrase, Reply};
+use klatch_core::command::{Command, Reply};
 use klatch_core::event::{Delivery, Message};
 use klatch_core::query::{Answer, Query};
-use klatch_node::store::keystore::{Keystore, Secrets};
-use klatch_node::{Config, Node};
+use klatch_node::Node;
 
-fn config(folder: &Path, name: &str) -> Config {
-    let home = folder.join(name);
-    if !home.exists() {
-        std::fs::create_dir_all(&home).unwrap();
-        Keystore::at(&home).create(&Secrets::generate(name, 1).unwrap(), None).unwrap();
-    }
-    let mut config = Config::new(&home, home.join("run"), folder.join("peers"));
-    config.loopback_only = true;
-    config
-}
-
-async fn start(folder: &Path, name: &str) -> Node {
-    Node::spawn(config(folder, name)).await.unwrap()
-}
-
-async fn join(node: &Node, room: &str, passphrase: Option<&str>) {
-    let passphrase = passphrase.map(|p| Passphrase(p.to_owned()));
-    node.command(Command::JoinRoom { room: room.to_owned(), passphrase }).await.unwrap();
-}
+use common::{config, join, start, until};
 
 async fn say(node: &Node, room: &str, text: &str) -> Reply {
     let command = Command::SendMessage { room: room.to_owned(), text: text.to_owned(), reply_to: None };
@@ -42,15 +22,6 @@ async fn lines(node: &Node, room: &str) -> Vec<Message> {
     match node.query(query).await.unwrap() {
         Answer::Messages(all) => all.into_iter().filter(|m| !m.text.is_empty()).collect(),
         other => panic!("{other:?}"),
-    }
-}
-
-/// Waits until `look` says yes, at most 20 s.
-async fn until<F: AsyncFnMut() -> bool>(what: &str, mut look: F) {
-    let give_up = Instant::now() + Duration::from_secs(20);
-    while !look().await {
-        assert!(Instant::now() < give_up, "gave up waiting: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
