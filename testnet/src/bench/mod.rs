@@ -1,6 +1,7 @@
 //! Figures: side by side with a plain gossipsub peer, catching up, idling, starting. Each prints a table, or JSON.
 
 mod compare;
+mod direct;
 mod large;
 mod ours;
 mod plain;
@@ -29,6 +30,18 @@ pub enum Bench {
         #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=50))]
         reps: u8,
         /// Print JSON instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Two nodes that write to each other directly: one message at a time from command to delivered, then a burst.
+    Direct {
+        /// Messages of each part.
+        #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=4_000))]
+        messages: u32,
+        /// Bytes of each text.
+        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(8..=64_000))]
+        bytes: u32,
+        /// Print JSON instead of a line.
         #[arg(long)]
         json: bool,
     },
@@ -67,6 +80,7 @@ pub fn run(bench: Bench, klatch: Option<PathBuf>) -> Result<()> {
     let site = || Site::new(klatch, folder.path().to_owned());
     match bench {
         Bench::Compare { scenarios, reps, json } => compare::run(&scenarios, usize::from(reps), json),
+        Bench::Direct { messages, bytes, json } => direct::run(folder.path(), messages as usize, bytes as usize, json),
         Bench::CatchUp { messages, json } => large::run(messages as usize, json),
         Bench::Idle { seconds, json } => still::idle(&site()?, seconds, json),
         Bench::Cold { reps, json } => still::cold(&site()?, usize::from(reps), json),
