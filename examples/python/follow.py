@@ -1,0 +1,21 @@
+#!/usr/bin/env python3
+"""Prints what is said in a room, and misses nothing: python3 follow.py '#lobby' follow.cursor
+
+Run it again after any pause, or a kill: it goes on where it was. The first time it begins with the whole history.
+"""
+
+import json
+import sys
+
+from klatch import Klatch, load, save
+
+name, file = sys.argv[1:3]
+with Klatch() as node:
+    room = node.room(name)
+    for event in node.events([f"room/{room}/message"], after=load(file, "start")):
+        message = event["event"].get("message")
+        if message:
+            # As JSON a name or a text cannot act on the terminal.
+            print(event["cursor"], json.dumps(message["name"]), json.dumps(message["text"]), flush=True)
+        if event["cursor"] is not None:
+            save(file, event["cursor"])
