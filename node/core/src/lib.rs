@@ -11,7 +11,7 @@
 //! Two principles carry the rest. *Gossip is a hint, the log is the truth*: losing any gossip message is never an error, sync
 //! repairs it. *Events are a hint, the store is the truth*: a front end that misses one re-reads.
 //!
-//! Reading order: [`command`], [`query`], [`event`] (what users see), [`wire`] (what other nodes see), [`step`] (the seam),
+//! Reading order: [`command`], [`query`], [`event`] (what users see), [`wire`] (what other nodes see), [`step`] (the seam), [`rows`] (what is at rest),
 //! [`machine`], [`room`], [`log`], [`sync`], [`delivery`]. The wire format is specified in `docs/PROTOCOL.md`.
 
 /// Whether a deliberate mistake is planted here (`sim/faults.rs`). Always `false`, at compile time, without feature `faults`.
@@ -43,6 +43,7 @@ pub mod machine;
 pub mod presence;
 pub mod query;
 pub mod room;
+pub mod rows;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod step;
