@@ -17,8 +17,8 @@ use crate::ids::{DeviceId, Digest, EntryId, IdentityId, Peer, RoomId, TopicId};
 use crate::log::entry::VerifiedRun;
 use crate::presence::VerifiedPresence;
 pub use crate::rows::{
-    ContactRow, DeviceRow, DirectIndexRow, DirectRow, DirectSnapshot, EntryRow, IndexRow, OutboxRow, RoomRow, RoomSnapshot,
-    Snapshot, Write,
+    ContactRow, DeviceRow, DirectIndexRow, DirectRow, DirectSnapshot, EntryRow, IndexRow, OutboxRow, RoomRow,
+    RoomSnapshot, Snapshot, Write,
 };
 use crate::sync::SyncRequest;
 use crate::wire::Frontier;
@@ -352,4 +352,3 @@ pub struct RoomView {
     /// Own entries so far.
     pub own_next: u64,
 }
-
