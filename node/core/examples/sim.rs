@@ -3,6 +3,8 @@
 //! ```text
 //! cargo run --release -p klatch-core --features faults --example sim -- seeds 2000 [FIRST]
 //! cargo run --release -p klatch-core --features faults --example sim -- planted [MOST]
+//! cargo run --release -p klatch-core --features faults --example sim -- direct 10000 [FIRST]
+//! cargo run --release -p klatch-core --features faults --example sim -- direct-replay SEED [-v]
 //! cargo run --release -p klatch-core --features faults --example sim -- twice 100
 //! cargo run --release -p klatch-core --features faults --example sim -- replay SEED [-v]
 //! cargo run --release -p klatch-core --features faults --example sim -- file node/core/tests/seeds.txt
@@ -28,6 +30,10 @@ fn main() -> ExitCode {
     let good = match words.as_slice() {
         ["seeds", n] => number(n).map(|n| seeds(&(0..n).collect::<Vec<_>>())),
         ["seeds", n, first] => number(n).zip(number(first)).map(|(n, f)| seeds(&(f..f + n).collect::<Vec<_>>())),
+        ["direct", n] => number(n).map(|n| direct(&(0..n).collect::<Vec<_>>())),
+        ["direct", n, first] => number(n).zip(number(first)).map(|(n, f)| direct(&(f..f + n).collect::<Vec<_>>())),
+        ["direct-replay", seed] => number(seed).map(|s| direct_replay(s, false)),
+        ["direct-replay", seed, "-v"] => number(seed).map(|s| direct_replay(s, true)),
         ["planted"] => Some(planted(500)),
         ["planted", most] => number(most).map(planted),
         ["twice", n] => number(n).map(twice),
@@ -40,7 +46,9 @@ fn main() -> ExitCode {
         Some(true) => ExitCode::SUCCESS,
         Some(false) => ExitCode::FAILURE,
         None => {
-            eprintln!("usage: seeds N [FIRST] | planted [MOST] | twice N | replay SEED [-v] | file PATH");
+            eprintln!(
+                "usage: seeds N [FIRST] | direct N [FIRST] | direct-replay SEED [-v] | planted [MOST] | twice N | replay SEED [-v] | file PATH"
+            );
             ExitCode::from(2)
         }
     }
@@ -91,6 +99,31 @@ fn seeds(seeds: &[u64]) -> bool {
         inputs as f64 / 1e6
     );
     failed.is_empty() && outcomes.len() == seeds.len()
+}
+
+fn direct(seeds: &[u64]) -> bool {
+    let start = Instant::now();
+    let outcomes = all(seeds, |seed| sim::talk::run(seed, false));
+    let failed: Vec<&Outcome> = outcomes.iter().filter(|o| o.failure.is_some()).collect();
+    for outcome in failed.iter().take(20) {
+        if let Some(failure) = &outcome.failure {
+            println!(
+                "seed {} failed at {failure}\n  replay it: {COMMAND} direct-replay {} -v",
+                outcome.seed, outcome.seed
+            );
+        }
+    }
+    let rows: u64 = outcomes.iter().map(|o| o.quality.entries).sum();
+    let (took, count) = (start.elapsed().as_secs_f64(), outcomes.len());
+    println!("{count} worlds of direct messages, {} failed, {took:.1} s, {rows} messages stored", failed.len());
+    failed.is_empty() && count == seeds.len()
+}
+
+fn direct_replay(seed: u64, trace: bool) -> bool {
+    println!("{:#?}", sim::talk::plan(seed));
+    let outcome = sim::talk::run(seed, trace);
+    println!("{outcome:#?}");
+    outcome.failure.is_none()
 }
 
 fn figures(outcomes: &[Outcome]) {

@@ -1,6 +1,6 @@
 //! What leaves, and what is answered: questions for keys, sealing within the window, sending again, acknowledgements.
 
-use crate::direct::frame::{self, Bundle, Sealed, Stored, VerifiedAnswer, stored_code};
+use crate::direct::frame::{self, Bundle, Sealed, Stored, VerifiedAnswer, frame_hash, stored_code};
 use crate::direct::outbox::{Place, Queue};
 use crate::direct::payload::{self, Hello, RECEIPT, Said, TYPING};
 use crate::direct::session::Session;
@@ -119,11 +119,11 @@ impl Direct {
                     h
                 }),
             );
-            let Some(frame) = sealed(ctx, session, device_of(ctx), Some(number), &plain) else { break };
+            let Some((frame, hash)) = sealed(ctx, session, Some(number), &plain) else { break };
             session.number = session.number.max(number + 1);
             let at = session.sent - 1;
             oldest = oldest.min(at);
-            item.place = Some(Place { session: session.tag, number, at, frame: Some(frame.into()) });
+            item.place = Some(Place { session: session.tag, number, at, frame: Some(frame.into()), hash });
             item.touch();
             moved = true;
         }
@@ -187,12 +187,12 @@ impl Direct {
         let said = Said { id: EntryId([0; 16]), kind, lamport: 0, eff: 0, at_ms: 0, content }.encode();
         let hello = hello.filter(|_| !session.greeted).map(|h| Hello { ack_key: session.own_key, ..h });
         let plain = payload::encode(None, &said, hello);
-        let Some(bytes) = sealed(ctx, session, device_of(ctx), None, &plain) else { return };
+        let Some((bytes, hash)) = sealed(ctx, session, None, &plain) else { return };
         session.moved();
         sessions.dirty = true;
         let request = ctx.next_request();
         queue.signalling = Some(request);
-        self.flights.insert(request, Flight::Signal { device, receipt });
+        self.flights.insert(request, Flight::Signal { device, receipt, hash });
         ctx.step.directs.push(DirectSend { peer: peer.clone(), request, bytes });
     }
 
@@ -214,9 +214,11 @@ impl Direct {
             (VerifiedAnswer::Bundle(bundle), Flight::Ask { device, nonce }) if bundle.nonce == nonce => {
                 self.begin(ctx, rooms, peer, device, &bundle)
             }
-            (VerifiedAnswer::Stored(stored), Flight::Message { device, .. }) => self.stored(ctx, device, &stored),
-            (VerifiedAnswer::Stored(stored), Flight::Signal { device, receipt }) => {
-                let good = self.stored(ctx, device, &stored);
+            (VerifiedAnswer::Stored(stored), Flight::Message { device, row }) => {
+                self.stored_row(ctx, device, row, &stored)
+            }
+            (VerifiedAnswer::Stored(stored), Flight::Signal { device, receipt, hash }) => {
+                let good = self.stored(device, hash, &stored);
                 self.receipt_told(device, receipt.filter(|_| good));
                 good
             }
@@ -320,11 +322,11 @@ impl Direct {
         true
     }
 
-    /// The other side says what it has. Only who opened a message of the session can say so.
-    fn stored(&mut self, ctx: &mut Ctx<'_>, device: DeviceId, stored: &Stored) -> bool {
+    /// Whether the other side has a frame. Only who opened it in the session can say so.
+    fn stored(&mut self, device: DeviceId, frame: Nonce, stored: &Stored) -> bool {
         let Some(sessions) = self.sessions.get_mut(&device) else { return false };
         let Some(session) = sessions.get(stored.session) else { return false };
-        let code = stored_code(&session.own_key, stored.session, stored.next, stored.bits);
+        let code = stored_code(&session.own_key, stored.session, frame, stored.next, stored.bits);
         if code != stored.code && !planted!(CodeUnchecked) {
             return false;
         }
@@ -337,18 +339,27 @@ impl Direct {
             session.greeted = true;
             sessions.dirty = true;
         }
-        let Some(queue) = self.queues.get_mut(&device) else { return true };
+        true
+    }
+
+    /// The other side says that it has an own message.
+    fn stored_row(&mut self, ctx: &mut Ctx<'_>, device: DeviceId, row: u64, stored: &Stored) -> bool {
+        let Some(queue) = self.queues.get(&device) else { return true };
         let identity = queue.identity;
+        let item = queue.items.iter().find(|i| i.row == row);
+        let Some(place) = item.and_then(|i| i.place.as_ref()) else { return true };
+        let (hash, session) = (place.hash, place.session);
+        if stored.session != session || !self.stored(device, hash, stored) {
+            return false;
+        }
+        let Some(queue) = self.queues.get_mut(&device) else { return true };
         let mut done = Vec::new();
         queue.items.retain(|item| {
-            let covered = item
-                .place
-                .as_ref()
-                .is_some_and(|p| p.session == stored.session && (stored.covers(p.number) || planted!(AckAnything)));
-            if covered {
+            let also = planted!(AckAnything) && item.place.as_ref().is_some_and(|p| p.session == session);
+            if item.row == row || also {
                 done.push((item.row, item.id));
             }
-            !covered
+            item.row != row && !also
         });
         for (row, id) in done {
             ctx.step.writes.push(Write::OutboxDone { device, seq: row });
@@ -424,19 +435,10 @@ impl Direct {
     }
 }
 
-fn device_of(ctx: &Ctx<'_>) -> DeviceId {
-    ctx.keys.device_id()
-}
-
-/// One more frame of a session.
-fn sealed(
-    ctx: &mut Ctx<'_>,
-    session: &mut Session,
-    device: DeviceId,
-    number: Option<u64>,
-    plain: &[u8],
-) -> Option<Vec<u8>> {
+/// One more frame of a session, with its hash.
+fn sealed(ctx: &mut Ctx<'_>, session: &mut Session, number: Option<u64>, plain: &[u8]) -> Option<(Vec<u8>, Nonce)> {
     let (begins, bytes) = session.ratchet.seal(ctx.rng, plain)?;
     session.sent += 1;
-    Some(frame::message(&Sealed { device, session: session.tag, number, begins, bytes }))
+    let (device, hash) = (ctx.keys.device_id(), frame_hash(&bytes));
+    Some((frame::message(&Sealed { device, session: session.tag, number, begins, bytes }), hash))
 }

@@ -91,7 +91,9 @@ pub struct Bundle {
     pub fallback: bool,
 }
 
-/// What is on the other disk: every number below `next`, and `next + 1 + i` for each bit `i`.
+/// The message that this answers is on the other disk. `next` and `bits` say what else is there of the session: every number
+/// below `next`, and `next + 1 + i` for each bit `i`. They do not acknowledge: a sender that continues from an old copy of its
+/// disk gives the same numbers to other messages. It learns from them that it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stored {
     /// The session.
@@ -100,7 +102,7 @@ pub struct Stored {
     pub next: u64,
     /// Numbers above `next` that are stored.
     pub bits: u64,
-    /// [`stored_code`]: only who opened a message of this session knows the key.
+    /// [`stored_code`]: only who opened a message of this session knows the key, and it names the very frame.
     pub code: Nonce,
 }
 
@@ -113,10 +115,20 @@ impl Stored {
     }
 }
 
+/// The hash by which a sealed frame is known again.
+#[must_use]
+pub fn frame_hash(olm_bytes: &[u8]) -> Nonce {
+    let digest = hash(Context::DIRECT_FRAME, &[olm_bytes]);
+    let mut short = [0; 16];
+    short.copy_from_slice(&digest.0[..16]);
+    Nonce(short)
+}
+
 /// The code that makes an acknowledgement end to end. The key was sent inside the session.
 #[must_use]
-pub fn stored_code(key: &Digest, session: SessionTag, next: u64, bits: u64) -> Nonce {
-    let code = derive(&key.0, Context::DIRECT_STORED, &[&session.0, &next.to_le_bytes(), &bits.to_le_bytes()]);
+pub fn stored_code(key: &Digest, session: SessionTag, frame: Nonce, next: u64, bits: u64) -> Nonce {
+    let parts: [&[u8]; 4] = [&session.0, &frame.0, &next.to_le_bytes(), &bits.to_le_bytes()];
+    let code = derive(&key.0, Context::DIRECT_STORED, &parts);
     let mut out = [0; 16];
     out.copy_from_slice(&code[..16]);
     Nonce(out)
@@ -216,8 +228,8 @@ pub fn bundle(
 
 /// The answer to a message that is on disk now, or was already.
 #[must_use]
-pub fn stored(key: &Digest, session: SessionTag, next: u64, bits: u64) -> Vec<u8> {
-    frame(ANSWER_STORED, cbor::encode(&(session, next, bits, stored_code(key, session, next, bits))))
+pub fn stored(key: &Digest, session: SessionTag, of: Nonce, next: u64, bits: u64) -> Vec<u8> {
+    frame(ANSWER_STORED, cbor::encode(&(session, next, bits, stored_code(key, session, of, next, bits))))
 }
 
 /// The answer to a message of an unknown session.
@@ -313,7 +325,7 @@ mod tests {
         let covered: Vec<u64> = (0..12).filter(|n| stored.covers(*n)).collect();
         assert_eq!(covered, [0, 1, 2, 3, 4, 6, 8]);
         assert!(Stored { next: u64::MAX, ..stored }.covers(9));
-        let code = |key, next| stored_code(&Digest([key; 32]), SessionTag([1; 8]), next, 0);
+        let code = |key, next| stored_code(&Digest([key; 32]), SessionTag([1; 8]), Nonce([4; 16]), next, 0);
         assert_eq!(code(1, 2), code(1, 2));
         assert!(code(1, 2) != code(2, 2) && code(1, 2) != code(1, 3));
     }

@@ -5,9 +5,9 @@ use std::collections::btree_map::Entry;
 
 use crate::content::{Content, Kind};
 use crate::direct::contact::{Contact, Meta, check_cert};
-use crate::direct::frame::{self, Sealed, VerifiedFrame};
+use crate::direct::frame::{self, Sealed, VerifiedFrame, frame_hash};
 use crate::direct::payload::{self, Hello, Payload, RECEIPT, SIGNALS, Said, TYPING};
-use crate::direct::session::{Session, frame_hash};
+use crate::direct::session::Session;
 use crate::direct::timeline::{self, Line, Names};
 use crate::direct::{Direct, Rooms};
 use crate::error::Reject;
@@ -95,7 +95,7 @@ impl Direct {
         let Some(session) = sessions.get(sealed.session) else { return Err(Reject::Open) };
         if let Some(number) = sealed.number {
             if session.knows(number, frame_hash(&sealed.bytes)) && !planted!(ForgetSeen) {
-                return answer(session);
+                return answer(session, sealed);
             }
             if !session.fits(number) {
                 return Ok(frame::unreadable(sealed.session, sealed.number));
@@ -187,7 +187,7 @@ impl Direct {
         if let Some(number) = sealed.number {
             session.store(number, frame_hash(&sealed.bytes));
         }
-        answer(session)
+        answer(session, sealed)
     }
 
     fn check_hello(
@@ -314,10 +314,10 @@ impl Direct {
 }
 
 /// What is on disk of a session with this step, so that only who is meant can say so.
-fn answer(session: &Session) -> Result<Vec<u8>, Reject> {
+fn answer(session: &Session, sealed: &Sealed) -> Result<Vec<u8>, Reject> {
     let key = session.their_key.ok_or(Reject::Proof)?;
     let next = session.next + u64::from(planted!(DirectAckAhead));
-    Ok(frame::stored(&key, session.tag, next, session.bits))
+    Ok(frame::stored(&key, session.tag, frame_hash(&sealed.bytes), next, session.bits))
 }
 
 /// The content of a message that is kept. Kinds that only rooms have are refused, newer ones are kept as such.

@@ -47,7 +47,7 @@ enum Flight {
     /// The row of an own message.
     Message { device: DeviceId, row: u64 },
     /// A receipt, or that one is writing.
-    Signal { device: DeviceId, receipt: Option<crate::ids::EntryId> },
+    Signal { device: DeviceId, receipt: Option<crate::ids::EntryId>, hash: Nonce },
 }
 
 /// All conversations of this node.

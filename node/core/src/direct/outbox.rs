@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use crate::cbor;
-use crate::ids::{DeviceId, EntryId, IdentityId, SessionTag};
+use crate::ids::{DeviceId, EntryId, IdentityId, Nonce, SessionTag};
 use crate::limits::{DIRECT_RETRY_MS, DIRECT_RETRY_MS_MAX};
 use crate::step::{OutboxRow, RequestId, Write};
 
@@ -24,10 +24,12 @@ pub(crate) struct Place {
     pub at: u64,
     /// The frame, as it goes over the wire; `None` if it must be sealed anew.
     pub frame: Option<Arc<[u8]>>,
+    /// [`crate::direct::frame::frame_hash`] of what is sealed in it.
+    pub hash: Nonce,
 }
 
 #[derive(Serialize, Deserialize)]
-struct SavedPlace(SessionTag, u64, u64, Option<ByteBuf>);
+struct SavedPlace(SessionTag, u64, u64, Option<ByteBuf>, Nonce);
 
 #[derive(Serialize, Deserialize)]
 struct SavedItem(ByteBuf, u64, Option<SavedPlace>);
@@ -55,7 +57,7 @@ impl Item {
     fn encode(&self) -> Vec<u8> {
         let place = self.place.as_ref().map(|p| {
             let frame = p.frame.as_ref().map(|f| ByteBuf::from(f.to_vec()));
-            SavedPlace(p.session, p.number, p.at, frame)
+            SavedPlace(p.session, p.number, p.at, frame, p.hash)
         });
         let bytes = self.len() + 128;
         cbor::encode_large(&SavedItem(ByteBuf::from(self.said.to_vec()), self.seq, place), bytes)
@@ -63,7 +65,8 @@ impl Item {
 
     fn restore(row: &OutboxRow) -> Option<Self> {
         let SavedItem(said, seq, place) = cbor::decode(&row.frame, ROW_BYTES_MAX).ok()?;
-        let place = place.map(|SavedPlace(session, number, at, frame)| Place {
+        let place = place.map(|SavedPlace(session, number, at, frame, hash)| Place {
+            hash,
             session,
             number,
             at,

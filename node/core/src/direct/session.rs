@@ -8,9 +8,8 @@ use serde_bytes::ByteBuf;
 use zeroize::Zeroizing;
 
 use crate::cbor;
-use crate::crypto::{Context, hash};
 use crate::direct::ratchet::Ratchet;
-use crate::ids::{Digest, SessionTag};
+use crate::ids::{Digest, Nonce, SessionTag};
 use crate::limits::DIRECT_SESSIONS_MAX;
 use crate::machine::Entropy;
 
@@ -45,7 +44,7 @@ pub(crate) struct Session {
     pub next: u64,
     /// Numbers above `next` that are stored.
     pub bits: u64,
-    recent: VecDeque<(u64, SessionTag)>,
+    recent: VecDeque<(u64, Nonce)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -55,17 +54,9 @@ struct Saved(
     (u64, u64, u64, u64),
     Digest,
     Option<Digest>,
-    Vec<(u64, SessionTag)>,
+    Vec<(u64, Nonce)>,
     ByteBuf,
 );
-
-/// By which a frame is known again.
-pub(crate) fn frame_hash(bytes: &[u8]) -> SessionTag {
-    let digest = hash(Context::DIRECT_FRAME, &[bytes]);
-    let mut short = [0; 8];
-    short.copy_from_slice(&digest.0[..8]);
-    SessionTag(short)
-}
 
 impl Session {
     pub fn new(ratchet: Ratchet, begun: bool, rng: &mut dyn Entropy) -> Self {
@@ -95,7 +86,7 @@ impl Session {
     }
 
     /// Whether this very frame was taken in.
-    pub fn knows(&self, number: u64, frame: SessionTag) -> bool {
+    pub fn knows(&self, number: u64, frame: Nonce) -> bool {
         self.recent.iter().any(|r| *r == (number, frame))
     }
 
@@ -105,7 +96,7 @@ impl Session {
     }
 
     /// A number is on disk with this step.
-    pub fn store(&mut self, number: u64, frame: SessionTag) {
+    pub fn store(&mut self, number: u64, frame: Nonce) {
         self.recent.push_back((number, frame));
         if self.recent.len() > RECENT_MAX {
             self.recent.pop_front();

@@ -22,6 +22,8 @@ pub struct Ledger {
     pub forbidden: BTreeMap<EntryHash, &'static str>,
     /// Direct messages that were ever on the disk of a device, with their author's device.
     letters: BTreeSet<(DeviceId, EntryId)>,
+    /// Direct messages that a node lost with what came after an old copy of its disk.
+    pub lost: BTreeSet<EntryId>,
     /// Which direct message has a number in a session, by sender and receiver.
     numbers: BTreeMap<(DeviceId, DeviceId, SessionTag, u64), EntryId>,
     /// A device forked: entries may lack parents that lie in the branch not taken.

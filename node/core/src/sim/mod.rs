@@ -26,6 +26,7 @@ pub mod plan;
 pub mod rng;
 pub mod settle;
 pub mod story;
+pub mod talk;
 pub mod turn;
 pub mod world;
 

@@ -36,6 +36,12 @@ pub enum Happening {
     Expire { node: usize, life: u64, request: RequestId },
     /// A user does something.
     Act { node: usize },
+    /// A user writes to somebody.
+    Talk { node: usize },
+    /// What a node has of conversations is copied.
+    CopyDesk { node: usize },
+    /// A node loses its session keys, or goes back to the copy.
+    LoseDesk { node: usize, restore: bool },
     /// A user opens a room, and tries again until it is open.
     Join { node: usize, room: usize },
     /// A node stops at once and starts again later.
@@ -270,6 +276,12 @@ impl World {
                 }
             }
             Happening::Expire { node, life, request } => self.expire(node, life, request),
+            Happening::Talk { node } => self.talk_act(node),
+            Happening::CopyDesk { node } => {
+                let n = &mut self.nodes[node];
+                n.copy = Some(n.disk.desk.clone());
+            }
+            Happening::LoseDesk { node, restore } => self.lose_desk(node, restore),
             Happening::Act { node } => self.act(node),
             Happening::Join { node, room } => self.join(node, room),
             Happening::Down { node, for_ms } => {
