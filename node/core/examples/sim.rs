@@ -178,7 +178,8 @@ fn planted(most: u64) -> bool {
     let mut good = true;
     println!("{:<18} {:<62} {:>6}  caught as", "planted", "what is done wrong", "seeds");
     for &fault in Fault::ALL {
-        match sim::hunt(fault, most) {
+        let caught = if fault.is_direct() { sim::talk::hunt(fault, most) } else { sim::hunt(fault, most) };
+        match caught {
             Some((seeds, failure)) => {
                 let what: String = failure.what.chars().take(90).collect();
                 println!("{:<18} {:<62} {seeds:>6}  {what}", format!("{fault:?}"), fault.what());

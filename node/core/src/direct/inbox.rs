@@ -105,8 +105,13 @@ impl Direct {
         let Some(plain) = opened else { return Ok(frame::unreadable(sealed.session, sealed.number)) };
         session.moved();
         session.heard = true;
+        let mute = session.their_key.is_none();
         sessions.dirty = true;
         let payload = payload::decode(&plain)?;
+        if mute && payload.hello.is_none() {
+            // An old copy of this session does not know how to acknowledge: sealed anew, it comes with a hello.
+            return Ok(frame::unreadable(sealed.session, sealed.number));
+        }
         let author = Author { identity, device: sealed.device, begun: None };
         self.heard(ctx, peer, sealed, author, payload)
     }

@@ -305,7 +305,7 @@ impl Direct {
         if changed != contact.changed {
             contact.changed = changed;
             contact.dirty = true;
-            if changed && !planted!(KeysUnchecked) {
+            if changed {
                 Self::news(ctx, contact, ContactNews::KeysChanged);
             }
         }
@@ -407,7 +407,8 @@ impl Direct {
         }
         for (device, sessions) in self.sessions.iter_mut().filter(|(_, s)| s.dirty) {
             sessions.dirty = false;
-            if !planted!(RatchetUnsaved) {
+            let skipped = planted!(RatchetUnsaved) && sessions.live().is_some_and(|s| s.number % 3 == 2);
+            if !skipped {
                 ctx.step.writes.push(Write::Ratchet { device: *device, state: sessions.save() });
             }
         }

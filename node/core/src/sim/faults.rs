@@ -16,6 +16,12 @@ macro_rules! faults {
             /// All of them.
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
 
+            /// Made in direct messages: hunted in their worlds.
+            #[must_use]
+            pub fn is_direct(self) -> bool {
+                self >= Self::DirectNoRetry
+            }
+
             /// What is done wrong, in words.
             #[must_use]
             pub fn what(self) -> &'static str {
@@ -82,8 +88,6 @@ faults! {
     DirectNoRetry,
     /// strangers may write without limit
     GateOpen,
-    /// other keys of a verified person are not told
-    KeysUnchecked,
     /// what moved in a session is not stored with the message
     RatchetUnsaved,
     /// a direct message that is known is shown again
@@ -98,8 +102,6 @@ faults! {
     NoWindow,
     /// two direct messages have one number
     NumberTwice,
-    /// acknowledgements of direct messages are taken from anybody
-    CodeUnchecked,
     /// an acknowledgement counts for every direct message of its session
     AckAnything,
     /// a session that the other side lost is not replaced
