@@ -260,6 +260,33 @@ fn silence_failure_and_delay_are_told_apart_and_stop_nothing() {
 }
 
 #[test]
+fn direct_messages_are_answered_to_contacts_only() {
+    let (home, mut alice, mut bob) = garden();
+    let told = script(&home, "told", "read what; echo \"$what, $KLATCH_ROOM ($KLATCH_DIRECT)\"");
+    let bot = Bot::start(&home, &["--dm", "--", &told]);
+    bob.call("message.send", json!({"room": "@alice", "text": "let me in"}));
+    bot.prints("@bob bob: not answered: no contact");
+    alice.call("contact.accept", json!({"who": "@bob"}));
+    let asked = bob.call("message.send", json!({"room": "@alice", "text": "thanks"}));
+    bot.prints("@bob bob: answered");
+    let begun = Instant::now();
+    let answer = loop {
+        let page = bob.call("message.list", json!({"room": "@alice"}));
+        let found = page.as_array().unwrap().iter().find(|m| m["reply_to"] == asked["message"]).cloned();
+        if let Some(found) = found {
+            break found;
+        }
+        assert!(begun.elapsed() < PATIENCE, "no answer in {page}");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!((&answer["text"], &answer["direct"]), (&json!("thanks, @bob (1)"), &json!(true)));
+    // The room goes on beside it.
+    bob.say("hello all");
+    bob.hears(|m| m["text"] == "hello all, #garden ()");
+    assert_eq!(bot.end(rustix::process::Signal::INT), Some(0));
+}
+
+#[test]
 fn a_bot_that_is_killed_answers_every_message() {
     let (home, mut alice, mut bob) = garden();
     let echo = script(&home, "echo", "cat");

@@ -22,9 +22,12 @@ pub struct BotExec {
     /// Listen in every room of this profile
     #[arg(long, conflicts_with = "room")]
     pub all: bool,
-    /// Listen to direct messages
+    /// Listen to direct messages of contacts
     #[arg(long)]
     pub dm: bool,
+    /// Answer direct messages of anybody, who is a contact from then on
+    #[arg(long, requires = "dm")]
+    pub strangers: bool,
     /// Only messages that begin with this, a whole word if it ends in a letter or digit
     #[arg(long, value_name = "TEXT")]
     pub prefix: Option<String>,

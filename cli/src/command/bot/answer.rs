@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use klatch_core::event::Message;
 use klatch_core::identity::fingerprint;
+use klatch_core::query::{Contact, Standing};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep};
@@ -36,6 +37,7 @@ pub struct Hand {
     name: String,
     profile: String,
     reply: bool,
+    strangers: bool,
     out: Output,
     stopped: watch::Receiver<bool>,
     mouth: Mutex<Mouth>,
@@ -53,6 +55,8 @@ struct Mouth {
 /// What became of an answer.
 enum Said {
     Stored(Value),
+    /// By an earlier run of the same bot, with another text.
+    Before,
     Refused(Report),
     Postponed,
 }
@@ -73,7 +77,16 @@ impl Hand {
         stopped: watch::Receiver<bool>,
     ) -> Self {
         let mouth = Mutex::new(Mouth { client: None, keyed: false, rate: Rate::new(args.rate) });
-        Self { script, name, profile: profile.to_owned(), reply: !args.no_reply, out, stopped, mouth }
+        Self {
+            script,
+            name,
+            profile: profile.to_owned(),
+            reply: !args.no_reply,
+            strangers: args.strangers,
+            out,
+            stopped,
+            mouth,
+        }
     }
 
     /// Speaks through this connection from now on.
@@ -90,10 +103,15 @@ impl Hand {
     /// Does one message.
     pub async fn handle(&self, room: &str, message: &Message) -> Result<Outcome, Report> {
         let begun = Instant::now();
-        let end = self.script.run(&message.text, &self.facts(room, message), self.stopped.clone()).await?;
         let mut line = json!({
-            "room": room, "from": message.name, "message": message.id, "journal": message.journal,
+            "room": room, "from": message.name, "message": message.id, "journal": message.journal, "ms": 0,
         });
+        if message.direct && !self.strangers && !self.knows(message).await? {
+            line["did"] = "stranger".into();
+            self.out.either(&line, || words(&line))?;
+            return Ok(Outcome::Done);
+        }
+        let end = self.script.run(&message.text, &self.facts(room, message), self.stopped.clone()).await?;
         line["did"] = match end {
             End::Interrupted => return Ok(Outcome::Postponed),
             End::TimedOut => "timed_out".into(),
@@ -109,6 +127,7 @@ impl Hand {
                     line["cut"] = json!(cut);
                     "answered".into()
                 }
+                Said::Before => "answered_before".into(),
                 Said::Refused(report) => {
                     line["error"] = report.json()["error"].take();
                     "refused".into()
@@ -172,6 +191,7 @@ impl Hand {
                     return Ok(Said::Stored(sent["message"].take()));
                 }
                 Err(report) if is_gone(&report) => return Err(report),
+                Err(report) if report.code == "KLATCH-IDEMPOTENCY" => return Ok(Said::Before),
                 Err(report) if report.retryable => {
                     if !std::mem::replace(&mut said, true) {
                         self.out.note(&format!("an answer has to wait: {}", report.cause));
@@ -183,6 +203,15 @@ impl Hand {
                 Err(report) => return Ok(Said::Refused(report)),
             }
         }
+    }
+
+    /// Whether the author is a contact. To answer somebody is to accept them, which a program must not do by itself.
+    async fn knows(&self, message: &Message) -> Result<bool, Report> {
+        let mut mouth = self.mouth.lock().await;
+        let client = mouth.client.as_mut().ok_or_else(Report::gone)?;
+        let people: Vec<Contact> = client.ask("contact.list", json!({})).await?;
+        let known = |c: &Contact| Some(c.identity) == message.identity && c.standing == Standing::Accepted;
+        Ok(people.iter().any(known))
     }
 
     /// Waits; true if the bot is ended meanwhile.
@@ -200,6 +229,8 @@ fn words(line: &Value) -> String {
     let word = |key: &str| visible(line[key].as_str().unwrap_or_default());
     let did = match line["did"].as_str().unwrap_or_default() {
         "answered" if line["cut"] == true => "answered, cut to 64,000 bytes".to_owned(),
+        "answered_before" => "answered before".to_owned(),
+        "stranger" => "not answered: no contact (klatch contact accept, or --strangers)".to_owned(),
         "nothing" => "nothing to answer".to_owned(),
         "timed_out" => "took too long and was ended (--timeout)".to_owned(),
         "failed" if line["exit"].is_null() => "was ended by a signal".to_owned(),
