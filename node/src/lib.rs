@@ -273,10 +273,6 @@ impl Node {
                 let unknown = || CommandError::UnknownMessage { message: message.to_string() };
                 Answer::Message(Box::new(found.map_err(failed)?.ok_or_else(unknown)?))
             }
-            Query::Events { after, limit } => {
-                let wanted = journal::Wanted { after, limit, room: None };
-                Answer::Events(journal::read(history, &people, wanted).map_err(failed)?.events)
-            }
             Query::Contacts => Answer::Contacts(people.contacts().map_err(failed)?),
             Query::Person { who } => Answer::Person(Box::new(people.person(&who)?)),
             Query::Status => Answer::Status(Box::new(self.status(history)?)),

@@ -52,6 +52,7 @@ async fn join(session: &mut Session, room: &str) -> Result<Outcome, Report> {
 async fn leave(session: &mut Session, here: Option<&Here>, room: Option<String>) -> Result<Outcome, Report> {
     let left = match room {
         None => in_place(here)?.clone(),
+        Some(who) if who.starts_with('@') => Here::with(&people::get(session, &who).await?.contact),
         Some(room) => {
             let found = rooms::find(session, &room).await?;
             Here { room: found.room, name: found.name, direct: false }

@@ -120,6 +120,18 @@ impl Chat {
         panic!("never heard {end:?} among {:#?}", self.lines());
     }
 
+    /// Waits for a line with this in it.
+    pub fn hear_with(&self, part: &str) -> String {
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            if let Some(line) = self.lines().into_iter().find(|l| l.contains(part)) {
+                return line;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("never heard {part:?} among {:#?}", self.lines());
+    }
+
     /// Ends the input and waits for the end; gives back the exit code and every line.
     pub fn end(mut self) -> (Option<i32>, Vec<String>) {
         drop(self.stdin.take());
