@@ -1,17 +1,22 @@
 #!/usr/bin/env python3
 """Does what README.md tells a newcomer to type: the ```sh blocks, the talk between two terminals, the table of daily commands.
 
-    python3 .ci/readme.py README.md
+    python3 .ci/readme.py README.md docs/BOTS.md
 
 Each command runs in a fresh KLATCH_HOME, without a terminal, and must end well. Two `chat '#lobby'` commands, one with and one
 without `--profile`, are two people: they run side by side and each must read what the other writes.
 Lines with a <placeholder> or an ellipsis are for people only. Tests have a stage of their own. The daily commands run in the order
 that makes sense, beside a second member; those with a placeholder (F, NAME) or without an end (--follow) are left out.
+
+Further pages are run from top to bottom in one fresh home: each ```sh block is a script. One that begins with `# in a ... terminal`
+goes on beside the others until Ctrl+C at the end of the page. A ```text block is what the block before it prints, sooner or later;
+digits stand for any digits and an ellipsis for any text.
 """
 
 import os
 import queue
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -32,10 +37,10 @@ def commands(readme):
 class Terminal:
     """A command, and everything it said so far."""
 
-    def __init__(self, command, env):
+    def __init__(self, command, env, cwd=None):
         self.command = command
         self.process = subprocess.Popen(
-            ["bash", "-c", command], env=env, text=True,
+            ["bash", "-ec", command], env=env, cwd=cwd, text=True, start_new_session=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         self.lines, self.said = queue.Queue(), ""
@@ -58,6 +63,29 @@ class Terminal:
                 return False
         return True
 
+    def prints(self, expected, seconds):
+        """Whether each of these lines is printed in time."""
+        until = time.monotonic() + seconds
+        while True:
+            while not self.lines.empty():
+                self.said += self.lines.get()
+            if all(any(re.fullmatch(fitting(e), line) for line in self.said.splitlines()) for e in expected):
+                return True
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.05)
+
+    def interrupt(self):
+        """Ctrl+C; whether it ended by that."""
+        if self.process.poll() is not None:
+            return False
+        os.killpg(self.process.pid, signal.SIGINT)
+        try:
+            return self.process.wait(TALK_S) in (0, 130, -signal.SIGINT)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            return False
+
     def ends_well(self):
         self.process.stdin.close()
         try:
@@ -66,6 +94,51 @@ class Terminal:
             return False
         finally:
             self.process.kill()
+
+
+def fitting(line):
+    """A line of a page as a pattern for what is really printed."""
+    return re.sub(r"(?:\\?\d)+", r"\\d+", re.escape(line)).replace("…", ".*")
+
+
+def page(path, env):
+    """Runs a page from top to bottom; how many of its blocks, and how many failed."""
+    blocks = re.findall(r"^```(sh|text)\n(.*?)^```", open(path).read(), re.M | re.S)
+    failed, beside, last, again = 0, [], None, None
+    with tempfile.TemporaryDirectory(prefix="klatch-page-") as home:
+        os.symlink(os.path.abspath("examples"), os.path.join(home, "examples"))
+        env = {**env, "KLATCH_HOME": home, "XDG_RUNTIME_DIR": home, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
+        try:
+            for kind, text in blocks:
+                ok = True
+                if kind == "sh" and re.match(r"# in a \w+ terminal\n", text):
+                    print(f"beside the others:\n{text}", end="", flush=True)
+                    last, again = Terminal(text, env, home), None
+                    beside.append(last)
+                elif kind == "sh":
+                    print(text, end="", flush=True)
+                    last, again = Terminal(text, env, home), text
+                    ok = last.ends_well()
+                else:
+                    pause, until = (LIMIT_S, 0) if again is None else (0.5, time.monotonic() + TALK_S)
+                    while not (ok := last.prints(text.splitlines(), pause)) and time.monotonic() < until:
+                        last = Terminal(again, env, home)
+                        last.ends_well()
+                if not ok:
+                    last.prints([], 0)
+                    print(f"FAILED: {text}it printed:\n{last.said}")
+                    failed += 1
+            for terminal in beside:
+                if not terminal.interrupt():
+                    print(f"FAILED: Ctrl+C did not end\n{terminal.command}it printed:\n{terminal.said}")
+                    failed += 1
+        finally:
+            for terminal in beside:
+                terminal.interrupt()
+            for profile in os.listdir(home):
+                if os.path.exists(os.path.join(home, profile, "run/api.sock")):
+                    run(f"klatch --profile {profile} down", env)
+    return len(blocks), failed
 
 
 def daily(readme):
@@ -135,6 +208,10 @@ def main():
             if not run(command, env):
                 print(f"FAILED: {command}")
                 failed += 1
+        for path in sys.argv[2:]:
+            blocks, wrong = page(path, env)
+            print(f"{path}: {blocks} blocks, {wrong} failed")
+            failed += wrong
     todo += every_day
     print(f"{len(todo)} README commands, {failed} failed")
     sys.exit(1 if failed else 0)
