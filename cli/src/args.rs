@@ -10,15 +10,17 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
 use crate::output::Color;
+use crate::tui::{Keymap, Notify};
 use crate::when::{duration, since};
 
 const EXAMPLES: &str = "\
 Examples:
+  klatch                                  the full screen, where you were
   klatch chat '#lobby'                    open a room and talk; the first time it asks for your name
   klatch up && klatch send '#lobby' hi    a background node, and a message through it
   klatch log '#lobby' --since -2h         what was said in the last two hours
 
-`klatch help TOPIC` explains: exit-codes, environment, privacy, slash, older-chats, topics";
+`klatch help TOPIC` explains: exit-codes, environment, privacy, keys, slash, older-chats, topics";
 
 /// Group chat without a server: your node, your history, rooms by name.
 #[derive(Debug, Parser)]
@@ -68,7 +70,7 @@ pub struct Global {
 /// What can be done.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Talk in a room or with a person: lines in, lines out, `/help` for more
+    /// The full screen, also without any command; or lines in, lines out (--plain) or with a person: lines in, lines out, `/help` for more
     Chat(Chat),
     /// Open a room: anybody who knows its name (and passphrase, if it has one) can read it
     Join(Join),
@@ -128,6 +130,9 @@ pub enum Command {
     /// Call the node's API
     #[command(subcommand)]
     Api(Api),
+    /// Measure the full screen: how long a key takes until it is drawn
+    #[command(hide = true)]
+    TuiBench(TuiBench),
     /// Print a completion script
     Completions {
         /// For which shell
@@ -141,7 +146,7 @@ pub enum Command {
     },
     /// Explain a command or a topic
     Help {
-        /// A command, or exit-codes, environment, privacy, slash, older-chats, topics
+        /// A command, or exit-codes, environment, privacy, keys, slash, older-chats, topics
         topic: Vec<String>,
     },
 }
@@ -344,9 +349,9 @@ pub struct Tail {
 /// `klatch chat`.
 #[derive(Debug, Args)]
 pub struct Chat {
-    /// Which room, it is opened if it is not yet; or with whom
+    /// Which room, it is opened if it is not yet; or with whom. Without it, where you were
     #[arg(value_name = "#ROOM|@WHO")]
-    pub room: String,
+    pub room: Option<String>,
     /// Lines that are only ever added: for pipes, screen readers and tests
     #[arg(long)]
     pub plain: bool,
@@ -362,9 +367,41 @@ pub struct Chat {
     /// The secret of the room.
     #[command(flatten)]
     pub secret: RoomSecret,
+    /// How the full screen behaves.
+    #[command(flatten)]
+    pub screen: Screen,
     /// Where the node is reached, if it has to be started.
     #[command(flatten)]
     pub network: Network,
+}
+
+/// How the full screen behaves; `tui.toml` in the profile's folder takes the same words.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Full screen")]
+pub struct Screen {
+    /// Keys that edit
+    #[arg(long, value_enum, env = "KLATCH_KEYMAP", value_name = "KEYMAP")]
+    pub keymap: Option<Keymap>,
+    /// Leave the mouse to the terminal
+    #[arg(long)]
+    pub no_mouse: bool,
+    /// How the terminal is told about mentions and direct messages
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub notify: Option<Notify>,
+    /// Run this program for each of them; it finds KLATCH_FROM, KLATCH_ROOM, KLATCH_TEXT and KLATCH_KIND in its environment
+    #[arg(long, value_name = "PROGRAM", value_hint = ValueHint::CommandString)]
+    pub notify_command: Option<String>,
+}
+
+/// `klatch tui-bench`.
+#[derive(Debug, Args)]
+pub struct TuiBench {
+    /// Messages in the room
+    #[arg(long, default_value_t = 100_000)]
+    pub messages: u64,
+    /// Keys pressed
+    #[arg(long, default_value_t = 2_000)]
+    pub keys: usize,
 }
 
 /// `klatch wait`.

@@ -17,6 +17,7 @@ mod plain;
 mod session;
 mod signals;
 mod slash;
+mod tui;
 mod when;
 
 use std::process::ExitCode;
@@ -36,12 +37,11 @@ use crate::output::{Color, Output};
 const LAST_MOMENT: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse().and_then(full_screen) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
     let Some(command) = cli.command else {
-        // The full screen will open here.
         let help = command::tree().render_help().to_string();
         let done = Output::new(false, false, cli.global.color).line(help.trim_end());
         return done.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
@@ -60,6 +60,14 @@ fn main() -> ExitCode {
             ExitCode::from(report.exit)
         }
     }
+}
+
+/// Without a command the full screen opens; where there is no terminal, the help is printed.
+fn full_screen(cli: Cli) -> Result<Cli, clap::Error> {
+    if cli.command.is_some() || cli.global.json || !command::has_terminal() {
+        return Ok(cli);
+    }
+    Cli::try_parse_from(std::env::args_os().chain(["chat".into()]))
 }
 
 /// No core file and no debugger of the same user: keys are in memory. Debug builds may be debugged.
@@ -143,7 +151,7 @@ fn log_to_stderr(verbose: u8, quiet: bool, to_file: bool) {
     let colors = false;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(tui::terminal::Log)
         .with_ansi(colors)
         // A log that cannot be written (its disk is full) must not end the node.
         .log_internal_errors(false)

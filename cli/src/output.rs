@@ -51,6 +51,11 @@ impl Output {
         Self { color: self.color && asked == Color::Always, ..self }
     }
 
+    /// Whether colours are wanted.
+    pub fn is_colored(&self) -> bool {
+        self.color
+    }
+
     /// One line of text on stdout. The text must have been made harmless where it is foreign; this is the last line of
     /// defence, so line breaks stay and everything else unsafe does not.
     pub fn line(&self, text: &str) -> Result<(), Report> {

@@ -1,4 +1,4 @@
-//! `klatch chat`: talk in a room. Plain lines, until the full screen exists.
+//! `klatch chat`: talk in a room, on the full screen or in plain lines.
 
 use klatch_core::command::Reply;
 use klatch_core::query::{Access, RoomSummary};
@@ -13,50 +13,81 @@ use crate::context::{Context, Need, confirm};
 use crate::error::{Report, exit};
 use crate::output::visible;
 use crate::plain::Plain;
+use crate::tui;
 
-/// Opens the room if needed and talks until the end of input.
+/// Opens the room if needed and talks until the user, or the end of input, ends it.
 pub async fn run(ctx: &Context, args: Chat) -> Result<(), Report> {
+    let full = !args.plain && !ctx.args.json && super::has_terminal();
+    if !full && args.room.is_none() {
+        return Err(Report::usage("which room?", "klatch chat '#lobby'"));
+    }
     let secret = join::secret(ctx, &args.secret)?;
+    let settings = if full { Some(tui::settings(ctx, &args.screen)?) } else { None };
     init::ensure(ctx)?;
     let mut session = ctx.session(Need::Network(args.network.clone())).await?;
     if ctx.embedded.lock().await.is_none() {
         ctx.tell_ignored(&mut session, &args.network).await?;
     }
-    let with_secret = secret.is_some();
-    let person = args.room.starts_with('@');
-    let existing = match with_secret {
-        true => None,
-        false if person => Some(place::find(&mut session, &args.room).await?),
-        false => {
-            rooms::joined(&mut session, &args.room).await?.map(|r| Here { room: r.room, name: r.name, direct: false })
-        }
+    let here = match &args.room {
+        Some(room) => Some(enter(ctx, &mut session, &args, room, secret).await?),
+        None => None,
     };
-    let here = match existing {
-        Some(here) => here,
-        None => {
-            if !with_secret {
-                keep_private(ctx, &mut session, &args).await?;
-                warn_of_slip(ctx, &mut session, &args).await?;
-            }
-            match join::open(&mut session, "room.join", &args.room, secret).await? {
-                Reply::Joined { room, name, .. } => Here { room, name, direct: false },
-                other => return ctx.out.json(&other),
-            }
+    let (wrote, lock, done) = match (settings, here) {
+        (Some(settings), here) => {
+            let end = tui::open(ctx, session, here, settings).await?;
+            (end.wrote, end.lock, Ok(()))
         }
+        (None, Some(here)) => plain(ctx, session, here, &args).await?,
+        // Refused above.
+        (None, None) => return Ok(()),
     };
+    if lock {
+        return lock_up(ctx).await;
+    }
+    ctx.finish(wrote).await;
+    done
+}
+
+async fn plain(
+    ctx: &Context,
+    mut session: Session,
+    here: Here,
+    args: &Chat,
+) -> Result<(bool, bool, Result<(), Report>), Report> {
     welcome(ctx, &mut session, &here).await?;
     visitors(ctx, &mut session, &here).await?;
     // `--plain` promises that not a single escape sequence is printed.
     let out = if args.plain { ctx.out.plain(ctx.args.color) } else { ctx.out };
     let mut chat = Plain::open(&out, session, here, args.lines, args.yes).await?;
     let done = chat.run().await;
-    let (wrote, lock) = (chat.wrote, chat.lock);
-    drop(chat);
-    if lock {
-        return lock_up(ctx).await;
+    Ok((chat.wrote, chat.lock, done))
+}
+
+/// The place that was named: a person, a room that is open, or one that is opened now.
+async fn enter(
+    ctx: &Context,
+    session: &mut Session,
+    args: &Chat,
+    room: &str,
+    secret: Option<String>,
+) -> Result<Here, Report> {
+    let with_secret = secret.is_some();
+    let existing = match with_secret {
+        true => None,
+        false if room.starts_with('@') => Some(place::find(session, room).await?),
+        false => rooms::joined(session, room).await?.map(|r| Here { room: r.room, name: r.name, direct: false }),
+    };
+    if let Some(here) = existing {
+        return Ok(here);
     }
-    ctx.finish(wrote).await;
-    done
+    if !with_secret {
+        keep_private(ctx, session, args, room).await?;
+        warn_of_slip(ctx, session, args, room).await?;
+    }
+    match join::open(session, "room.join", room, secret).await? {
+        Reply::Joined { room, name, .. } => Ok(Here { room, name, direct: false }),
+        _ => Err(Report::gone()),
+    }
 }
 
 /// Stops the node, whether it runs inside this program or in the background, without waiting for others who use it.
@@ -69,11 +100,11 @@ pub async fn lock_up(ctx: &Context) -> Result<(), Report> {
 }
 
 /// Whoever left a room with a passphrase and names it again hardly means the public room of that name.
-async fn keep_private(ctx: &Context, session: &mut Session, args: &Chat) -> Result<(), Report> {
-    if args.open || !rooms::only_private_left(session, &args.room).await? {
+async fn keep_private(ctx: &Context, session: &mut Session, args: &Chat, room: &str) -> Result<(), Report> {
+    if args.open || !rooms::only_private_left(session, room).await? {
         return Ok(());
     }
-    let name = format!("#{}", visible(args.room.trim_start_matches('#')));
+    let name = format!("#{}", visible(room.trim_start_matches('#')));
     let cause = format!("you left a room {name} that has a passphrase; the open one of that name is another room");
     if !args.yes && ctx.can_ask() && confirm(&format!("{cause}, which anybody can read. Open it? [y/N] "))? {
         return Ok(());
@@ -85,12 +116,12 @@ async fn keep_private(ctx: &Context, session: &mut Session, args: &Chat) -> Resu
 }
 
 /// A new room whose name is nearly that of an old one is more often a slip than a wish.
-async fn warn_of_slip(ctx: &Context, session: &mut Session, args: &Chat) -> Result<(), Report> {
+async fn warn_of_slip(ctx: &Context, session: &mut Session, args: &Chat, room: &str) -> Result<(), Report> {
     if args.yes || !ctx.can_ask() {
         return Ok(());
     }
     let rooms: Vec<RoomSummary> = session.ask("room.list", json!({})).await?;
-    let name = format!("#{}", args.room.trim_start_matches('#'));
+    let name = format!("#{}", room.trim_start_matches('#'));
     let Some(near) = nearest(&name, rooms.iter().map(|r| r.name.as_str())).filter(|n| *n != name) else {
         return Ok(());
     };

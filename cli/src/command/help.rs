@@ -13,7 +13,7 @@ const TOPICS: &[(&str, &str)] = &[
     ("exit-codes", EXIT_CODES),
     ("environment", ENVIRONMENT),
     ("privacy", PRIVACY),
-    ("topics", "Topics: exit-codes, environment, privacy, slash, older-chats. Commands: klatch --help"),
+    ("topics", "Topics: exit-codes, environment, privacy, keys, slash, older-chats. Commands: klatch --help"),
 ];
 
 /// What the page of `older.rs` may be asked for as.
@@ -36,6 +36,7 @@ KLATCH_HOME             folder of all profiles instead of the user's own folders
 KLATCH_PROFILE          as --profile: one of several identities (default: default)
 KLATCH_NAME             as --name: your name when the identity is made
 KLATCH_PASSPHRASE_FILE  as --unlock-file: file with the passphrase of the keystore
+KLATCH_KEYMAP           as --keymap of the full screen: readline or vi
 KLATCH_LOOPBACK_ONLY    as --loopback-only: stay on this machine
 KLATCH_LOG              what is logged, for example info or klatch_node=debug; message texts never are
 NO_COLOR                no colours
@@ -67,6 +68,9 @@ pub fn run(ctx: &Context, words: &[String]) -> Result<(), Report> {
             return crate::older::TABLE.iter().try_for_each(|row| ctx.out.json(row));
         }
         return ctx.out.line(&crate::older::text());
+    }
+    if first == "keys" {
+        return ctx.out.line(&crate::tui::help_lines().join("\n"));
     }
     if let Some((_, text)) = TOPICS.iter().find(|(name, _)| name == first) {
         return ctx.out.line(text);

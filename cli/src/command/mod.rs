@@ -61,10 +61,18 @@ pub async fn run(ctx: &Context, command: Command) -> Result<(), Report> {
         Command::Events(args) => events::run(ctx, args).await,
         Command::Bot(args) => bot::run(ctx, args).await,
         Command::Api(args) => api::run(ctx, args).await,
+        Command::TuiBench(args) => crate::tui::bench::run(ctx, &args),
         Command::Completions { shell } => help::completions(ctx, shell),
         Command::Man { folder } => help::man(ctx, &folder),
         Command::Help { topic } => help::run(ctx, &topic),
     }
+}
+
+/// Whether there is a terminal for the full screen.
+pub fn has_terminal() -> bool {
+    use std::io::IsTerminal;
+    let dumb = std::env::var_os("TERM").is_some_and(|t| t == "dumb");
+    std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && !dumb
 }
 
 /// Whether a command ends by itself on Ctrl+C and SIGTERM, so that it can end well.

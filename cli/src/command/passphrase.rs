@@ -22,6 +22,10 @@ pub fn run(ctx: &Context, args: &Passphrase) -> Result<(), Report> {
     };
     let new = new.map(Secret);
     ctx.keystore().change_passphrase(old.as_ref(), new.as_ref())?;
+    if new.is_some() {
+        // Drafts of the full screen are readable; from now on nothing is.
+        crate::tui::forget(&ctx.paths.data);
+    }
     ctx.out.either(&json!({"passphrase": new.is_some()}), || {
         let done =
             if new.is_some() { "the profile has a new passphrase" } else { "the profile has no passphrase any more" };

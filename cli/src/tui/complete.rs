@@ -1,0 +1,126 @@
+//! Completion with Tab: commands and their arguments from the table of slash commands, names, rooms, emoji.
+
+use klatch_core::content::Kind;
+
+use super::state::State;
+use crate::slash::{self, TABLE, Takes};
+
+/// Candidates offered at once.
+const CANDIDATES_MAX: usize = 50;
+/// A shortcode needs so many characters behind its colon: `:)` and `:D` are no beginnings of one.
+const EMOJI_CHARS_MIN: usize = 2;
+
+/// A word that is being completed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Completing {
+    /// Where the word begins in its line, in characters.
+    pub from: usize,
+    /// What may stand there: what is put in, and how it is shown.
+    pub candidates: Vec<(String, String)>,
+    /// Which of them stands there now.
+    pub at: usize,
+}
+
+/// Tab or Shift+Tab. `false` if there is nothing to complete.
+pub fn tab(state: &mut State, back: bool) -> bool {
+    let mut completing = match state.composer.completing.take() {
+        Some(mut completing) => {
+            let n = completing.candidates.len();
+            completing.at = (completing.at + if back { n - 1 } else { 1 }) % n;
+            completing
+        }
+        None => match offer(state) {
+            Some((from, candidates)) if !candidates.is_empty() => Completing { from, candidates, at: 0 },
+            _ => return false,
+        },
+    };
+    let Some((text, _)) = completing.candidates.get(completing.at) else { return false };
+    state.composer.replace_word(completing.from, text);
+    if completing.candidates.len() == 1 {
+        completing.candidates.clear();
+    }
+    state.composer.completing = Some(completing).filter(|c| !c.candidates.is_empty());
+    true
+}
+
+/// The word before the cursor and what it may become.
+fn offer(state: &State) -> Option<(usize, Vec<(String, String)>)> {
+    let (before, first, at) = state.composer.before_cursor();
+    let word = before.rsplit(char::is_whitespace).next().unwrap_or_default();
+    let from = at - word.chars().count();
+    let argument = if first { slash::unfinished(&before) } else { None };
+    let mut found = match argument.as_ref().map(|a| a.takes) {
+        Some(Takes::Command) => commands(word.trim_start_matches('/'), before.starts_with('/') && from == 0),
+        Some(Takes::Room) => rooms(state, word),
+        Some(Takes::Person) => people(state, word, ""),
+        Some(Takes::Words(words)) => simple(words.iter().copied(), word),
+        Some(Takes::Emoji) => emoji(word.trim_start_matches(':')),
+        Some(Takes::Message) => simple(["^", "^2", "^3"].into_iter(), word),
+        Some(Takes::Number) => Vec::new(),
+        Some(Takes::Text) | None => text(state, word, from == 0 && first),
+    };
+    found.truncate(CANDIDATES_MAX);
+    Some((from, found))
+}
+
+fn text(state: &State, word: &str, starts: bool) -> Vec<(String, String)> {
+    match word.chars().next() {
+        Some('#') => rooms(state, word),
+        Some(':') if word.chars().count() > EMOJI_CHARS_MIN => emoji(&word[1..]),
+        Some('@') => people(state, word, " "),
+        Some(':') | None => Vec::new(),
+        // At the beginning of a text a name is a salutation.
+        Some(_) => people(state, word, if starts { ": " } else { " " }),
+    }
+}
+
+fn commands(word: &str, slash: bool) -> Vec<(String, String)> {
+    let slash = if slash { "/" } else { "" };
+    let low = word.to_lowercase();
+    let names = TABLE.iter().filter(|r| r.name.starts_with(&low)).map(|r| (r.name, r.usage()));
+    let aliases = TABLE.iter().flat_map(|r| r.aliases.iter().map(move |a| (*a, format!("/{a} = /{}", r.name))));
+    let aliases = aliases.filter(|(a, _)| !low.is_empty() && a.to_lowercase().starts_with(&low));
+    names.chain(aliases).map(|(name, shown)| (format!("{slash}{name} "), shown)).collect()
+}
+
+fn simple<'a>(words: impl Iterator<Item = &'a str>, word: &str) -> Vec<(String, String)> {
+    words.filter(|w| w.starts_with(word)).map(|w| (format!("{w} "), w.to_owned())).collect()
+}
+
+fn rooms(state: &State, word: &str) -> Vec<(String, String)> {
+    let low = word.trim_start_matches('#').to_lowercase();
+    let rooms = state.chats.iter().filter(|c| !c.is_direct());
+    let fits = rooms.filter(|c| c.name.trim_start_matches('#').to_lowercase().starts_with(&low));
+    fits.map(|c| (format!("{} ", c.name), super::text::clean(&c.name))).collect()
+}
+
+/// Names of those here, who spoke last first, then of contacts. With `@` if that was typed.
+fn people(state: &State, word: &str, after: &str) -> Vec<(String, String)> {
+    let at = if word.starts_with('@') { "@" } else { "" };
+    let low = word.trim_start_matches('@').to_lowercase();
+    let spoke = state.timeline().into_iter().flat_map(|t| t.lines.iter().rev());
+    let spoke = spoke.filter(|m| !m.own && matches!(m.kind, Kind::Text | Kind::Notice)).map(|m| m.name.as_str());
+    let members = state.here.and_then(|room| state.members.get(&room)).into_iter().flatten();
+    let members = members.filter(|m| !m.own).map(|m| m.name.as_str());
+    let direct = state.chats.iter().filter(|c| c.is_direct()).map(|c| c.name.trim_start_matches('@'));
+    let mut found: Vec<(String, String)> = Vec::new();
+    for name in spoke.chain(members).chain(direct) {
+        if !name.is_empty() && name.to_lowercase().starts_with(&low) && !found.iter().any(|(_, n)| n == name) {
+            found.push((format!("{at}{name}{}", if after.is_empty() { " " } else { after }), name.to_owned()));
+        }
+    }
+    for (_, shown) in &mut found {
+        *shown = super::text::clean(shown);
+    }
+    found
+}
+
+fn emoji(word: &str) -> Vec<(String, String)> {
+    let low = word.trim_end_matches(':').to_lowercase();
+    let codes = emojis::iter().flat_map(|e| e.shortcodes().map(move |code| (e, code)));
+    let mut found: Vec<(&str, &str)> =
+        codes.filter(|(_, code)| code.starts_with(&low)).map(|(e, code)| (e.as_str(), code)).collect();
+    // The shortest is the one that was meant; the table's own order decides among equals.
+    found.sort_by_key(|(_, code)| code.len());
+    found.into_iter().map(|(e, code)| (format!("{e} "), format!("{e} :{code}:"))).collect()
+}

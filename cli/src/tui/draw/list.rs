@@ -1,0 +1,109 @@
+//! The list at the left: rooms, conversations, requests, with numbers, unread and mention counts.
+
+use klatch_core::ids::RoomId;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+
+use super::super::state::{Chat, ChatKind, State};
+use super::super::text::{clean, cut, fit, width};
+use super::super::theme::Theme;
+use super::put;
+use klatch_core::query::Verification;
+
+/// A row: a heading, or a place in the list of chats.
+enum Row {
+    Heading(String),
+    Chat(usize),
+}
+
+fn rows(state: &State) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let mut last = None;
+    let requests = state.chats.iter().filter(|c| matches!(c.kind, ChatKind::Request(_))).count();
+    for (at, chat) in state.chats.iter().enumerate() {
+        let heading = match chat.kind {
+            ChatKind::Room(_) => "ROOMS".to_owned(),
+            ChatKind::Direct(..) => "DIRECT".to_owned(),
+            ChatKind::Request(_) => format!("REQUESTS {requests}"),
+        };
+        if last.as_ref() != Some(&heading) {
+            rows.push(Row::Heading(heading.clone()));
+            last = Some(heading);
+        }
+        rows.push(Row::Chat(at));
+    }
+    if rows.is_empty() {
+        rows.push(Row::Heading("ROOMS".to_owned()));
+    }
+    rows
+}
+
+/// The first row shown: the room one is in is always on the screen.
+fn first(state: &State, rows: &[Row], height: usize) -> usize {
+    let here = rows.iter().position(|r| matches!(r, Row::Chat(at) if Some(state.chats[*at].room) == state.here));
+    here.map_or(0, |at| (at + 1).saturating_sub(height))
+}
+
+/// The chat in a row of the list, for the mouse.
+pub fn chat_at(state: &State, row: usize, height: usize) -> Option<RoomId> {
+    let rows = rows(state);
+    match rows.get(first(state, &rows, height) + row)? {
+        Row::Chat(at) => state.chats.get(*at).map(|c| c.room),
+        Row::Heading(_) => None,
+    }
+}
+
+pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
+    if area.width < 4 {
+        return;
+    }
+    let columns = usize::from(area.width) - 1;
+    let rows = rows(state);
+    let first = first(state, &rows, usize::from(area.height));
+    for y in 0..usize::from(area.height) {
+        let mut line = match rows.get(first + y) {
+            Some(Row::Heading(heading)) => Line::from(Span::styled(fit(heading, columns), theme.bold())),
+            Some(Row::Chat(at)) => chat(state, theme, *at, columns),
+            None => Line::from(" ".repeat(columns)),
+        };
+        line.spans.push(Span::styled("│", theme.frame()));
+        put(buffer, area, y, &line);
+    }
+}
+
+fn chat(state: &State, theme: Theme, at: usize, columns: usize) -> Line<'static> {
+    let Some(chat) = state.chats.get(at) else { return Line::default() };
+    let number = if at < 9 { format!("{} ", at + 1) } else { "  ".to_owned() };
+    let mark = marks(chat);
+    let room = columns.saturating_sub(width(&number) + width(&mark) + 1);
+    let name = fit(&cut(&clean(&chat.name), room), room);
+    let style = match (state.here == Some(chat.room), chat.mentions > 0, chat.unread > 0) {
+        (true, ..) => theme.chosen(),
+        (_, true, _) => theme.mention(),
+        (_, _, true) => theme.bold(),
+        _ => Style::new(),
+    };
+    Line::from(vec![Span::styled(number, theme.dim()), Span::styled(format!("{name} {mark}"), style)])
+}
+
+/// `!1 5`: called by name once, five unread. `…` something own is queued, `!!` keys have changed.
+fn marks(chat: &Chat) -> String {
+    let mut marks = Vec::new();
+    match chat.kind {
+        ChatKind::Direct(_, Verification::Changed) => marks.push("KEYS!".to_owned()),
+        ChatKind::Direct(_, Verification::Verified) => marks.push("✓".to_owned()),
+        _ => {}
+    }
+    if chat.queued > 0 {
+        marks.push("…".to_owned());
+    }
+    if chat.mentions > 0 {
+        marks.push(format!("!{}", chat.mentions.min(999)));
+    }
+    if chat.unread > 0 {
+        marks.push(chat.unread.min(9_999).to_string());
+    }
+    marks.join(" ")
+}

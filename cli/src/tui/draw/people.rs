@@ -1,0 +1,84 @@
+//! The list at the right: who is here, by which way, and when the others were last heard.
+
+use klatch_core::query::{Member, PeerSummary};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+
+use super::super::rows::clock;
+use super::super::state::State;
+use super::super::text::{clean, cut, fit, width};
+use super::super::theme::{Theme, path};
+use super::{left_edge, put};
+
+pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
+    if area.width < 6 {
+        return;
+    }
+    let area = left_edge(buffer, area, theme.frame());
+    let columns = usize::from(area.width);
+    put(buffer, area, 0, &Line::styled(" PEOPLE", theme.bold()));
+    let members: &[Member] = state.here.and_then(|room| state.members.get(&room)).map_or(&[], Vec::as_slice);
+    let height = usize::from(area.height);
+    let space = height.saturating_sub(3);
+    for (n, member) in members.iter().take(space).enumerate() {
+        let twice = members.iter().filter(|m| m.name == member.name).count() > 1;
+        put(buffer, area, n + 1, &person(state, theme, member, twice, columns));
+    }
+    if members.len() > space {
+        put(buffer, area, space + 1, &Line::styled(format!("   and {} more", members.len() - space), theme.dim()));
+    }
+    if height >= 2 && !members.is_empty() {
+        put(buffer, area, height - 1, &Line::styled(cut(" Alt+M hides", columns), theme.dim()));
+    }
+}
+
+fn person(state: &State, theme: Theme, member: &Member, twice: bool, columns: usize) -> Line<'static> {
+    let online = member.online || member.own;
+    let sign = if online { "●" } else { "○" };
+    let right = match (member.own, member.muted, member.forked) {
+        (true, ..) => "you".to_owned(),
+        (_, true, _) => "muted".to_owned(),
+        (.., true) => "2 histories!".to_owned(),
+        // Two people of one name: nothing says whose way it is.
+        _ if twice && member.online => "online".to_owned(),
+        _ => way(state, member),
+    };
+    let room = columns.saturating_sub(width(&right) + 4);
+    let name = if member.name.is_empty() { member.device.short() } else { clean(&member.name) };
+    let name = if twice && !member.own { format!("{name}~{}", &member.device.short()[..4]) } else { name };
+    let name = fit(&name, room);
+    Line::from(vec![
+        Span::styled(format!(" {sign} "), if online { theme.good() } else { theme.dim() }),
+        Span::styled(name, theme.name(member.device, member.own)),
+        Span::styled(format!(" {right}"), theme.dim()),
+    ])
+}
+
+/// By which way somebody is connected and how long a round trip takes; or when they were last heard.
+fn way(state: &State, member: &Member) -> String {
+    if !member.online {
+        return ago(state, member.last_seen_ms);
+    }
+    let peers = state.status.iter().flat_map(|s| &s.peers);
+    let mut named: Vec<&PeerSummary> = peers.filter(|p| p.name.as_deref() == Some(&member.name)).collect();
+    match (named.len(), named.pop()) {
+        (1, Some(peer)) => {
+            peer.rtt_ms.map_or_else(|| path(peer.path).to_owned(), |rtt| format!("{} {rtt} ms", path(peer.path)))
+        }
+        _ => "online".to_owned(),
+    }
+}
+
+fn ago(state: &State, at_ms: u64) -> String {
+    if at_ms == 0 {
+        return "never heard".to_owned();
+    }
+    let minutes = state.now_ms.saturating_sub(at_ms) / 60_000;
+    match minutes {
+        0..2 => "just now".to_owned(),
+        2..60 => format!("{minutes} min ago"),
+        60..1_440 => clock(at_ms, &state.zone),
+        _ => format!("{} d ago", minutes / 1_440),
+    }
+}

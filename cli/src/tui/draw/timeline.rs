@@ -1,0 +1,124 @@
+//! The middle: what kind of room this is, and its lines, from the lowest one upwards. Only what is visible is laid out.
+
+use klatch_core::query::{Access, Verification};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+
+use super::super::rows::Look;
+use super::super::state::{Chat, ChatKind, State};
+use super::super::text::{clean, cut, width, wrap};
+use super::super::theme::Theme;
+use super::{cover, put};
+
+pub(super) fn title(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
+    let columns = usize::from(area.width);
+    let Some(chat) = state.chat() else { return };
+    let name = format!(" {}  ", clean(&chat.name));
+    let (kind, right) = about(state, chat);
+    // Where there is no space for both, the count is enough.
+    let fits = width(&name) + width(&right) + 2 <= columns;
+    let right = if fits { format!(" {right} ") } else { right.split(' ').next().unwrap_or_default().to_owned() };
+    let room = columns.saturating_sub(width(&name) + width(&right));
+    let kind = cut(&kind, room);
+    let free = " ".repeat(room.saturating_sub(width(&kind)));
+    let loud = matches!(chat.kind, ChatKind::Direct(_, Verification::Changed)) || chat.full;
+    let spans = vec![
+        Span::styled(cut(&name, columns), theme.bold()),
+        Span::styled(kind, if loud { theme.warning() } else { theme.dim() }),
+        Span::raw(free),
+        Span::styled(right, theme.dim()),
+    ];
+    put(buffer, area, 0, &Line::from(spans));
+}
+
+/// Honestly what kind of place this is, and who is there.
+fn about(state: &State, chat: &Chat) -> (String, String) {
+    match chat.kind {
+        _ if chat.full => ("full: later texts are not stored here".to_owned(), here(state, chat)),
+        ChatKind::Room(Access::Open) => ("open: anybody who knows its name can read it".to_owned(), here(state, chat)),
+        ChatKind::Room(Access::Passphrase) => ("for those who know its passphrase".to_owned(), here(state, chat)),
+        ChatKind::Direct(_, verification) => {
+            let kind = match verification {
+                Verification::Verified => "end to end, verified",
+                Verification::Changed => "KEYS HAVE CHANGED: /verify before you trust this",
+                Verification::Unverified => "end to end, not verified (/verify)",
+            };
+            (kind.to_owned(), if chat.online > 0 { "online" } else { "offline" }.to_owned())
+        }
+        ChatKind::Request(_) => ("wants to write to you: F2 accepts, F4 blocks".to_owned(), String::new()),
+    }
+}
+
+fn here(state: &State, chat: &Chat) -> String {
+    let (online, all) = match state.members.get(&chat.room) {
+        Some(members) => (members.iter().filter(|m| m.online || m.own).count(), members.len()),
+        None => (chat.online as usize + 1, chat.members.max(chat.online + 1) as usize),
+    };
+    format!("{online}/{all} online")
+}
+
+pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
+    let height = usize::from(area.height);
+    let Some(timeline) = state.timeline() else { return nowhere(state, theme, area, buffer) };
+    if timeline.lines.is_empty() {
+        let text = if timeline.loaded { "Nothing was said here yet." } else { "…" };
+        put(buffer, area, 0, &Line::styled(format!(" {text}"), theme.dim()));
+        return;
+    }
+    let look = Look::new(state, timeline, area.width);
+    let mut at = timeline.bottom_index();
+    let mut hidden = timeline.bottom.map_or(0, |(_, hidden)| hidden);
+    let mut left = height;
+    while left > 0 {
+        let mut rows = look.rows(at);
+        rows.truncate(rows.len().saturating_sub(hidden).max(usize::from(hidden == 0)));
+        hidden = 0;
+        for row in rows.into_iter().rev() {
+            if left == 0 {
+                break;
+            }
+            left -= 1;
+            put(buffer, area, left, &row);
+        }
+        match at.checked_sub(1) {
+            Some(above) => at = above,
+            None => break,
+        }
+    }
+    below(state, theme, area, buffer);
+}
+
+/// Says that there is more below.
+fn below(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
+    let Some(timeline) = state.timeline().filter(|t| !t.follows()) else { return };
+    let text = match timeline.missed {
+        0 => " ▼ more below (End) ".to_owned(),
+        n => format!(" ▼ {n} new below (End) "),
+    };
+    let text = cut(&text, usize::from(area.width));
+    let columns = u16::try_from(width(&text)).unwrap_or(area.width);
+    if area.height > 0 {
+        cover(buffer, area.right().saturating_sub(columns), area.bottom() - 1);
+        buffer.set_string(area.right().saturating_sub(columns), area.bottom() - 1, text, theme.chosen());
+    }
+}
+
+/// Before any room is open.
+fn nowhere(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
+    let name = clean(&state.me.name);
+    let text = if state.status.is_none() {
+        "Starting…".to_owned()
+    } else if area.height < 6 {
+        format!("You are {name}. /join #lobby opens a room.")
+    } else {
+        format!(
+            "You are {name}, and in no room yet.\n\nType /join #lobby and press Enter: the room is there for everybody who \
+             opens the same name. /join takes any name.\n\nF1 explains the keys, /help the commands, /quit ends."
+        )
+    };
+    let rows = wrap(&text, usize::from(area.width).saturating_sub(2));
+    for (n, row) in rows.into_iter().enumerate() {
+        put(buffer, area, n, &Line::styled(format!(" {row}"), if n == 0 { theme.bold() } else { ratatui::style::Style::new() }));
+    }
+}

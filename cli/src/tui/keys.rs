@@ -1,0 +1,420 @@
+//! What each key does. The same list, in words, is in `KEYS`, which F1 and `klatch help keys` show.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use klatch_core::ids::RoomId;
+use serde_json::json;
+
+use super::fold::{ask, go, keep_draft, scroll, show_selected, tell_typing};
+use super::overlay::Overlay;
+use super::rows::is_speech;
+use super::state::{ChatKind, State, Tag, View, Wish};
+use super::{complete, layout, overlay_keys, vi};
+use crate::output::snippet;
+use crate::slash::{self, Input};
+
+/// Messages handed to the executor of commands, for `^`.
+const RECENT_MAX: usize = 300;
+
+/// Keys in words: heading, then key and meaning.
+pub const KEYS: &[(&str, &[(&str, &str)])] = &[
+    ("Write", &[
+        ("Enter", "send"),
+        ("Alt+Enter, Ctrl+J", "begin a new line"),
+        ("Tab, Shift+Tab", "complete a name, #room, /command or :emoji:"),
+        ("Up, Down", "earlier texts while nothing is written, else move"),
+        ("Ctrl+A E B W U Y", "as in a shell"),
+        ("Alt+B F D, Alt+K", "as in a shell; Alt+K cuts to the end of the line"),
+        ("Alt+R", "answer the selected message, or the newest"),
+        ("Alt+E", "change your selected message, or your newest"),
+        ("Alt+X", "put an emoji on the selected message, or the newest"),
+        ("Esc", "cancel: answer, change, selection, completion"),
+        ("Ctrl+C", "clear what is written; with nothing written: end"),
+    ]),
+    ("Look", &[
+        ("PgUp, PgDn", "scroll; Ctrl+U, Ctrl+D half a page while nothing is written"),
+        ("End, Ctrl+End", "to the newest line"),
+        ("Alt+Up, Alt+Down", "select a message; Ctrl+G copies it through the terminal"),
+        ("Ctrl+F", "search in this room; Enter shows the place"),
+        ("F7", "show or hide the list of rooms"),
+        ("F8, Alt+M", "show or hide the list of people"),
+        ("F5", "network: peers, ways, round trips, events"),
+        ("Ctrl+L", "paint anew"),
+    ]),
+    ("Go", &[
+        ("Ctrl+K", "go to a room or person, or begin a command"),
+        ("Alt+1 to Alt+9", "that row of the list"),
+        ("Ctrl+N P, Alt+Right Left", "next and previous row"),
+        ("Alt+A", "next unread one, first where somebody calls you"),
+        ("F2, F4", "accept or block who wrote for the first time"),
+        ("Alt+N", "how loud this room is: each message, mentions, nothing"),
+        ("Ctrl+Z", "put into the background of the shell"),
+    ]),
+    ("--keymap vi", &[
+        ("Esc, then", "h j k l w b e 0 $ x D dd cc dw cw u p i I a A o O, G gg, / searches, : begins a command"),
+    ]),
+];
+
+/// A key.
+pub fn key(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) {
+    if key.kind == KeyEventKind::Release {
+        return;
+    }
+    if state.question.is_some() {
+        return question(state, wishes, key);
+    }
+    if everywhere(state, wishes, key) {
+        return;
+    }
+    if state.overlay.is_some() {
+        return overlay_keys::key(state, wishes, key);
+    }
+    if state.view == View::Network {
+        return network(state, key);
+    }
+    if going(state, wishes, key) || looking(state, wishes, key) {
+        return;
+    }
+    writing(state, wishes, key);
+}
+
+/// A paste, which goes to where keys go.
+pub fn paste(state: &mut State, text: &str) {
+    match &mut state.overlay {
+        Some(Overlay::Switcher { field, at }) => {
+            *at = 0;
+            super::overlay::field_text(field, text);
+        }
+        Some(Overlay::Search { field, .. }) => {
+            super::overlay::field_text(field, text);
+            state.due.search = Some(state.now_ms + super::overlay::SEARCH_PAUSE_MS);
+        }
+        _ => {
+            if let Err(why) = state.composer.insert(text) {
+                state.warn(&why);
+            }
+            keep_draft(state);
+        }
+    }
+}
+
+fn question(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) {
+    let Some((_, action)) = state.question.take() else { return };
+    if matches!(key.code, KeyCode::Char('y' | 'Y')) {
+        act(state, wishes, action);
+    } else {
+        state.say("nothing was done");
+    }
+}
+
+fn act(state: &State, wishes: &mut Vec<Wish>, action: slash::Action) {
+    let here = state.chat().map(super::state::Chat::place);
+    let lines = state.timeline().map(|t| &t.lines);
+    let skip = lines.map_or(0, |l| l.len().saturating_sub(RECENT_MAX));
+    let recent = lines.into_iter().flatten().skip(skip).filter(|m| is_speech(m.kind)).cloned().collect();
+    wishes.push(Wish::Act { action, here, recent });
+}
+
+/// Keys that mean the same wherever one is.
+fn everywhere(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) -> bool {
+    let ctrl = key.modifiers.contains(KeyModifiers::CONTROL);
+    match key.code {
+        KeyCode::F(1) => {
+            let open = matches!(state.overlay, Some(Overlay::Help(_)));
+            state.overlay = if open { None } else { Some(Overlay::Help(0)) };
+        }
+        KeyCode::F(5) => {
+            state.overlay = None;
+            state.view = if state.view == View::Network { View::Chat } else { View::Network };
+            state.due.status = state.now_ms;
+        }
+        KeyCode::F(7) => {
+            let shown = layout::areas(state).list.width > 0;
+            state.settings.list = Some(!shown);
+        }
+        KeyCode::F(8) => toggle_people(state),
+        KeyCode::Char('l') if ctrl => wishes.push(Wish::Redraw),
+        KeyCode::Char('z') if ctrl => wishes.push(Wish::Suspend),
+        KeyCode::Char('c') if ctrl => interrupt(state),
+        KeyCode::Char('k') if ctrl => {
+            state.view = View::Chat;
+            state.overlay = Some(Overlay::Switcher { field: String::new(), at: 0 });
+        }
+        KeyCode::Char('f') if ctrl && state.here.is_some() => {
+            state.view = View::Chat;
+            state.overlay = Some(Overlay::Search { field: String::new(), number: 0, found: None, at: 0 });
+        }
+        _ => return false,
+    }
+    true
+}
+
+fn toggle_people(state: &mut State) {
+    let shown = layout::areas(state).people.width > 0;
+    state.settings.people = Some(!shown);
+    if !shown && layout::areas(state).people.width == 0 {
+        state.say("the terminal is too narrow for the list of people; /users shows them");
+    }
+}
+
+fn interrupt(state: &mut State) {
+    if state.overlay.take().is_some() {
+        return;
+    }
+    if !state.composer.is_empty() || state.composer.reply.is_some() || state.composer.edit.is_some() {
+        let text = state.composer.take();
+        state.composer.remember(&text);
+        keep_draft(state);
+        state.say("cleared; Up brings it back, Ctrl+C again ends");
+        return;
+    }
+    state.quit = Some(false);
+}
+
+fn network(state: &mut State, key: KeyEvent) {
+    let page = usize::from(state.size.1 / 2).max(1);
+    match key.code {
+        KeyCode::Esc | KeyCode::Char('q') => state.view = View::Chat,
+        KeyCode::Up => state.log_back += 1,
+        KeyCode::PageUp => state.log_back += page,
+        KeyCode::Down => state.log_back = state.log_back.saturating_sub(1),
+        KeyCode::PageDown => state.log_back = state.log_back.saturating_sub(page),
+        KeyCode::End => state.log_back = 0,
+        _ => {}
+    }
+    state.log_back = state.log_back.min(state.log.len());
+}
+
+/// Keys that lead to another place.
+fn going(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) -> bool {
+    let (ctrl, alt) = (key.modifiers.contains(KeyModifiers::CONTROL), key.modifiers.contains(KeyModifiers::ALT));
+    let here = state.here.and_then(|room| state.chats.iter().position(|c| c.room == room));
+    let n = state.chats.len();
+    let row = match key.code {
+        KeyCode::Char(c @ '1'..='9') if alt => Some(c as usize - '1' as usize),
+        KeyCode::Char('n') if ctrl => here.map(|at| (at + 1) % n.max(1)),
+        KeyCode::Right if alt => here.map(|at| (at + 1) % n.max(1)),
+        KeyCode::Char('p') if ctrl => here.map(|at| (at + n - 1) % n.max(1)),
+        KeyCode::Left if alt => here.map(|at| (at + n - 1) % n.max(1)),
+        KeyCode::Char('a') if alt => {
+            let from = here.map_or(0, |at| at + 1);
+            let order = (0..n).map(|k| (from + k) % n);
+            let unread: Vec<usize> = order.filter(|at| state.chats[*at].unread > 0).collect();
+            // Who calls by name comes first.
+            let called = unread.iter().find(|at| state.chats[**at].mentions > 0).or(unread.first()).copied();
+            if called.is_none() {
+                state.say("nothing is unread");
+            }
+            called
+        }
+        _ => return false,
+    };
+    if let Some(room) = row.and_then(|at| state.chats.get(at)).map(|c| c.room) {
+        go(state, wishes, room);
+    }
+    true
+}
+
+/// Keys that move over the timeline or act on a message.
+fn looking(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) -> bool {
+    let (ctrl, alt) = (key.modifiers.contains(KeyModifiers::CONTROL), key.modifiers.contains(KeyModifiers::ALT));
+    let empty = state.composer.is_empty();
+    let height = isize::try_from(layout::areas(state).timeline.height).unwrap_or(1).max(1);
+    match key.code {
+        KeyCode::PageUp => scroll(state, -(height - 1).max(1)),
+        KeyCode::PageDown => scroll(state, (height - 1).max(1)),
+        KeyCode::Char('u') if ctrl && empty => scroll(state, -(height / 2).max(1)),
+        KeyCode::Char('d') if ctrl && empty => scroll(state, (height / 2).max(1)),
+        KeyCode::End if empty || ctrl => to_end(state, wishes),
+        KeyCode::Up if alt => {
+            state.timeline_mut().into_iter().for_each(|t| t.select(true));
+            show_selected(state);
+        }
+        KeyCode::Down if alt => {
+            state.timeline_mut().into_iter().for_each(|t| t.select(false));
+            show_selected(state);
+        }
+        KeyCode::Char('g') if ctrl => copy(state, wishes),
+        KeyCode::Char('r') if alt => reply(state),
+        KeyCode::Char('e') if alt => edit(state),
+        KeyCode::Char('x') if alt => react(state),
+        KeyCode::Char('m') if alt => toggle_people(state),
+        KeyCode::Char('n') if alt => loudness(state),
+        KeyCode::F(2) => request(state, wishes, true),
+        KeyCode::F(4) => request(state, wishes, false),
+        KeyCode::Esc if state.composer.vi.is_none_or(|vi| vi.normal) => cancel(state),
+        _ => return false,
+    }
+    true
+}
+
+/// To the newest line.
+pub fn to_end(state: &mut State, wishes: &mut Vec<Wish>) {
+    let Some(timeline) = state.timeline_mut() else { return };
+    let room = timeline.room;
+    if timeline.follow_end() {
+        timeline.lines.clear();
+        timeline.loaded = false;
+        ask(state, wishes, Tag::Newest(room), "message.list", json!({"room": room, "limit": super::timeline::PAGE}));
+    }
+}
+
+/// Esc: one thing at a time, the newest first.
+fn cancel(state: &mut State) {
+    if state.composer.completing.take().is_some() {
+        return;
+    }
+    if state.composer.edit.take().is_some() {
+        state.composer.set("");
+        return;
+    }
+    if state.composer.reply.take().is_some() {
+        return;
+    }
+    state.composer.bare = None;
+    state.note = None;
+    if let Some(timeline) = state.timeline_mut() {
+        timeline.selected = None;
+    }
+}
+
+/// The selected message, or the newest one of others or of the user.
+fn meant(state: &State, own: bool) -> Option<klatch_core::event::Message> {
+    let timeline = state.timeline()?;
+    if let Some(selected) = timeline.selected.and_then(|id| timeline.find(id)) {
+        return Some(selected.clone());
+    }
+    timeline.lines.iter().rev().find(|m| m.own == own && is_speech(m.kind) && !m.deleted).cloned()
+}
+
+fn copy(state: &mut State, wishes: &mut Vec<Wish>) {
+    let Some(message) = meant(state, false).or_else(|| meant(state, true)) else { return };
+    state.say(&format!("copied: \"{}\" (if the terminal allows it)", snippet(&message.text)));
+    wishes.push(Wish::Copy(message.text));
+}
+
+fn reply(state: &mut State) {
+    match meant(state, false) {
+        Some(message) => {
+            let to = format!("{}: \"{}\"", super::text::clean(&message.name), super::text::clean(&snippet(&message.text)));
+            state.composer.reply = Some((message.id, to));
+            state.composer.edit = None;
+        }
+        None => state.say("there is no message to answer"),
+    }
+}
+
+fn edit(state: &mut State) {
+    match meant(state, true) {
+        Some(message) if message.own && !message.deleted => {
+            keep_draft(state);
+            state.composer.set(&message.text);
+            state.composer.edit = Some(message.id);
+            state.composer.reply = None;
+        }
+        Some(_) => state.say("only your own messages can be changed"),
+        None => state.say("you have said nothing here yet"),
+    }
+}
+
+fn react(state: &mut State) {
+    match meant(state, false) {
+        Some(message) => {
+            keep_draft(state);
+            state.composer.set(&format!("/react {} :", message.id.short()));
+            state.say("type the name of an emoji, then Tab");
+        }
+        None => state.say("there is no message yet"),
+    }
+}
+
+fn loudness(state: &mut State) {
+    let Some(room) = state.here else { return };
+    let level = state.levels.get(&room).copied().unwrap_or_default().next();
+    state.levels.insert(room, level);
+    state.keep_soon();
+    let name = state.chat().map(|c| c.name.clone()).unwrap_or_default();
+    state.say(&format!("{name} notifies about: {}", level.words()));
+}
+
+fn request(state: &mut State, wishes: &mut Vec<Wish>, accept: bool) {
+    let Some((who, name)) = state.chat().and_then(|c| match c.kind {
+        ChatKind::Request(who) => Some((who, c.name.clone())),
+        _ => None,
+    }) else {
+        return state.say("nobody waits for an answer here");
+    };
+    let method = if accept { "contact.accept" } else { "contact.block" };
+    ask(state, wishes, Tag::Change("cannot answer the request"), method, json!({"who": who}));
+    state.say(&if accept { format!("{name} is a contact now") } else { format!("nothing of {name} is taken any more") });
+    state.due.lists = Some(state.now_ms + super::fold::GATHER_MS);
+}
+
+/// Everything else belongs to the composer.
+fn writing(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) {
+    if vi::key(state, wishes, key) {
+        return keep_draft(state);
+    }
+    let plain = !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
+    match key.code {
+        KeyCode::Enter if plain => return enter(state, wishes),
+        KeyCode::Tab | KeyCode::BackTab => {
+            complete::tab(state, key.code == KeyCode::BackTab || key.modifiers.contains(KeyModifiers::SHIFT));
+            return keep_draft(state);
+        }
+        KeyCode::Up if plain && state.composer.recalls() => drop(state.composer.recall(true)),
+        KeyCode::Down if plain && state.composer.recalls() => drop(state.composer.recall(false)),
+        _ => match state.composer.key(key) {
+            Ok(_) => {}
+            Err(why) => state.warn(&why),
+        },
+    }
+    keep_draft(state);
+    tell_typing(state, wishes);
+}
+
+/// Sends, changes, or carries out what is written.
+fn enter(state: &mut State, wishes: &mut Vec<Wish>) {
+    let text = state.composer.text();
+    let bare = state.composer.bare.take();
+    match slash::parse(&text) {
+        Ok(Input::Empty) => {}
+        Ok(Input::Bare(word)) if bare == Some(word) => send(state, wishes, &text),
+        Ok(Input::Bare(word)) => {
+            state.composer.bare = Some(word);
+            let command = if word == "help" { "/help" } else { "/quit" };
+            state.warn(&format!("`{word}` was not sent: did you mean {command}? Enter again sends it"));
+        }
+        Ok(Input::Text(said)) => send(state, wishes, &said),
+        Ok(Input::Do(action)) => {
+            let typed = state.composer.take();
+            state.composer.remember(&typed);
+            act(state, wishes, action);
+        }
+        Err(why) => state.warn(&why),
+    }
+    keep_draft(state);
+}
+
+fn send(state: &mut State, wishes: &mut Vec<Wish>, text: &str) {
+    let Some(room) = state.here else { return state.warn("you are in no room: /join #ROOM, or Ctrl+K") };
+    let (reply, edit) = (state.composer.reply.take().map(|(id, _)| id), state.composer.edit.take());
+    let typed = state.composer.take();
+    state.composer.remember(&typed);
+    state.told_typing = None;
+    match edit {
+        Some(id) => say(state, wishes, room, "message.edit", json!({"room": room, "message": id, "text": text}), text),
+        None => say(state, wishes, room, "message.send", json!({"room": room, "text": text, "reply_to": reply}), text),
+    }
+    to_end(state, wishes);
+}
+
+fn say(
+    state: &mut State,
+    wishes: &mut Vec<Wish>,
+    room: RoomId,
+    method: &'static str,
+    params: serde_json::Value,
+    text: &str,
+) {
+    ask(state, wishes, Tag::Sent(room, text.to_owned()), method, params);
+}

@@ -1,0 +1,105 @@
+//! What is worth a person's attention, and how a terminal is told: by an escape sequence, which works over SSH, and the bell.
+
+use klatch_core::event::Message;
+
+use super::rows::author;
+use super::settings::Notify;
+use super::state::{Level, Notice, State};
+use super::text::{clean, cut};
+
+/// Terminals show a line or two.
+const BODY_COLUMNS_MAX: usize = 160;
+
+/// What to tell about a message that is not before the user's eyes, if its room is loud enough.
+pub fn notice(state: &State, message: &Message, called: bool) -> Option<Notice> {
+    let level = state.levels.get(&message.room).copied().unwrap_or_default();
+    let kind = match (message.direct, called) {
+        (true, _) => "direct",
+        (_, true) => "mention",
+        _ => "message",
+    };
+    let loud = match level {
+        Level::All => true,
+        Level::Mentions => kind != "message",
+        Level::None => false,
+    };
+    if !loud {
+        return None;
+    }
+    let room = state.chat_of(message.room).map_or_else(|| message.room.short(), |c| c.name.clone());
+    let from = author(message, &state.me.name, |_| false);
+    let title = if message.direct { from.clone() } else { format!("{from} in {}", clean(&room)) };
+    let first = message.text.lines().next().unwrap_or_default();
+    let body = cut(&clean(first), BODY_COLUMNS_MAX);
+    Some(Notice { title, body, room, from: message.name.clone(), text: message.text.clone(), kind })
+}
+
+/// What is written to the terminal for a notice. `terminal` is its TERM, `vte` whether it says that it is of that family.
+pub fn sequence(notice: &Notice, how: Notify, terminal: &str, vte: bool) -> String {
+    let how = match how {
+        Notify::Auto if vte || terminal.starts_with("rxvt") || terminal.starts_with("foot") => Notify::Osc777,
+        Notify::Auto => Notify::Osc9,
+        chosen => chosen,
+    };
+    // Cleaned when it was made; the separator of the second form is the only further sign with a meaning.
+    match how {
+        Notify::Osc9 | Notify::Auto => format!("\u{1b}]9;klatch: {}: {}\u{7}\u{7}", notice.title, notice.body),
+        Notify::Osc777 => {
+            format!("\u{1b}]777;notify;{};{}\u{7}\u{7}", notice.title.replace(';', ","), notice.body.replace(';', ","))
+        }
+        Notify::Bell => "\u{7}".to_owned(),
+        Notify::None => String::new(),
+    }
+}
+
+/// What is written to the terminal to fill the clipboard. Terminals refuse more than some 100 kB; a text has at most 64.
+pub fn clipboard(text: &str) -> String {
+    format!("\u{1b}]52;c;{}\u{7}", base64(text.as_bytes()))
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let word = chunk.iter().fold(0_u32, |w, b| (w << 8) | u32::from(*b)) << (8 * (3 - chunk.len()));
+        for n in 0..4 {
+            let six = usize::try_from((word >> (18 - 6 * n)) & 63).unwrap_or_default();
+            out.push(if n <= chunk.len() { char::from(ALPHABET[six]) } else { '=' });
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_as_everybody_writes_it() {
+        for (text, code) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
+            assert_eq!(base64(text.as_bytes()), code);
+        }
+    }
+
+    #[test]
+    fn a_notice_cannot_leave_its_sequence() {
+        let nasty = clean("a\u{7}\u{1b}]52;c;aGk=\u{1b}\\b\u{9c}");
+        let notice = Notice {
+            title: format!("x;{nasty}"),
+            body: nasty.clone(),
+            room: String::new(),
+            from: String::new(),
+            text: String::new(),
+            kind: "direct",
+        };
+        for (how, terminal, vte) in
+            [(Notify::Auto, "xterm", false), (Notify::Auto, "rxvt-unicode", false), (Notify::Auto, "xterm", true)]
+        {
+            let out = sequence(&notice, how, terminal, vte);
+            assert_eq!(out.matches('\u{1b}').count(), 1, "{out:?}");
+            assert_eq!(out.matches('\u{7}').count(), 2, "its end and the bell: {out:?}");
+            assert!(!out.contains('\u{9c}'));
+        }
+        assert_eq!(sequence(&notice, Notify::None, "xterm", false), "");
+    }
+}

@@ -1,0 +1,101 @@
+//! Keys while something lies over the screen.
+
+use crossterm::event::{KeyCode, KeyEvent};
+use serde_json::json;
+
+use super::fold::{ask, go};
+use super::overlay::{Overlay, SEARCH_PAUSE_MS, Target, choices, field_key, list_key};
+use super::state::{State, Tag, Wish};
+use crate::slash::Action;
+
+/// Rows that PgUp and PgDn move.
+const LEAP: usize = 10;
+
+/// A key for what lies on top.
+pub fn key(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) {
+    if key.code == KeyCode::Esc {
+        state.overlay = None;
+        return;
+    }
+    match state.overlay.take() {
+        Some(Overlay::Help(top)) => {
+            // The drawing knows how long it is; beyond its end it shows the end.
+            state.overlay = scrolled(top, super::draw::help_rows(), key).map(Overlay::Help);
+        }
+        Some(Overlay::Panel { title, lines, top }) => {
+            let top = scrolled(top, lines.len(), key);
+            state.overlay = top.map(|top| Overlay::Panel { title, lines, top });
+        }
+        Some(Overlay::Switcher { field, at }) => switcher(state, wishes, key, field, at),
+        Some(Overlay::Search { field, number, found, at }) => search(state, key, (field, number, found, at)),
+        None => {}
+    }
+}
+
+/// The first row after a key; any key that does not move closes.
+fn scrolled(top: usize, rows: usize, key: KeyEvent) -> Option<usize> {
+    let last = rows.saturating_sub(1);
+    Some(match key.code {
+        KeyCode::Up | KeyCode::Char('k') => top.saturating_sub(1),
+        KeyCode::Down | KeyCode::Char('j') => (top + 1).min(last),
+        KeyCode::PageUp => top.saturating_sub(LEAP),
+        KeyCode::PageDown | KeyCode::Char(' ') => (top + LEAP).min(last),
+        KeyCode::Home => 0,
+        KeyCode::End => last,
+        _ => return None,
+    })
+}
+
+fn switcher(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent, mut field: String, mut at: usize) {
+    let found = choices(state, &field);
+    if key.code == KeyCode::Enter {
+        let Some(choice) = found.into_iter().nth(at) else { return };
+        return follow(state, wishes, choice.target);
+    }
+    if !list_key(&mut at, found.len(), key) && field_key(&mut field, key) {
+        at = 0;
+    }
+    state.overlay = Some(Overlay::Switcher { field, at });
+}
+
+fn follow(state: &mut State, wishes: &mut Vec<Wish>, target: Target) {
+    match target {
+        Target::Chat(room) => go(state, wishes, room),
+        Target::Person(who) => {
+            let here = state.chat().map(super::state::Chat::place);
+            wishes.push(Wish::Act { action: Action::Dm { who, text: None }, here, recent: Vec::new() });
+        }
+        Target::Command(name) => {
+            state.composer.set(&format!("/{name} "));
+        }
+        Target::Open(room) => {
+            ask(state, wishes, Tag::Join, "room.join", json!({"room": room}));
+        }
+    }
+}
+
+type Search = (String, u64, Option<Vec<klatch_core::event::Message>>, usize);
+
+fn search(state: &mut State, key: KeyEvent, (mut field, number, found, mut at): Search) {
+    if key.code == KeyCode::Enter {
+        if let Some(message) = found.as_ref().and_then(|f| f.get(at)).cloned() {
+            return jump(state, message);
+        }
+        state.due.search = Some(state.now_ms);
+    } else if !list_key(&mut at, found.as_ref().map_or(0, Vec::len), key) && field_key(&mut field, key) {
+        state.due.search = Some(state.now_ms + SEARCH_PAUSE_MS);
+    }
+    state.overlay = Some(Overlay::Search { field, number, found, at });
+}
+
+/// Shows a message among those around it, in the room that was searched.
+fn jump(state: &mut State, message: klatch_core::event::Message) {
+    if state.here != Some(message.room) {
+        return;
+    }
+    if let Some(timeline) = state.timeline_mut() {
+        // What surrounds it is asked for because both edges of the window are near.
+        timeline.jump(message);
+    }
+    state.say("End goes back to the newest line");
+}

@@ -1,0 +1,344 @@
+//! The only part of the screen that waits for anything: keys, the node's events and answers, and time become inputs of the
+//! fold; its wishes are carried out.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use crossterm::event::{Event as Typed, EventStream};
+use futures::{FutureExt, StreamExt};
+use serde_json::json;
+use tokio::process::Command;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::fold::{fold, start};
+use super::kept::{Keeper, Kept};
+use super::notify;
+use super::state::{Input, Notice, State, Tag, Wish};
+use super::terminal::{self, Screen};
+use crate::act::act;
+use crate::client::{Client, Events, Session};
+use crate::error::Report;
+
+/// Pictures are at least this far apart while events come in crowds; a key is always drawn at once.
+const PICTURE: Duration = Duration::from_millis(16);
+/// Keys taken in before the picture is drawn: a paste into a terminal that does not mark pastes comes as keys.
+const KEYS_AT_ONCE: usize = 256;
+/// Pause between tries to reach the node again.
+const RETRY: Duration = Duration::from_secs(1);
+/// Commands in work.
+const ACTS_MAX: usize = 8;
+/// Hook commands in work; beyond it notices are dropped.
+const HOOKS_MAX: usize = 4;
+/// A hook command is ended after this time.
+const HOOK_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct End {
+    /// Something was written that others should get.
+    pub wrote: bool,
+    /// The node is to be stopped.
+    pub lock: bool,
+}
+
+/// The connections to the node.
+struct Link {
+    calls: Client,
+    events: Events,
+    waiting: BTreeMap<u64, Tag>,
+}
+
+/// What runs.
+pub struct Run {
+    state: State,
+    screen: Screen,
+    socket: PathBuf,
+    profile: String,
+    link: Option<Link>,
+    /// Up to where events were told when the link was lost.
+    cursor: u64,
+    retry: Instant,
+    acts: JoinSet<()>,
+    acted: (mpsc::Sender<Input>, mpsc::Receiver<Input>),
+    hooks: JoinSet<()>,
+    keeper: Keeper,
+    began: (Instant, u64),
+    drawn: Instant,
+    dirty: bool,
+}
+
+impl Run {
+    /// Connects and takes over the terminal.
+    pub async fn open(mut state: State, session: Session, keeper: Keeper) -> Result<Self, Report> {
+        let link = Link::open(&session.socket, None).await?;
+        let screen = Screen::enter(state.settings.mouse).map_err(|e| {
+            Report::usage(format!("the terminal cannot be taken over: {e}"), "klatch chat '#ROOM' --plain")
+        })?;
+        state.size = screen.size();
+        let (now, at) = (Instant::now(), state.now_ms);
+        Ok(Self {
+            state,
+            screen,
+            socket: session.socket,
+            profile: session.profile,
+            cursor: link.events.cursor,
+            link: Some(link),
+            retry: now,
+            acts: JoinSet::new(),
+            acted: mpsc::channel(ACTS_MAX),
+            hooks: JoinSet::new(),
+            keeper,
+            began: (now, at),
+            drawn: now,
+            dirty: true,
+        })
+    }
+
+    /// Until the user ends it.
+    pub async fn run(mut self) -> Result<End, Report> {
+        let mut typed = EventStream::new();
+        let first = start(&mut self.state);
+        self.carry_out(first).await;
+        loop {
+            for line in terminal::logged() {
+                self.take(Input::Log(line)).await;
+            }
+            if let Some(lock) = self.state.quit {
+                self.keep();
+                return Ok(End { wrote: self.state.wrote, lock });
+            }
+            self.draw_if_due()?;
+            let input = self.wait(&mut typed).await?;
+            let key = matches!(input, Input::Key(_) | Input::Paste(_) | Input::Mouse(_));
+            self.take(input).await;
+            if key {
+                self.take_more(&mut typed).await?;
+                self.draw()?;
+            }
+        }
+    }
+
+    /// Keys that are there already.
+    async fn take_more(&mut self, typed: &mut EventStream) -> Result<(), Report> {
+        for _ in 0..KEYS_AT_ONCE {
+            let Some(next) = typed.next().now_or_never() else { break };
+            if let Some(input) = input(next)? {
+                self.take(input).await;
+            }
+            if self.state.quit.is_some() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The next thing that happens.
+    async fn wait(&mut self, typed: &mut EventStream) -> Result<Input, Report> {
+        let wake = self.wake();
+        let lost = self.link.is_none();
+        tokio::select! {
+            next = typed.next() => Ok(input(next)?.unwrap_or(Input::Tick)),
+            next = next_of(&mut self.link) => Ok(match next {
+                Ok(input) => input,
+                Err(report) => self.lost(&report),
+            }),
+            Some(acted) = self.acted.1.recv() => Ok(acted),
+            Some(_) = self.acts.join_next() => Ok(Input::Tick),
+            Some(_) = self.hooks.join_next() => Ok(Input::Tick),
+            () = sleep_until(self.retry), if lost => Ok(self.reconnect().await),
+            () = sleep_until(wake) => Ok(Input::Tick),
+        }
+    }
+
+    /// When something is due: a picture, or what the state waits for.
+    fn wake(&self) -> Instant {
+        let due = Duration::from_millis(self.state.wake_ms().saturating_sub(self.began.1));
+        let due = self.began.0 + due.min(Duration::from_secs(86_400 * 365));
+        if self.dirty { due.min(self.drawn + PICTURE) } else { due }
+    }
+
+    fn now_ms(&self) -> u64 {
+        // Monotonic, so that a clock that is set does not stop what is due; rounded up, so that due is due.
+        self.began.1 + u64::try_from(self.began.0.elapsed().as_millis()).unwrap_or(u64::MAX) + 1
+    }
+
+    async fn take(&mut self, input: Input) {
+        self.dirty = true;
+        let now = self.now_ms();
+        let wishes = fold(&mut self.state, now, input);
+        self.carry_out(wishes).await;
+    }
+
+    fn draw_if_due(&mut self) -> Result<(), Report> {
+        if self.dirty && self.drawn.elapsed() >= PICTURE { self.draw() } else { Ok(()) }
+    }
+
+    fn draw(&mut self) -> Result<(), Report> {
+        (self.drawn, self.dirty) = (Instant::now(), false);
+        self.screen.draw(&self.state).map_err(|_| Report::closed_output())
+    }
+
+    fn lost(&mut self, report: &Report) -> Input {
+        if let Some(link) = self.link.take() {
+            self.cursor = self.cursor.max(link.events.cursor);
+        }
+        self.retry = Instant::now() + RETRY;
+        Input::Lost(format!("{}; trying again", report.cause))
+    }
+
+    async fn reconnect(&mut self) -> Input {
+        self.retry = Instant::now() + RETRY;
+        match Link::open(&self.socket, Some(self.cursor)).await {
+            Ok(link) => {
+                self.link = Some(link);
+                Input::Found
+            }
+            Err(_) => Input::Tick,
+        }
+    }
+
+    async fn carry_out(&mut self, wishes: Vec<Wish>) {
+        for wish in wishes {
+            match wish {
+                Wish::Call { tag, method, params } => self.call(tag, method, params).await,
+                Wish::Act { action, here, recent } => self.act(action, here, recent),
+                Wish::Copy(text) => drop(self.screen.write(&notify::clipboard(&text))),
+                Wish::Notify(notice) => self.notify(&notice),
+                Wish::Keep => self.keep(),
+                Wish::Redraw => drop(self.screen.repaint()),
+                Wish::Suspend => drop(self.screen.suspend()),
+            }
+        }
+    }
+
+    async fn call(&mut self, tag: Tag, method: &'static str, params: serde_json::Value) {
+        let begun = match &mut self.link {
+            Some(link) => link.calls.begin(method, params).await,
+            None => Err(Report::gone()),
+        };
+        match (begun, &mut self.link) {
+            (Ok(id), Some(link)) => drop(link.waiting.insert(id, tag)),
+            (begun, _) => {
+                let report = begun.err().unwrap_or_else(Report::gone);
+                let now = self.now_ms();
+                // Only notes follow from a failure; a call that would follow could fail again.
+                drop(fold(&mut self.state, now, Input::Answer(tag, Err(report))));
+            }
+        }
+    }
+
+    /// Over a connection of its own: opening a room with a passphrase takes a moment, and nothing else should wait for it.
+    fn act(
+        &mut self,
+        action: crate::slash::Action,
+        here: Option<crate::act::Here>,
+        recent: Vec<klatch_core::event::Message>,
+    ) {
+        if self.acts.len() >= ACTS_MAX {
+            self.state.warn("too many commands are still being carried out: wait a moment");
+            return;
+        }
+        let (socket, profile, done) = (self.socket.clone(), self.profile.clone(), self.acted.0.clone());
+        self.acts.spawn(async move {
+            let outcome = match Client::connect(&socket).await {
+                Ok(client) => {
+                    let mut session = Session { client, socket, profile };
+                    act(&mut session, here.as_ref(), &recent, action).await
+                }
+                Err(_) => Err(Report::gone()),
+            };
+            // Nobody waits for it once the screen has ended.
+            let _ = done.send(Input::Acted(outcome.map(Box::new))).await;
+        });
+    }
+
+    fn notify(&mut self, notice: &Notice) {
+        let terminal = std::env::var("TERM").unwrap_or_default();
+        let vte = std::env::var_os("VTE_VERSION").is_some();
+        let sequence = notify::sequence(notice, self.state.settings.notify, &terminal, vte);
+        let _ = self.screen.write(&sequence);
+        let Some(command) = &self.state.settings.notify_command else { return };
+        let mut words = command.split_whitespace();
+        let Some(program) = words.next() else { return };
+        if self.hooks.len() >= HOOKS_MAX {
+            return;
+        }
+        // Texts of others go into the environment, where no shell looks for commands.
+        let mut hook = Command::new(program);
+        hook.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        let fine = |text: &str| text.replace('\0', "");
+        hook.env("KLATCH_ROOM", fine(&notice.room)).env("KLATCH_FROM", fine(&notice.from));
+        hook.env("KLATCH_TEXT", fine(&notice.text)).env("KLATCH_KIND", notice.kind);
+        let Ok(mut child) = hook.spawn() else {
+            self.state.warn(&format!("the notify command cannot be started: {program}"));
+            return;
+        };
+        self.hooks.spawn(async move {
+            let _ = timeout(HOOK_TIME_MAX, child.wait()).await;
+        });
+    }
+
+    fn keep(&mut self) {
+        let kept = Kept { drafts: self.state.drafts.clone(), levels: self.state.levels.clone() };
+        if let Err(error) = self.keeper.write(&kept) {
+            self.state.warn(&format!("drafts cannot be kept: {error}"));
+        }
+    }
+}
+
+impl Drop for Run {
+    /// A signal ends the task in the middle: what was being written is kept all the same.
+    fn drop(&mut self) {
+        self.keep();
+    }
+}
+
+impl Link {
+    async fn open(socket: &std::path::Path, after: Option<u64>) -> Result<Self, Report> {
+        let calls = Client::connect(socket).await.map_err(|_| Report::gone())?;
+        let after = after.map_or_else(|| json!("now"), |n| json!(n));
+        let events = Events::subscribe(socket, json!({"topics": [], "after": after, "summary": true})).await?;
+        Ok(Self { calls, events, waiting: BTreeMap::new() })
+    }
+}
+
+/// What the node says next, over either connection. May be dropped and called again.
+async fn next_of(link: &mut Option<Link>) -> Result<Input, Report> {
+    let Some(link) = link else { return std::future::pending().await };
+    loop {
+        tokio::select! {
+            answer = link.calls.answer() => {
+                let (id, outcome) = answer?;
+                let Some(id) = id else { return Err(outcome.err().unwrap_or_else(Report::gone)) };
+                if let Some(tag) = link.waiting.remove(&id) {
+                    return Ok(Input::Answer(tag, outcome));
+                }
+            }
+            told = link.events.next() => {
+                let told = told?;
+                if let Some(cursor) = told.cursor {
+                    link.events.cursor = link.events.cursor.max(cursor);
+                }
+                return Ok(Input::Told(Box::new(told)));
+            }
+        }
+    }
+}
+
+/// A terminal event as an input.
+fn input(next: Option<std::io::Result<Typed>>) -> Result<Option<Input>, Report> {
+    match next {
+        Some(Ok(Typed::Key(key))) => Ok(Some(Input::Key(key))),
+        Some(Ok(Typed::Paste(text))) => Ok(Some(Input::Paste(text))),
+        Some(Ok(Typed::Mouse(event))) => Ok(Some(Input::Mouse(event))),
+        Some(Ok(Typed::Resize(columns, rows))) => Ok(Some(Input::Resize(columns, rows))),
+        Some(Ok(Typed::FocusGained)) => Ok(Some(Input::Focus(true))),
+        Some(Ok(Typed::FocusLost)) => Ok(Some(Input::Focus(false))),
+        // The terminal is gone.
+        Some(Err(_)) | None => Err(Report::closed_output()),
+    }
+}

@@ -1,0 +1,135 @@
+//! The vi keymap of the composer: the commands that fingers know. Everything with Ctrl, Alt and F keys stays as it is.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui_textarea::CursorMove;
+
+use super::fold::scroll;
+use super::keys::to_end;
+use super::layout;
+use super::overlay::Overlay;
+use super::state::{State, Wish};
+
+/// Takes a key in command mode, or Esc in insert mode. `false` if the key means what it always means.
+pub fn key(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) -> bool {
+    let Some(mut vi) = state.composer.vi else { return false };
+    if key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) {
+        return false;
+    }
+    if !vi.normal {
+        if key.code != KeyCode::Esc {
+            return false;
+        }
+        vi.normal = true;
+        state.composer.vi = Some(vi);
+        state.composer.area.move_cursor(CursorMove::Back);
+        state.composer.changed();
+        return true;
+    }
+    let KeyCode::Char(c) = key.code else { return false };
+    let pending = vi.pending.take();
+    vi.normal = !command(state, wishes, c, pending, &mut vi.pending);
+    state.composer.vi = Some(vi);
+    state.composer.changed();
+    true
+}
+
+/// One command. Whether text is inserted from now on.
+fn command(state: &mut State, wishes: &mut Vec<Wish>, c: char, pending: Option<char>, next: &mut Option<char>) -> bool {
+    use CursorMove::{Back, Down, End, Forward, Head, Up, WordBack, WordEnd, WordForward};
+    let empty = state.composer.is_empty();
+    let area = &mut state.composer.area;
+    match (pending, c) {
+        (Some('d'), 'd') => whole_line(state),
+        (Some('c'), 'c') => {
+            whole_line(state);
+            return true;
+        }
+        (Some(verb @ ('d' | 'c')), 'w') => {
+            area.delete_next_word();
+            return verb == 'c';
+        }
+        (Some(verb @ ('d' | 'c')), '$') => {
+            area.delete_line_by_end();
+            return verb == 'c';
+        }
+        (Some(verb @ ('d' | 'c')), '0') => {
+            area.delete_line_by_head();
+            return verb == 'c';
+        }
+        (Some('g'), 'g') => {
+            let all = isize::try_from(state.timeline().map_or(0, |t| t.lines.len())).unwrap_or(0);
+            scroll(state, -all.max(1));
+        }
+        (None, 'd' | 'c' | 'g') => *next = Some(c),
+        (None, 'h') => area.move_cursor(Back),
+        (None, 'l') => area.move_cursor(Forward),
+        (None, 'j' | 'k') if empty => {
+            let rows = isize::try_from(layout::areas(state).timeline.height / 4).unwrap_or(1).max(1);
+            scroll(state, if c == 'j' { rows } else { -rows });
+        }
+        (None, 'j') => area.move_cursor(Down),
+        (None, 'k') => area.move_cursor(Up),
+        (None, 'w') => area.move_cursor(WordForward),
+        (None, 'b') => area.move_cursor(WordBack),
+        (None, 'e') => area.move_cursor(WordEnd),
+        (None, '0' | '^') => area.move_cursor(Head),
+        (None, '$') => area.move_cursor(End),
+        (None, 'x') => drop(area.delete_next_char()),
+        (None, 'X') => drop(area.delete_char()),
+        (None, 'D') => drop(area.delete_line_by_end()),
+        (None, 'u') => drop(area.undo()),
+        (None, 'p') => {
+            let text = area.yank_text();
+            if let Err(why) = state.composer.insert(&text) {
+                state.warn(&why);
+            }
+        }
+        (None, 'G') => to_end(state, wishes),
+        (None, '/') if state.here.is_some() => {
+            state.overlay = Some(Overlay::Search { field: String::new(), number: 0, found: None, at: 0 });
+        }
+        (None, ':') if empty => {
+            state.composer.set("/");
+            return true;
+        }
+        (None, 'i') => return true,
+        (None, 'I') => {
+            area.move_cursor(Head);
+            return true;
+        }
+        (None, 'a') => {
+            area.move_cursor(Forward);
+            return true;
+        }
+        (None, 'A') => {
+            area.move_cursor(End);
+            return true;
+        }
+        (None, 'o') => {
+            area.move_cursor(End);
+            return state.composer.insert("\n").is_ok();
+        }
+        (None, 'O') => {
+            area.move_cursor(Head);
+            let made = state.composer.insert("\n").is_ok();
+            state.composer.area.move_cursor(Up);
+            return made;
+        }
+        (None, 'C') => {
+            area.delete_line_by_end();
+            return true;
+        }
+        (None, 'S') => {
+            whole_line(state);
+            return true;
+        }
+        _ => {}
+    }
+    false
+}
+
+fn whole_line(state: &mut State) {
+    let area = &mut state.composer.area;
+    area.move_cursor(CursorMove::Head);
+    area.delete_line_by_end();
+}

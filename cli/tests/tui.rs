@@ -1,0 +1,275 @@
+//! The full screen in a real terminal: two people, two processes, each in a pty whose screen is read as a person would.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that meets the unexpected should stop"
+)]
+
+mod common;
+
+use std::io::{Read, Write};
+use std::num::NonZero;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use common::{Home, PATIENCE};
+use portable_pty::{Child, CommandBuilder, ExitStatus, MasterPty, PtySize, native_pty_system};
+
+fn cells(n: u16) -> NonZero<u16> {
+    NonZero::new(n).unwrap()
+}
+
+/// A terminal in which the program runs.
+struct Term {
+    master: Box<dyn MasterPty + Send>,
+    child: Box<dyn Child + Send + Sync>,
+    keys: Box<dyn Write + Send>,
+    screen: Arc<Mutex<vt100::Parser>>,
+    raw: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Term {
+    fn open(home: &Home, args: &[&str], columns: u16, rows: u16) -> Self {
+        let size = PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 };
+        let pair = native_pty_system().openpty(size).unwrap();
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_klatch"));
+        command.args(args);
+        command.env_clear();
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("HOME", home.path());
+        command.env("TZ", "UTC");
+        command.env("TERM", "xterm-256color");
+        command.env("KLATCH_HOME", home.path());
+        command.env("KLATCH_LOOPBACK_ONLY", "1");
+        command.cwd(home.path());
+        let child = pair.slave.spawn_command(command).unwrap();
+        drop(pair.slave);
+        let screen = Arc::new(Mutex::new(vt100::Parser::new(cells(rows), cells(columns), 0)));
+        let raw = Arc::new(Mutex::new(Vec::new()));
+        let mut out = pair.master.try_clone_reader().unwrap();
+        let (parser, bytes) = (screen.clone(), raw.clone());
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(n @ 1..) = out.read(&mut buffer) {
+                parser.lock().unwrap_or_else(PoisonError::into_inner).process(&buffer[..n]);
+                bytes.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&buffer[..n]);
+            }
+        });
+        Self { keys: pair.master.take_writer().unwrap(), master: pair.master, child, screen, raw }
+    }
+
+    /// The full screen of a profile, in a room.
+    fn chat(home: &Home, profile: &str, room: &str) -> Self {
+        Self::open(home, &["--profile", profile, "--name", profile, "--no-input", "chat", room], 120, 30)
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).unwrap();
+        self.keys.flush().unwrap();
+    }
+
+    fn text(&self) -> String {
+        self.screen.lock().unwrap_or_else(PoisonError::into_inner).screen().contents()
+    }
+
+    fn raw(&self) -> String {
+        String::from_utf8_lossy(&self.raw.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+
+    /// Waits until the screen is as wanted.
+    fn until(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        let begun = Instant::now();
+        loop {
+            let text = self.text();
+            if wanted(&text) {
+                return text;
+            }
+            assert!(begun.elapsed() < PATIENCE, "never saw {what} on:\n{text}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn see(&self, words: &str) -> String {
+        self.until(words, |text| text.contains(words))
+    }
+
+    /// A row of the screen with all of these.
+    fn see_row(&self, words: &[&str]) -> String {
+        self.until(&words.join(" "), |text| text.lines().any(|l| words.iter().all(|w| l.contains(w))))
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(begun.elapsed() < PATIENCE, "it does not end:\n{}", self.text());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Whether everything that was switched on is off again, and the usual screen is shown.
+    fn is_restored(&self) -> bool {
+        let begun = Instant::now();
+        // The last bytes may still be in the pty.
+        while begun.elapsed() < Duration::from_secs(5) {
+            let guard = self.screen.lock().unwrap_or_else(PoisonError::into_inner);
+            let screen = guard.screen();
+            let off = !screen.alternate_screen() && !screen.bracketed_paste() && !screen.hide_cursor();
+            if off && screen.mouse_protocol_mode() == vt100::MouseProtocolMode::None {
+                return true;
+            }
+            drop(guard);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        false
+    }
+}
+
+impl Drop for Term {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn two_people_talk_on_full_screens_and_see_where_their_messages_are() {
+    let home = Home::new();
+    let mut alice = Term::chat(&home, "alice", "#garden");
+    let mut bob = Term::chat(&home, "bob", "#garden");
+    alice.see("2/2 online");
+    bob.see("2/2 online");
+    alice.press("can we meet?\r");
+    bob.see_row(&["alice", "can we meet?"]);
+    alice.see_row(&["can we meet?", "✓✓ 1/1"]);
+    // Bob answers that very message, on two lines.
+    bob.press("\x1brat 10:00\x1b\rbring seeds\r");
+    alice.see("↪ alice: can we meet?");
+    alice.see_row(&["bob", "at 10:00"]);
+    alice.see("bring seeds");
+    // A reaction, completed from its name.
+    alice.press("\x1bx");
+    alice.see("/react");
+    alice.press("seedl\t\r");
+    bob.see("🌱");
+    // He changes his words; she sees that he did.
+    bob.press("\x1be");
+    bob.see("changing your message");
+    bob.press(" please\r");
+    alice.see("please (edited)");
+    // She looks it up.
+    alice.press("\x06seeds");
+    alice.see("1 found");
+    alice.press("\r");
+    alice.see("▸");
+    alice.press("\x1b[F/quit\r");
+    assert!(alice.wait().success());
+    assert!(alice.is_restored());
+    let log = home.ok(&["--profile", "bob", "log", "#garden"]);
+    assert!(log.contains("can we meet?"), "{log}");
+    bob.press("\x03");
+    assert!(bob.wait().success() && bob.is_restored());
+}
+
+#[test]
+fn a_newcomer_is_asked_two_questions_and_told_what_to_do() {
+    let home = Home::new();
+    let mut term = Term::open(&home, &[], 100, 24);
+    term.see("Your name for others");
+    term.press("zoë\r");
+    term.see("passphrase?");
+    term.press("\r");
+    term.see("You are zoë, and in no room yet");
+    term.press("/join #lobby\r");
+    term.see("#lobby> ");
+    // A word that was meant as a command is not said.
+    term.press("quit\r");
+    term.see("was not sent");
+    term.press("\x03");
+    term.see("cleared");
+    term.press("half a thought");
+    term.see("> half a thought");
+    // The draft is there when the program is opened again, in the same room.
+    let pid = term.child.process_id().unwrap().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert_eq!(term.wait().exit_code(), 130);
+    assert!(term.is_restored());
+    let mut again = Term::open(&home, &[], 100, 24);
+    again.see("#lobby> half a thought");
+    again.press("\x03/quit\r");
+    assert!(again.wait().success());
+}
+
+#[test]
+fn a_paste_of_a_megabyte_is_refused_and_nothing_typed_is_lost() {
+    let home = Home::new();
+    let mut term = Term::chat(&home, "alice", "#garden");
+    term.see("#garden> ");
+    term.press("typed ");
+    term.see("> typed");
+    let paste = format!("\x1b[200~{}\x1b[201~", "x".repeat(1 << 20));
+    term.press(&paste);
+    term.see("64000 bytes");
+    term.press("and kept\r");
+    term.see_row(&["alice", "typed and kept"]);
+    term.press("/quit\r");
+    assert!(term.wait().success());
+}
+
+#[test]
+fn the_smallest_terminal_still_talks_and_sizes_change_without_harm() {
+    let home = Home::new();
+    let mut term = Term::chat(&home, "alice", "#garden");
+    term.see("#garden> ");
+    for (columns, rows) in [(20, 5), (1, 1), (300, 100), (20, 5)] {
+        let size = PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 };
+        term.screen.lock().unwrap().screen_mut().set_size(cells(rows), cells(columns));
+        term.master.resize(size).unwrap();
+    }
+    term.press("hi there\r");
+    term.see("hi there");
+    term.press("/quit\r");
+    assert!(term.wait().success());
+}
+
+#[test]
+fn what_others_write_does_not_act_on_the_terminal() {
+    let home = Home::new();
+    let mut mallory = home.chat("mallory", "#garden", &[]);
+    let mut alice = Term::chat(&home, "alice", "#garden");
+    alice.see("2/2 online");
+    mallory.say("a\u{1b}[2J\u{1b}]52;c;aGk=\u{7}\u{1b}]0;pwned\u{7}\u{9b}31m\u{202e}evil\u{200b}z");
+    mallory.say("the end");
+    let text = alice.see_row(&["mallory", "the end"]);
+    assert!(text.contains("␛]52;c;aGk="), "shown, not swallowed:\n{text}");
+    let raw = alice.raw();
+    for bad in ["\u{1b}[2J\u{1b}]52", "\u{1b}]52;c;aGk", "\u{1b}]0;", "\u{9b}", "\u{202e}", "\u{200b}"] {
+        assert!(!raw.contains(bad), "{bad:?} reached the terminal");
+    }
+    alice.press("\x03");
+    assert!(alice.wait().success());
+    mallory.end();
+}
+
+#[test]
+fn a_node_that_ends_and_comes_back_is_told_and_nothing_is_lost() {
+    let home = Home::new();
+    home.ok(&["--profile", "alice", "--name", "alice", "up"]);
+    let mut term = Term::chat(&home, "alice", "#garden");
+    term.see("#garden> ");
+    home.ok(&["--profile", "alice", "down"]);
+    term.see("NO NODE");
+    term.press("while it is away\r");
+    term.see("not sent");
+    home.ok(&["--profile", "alice", "up"]);
+    term.until("the node again", |text| !text.contains("NO NODE"));
+    // What could not be sent is still there to be sent.
+    term.press("\r");
+    term.see_row(&["alice", "while it is away", "queued"]);
+    term.press("/quit\r");
+    assert!(term.wait().success());
+}
