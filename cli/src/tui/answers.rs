@@ -302,7 +302,8 @@ pub fn arrive(state: &mut State, wishes: &mut Vec<Wish>, room: RoomId, name: &st
             queued: 0,
             full: false,
         };
-        let at = if chat.is_direct() { state.chats.len() } else { state.chats.iter().filter(|c| !c.is_direct()).count() };
+        let at =
+            if chat.is_direct() { state.chats.len() } else { state.chats.iter().filter(|c| !c.is_direct()).count() };
         state.chats.insert(at, chat);
     }
     state.due.lists.get_or_insert(state.now_ms);

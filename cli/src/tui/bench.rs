@@ -14,11 +14,11 @@ use ratatui::{Terminal, TerminalOptions, Viewport};
 use serde_json::{Value, json};
 
 use super::answers::arrive;
+use super::draw;
 use super::fold::fold;
 use super::settings::Settings;
 use super::state::{ChatKind, Input, State, Tag, Wish};
 use super::timeline::PAGE;
-use super::draw;
 use crate::args::TuiBench;
 use crate::context::Context;
 use crate::error::Report;
@@ -114,7 +114,9 @@ fn serve(state: &mut State, messages: u64, wishes: Vec<Wish>) {
         let place = |key: &str| params[key].as_str().and_then(EntryId::parse).map(journal);
         let page = match &tag {
             Tag::Newest(_) => page(messages.saturating_sub(PAGE as u64) + 1, messages),
-            Tag::Older(..) => place("before").map_or_else(Vec::new, |b| page(b.saturating_sub(PAGE as u64).max(1), b - 1)),
+            Tag::Older(..) => {
+                place("before").map_or_else(Vec::new, |b| page(b.saturating_sub(PAGE as u64).max(1), b - 1))
+            }
             Tag::Newer(..) => place("after").map_or_else(Vec::new, |a| page(a + 1, (a + PAGE as u64).min(messages))),
             _ => continue,
         };

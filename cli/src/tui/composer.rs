@@ -118,7 +118,8 @@ impl Composer {
 
     /// Whether Up and Down mean the history: nothing is written, or what is there came from it and was not changed.
     pub fn recalls(&self) -> bool {
-        self.is_empty() || (self.back > 0 && self.history.get(self.history.len() - self.back).is_some_and(|t| *t == self.text()))
+        self.is_empty()
+            || (self.back > 0 && self.history.get(self.history.len() - self.back).is_some_and(|t| *t == self.text()))
     }
 
     /// Puts a text in at the cursor, or says why not. What is there stays as it is.

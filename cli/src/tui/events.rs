@@ -205,7 +205,9 @@ fn describe(state: &State, told: &Told) -> String {
             format!("peer {} connected, {}, {address}", tail(peer_id), theme::path(*path))
         }
         Event::PeerDisconnected { peer_id } => format!("peer {} gone", tail(peer_id)),
-        Event::Typing { name, typing, .. } => format!("{name} {}", if *typing { "is typing" } else { "stopped typing" }),
+        Event::Typing { name, typing, .. } => {
+            format!("{name} {}", if *typing { "is typing" } else { "stopped typing" })
+        }
         Event::ContactChanged { name, news, .. } => format!("contact {name}: {news:?}").to_lowercase(),
         Event::RoomJoined { name, .. } => format!("joined {name}"),
         Event::RoomLeft { room } => format!("left {}", name(room)),

@@ -152,10 +152,13 @@ fn refresh(state: &mut State, wishes: &mut Vec<Wish>) {
     // Own lines that are older than that page, and on the screen.
     let Some(timeline) = state.timelines.get(&room) else { return };
     let older = timeline.lines.len().saturating_sub(if timeline.at_end { PAGE } else { 0 });
-    let near = timeline.bottom_index().saturating_sub(usize::from(state.size.1))..older.min(timeline.bottom_index() + 1);
+    let near =
+        timeline.bottom_index().saturating_sub(usize::from(state.size.1))..older.min(timeline.bottom_index() + 1);
     let near = if near.start < near.end { near } else { 0..0 };
     let open = |m: &&klatch_core::event::Message| {
-        m.own && is_speech(m.kind) && !matches!(m.state, Some(klatch_core::event::Delivery::Delivered { n, m }) if n >= m)
+        m.own
+            && is_speech(m.kind)
+            && !matches!(m.state, Some(klatch_core::event::Delivery::Delivered { n, m }) if n >= m)
     };
     let ids: Vec<EntryId> = timeline.lines.range(near).filter(open).map(|m| m.id).collect();
     for id in ids {

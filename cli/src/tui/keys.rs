@@ -17,41 +17,51 @@ const RECENT_MAX: usize = 300;
 
 /// Keys in words: heading, then key and meaning.
 pub const KEYS: &[(&str, &[(&str, &str)])] = &[
-    ("Write", &[
-        ("Enter", "send"),
-        ("Alt+Enter, Ctrl+J", "begin a new line"),
-        ("Tab, Shift+Tab", "complete a name, #room, /command or :emoji:"),
-        ("Up, Down", "earlier texts while nothing is written, else move"),
-        ("Ctrl+A E B W U Y", "as in a shell"),
-        ("Alt+B F D, Alt+K", "as in a shell; Alt+K cuts to the end of the line"),
-        ("Alt+R", "answer the selected message, or the newest"),
-        ("Alt+E", "change your selected message, or your newest"),
-        ("Alt+X", "put an emoji on the selected message, or the newest"),
-        ("Esc", "cancel: answer, change, selection, completion"),
-        ("Ctrl+C", "clear what is written; with nothing written: end"),
-    ]),
-    ("Look", &[
-        ("PgUp, PgDn", "scroll; Ctrl+U, Ctrl+D half a page while nothing is written"),
-        ("End, Ctrl+End", "to the newest line"),
-        ("Alt+Up, Alt+Down", "select a message; Ctrl+G copies it through the terminal"),
-        ("Ctrl+F", "search in this room; Enter shows the place"),
-        ("F7", "show or hide the list of rooms"),
-        ("F8, Alt+M", "show or hide the list of people"),
-        ("F5", "network: peers, ways, round trips, events"),
-        ("Ctrl+L", "paint anew"),
-    ]),
-    ("Go", &[
-        ("Ctrl+K", "go to a room or person, or begin a command"),
-        ("Alt+1 to Alt+9", "that row of the list"),
-        ("Ctrl+N P, Alt+Right Left", "next and previous row"),
-        ("Alt+A", "next unread one, first where somebody calls you"),
-        ("F2, F4", "accept or block who wrote for the first time"),
-        ("Alt+N", "how loud this room is: each message, mentions, nothing"),
-        ("Ctrl+Z", "put into the background of the shell"),
-    ]),
-    ("--keymap vi", &[
-        ("Esc, then", "h j k l w b e 0 $ x D dd cc dw cw u p i I a A o O, G gg, / searches, : begins a command"),
-    ]),
+    (
+        "Write",
+        &[
+            ("Enter", "send"),
+            ("Alt+Enter, Ctrl+J", "begin a new line"),
+            ("Tab, Shift+Tab", "complete a name, #room, /command or :emoji:"),
+            ("Up, Down", "earlier texts while nothing is written, else move"),
+            ("Ctrl+A E B W U Y", "as in a shell"),
+            ("Alt+B F D, Alt+K", "as in a shell; Alt+K cuts to the end of the line"),
+            ("Alt+R", "answer the selected message, or the newest"),
+            ("Alt+E", "change your selected message, or your newest"),
+            ("Alt+X", "put an emoji on the selected message, or the newest"),
+            ("Esc", "cancel: answer, change, selection, completion"),
+            ("Ctrl+C", "clear what is written; with nothing written: end"),
+        ],
+    ),
+    (
+        "Look",
+        &[
+            ("PgUp, PgDn", "scroll; Ctrl+U, Ctrl+D half a page while nothing is written"),
+            ("End, Ctrl+End", "to the newest line"),
+            ("Alt+Up, Alt+Down", "select a message; Ctrl+G copies it through the terminal"),
+            ("Ctrl+F", "search in this room; Enter shows the place"),
+            ("F7", "show or hide the list of rooms"),
+            ("F8, Alt+M", "show or hide the list of people"),
+            ("F5", "network: peers, ways, round trips, events"),
+            ("Ctrl+L", "paint anew"),
+        ],
+    ),
+    (
+        "Go",
+        &[
+            ("Ctrl+K", "go to a room or person, or begin a command"),
+            ("Alt+1 to Alt+9", "that row of the list"),
+            ("Ctrl+N P, Alt+Right Left", "next and previous row"),
+            ("Alt+A", "next unread one, first where somebody calls you"),
+            ("F2, F4", "accept or block who wrote for the first time"),
+            ("Alt+N", "how loud this room is: each message, mentions, nothing"),
+            ("Ctrl+Z", "put into the background of the shell"),
+        ],
+    ),
+    (
+        "--keymap vi",
+        &[("Esc, then", "h j k l w b e 0 $ x D dd cc dw cw u p i I a A o O, G gg, / searches, : begins a command")],
+    ),
 ];
 
 /// A key.
@@ -295,7 +305,8 @@ fn copy(state: &mut State, wishes: &mut Vec<Wish>) {
 fn reply(state: &mut State) {
     match meant(state, false) {
         Some(message) => {
-            let to = format!("{}: \"{}\"", super::text::clean(&message.name), super::text::clean(&snippet(&message.text)));
+            let to =
+                format!("{}: \"{}\"", super::text::clean(&message.name), super::text::clean(&snippet(&message.text)));
             state.composer.reply = Some((message.id, to));
             state.composer.edit = None;
         }
@@ -345,7 +356,11 @@ fn request(state: &mut State, wishes: &mut Vec<Wish>, accept: bool) {
     };
     let method = if accept { "contact.accept" } else { "contact.block" };
     ask(state, wishes, Tag::Change("cannot answer the request"), method, json!({"who": who}));
-    state.say(&if accept { format!("{name} is a contact now") } else { format!("nothing of {name} is taken any more") });
+    state.say(&if accept {
+        format!("{name} is a contact now")
+    } else {
+        format!("nothing of {name} is taken any more")
+    });
     state.due.lists = Some(state.now_ms + super::fold::GATHER_MS);
 }
 

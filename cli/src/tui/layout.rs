@@ -58,7 +58,8 @@ pub fn areas_in(state: &State, (columns, rows): (u16, u16)) -> Areas {
     let info = if rows >= 3 { u16::try_from(said).unwrap_or(1) } else { 0 };
     let below = composer + info + frame;
     let middle = rows.saturating_sub(below + frame);
-    let wish = |wish: Option<bool>, auto: bool, need: u16| wish.unwrap_or(auto) && columns >= need + TIMELINE_COLUMNS_MIN;
+    let wish =
+        |wish: Option<bool>, auto: bool, need: u16| wish.unwrap_or(auto) && columns >= need + TIMELINE_COLUMNS_MIN;
     let list = wish(state.settings.list, columns >= LIST_COLUMNS_MIN, LIST_COLUMNS);
     let list = if list { LIST_COLUMNS } else { 0 };
     let people = wish(state.settings.people, columns >= PEOPLE_COLUMNS_MIN, list + PEOPLE_COLUMNS);

@@ -34,12 +34,12 @@ mod vi;
 use jiff::tz::TimeZone;
 
 pub use self::draw::help_lines;
+use self::kept::Keeper;
 pub use self::kept::forget;
 pub use self::run::End;
-pub use self::settings::{Keymap, Notify};
-use self::kept::Keeper;
 use self::run::Run;
 use self::settings::Settings;
+pub use self::settings::{Keymap, Notify};
 use self::state::State;
 use crate::act::Here;
 use crate::args::Screen;

@@ -137,7 +137,9 @@ pub fn field_key(field: &mut String, key: KeyEvent) -> bool {
             field.truncate(kept);
         }
         KeyCode::Char('h') if ctrl => drop(field.pop()),
-        KeyCode::Char(c) if !ctrl && !key.modifiers.contains(KeyModifiers::ALT) => return field_text(field, c.encode_utf8(&mut [0; 4])),
+        KeyCode::Char(c) if !ctrl && !key.modifiers.contains(KeyModifiers::ALT) => {
+            return field_text(field, c.encode_utf8(&mut [0; 4]));
+        }
         KeyCode::Backspace => drop(field.pop()),
         _ => return false,
     }

@@ -39,7 +39,8 @@ pub struct Look<'a> {
 impl<'a> Look<'a> {
     /// For a timeline of so many columns.
     pub fn new(state: &'a State, timeline: &'a Timeline, columns: u16) -> Self {
-        let mut names: Vec<&str> = state.members.get(&timeline.room).into_iter().flatten().map(|m| m.name.as_str()).collect();
+        let mut names: Vec<&str> =
+            state.members.get(&timeline.room).into_iter().flatten().map(|m| m.name.as_str()).collect();
         names.sort_unstable();
         let twice = names.windows(2).filter(|w| w[0] == w[1]).map(|w| w[0]).collect();
         Self { state, timeline, twice, theme: Theme::new(state.settings.color), columns: usize::from(columns).max(4) }
@@ -188,7 +189,11 @@ impl<'a> Look<'a> {
     }
 
     fn time_column(&self, message: &Message) -> String {
-        if self.columns < GUTTER_COLUMNS_MIN { String::new() } else { format!("{} ", clock(message.at_ms, &self.state.zone)) }
+        if self.columns < GUTTER_COLUMNS_MIN {
+            String::new()
+        } else {
+            format!("{} ", clock(message.at_ms, &self.state.zone))
+        }
     }
 
     fn quote(&self, message: &Message) -> Option<String> {

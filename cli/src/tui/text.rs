@@ -163,7 +163,8 @@ mod tests {
         assert_eq!(wrap("a\n\nb\n", 9), ["a", "", "b"]);
         assert_eq!(wrap("", 9), [""]);
         assert_eq!(wrap("日本語です", 5), ["日本", "語で", "す"]);
-        for text in ["wörter und 日本語 👩‍🌾👩‍🌾👩‍🌾 mix", "x\u{301}\u{302}\u{303}yz", "\u{1b}[2J\u{202e}", "    a    b    "] {
+        for text in ["wörter und 日本語 👩‍🌾👩‍🌾👩‍🌾 mix", "x\u{301}\u{302}\u{303}yz", "\u{1b}[2J\u{202e}", "    a    b    "]
+        {
             for columns in 1..20 {
                 for row in wrap(text, columns) {
                     let alone = row.graphemes(true).count() <= 1;

@@ -91,8 +91,7 @@ pub fn delivery(state: Delivery, wide: bool) -> String {
 }
 
 /// The signs in words, for the help.
-pub const DELIVERY_LEGEND: &str =
-    "… queued: only here · ↑ sent: on the way · ⇪ relayed: a relay keeps it · ✓ 2/3 delivered to 2 of 3 · ✓✓ 3/3 to all · ✓✓ read · ! failed";
+pub const DELIVERY_LEGEND: &str = "… queued: only here · ↑ sent: on the way · ⇪ relayed: a relay keeps it · ✓ 2/3 delivered to 2 of 3 · ✓✓ 3/3 to all · ✓✓ read · ! failed";
 
 /// The way to a peer, in a word.
 pub fn path(path: Path) -> &'static str {

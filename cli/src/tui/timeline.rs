@@ -271,7 +271,8 @@ impl Timeline {
             return;
         }
         let start = self.selected.and_then(|id| self.index(id));
-        let speech = |m: &&Message| !matches!(m.kind, klatch_core::content::Kind::Profile | klatch_core::content::Kind::Leave);
+        let speech =
+            |m: &&Message| !matches!(m.kind, klatch_core::content::Kind::Profile | klatch_core::content::Kind::Leave);
         let found = match (up, start) {
             (true, Some(at)) => self.lines.range(..at).rev().find(speech),
             (true, None) => self.lines.range(..=self.bottom_index()).rev().find(speech),

@@ -119,6 +119,11 @@ fn nowhere(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
     };
     let rows = wrap(&text, usize::from(area.width).saturating_sub(2));
     for (n, row) in rows.into_iter().enumerate() {
-        put(buffer, area, n, &Line::styled(format!(" {row}"), if n == 0 { theme.bold() } else { ratatui::style::Style::new() }));
+        put(
+            buffer,
+            area,
+            n,
+            &Line::styled(format!(" {row}"), if n == 0 { theme.bold() } else { ratatui::style::Style::new() }),
+        );
     }
 }

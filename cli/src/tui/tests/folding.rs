@@ -109,7 +109,11 @@ fn effects_of_commands_are_followed() {
     assert!(call(&wishes, "message.list").is_some());
     fold(&mut state, NOW, acted(Effect::Left(RoomId([40; 16]))));
     assert_eq!(state.here, Some(GARDEN), "back to where one was");
-    fold(&mut state, NOW, acted(Effect::Confirm { question: "Send it to 3 rooms?".into(), action: Box::new(Action::Rooms) }));
+    fold(
+        &mut state,
+        NOW,
+        acted(Effect::Confirm { question: "Send it to 3 rooms?".into(), action: Box::new(Action::Rooms) }),
+    );
     assert!(picture(&state).contains("Send it to 3 rooms? y = yes"));
     assert!(press(&mut state, KeyCode::Char('n'), KeyModifiers::NONE).is_empty());
     fold(&mut state, NOW, acted(Effect::Confirm { question: "?".into(), action: Box::new(Action::Rooms) }));
@@ -166,12 +170,8 @@ fn a_room_is_as_loud_as_the_user_wants() {
 #[test]
 fn delivery_edits_and_reactions_are_read_again() {
     let mut state = lively(80, 24);
-    let changed = Event::DeliveryChanged {
-        room: GARDEN,
-        direct: false,
-        upto_seq: 10,
-        state: Delivery::Delivered { n: 3, m: 3 },
-    };
+    let changed =
+        Event::DeliveryChanged { room: GARDEN, direct: false, upto_seq: 10, state: Delivery::Delivered { n: 3, m: 3 } };
     fold(&mut state, NOW, told(changed));
     let wishes = fold(&mut state, NOW + 1_000, Input::Tick);
     assert!(call(&wishes, "message.list").is_some(), "once for a crowd of them");
@@ -179,7 +179,11 @@ fn delivery_edits_and_reactions_are_read_again() {
     let edit = Message { kind: Kind::Edit, target: Some(EntryId(id(2))), ..said(60, 2, "bob", 0, "new words") };
     let wishes = heard(&mut state, edit);
     assert_eq!(call(&wishes, "message.get").unwrap()["message"], json!(EntryId(id(2))));
-    answer(&mut state, Tag::Changed(GARDEN, EntryId(id(2))), &Message { edited: true, ..said(2, 2, "bob", 1_440, "new words") });
+    answer(
+        &mut state,
+        Tag::Changed(GARDEN, EntryId(id(2))),
+        &Message { edited: true, ..said(2, 2, "bob", 1_440, "new words") },
+    );
     assert!(state.timeline().unwrap().find(EntryId(id(2))).unwrap().edited);
     // A change of a line that is not in memory needs nothing.
     let far = Message { kind: Kind::Edit, target: Some(EntryId([99; 16])), ..said(61, 2, "bob", 0, "x") };
@@ -229,7 +233,12 @@ fn a_search_jumps_to_the_place_with_what_surrounds_it() {
     answer(&mut state, Tag::Older(GARDEN, message(7_000).id), &(6_900..7_000).map(message).collect::<Vec<_>>());
     answer(&mut state, Tag::Newer(GARDEN, message(7_000).id), &(7_001..7_101).map(message).collect::<Vec<_>>());
     let shown = picture(&state);
-    assert!(shown.contains("▸") && shown.contains("line 7000") && shown.contains("line 6996") && shown.contains("line 7004"));
+    assert!(
+        shown.contains("▸")
+            && shown.contains("line 7000")
+            && shown.contains("line 6996")
+            && shown.contains("line 7004")
+    );
     let wishes = press(&mut state, KeyCode::End, KeyModifiers::NONE);
     assert!(call(&wishes, "message.list").is_some(), "the end is read anew");
 }

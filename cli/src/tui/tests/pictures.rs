@@ -114,7 +114,8 @@ fn switcher_search_help_and_answers_lie_over_it() {
 fn the_network_view_shows_peers_rooms_and_events() {
     let mut state = lively(100, 24);
     for rtt in [10, 20, 40] {
-        let mut status = status(vec![super::scenes::room(GARDEN, "#garden", 0), super::scenes::room(GENERAL, "#general", 0)]);
+        let mut status =
+            status(vec![super::scenes::room(GARDEN, "#garden", 0), super::scenes::room(GENERAL, "#general", 0)]);
         status.peers[0].rtt_ms = Some(rtt);
         answer(&mut state, Tag::Status, &status);
     }

@@ -112,7 +112,13 @@ pub fn lines() -> Vec<Message> {
         Message { kind: Kind::Notice, ..said(4, 3, "carol", 50, "the gate is locked from Monday on") },
         Message {
             reactions: vec![Reactions { emoji: "👍".to_owned(), devices: vec![ALICE, DeviceId([2; 32])] }],
-            ..said(5, 2, "bob", 40, "I can bring 日本 radishes, and the long ladder if somebody helps me to carry it over the fence")
+            ..said(
+                5,
+                2,
+                "bob",
+                40,
+                "I can bring 日本 radishes, and the long ladder if somebody helps me to carry it over the fence",
+            )
         },
         Message { deleted: true, text: String::new(), ..said(6, 5, "dan", 30, "") },
         Message { edited: true, ..said(7, 9, "alice", 20, "10:00 works") },

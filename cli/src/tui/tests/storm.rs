@@ -49,7 +49,8 @@ fn key() -> impl Strategy<Value = KeyCode> {
 }
 
 fn happens() -> impl Strategy<Value = Happens> {
-    let text = prop_oneof!["\\PC{0,40}", "[a-z\u{1b}\u{202e}\u{301}日👩\u{200d}\n\t ]{0,200}", Just("/me waves".to_owned())];
+    let text =
+        prop_oneof!["\\PC{0,40}", "[a-z\u{1b}\u{202e}\u{301}日👩\u{200d}\n\t ]{0,200}", Just("/me waves".to_owned())];
     prop_oneof![
         12 => (key(), 0..8_u8).prop_map(|(code, mods)| Happens::Key(code, mods)),
         1 => text.clone().prop_map(Happens::Paste),
@@ -76,11 +77,17 @@ fn input(of: &Happens, state: &State) -> Option<Input> {
         Happens::Paste(text) => Input::Paste(text.clone()),
         Happens::Size(columns, rows) => Input::Resize(*columns, *rows),
         Happens::Says(n, who, text, reply) => {
-            let message = Message { room, reply_to: reply.map(|n| EntryId(id(n))), ..said(1_000 + n, 6 + who, "x", 0, text) };
+            let message =
+                Message { room, reply_to: reply.map(|n| EntryId(id(n))), ..said(1_000 + n, 6 + who, "x", 0, text) };
             told(Event::MessageAdded { message: Box::new(message) })
         }
         Happens::Changes(n) => {
-            let message = Message { room, kind: Kind::Edit, target: Some(EntryId(id(*n))), ..said(5_000 + n, 2, "bob", 0, "new") };
+            let message = Message {
+                room,
+                kind: Kind::Edit,
+                target: Some(EntryId(id(*n))),
+                ..said(5_000 + n, 2, "bob", 0, "new")
+            };
             told(Event::MessageAdded { message: Box::new(message) })
         }
         Happens::Delivered(n, m) => {
@@ -92,7 +99,8 @@ fn input(of: &Happens, state: &State) -> Option<Input> {
         }
         Happens::Left => told(Event::RoomLeft { room: GARDEN }),
         Happens::Contact(n) => {
-            let news = [ContactNews::Requested, ContactNews::KeysChanged, ContactNews::Impersonated, ContactNews::Blocked];
+            let news =
+                [ContactNews::Requested, ContactNews::KeysChanged, ContactNews::Impersonated, ContactNews::Blocked];
             let (identity, news) = (IdentityId([*n; 32]), news[usize::from(*n) % news.len()]);
             told(Event::ContactChanged { identity, room: RoomId([*n; 16]), name: "z\u{1b}".to_owned(), news })
         }
@@ -125,7 +133,8 @@ fn storm(happenings: &[Happens], keymap: Keymap) -> TestCaseResult {
             (None, Happens::Answers(fine, n)) => match open.pop() {
                 Some(tag) => {
                     let lines = u64::from(*n);
-                    let page: Vec<Message> = (0..lines).map(|k| said(k * 7 % 900, 2, "bob", k % 90, "older\nline")).collect();
+                    let page: Vec<Message> =
+                        (0..lines).map(|k| said(k * 7 % 900, 2, "bob", k % 90, "older\nline")).collect();
                     let outcome = if *fine { Ok(super::scenes::value(&page)) } else { Err(Report::gone()) };
                     fold(&mut state, now, Input::Answer(tag, outcome))
                 }
@@ -139,7 +148,9 @@ fn storm(happenings: &[Happens], keymap: Keymap) -> TestCaseResult {
         }));
         let shown = picture(&state);
         prop_assert!(!shown.chars().any(|c| c != '\n' && klatch_core::identity::is_unsafe(c)), "{shown:?}");
-        prop_assert!(state.timelines.len() <= TIMELINES_MAX && state.log.len() <= LOG_MAX && state.quotes.len() <= QUOTES_MAX);
+        prop_assert!(
+            state.timelines.len() <= TIMELINES_MAX && state.log.len() <= LOG_MAX && state.quotes.len() <= QUOTES_MAX
+        );
         prop_assert!(state.timelines.values().all(|t| t.lines.len() <= LINES_MAX));
         prop_assert_eq!(state.me.device, Some(ALICE));
     }
