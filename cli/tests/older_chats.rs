@@ -222,6 +222,8 @@ const CHECKS: &[Check] = &[
     ("connecting to the server", |w, row| {
         assert!(w.shell(row).contains("klatch is up: alicia"));
         w.back();
+        let quit = w.run(&["chat", "#garden", "--plain"], "/quit\n").err;
+        assert!(quit.contains("runs on in the background"), "{quit}");
     }),
     ("a line to all clients (event:message)", |w, row| {
         w.shell(row);

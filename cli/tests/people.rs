@@ -106,6 +106,8 @@ fn what_cannot_be_delivered_waits_and_says_so() {
 fn codes_are_equal_on_both_sides_and_a_change_of_keys_is_loud() {
     let home = Home::new();
     let (alice, bob) = two(&home);
+    assert!(home.ok(&["--profile", "alice", "verify", "@bob"]).contains("no codes yet"));
+    assert!(!home.run(&["--profile", "alice", "verify", "@bob", "--yes"], "").status.success());
     home.ok(&["--profile", "alice", "send", "@bob", "hello", "--wait", "delivered"]);
     home.ok(&["--profile", "bob", "contact", "accept", "@alice"]);
     let codes = |profile: &str, who: &str| json(&home.ok(&["--profile", profile, "verify", who, "--json"]));

@@ -12,7 +12,7 @@ mod say;
 use klatch_core::command::Reply;
 use klatch_core::event::Message;
 use klatch_core::ids::{EntryId, RoomId};
-use klatch_core::query::Contact;
+use klatch_core::query::{Contact, Host};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -194,7 +194,12 @@ pub async fn act(
             Ok(Outcome::data(text, &json))
         }
         Action::Clear => Ok(Outcome::effect(Effect::Clear)),
-        Action::Quit => Ok(Outcome::effect(Effect::Quit { lock: false })),
+        Action::Quit => {
+            let effect = Effect::Quit { lock: false };
+            let stays = session.status().await.is_ok_and(|s| s.host == Some(Host::Background));
+            let note = "your node runs on in the background, where others still see you; `klatch down` ends it";
+            Ok(if stays { Outcome { effect, ..Outcome::note(note) } } else { Outcome::effect(effect) })
+        }
         Action::Lock => Ok(Outcome::effect(Effect::Quit { lock: true })),
         Action::Join(_) | Action::Leave(_) | Action::Rooms | Action::Users | Action::Mute { .. } => {
             rooms::act(session, here, action).await

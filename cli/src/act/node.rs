@@ -112,6 +112,12 @@ fn way(peer: &PeerSummary) -> String {
         Path::Relay => "through a relay",
         _ => "by a way that a newer version knows",
     };
-    let rtt = peer.rtt_ms.map_or_else(|| "not measured yet".to_owned(), |ms| format!("{ms} ms there and back"));
+    let rtt = peer.rtt_ms.map_or_else(
+        || "not measured yet".to_owned(),
+        |ms| match ms {
+            0 => "less than 1 ms there and back".to_owned(),
+            ms => format!("{ms} ms there and back"),
+        },
+    );
     format!("{path} · {rtt} · {}", visible(&peer.address))
 }

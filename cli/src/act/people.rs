@@ -51,8 +51,8 @@ pub(super) async fn act(session: &mut Session, action: Action) -> Result<Outcome
         }
         Action::Verify { who, equal: None } => {
             let person = get(session, &who).await?;
-            let text = format!("{}\n{}", codes(&person), ask(&person.contact));
-            Ok(Outcome::data(text, &person))
+            let Some(codes) = codes(&person) else { return Ok(Outcome::done(no_codes(&person.contact), &person)) };
+            Ok(Outcome::data(format!("{codes}\n{}", ask(&person.contact)), &person))
         }
         Action::Verify { who, equal: Some(equal) } => {
             let done = change(session, "contact.verify", &who, json!({"verified": equal})).await?;
@@ -188,19 +188,25 @@ pub fn warning(contact: &Contact) -> Option<String> {
     })
 }
 
-/// The codes, in rows that can be read out.
-pub fn codes(person: &Person) -> String {
+/// Why there is nothing to compare.
+pub fn no_codes(contact: &Contact) -> String {
+    let name = visible(&contact.name);
+    format!(
+        "no codes yet: they come once you and {name} have been connected after a first message, /dm {}",
+        typed(contact)
+    )
+}
+
+/// The codes, in rows that can be read out, once the keys of the other side are known.
+pub fn codes(person: &Person) -> Option<String> {
     /// Groups of five digits in a row.
     const ROW: usize = 4;
     let groups: Vec<&str> = person.digits.split_whitespace().collect();
     let digits: Vec<String> = groups.chunks(ROW).map(|row| format!("  {}", row.join(" "))).collect();
     let emoji: Vec<String> =
         person.emoji.iter().map(|e| format!("{} {}", visible(&e.emoji), visible(&e.name))).collect();
-    format!("{}\n  {}", visible_rows(&digits), emoji.join(" · "))
-}
-
-fn visible_rows(rows: &[String]) -> String {
-    rows.iter().map(|r| visible(r)).collect::<Vec<_>>().join("\n")
+    let rows = digits.iter().map(|r| visible(r)).collect::<Vec<_>>().join("\n");
+    (!digits.is_empty()).then(|| format!("{rows}\n  {}", emoji.join(" · ")))
 }
 
 /// What to do with the codes.

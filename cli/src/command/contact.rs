@@ -32,7 +32,8 @@ pub async fn whois(ctx: &Context, person: OnePerson) -> Result<(), Report> {
     let person = people::get(&mut session, &person.who).await?;
     drop(session);
     ctx.finish(false).await;
-    ctx.out.either(&person, || format!("{}\ncodes\n{}", people::about(&person), people::codes(&person)))
+    let codes = people::codes(&person).map_or_else(String::new, |codes| format!("\ncodes\n{codes}"));
+    ctx.out.either(&person, || format!("{}{codes}", people::about(&person)))
 }
 
 /// Shows the codes and asks; with `--yes` or `--no` the answer is given.
@@ -42,18 +43,30 @@ pub async fn verify(ctx: &Context, args: Verify) -> Result<(), Report> {
     if equal.is_none() {
         let mut session = ctx.session(Need::History).await?;
         let person = people::get(&mut session, &who).await?;
-        drop(session);
-        ctx.finish(false).await;
-        ctx.out.either(&person, || people::codes(&person))?;
+        let Some(codes) = people::codes(&person) else {
+            drop(session);
+            ctx.finish(false).await;
+            return ctx.out.either(&person, || people::no_codes(&person.contact));
+        };
+        ctx.out.either(&person, || codes)?;
         let name = crate::output::visible(&person.contact.name);
         ctx.out.note(&format!(
             "{name} sees the same digits and emoji if nobody is in between. Compare either, by phone or side by side."
         ));
         if !ctx.can_ask() {
             ctx.out.note("equal: `klatch verify @WHO --yes`; different: `klatch verify @WHO --no`");
+            drop(session);
+            ctx.finish(false).await;
             return Ok(());
         }
         equal = Some(confirm(&format!("Are they equal on {name}'s screen? [y/N] "))?);
+        let now = people::get(&mut session, &person.contact.identity.to_string()).await?;
+        if now.digits != person.digits {
+            let cause = format!("the keys of {name} changed while you compared");
+            return Err(Report::new("KLATCH-KEYS-CHANGED", cause, "klatch verify again", exit::FAILED));
+        }
+        drop(session);
+        ctx.finish(false).await;
     }
     once(ctx, Need::History, Action::Verify { who, equal }).await
 }
