@@ -127,9 +127,12 @@ pub enum Command {
     /// Run a program for each message
     #[command(subcommand)]
     Bot(bot::Bot),
-    /// Call the node's API
+    /// Call the node's API, or serve it in another way
     #[command(subcommand)]
     Api(Api),
+    /// Tokens for HTTP clients and bots: create, list, revoke
+    #[command(subcommand)]
+    Token(Token),
     /// Measure the full screen: how long a key takes until it is drawn
     #[command(hide = true)]
     TuiBench(TuiBench),
@@ -227,6 +230,9 @@ pub struct NodeRun {
     /// Where it is reached.
     #[command(flatten)]
     pub network: Network,
+    /// Serve the API over HTTP too, on this machine only; any free port without an address
+    #[arg(long, value_name = "ADDR:PORT", num_args = 0..=1, default_missing_value = "127.0.0.1:0")]
+    pub http: Option<String>,
     /// Started by `klatch up`: own session, log to a file, one line on stdout when ready
     #[arg(long, hide = true)]
     pub detached: bool,
@@ -529,6 +535,34 @@ pub struct Events {
     pub count: Option<u64>,
 }
 
+/// `klatch token`.
+#[derive(Debug, Subcommand)]
+pub enum Token {
+    /// Make a token; prints the file that it is in
+    Create {
+        /// What to call it
+        #[arg(id = "token_name", value_name = "TOKEN")]
+        name: String,
+        /// What it is good for
+        #[arg(long, value_delimiter = ',', required = true, value_name = "read,send,manage,admin")]
+        scope: Vec<String>,
+        /// It is good for this room only
+        #[arg(long, value_name = "#ROOM")]
+        room: Option<String>,
+        /// It is worth nothing after this time (10m, 24h, 7d)
+        #[arg(long, value_parser = duration, value_name = "TIME")]
+        expire: Option<Duration>,
+    },
+    /// List the tokens, without their secrets
+    List,
+    /// Make a token worth nothing, at once
+    Revoke {
+        /// Which
+        #[arg(id = "token_name", value_name = "TOKEN")]
+        name: String,
+    },
+}
+
 /// `klatch api`.
 #[derive(Debug, Subcommand)]
 pub enum Api {
@@ -540,8 +574,22 @@ pub enum Api {
         #[arg(default_value = "{}")]
         params: String,
     },
-    /// List all methods
-    Spec,
+    /// Print the API as an OpenRPC document
+    Spec {
+        /// As a page for people
+        #[arg(long)]
+        markdown: bool,
+    },
+    /// Serve the API in another way until Ctrl+C
+    #[command(group = clap::ArgGroup::new("way").required(true))]
+    Serve {
+        /// One JSON object per line on stdin and stdout
+        #[arg(long, group = "way")]
+        stdio: bool,
+        /// HTTP on this machine only, with a token: POST /rpc, GET /ws, GET /events; any free port without an address
+        #[arg(long, group = "way", value_name = "ADDR:PORT", num_args = 0..=1, default_missing_value = "127.0.0.1:0")]
+        http: Option<String>,
+    },
 }
 
 #[cfg(test)]

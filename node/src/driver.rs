@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 
 use crate::clock::{SystemEntropy, now_ms};
 use crate::feed::Feed;
+use crate::keep::{Keep, Keeper, Noting};
 use crate::network::{self, NetCommand, NetworkHandle};
 use crate::store::{Store, StoreError};
 use crate::views::Shared;
@@ -58,7 +59,11 @@ pub enum Work {
         command: Command,
         /// Where the reply goes.
         reply: ReplyTo,
+        /// What is to be remembered with it.
+        keep: Option<Keep>,
     },
+    /// The API wants something remembered.
+    Note(Noting),
     /// From the user, with the stretched root.
     Join {
         /// Normalised name.
@@ -100,6 +105,8 @@ pub struct Driver {
     pub(crate) indexed: bool,
     /// User commands in order, not yet given to the core: their room waits for its members.
     pub(crate) held: VecDeque<Input>,
+    /// What the API wants remembered.
+    pub(crate) keeper: Keeper,
     /// Who waits for the index.
     pub(crate) searchers: Vec<oneshot::Sender<()>>,
     /// When something last happened.
@@ -140,8 +147,10 @@ impl Driver {
                     }
                     inputs.push(input);
                 }
-                Work::Command { command, reply } => {
+                Work::Note(noting) => self.keeper.alone(noting),
+                Work::Command { command, reply, keep } => {
                     let id = self.expect_reply(reply);
+                    self.keeper.with_command(id, keep);
                     self.held.push_back(Input::Command { id, command });
                 }
                 Work::Join { name, root, passphrase, reply } => {
@@ -272,8 +281,9 @@ impl Driver {
             return Ok(());
         }
         let step = self.think(batch);
-        if !step.writes.is_empty() {
-            let hearsay = step.writes.iter().all(is_hearsay);
+        let noted = self.keeper.prepare(&mut self.store, &step.replies);
+        if !step.writes.is_empty() || noted {
+            let hearsay = !noted && step.writes.iter().all(is_hearsay);
             let done = if hearsay { self.store.commit_relaxed(&step.writes) } else { self.store.commit(&step.writes) };
             if let Err(error) = done {
                 return self.refuse_writes(step, error);
@@ -283,6 +293,7 @@ impl Driver {
                 self.busy = Instant::now();
             }
         }
+        self.keeper.settle(None);
         self.send(step);
         Ok(())
     }
@@ -364,6 +375,7 @@ impl Driver {
     }
 
     fn reply(&mut self, id: CommandId, result: Result<Reply, CommandError>) {
+        self.keeper.forget(id);
         if let Some(reply) = self.replies.remove(&id) {
             // The asking side may have gone: the effect stays.
             let _ = reply.send(result);
@@ -385,6 +397,7 @@ impl Driver {
             other => other.to_string(),
         };
         self.shared.set_read_only(Some(cause.clone()));
+        self.keeper.settle(Some(&cause));
         for (id, _) in step.replies {
             let (id, result) = not_committed(id, &cause);
             self.reply(id, result);
@@ -421,6 +434,7 @@ impl Driver {
     /// Links are noted and history is served; everything that would write is refused or left to a later sync.
     fn turn_read_only(&mut self, batch: Vec<Input>) {
         let cause = self.shared.read_only().unwrap_or_default();
+        self.keeper.settle(Some(&cause));
         let mut step = Step::default();
         let (now, mut rng) = (now_ms(), SystemEntropy);
         for input in batch {

@@ -30,6 +30,7 @@ pub mod driver;
 pub mod feed;
 pub mod history;
 pub mod journal;
+mod keep;
 pub mod look;
 pub mod network;
 pub mod people;
@@ -89,7 +90,8 @@ struct Inner {
     identity: IdentityId,
     device: DeviceId,
     started: Instant,
-    socket: std::path::PathBuf,
+    home: std::path::PathBuf,
+    runtime: std::path::PathBuf,
     host: Option<Host>,
     running: Mutex<Option<Running>>,
 }
@@ -126,9 +128,31 @@ impl Node {
         if let Command::JoinRoom { room, passphrase } = command {
             return self.join(room, passphrase).await;
         }
+        self.command_kept(command, None).await
+    }
+
+    /// As [`Node::command`], with notes that are on disk if and only if its effects are.
+    async fn command_kept(&self, command: Command, keep: Option<keep::Keep>) -> Result<Reply, CommandError> {
         let (reply, answer) = oneshot::channel();
-        self.give(Work::Command { command, reply }).await?;
+        self.give(Work::Command { command, reply, keep }).await?;
         answer.await.unwrap_or(Err(CommandError::Stopping))
+    }
+
+    /// Keeps notes of the API's own.
+    async fn note(&self, notes: Vec<store::Note>) -> Result<(), CommandError> {
+        let (done, answer) = oneshot::channel();
+        self.give(Work::Note(keep::Noting { notes, done })).await?;
+        answer.await.unwrap_or(Err(CommandError::Stopping))
+    }
+
+    /// The notes whose keys begin so.
+    async fn notes(&self, kind: &'static str) -> Result<Vec<(String, String)>, CommandError> {
+        self.read(move |_, history| history.reader().notes(kind).map_err(history::failed)).await
+    }
+
+    /// The room or conversation that a name or id means.
+    async fn find_room(&self, wanted: String) -> Result<klatch_core::ids::RoomId, CommandError> {
+        self.read(move |_, history| history.find(&wanted)).await
     }
 
     async fn join(
@@ -302,7 +326,7 @@ impl Node {
             pid: std::process::id(),
             host: self.inner.host,
             uptime_s: self.inner.started.elapsed().as_secs(),
-            socket: self.inner.socket.exists().then(|| self.inner.socket.display().to_string()),
+            socket: Some(self.inner.runtime.join(api::SOCKET)).filter(|s| s.exists()).map(|s| s.display().to_string()),
             listening: network.listening.iter().map(ToString::to_string).collect(),
             peers: peers.collect(),
             discovery: Some(Discovery {

@@ -207,6 +207,7 @@ fn assemble(
         read_only_since: None,
         indexed: false,
         held: std::collections::VecDeque::new(),
+        keeper: Default::default(),
         searchers: Vec::new(),
         busy: Instant::now(),
     };
@@ -223,7 +224,8 @@ fn assemble(
             identity,
             device,
             started: Instant::now(),
-            socket: config.runtime.join(crate::api::SOCKET),
+            home: config.home.clone(),
+            runtime: config.runtime.clone(),
             host: config.host,
             running: Mutex::new(Some(Running { driver, network: stopped, lock })),
         }),

@@ -19,10 +19,11 @@ pub mod place;
 pub mod rooms;
 mod send;
 pub mod status;
+mod token;
 mod up;
 mod wait;
 
-use crate::args::{Cli, Command, Log, Message, Node, Room};
+use crate::args::{Api, Cli, Command, Log, Message, Node, Room};
 use crate::context::Context;
 use crate::error::Report;
 
@@ -60,6 +61,7 @@ pub async fn run(ctx: &Context, command: Command) -> Result<(), Report> {
         Command::Node(Node::Run(args)) => node_run::run(ctx, args).await,
         Command::Events(args) => events::run(ctx, args).await,
         Command::Bot(args) => bot::run(ctx, args).await,
+        Command::Token(args) => token::run(ctx, args).await,
         Command::Api(args) => api::run(ctx, args).await,
         Command::TuiBench(args) => crate::tui::bench::run(ctx, &args),
         Command::Completions { shell } => help::completions(ctx, shell),
@@ -77,7 +79,7 @@ pub fn has_terminal() -> bool {
 
 /// Whether a command ends by itself on Ctrl+C and SIGTERM, so that it can end well.
 pub fn handles_signals(command: &Command) -> bool {
-    matches!(command, Command::Node(Node::Run(_)) | Command::Bot(_))
+    matches!(command, Command::Node(Node::Run(_)) | Command::Bot(_) | Command::Api(Api::Serve { http: Some(_), .. }))
 }
 
 /// Whether it goes on until it is interrupted, so that an interruption is no failure to report.

@@ -6,6 +6,7 @@ use klatch_core::query::Host;
 use klatch_node::store::lock::{LockError, ProfileLock};
 use serde_json::json;
 
+use super::api::http_line;
 use super::{init, status};
 use crate::args::NodeRun;
 use crate::context::{Context, Need};
@@ -36,7 +37,7 @@ async fn serve(ctx: &Context, args: &NodeRun) -> Result<(), Report> {
         Holder::Us(node, _) => node,
         Holder::Them(_) => return Err(LockError::Held { pid: ProfileLock::holder(&ctx.paths.data) }.into()),
     };
-    let mut done = announce(ctx, args.detached).await;
+    let mut done = announce(ctx, args).await;
     if done.is_ok() {
         done = tokio::select! {
             stopped = node.stopped() => stopped,
@@ -50,14 +51,22 @@ async fn serve(ctx: &Context, args: &NodeRun) -> Result<(), Report> {
     done
 }
 
-async fn announce(ctx: &Context, detached: bool) -> Result<(), Report> {
-    let now = ctx.attach().await?.status().await?;
-    if detached {
+async fn announce(ctx: &Context, args: &NodeRun) -> Result<(), Report> {
+    let mut session = ctx.attach().await?;
+    let now = session.status().await?;
+    let http = match &args.http {
+        Some(address) => Some(session.call("http.open", json!({"address": address})).await?),
+        None => None,
+    };
+    if args.detached {
         let line = json!({"ready": true, "pid": now.pid, "name": now.name});
         let _ = writeln!(std::io::stdout(), "{line}");
         return Ok(());
     }
     ctx.out.either(&now, || status::text(&now))?;
+    if let Some(opened) = http {
+        ctx.out.either(&opened, || http_line(&opened))?;
+    }
     ctx.out.note("ready; Ctrl+C stops it");
     Ok(())
 }

@@ -213,6 +213,7 @@ impl Follower {
 /// A subscription that is ready to run.
 pub(super) struct Subscription {
     follower: Follower,
+    rights: Rights,
     sub: String,
 }
 
@@ -226,9 +227,9 @@ impl Subscription {
         sub: String,
     ) -> Result<Self, RpcError> {
         let p = Params::parse(method, params)?;
-        let filter = Filter { topics: p.topics, types: p.types, within: rights.room };
+        let filter = Filter { topics: p.topics, types: p.types, within: rights.room() };
         let follower = Follower::open(node, After::parse(&p.after)?, filter, p.summary).await?;
-        Ok(Self { follower, sub })
+        Ok(Self { follower, rights: rights.clone(), sub })
     }
 
     /// What answers the call. It goes out before the first event.
@@ -237,10 +238,13 @@ impl Subscription {
         json!({"sub": self.sub, "cursor": cursor, "oldest": bounds.oldest, "head": bounds.head, "gap": gap_json(gap)})
     }
 
-    /// Runs until the connection or the node ends.
+    /// Runs until the connection or the node ends, or the token is worth nothing any more.
     pub(super) async fn run(mut self, out: Out) {
         let mut seq = 0_u64;
         while let Ok(item) = self.follower.next().await {
+            if !self.rights.valid() {
+                return;
+            }
             seq += 1;
             let mut params = item.json();
             params["sub"] = self.sub.as_str().into();
@@ -267,7 +271,7 @@ pub(super) async fn read(
     params: Map<String, Value>,
 ) -> Result<Value, RpcError> {
     let p = Params::parse(method, params)?;
-    let filter = Filter { topics: p.topics, types: p.types, within: rights.room };
+    let filter = Filter { topics: p.topics, types: p.types, within: rights.room() };
     let bounds = node.journal_bounds().await?;
     let (mut cursor, gap) = After::parse(&p.after)?.resolve(bounds);
     let (limit, room) = (p.limit.clamp(1, crate::history::LINES_MAX) as usize, filter.only_room());

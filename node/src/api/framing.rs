@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 use super::rpc::RpcError;
 
 /// One request: a text of 64,000 bytes, every character escaped, fits several times.
-const LINE_BYTES_MAX: usize = 1 << 20;
+pub(super) const LINE_BYTES_MAX: usize = 1 << 20;
 /// A request that has begun must end within this; a quiet client may stay for ever.
 pub(super) const LINE_TIME_MAX: Duration = Duration::from_secs(5);
 

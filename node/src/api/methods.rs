@@ -1,4 +1,4 @@
-//! The methods that are more than one core command or query: `message.send` with a wait, `node.wait`.
+//! What answers each method. Most are one core command or query; `message.send` and `node.wait` can wait.
 
 use std::time::Duration;
 
@@ -10,9 +10,11 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, timeout_at};
 
-use super::registry::{Answers, Method, Own, discover};
+use super::hub::Context;
+use super::registry::{Answers, Method, Own};
 use super::rights::Rights;
 use super::rpc::RpcError;
+use super::{sends, spec};
 use crate::Node;
 use crate::feed::Listener;
 
@@ -48,28 +50,85 @@ impl Wait {
     }
 }
 
-/// Answers every method but the subscriptions, which need the connection, and `node.stop`.
+/// Answers every method but those that need a connection of their own: subscriptions, cancelling, authenticating.
 pub(super) async fn answer(
-    node: &Node,
+    hub: &Context,
+    rights: &Rights,
     method: &'static Method,
     params: Map<String, Value>,
 ) -> Result<Value, RpcError> {
+    let node = &hub.node;
+    let mut params = rights.bind(node, method, params).await?;
     match method.answers {
-        Answers::Command(tag) => to_value(&node.command(method.command(tag, params)?).await?),
+        Answers::Command(tag) => {
+            let key = sends::key(&mut params)?;
+            to_value(&sends::once(hub, rights, key.as_deref(), method.command(tag, params)?).await?)
+        }
         Answers::Query(tag) => to_value(&node.query(method.query(tag, params)?).await?),
-        Answers::Own(Own::Send) => send(node, method, params).await,
-        Answers::Own(Own::Wait) => wait(node, method, params).await,
-        Answers::Own(Own::Read) => super::events::read(node, &Rights::default(), method, params).await,
-        Answers::Own(Own::Topics) => Ok(super::topics::list()),
-        Answers::Own(Own::Ping) => Ok("pong".into()),
-        Answers::Own(Own::Discover) => Ok(discover()),
-        Answers::Own(Own::Stop | Own::Subscribe | Own::Unsubscribe) => {
-            Err(RpcError::failed("this connection cannot do that", "KLATCH-API-METHOD", "use the node's socket", 1))
+        Answers::Own(own) => answer_own(hub, rights, method, own, params).await,
+    }
+}
+
+async fn answer_own(
+    hub: &Context,
+    rights: &Rights,
+    method: &'static Method,
+    own: Own,
+    params: Map<String, Value>,
+) -> Result<Value, RpcError> {
+    let node = &hub.node;
+    match own {
+        Own::Send => send(hub, rights, method, params).await,
+        Own::Broadcast => super::broadcast::run(hub, rights, method, params).await,
+        Own::Wait => wait(node, method, params).await,
+        Own::Stop => {
+            hub.stop.send_replace(true);
+            Ok(json!({"stopping": true}))
+        }
+        Own::Ping => Ok("pong".into()),
+        Own::Discover => Ok(spec::document()),
+        Own::Version => Ok(json!({"name": "klatch", "version": env!("CARGO_PKG_VERSION"), "api": spec::API_VERSION})),
+        Own::Health => Ok(health(node)),
+        Own::Peers => match node.query(Query::Status).await? {
+            Answer::Status(status) => to_value(&status.peers),
+            _ => Ok(json!([])),
+        },
+        Own::Room => room(node, &params).await,
+        Own::Read => super::events::read(node, rights, method, params).await,
+        Own::Topics => Ok(super::topics::list()),
+        Own::TokenCreate => hub.tokens.create(node, method, params).await,
+        Own::TokenList => hub.tokens.list(node).await,
+        Own::TokenRevoke => hub.tokens.revoke(node, params["name"].as_str().unwrap_or_default()).await,
+        Own::HttpOpen => super::http::open(hub, method, params).await,
+        Own::HttpClose => Ok(json!({"closed": super::http::close(hub).await})),
+        Own::Subscribe | Own::Unsubscribe | Own::Cancel | Own::Authenticate => {
+            let hint = "use the socket, `klatch api serve --stdio`, or a WebSocket; for events also GET /events";
+            let text = format!("{} needs a connection that stays, and is not part of a batch", method.name);
+            Err(RpcError::failed(text, "KLATCH-API-CONNECTION", hint, 2))
         }
     }
 }
 
-fn to_value<T: serde::Serialize>(value: &T) -> Result<Value, RpcError> {
+/// Whether the node works, and why not.
+pub(super) fn health(node: &Node) -> Value {
+    let mut why = Vec::new();
+    if node.is_stopped() {
+        why.push("the node has stopped".to_owned());
+    }
+    if let Some(cause) = node.inner.shared.read_only() {
+        why.push(format!("the disk refuses writes: {cause}"));
+    }
+    json!({"live": !node.is_stopped(), "ready": why.is_empty(), "why": why})
+}
+
+async fn room(node: &Node, params: &Map<String, Value>) -> Result<Value, RpcError> {
+    let wanted = params.get("room").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let id = node.find_room(wanted.clone()).await?;
+    let unknown = || klatch_core::error::CommandError::UnknownRoom { room: wanted, nearest: None };
+    to_value(&rooms(node).await?.into_iter().find(|r| r.room == id).ok_or_else(unknown)?)
+}
+
+pub(super) fn to_value<T: serde::Serialize>(value: &T) -> Result<Value, RpcError> {
     serde_json::to_value(value).map_err(|e| {
         RpcError::failed(format!("the answer is not JSON: {e}"), "KLATCH-INTERNAL", "please report this", 1)
     })
@@ -88,11 +147,18 @@ struct SendParams {
     timeout_ms: u64,
 }
 
-async fn send(node: &Node, method: &Method, params: Map<String, Value>) -> Result<Value, RpcError> {
+async fn send(
+    hub: &Context,
+    rights: &Rights,
+    method: &Method,
+    mut params: Map<String, Value>,
+) -> Result<Value, RpcError> {
+    let key = sends::key(&mut params)?;
+    let node = &hub.node;
     let p: SendParams = serde_json::from_value(Value::Object(params)).map_err(|e| method.mismatch(&e))?;
     let mut events = node.subscribe();
     let command = Command::SendMessage { room: p.room, text: p.text, reply_to: p.reply_to };
-    let reply = node.command(command).await?;
+    let reply = sends::once(hub, rights, key.as_deref(), command).await?;
     let mut value = to_value(&reply)?;
     let Reply::Stored { message, room, .. } = reply else { return Ok(value) };
     if p.wait == Wait::Stored {
@@ -239,7 +305,7 @@ impl Target {
     }
 }
 
-async fn rooms(node: &Node) -> Result<Vec<RoomSummary>, RpcError> {
+pub(super) async fn rooms(node: &Node) -> Result<Vec<RoomSummary>, RpcError> {
     match node.query(Query::Rooms).await? {
         Answer::Rooms(rooms) => Ok(rooms),
         _ => Ok(Vec::new()),

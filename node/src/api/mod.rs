@@ -1,4 +1,5 @@
-//! The local API: JSON-RPC 2.0, one object per line, over a Unix socket that only its owner can open.
+//! The local API: JSON-RPC 2.0, one object per line, over a Unix socket that only its owner can open, and over loopback HTTP
+//! when asked for.
 //!
 //! Owns who may connect, how requests are framed, and the table of methods; the types are the core's own. Contains no
 //! chat rule and keeps nothing: commands, queries and events go straight to [`Node`].
@@ -7,23 +8,34 @@
 //! |---|---|
 //! | `rpc` | requests, responses, errors |
 //! | `registry` | the table of methods |
-//! | `methods` | the few methods that are more than one command or query |
+//! | `spec` | the table as an OpenRPC document and as a page |
+//! | `methods` | what answers each method |
+//! | `broadcast`, `sends` | saying something everywhere; sending once |
 //! | `events` | subscriptions: replay from the journal, then follow |
 //! | `topics` | where events belong, what they are called, who wants them |
-//! | `rights` | what a client may do |
+//! | `rights`, `tokens` | what a client may do, and how it shows so |
+//! | `hub` | what all clients share |
+//! | `session` | one client, whatever way it came |
 //! | `out` | what waits for one client to read |
-//! | `socket` | the socket file, the connections, their bounds |
-//! | `framing` | lines, within a size and a time |
+//! | `socket`, `framing` | the socket file and its connections; lines, within a size and a time |
+//! | `http` | the same over loopback HTTP, when asked for |
 
+mod broadcast;
 mod events;
 mod framing;
+mod http;
+mod hub;
 mod methods;
 mod nearest;
 mod out;
 pub mod registry;
 mod rights;
 pub mod rpc;
+mod sends;
+mod session;
 mod socket;
+pub mod spec;
+mod tokens;
 mod topics;
 
 use std::path::{Path, PathBuf};
@@ -33,6 +45,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::Node;
+use hub::{Context, Hub};
 
 pub use nearest::nearest;
 pub use socket::private_folder;
@@ -87,6 +100,7 @@ pub struct Server {
     stop: watch::Receiver<bool>,
     close: watch::Sender<bool>,
     task: JoinHandle<()>,
+    hub: Context,
 }
 
 /// Offers the API of a node on [`SOCKET`] in `runtime`, a folder that is created with mode 0700 if needed.
@@ -110,12 +124,13 @@ pub fn serve_alone(node: Node) -> Result<(Server, UnixStream), ApiError> {
 }
 
 impl Server {
-    fn start(node: Node, path: Option<PathBuf>, spawn: impl FnOnce(socket::Context) -> JoinHandle<()>) -> Self {
+    fn start(node: Node, path: Option<PathBuf>, spawn: impl FnOnce(Context) -> JoinHandle<()>) -> Self {
         let (close, closing) = watch::channel(false);
         let (stopping, stop) = watch::channel(false);
         let (count, clients) = watch::channel(0);
-        let task = spawn(socket::Context { node, stop: stopping, closing, clients: count });
-        Self { path, clients, stop, close, task }
+        let hub = Hub::new(node, stopping, closing, count);
+        let task = spawn(hub.clone());
+        Self { path, clients, stop, close, task, hub }
     }
 
     /// The socket, if one is offered.
@@ -154,6 +169,7 @@ impl Server {
     /// Takes no more clients, sends what was answered, ends the connections and removes the socket.
     pub async fn close(self) {
         let _ = self.close.send(true);
+        http::close(&self.hub).await;
         let _ = self.task.await;
         if let Some(path) = self.path {
             let _ = std::fs::remove_file(path);

@@ -5,13 +5,15 @@
 
 use klatch_core::command::Command;
 use klatch_core::query::Query;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::nearest::nearest;
 use super::rpc::RpcError;
 
-/// Who may call a method, once there are tokens. On the socket the owner may do everything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// Who may call a method. On the socket the owner may do everything; elsewhere a token says what it is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// Look.
     Read,
@@ -68,6 +70,30 @@ pub enum Own {
     Read,
     /// `events.topics`.
     Topics,
+    /// `message.broadcast`.
+    Broadcast,
+    /// `node.version`.
+    Version,
+    /// `node.health`.
+    Health,
+    /// `peer.list`.
+    Peers,
+    /// `room.get`.
+    Room,
+    /// `rpc.cancel`.
+    Cancel,
+    /// `rpc.authenticate`.
+    Authenticate,
+    /// `token.create`.
+    TokenCreate,
+    /// `token.list`.
+    TokenList,
+    /// `token.revoke`.
+    TokenRevoke,
+    /// `http.open`.
+    HttpOpen,
+    /// `http.close`.
+    HttpClose,
 }
 
 /// One parameter.
@@ -121,6 +147,8 @@ const WHO: Param = need("who", "string", "`@name`, fingerprint, identity or conv
 const TIMEOUT: Param = or("timeout_ms", "integer", "30000", "give up after this time");
 const TOPICS: Param = or("topics", "array", "[]", "byte prefixes such as `room/` or `room/ID/message`; all without it");
 const TYPES: Param = or("types", "array", "[]", "types such as `message.added` or `message.*`; all without it");
+const KEY: Param =
+    may("idempotency_key", "string", "the same key within 24 hours answers the same and does nothing twice");
 const JOIN: &[Param] = &[ROOM, may("passphrase", "string", "the room that name and passphrase make together")];
 
 const fn row(
@@ -151,11 +179,14 @@ pub const METHODS: &[Method] = &[
         ],
         "answer once the target is ready: somebody is connected, or a message is at every member",
     ),
+    row("node.version", &[], Read, O(Own::Version), &[], "version of the program and of this API"),
+    row("node.health", &[], Read, O(Own::Health), &[], "whether the node works, and why not"),
     row("node.stop", &[], Admin, O(Own::Stop), &[], "stop the node cleanly"),
     row("room.join", &["join_room"], Manage, C("join_room"), JOIN, "open a room"),
     row("room.create", &["create_room"], Manage, C("join_room"), JOIN, "open a room nobody may be in yet"),
     row("room.leave", &[], Manage, C("leave_room"), &[ROOM], "say goodbye and stop following; history is kept"),
     row("room.list", &["list_rooms"], Read, Q("rooms"), &[], "the rooms of this profile"),
+    row("room.get", &[], Read, O(Own::Room), &[ROOM], "one room of this profile"),
     row("room.members", &[], Read, Q("members"), &[ROOM], "the devices seen in a room"),
     row(
         "room.mute",
@@ -184,6 +215,7 @@ pub const METHODS: &[Method] = &[
             may("reply_to", "string", "id of the message answered"),
             or("wait", "string", "\"stored\"", "`stored`, `sent`, `relayed` or `delivered`"),
             TIMEOUT,
+            KEY,
         ],
         "say something; answers when it is on disk, or has reached the state waited for",
     ),
@@ -230,7 +262,20 @@ pub const METHODS: &[Method] = &[
         ],
         "put an emoji on a message",
     ),
-    row("message.announce", &[], Send, C("send_notice"), &[ROOM, TEXT], "say something apart from conversation"),
+    row("message.announce", &[], Send, C("send_notice"), &[ROOM, TEXT, KEY], "say something apart from conversation"),
+    row(
+        "message.broadcast",
+        &[],
+        Send,
+        O(Own::Broadcast),
+        &[
+            TEXT,
+            or("confirm", "boolean", "false", "without it the answer is an error that names the rooms"),
+            or("dry_run", "boolean", "false", "only name the rooms"),
+            KEY,
+        ],
+        "say something in every joined room; at most once a minute",
+    ),
     row(
         "message.typing",
         &[],
@@ -330,8 +375,56 @@ pub const METHODS: &[Method] = &[
         "events after a cursor, without following; go on from the answer's `cursor` while `more` is true",
     ),
     row("events.topics", &[], Read, O(Own::Topics), &[], "the forms of topics, with the types of events in them"),
+    row("peer.list", &[], Read, O(Own::Peers), &[], "the peers that are connected now"),
+    row(
+        "token.create",
+        &[],
+        Admin,
+        O(Own::TokenCreate),
+        &[
+            need("name", "string", "1 to 32 lower-case letters, digits, `-` or `_`"),
+            need("scopes", "array", "some of `read`, `send`, `manage`, `admin`"),
+            may("room", "string", "name or id: the token is good for nothing else"),
+            may("expire_s", "integer", "worth nothing after so many seconds"),
+        ],
+        "make a token for HTTP clients and bots; the answer names the file that it is in",
+    ),
+    row("token.list", &[], Admin, O(Own::TokenList), &[], "the tokens, without their secrets"),
+    row(
+        "token.revoke",
+        &[],
+        Admin,
+        O(Own::TokenRevoke),
+        &[need("name", "string", "as given when it was made")],
+        "make a token worth nothing, at once",
+    ),
+    row(
+        "http.open",
+        &[],
+        Admin,
+        O(Own::HttpOpen),
+        &[or("address", "string", "\"127.0.0.1:0\"", "an address of this machine's own loopback, and a port; 0: any")],
+        "serve this API over HTTP, on loopback only; the answer names the address and the file of a token",
+    ),
+    row("http.close", &[], Admin, O(Own::HttpClose), &[], "end it"),
     row("rpc.ping", &[], Read, O(Own::Ping), &[], "answers `pong`"),
-    row("rpc.discover", &[], Read, O(Own::Discover), &[], "this list"),
+    row("rpc.discover", &[], Read, O(Own::Discover), &[], "this API as an OpenRPC document"),
+    row(
+        "rpc.cancel",
+        &[],
+        Read,
+        O(Own::Cancel),
+        &[need("id", "any", "of a request on this connection that was not answered yet")],
+        "stop waiting for a request; what it did already stays done",
+    ),
+    row(
+        "rpc.authenticate",
+        &[],
+        Read,
+        O(Own::Authenticate),
+        &[need("token", "string", "as in the file of the token")],
+        "from now on this connection has the rights of that token and no others",
+    ),
 ];
 
 /// The method of that name or alias.

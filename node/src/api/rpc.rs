@@ -18,6 +18,9 @@ pub const INVALID_PARAMS: i32 = -32602;
 /// The method was understood and could not be done; `data.code` says why.
 pub const FAILED: i32 = -32000;
 
+/// Requests of one batch.
+const BATCH_MAX: usize = 100;
+
 /// What an error says beyond its text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorData {
@@ -82,6 +85,17 @@ impl RpcError {
         Self::new(INVALID_PARAMS, message, "KLATCH-API-PARAMS", hint, 2)
     }
 
+    /// A token that is missing or worth nothing.
+    pub fn unauthorised(message: impl Into<String>) -> Self {
+        Self::failed(message, "KLATCH-TOKEN", "`klatch token create` makes one, `klatch token list` shows them", 4)
+    }
+
+    /// Taken back by `rpc.cancel`.
+    pub fn cancelled() -> Self {
+        let hint = "what was on disk by then stays: `message.list` shows it";
+        Self::failed("the request was cancelled", "KLATCH-CANCELLED", hint, 130)
+    }
+
     /// Not done in time.
     pub fn timeout(message: impl Into<String>, hint: impl Into<String>) -> Self {
         let mut error = Self::failed(message, "KLATCH-TIMEOUT", hint, 6);
@@ -122,17 +136,22 @@ pub struct Request {
 }
 
 impl Request {
-    /// Reads one line.
+    /// Reads one request.
     ///
     /// # Errors
     /// The id (null if unreadable) and the error to answer with.
     pub fn parse(line: &[u8]) -> Result<Self, Box<(Value, RpcError)>> {
-        let value: Value = serde_json::from_slice(line).map_err(|e| Box::new((Value::Null, RpcError::parse(&e))))?;
+        let value = serde_json::from_slice(line).map_err(|e| Box::new((Value::Null, RpcError::parse(&e))))?;
+        Self::take(value)
+    }
+
+    /// Makes a request of parsed JSON.
+    ///
+    /// # Errors
+    /// As [`Request::parse`].
+    pub fn take(value: Value) -> Result<Self, Box<(Value, RpcError)>> {
         let Value::Object(mut object) = value else {
-            return Err(Box::new((
-                Value::Null,
-                RpcError::invalid("a request is one JSON object; batches are not taken here"),
-            )));
+            return Err(Box::new((Value::Null, RpcError::invalid("a request is one JSON object"))));
         };
         let id = object.remove("id");
         if let Some(Value::Bool(_) | Value::Array(_) | Value::Object(_)) = id {
@@ -155,6 +174,32 @@ impl Request {
             }
         };
         Ok(Self { id, method, params })
+    }
+}
+
+/// One message of a client: a request, or several at once.
+#[derive(Debug)]
+pub enum Incoming {
+    /// One.
+    One(Result<Request, Box<(Value, RpcError)>>),
+    /// A batch: answered by one array.
+    Batch(Vec<Result<Request, Box<(Value, RpcError)>>>),
+}
+
+impl Incoming {
+    /// Reads one message. A batch that is empty or too long is answered as one bad request.
+    #[must_use]
+    pub fn parse(line: &[u8]) -> Self {
+        let bad = |error| Self::One(Err(Box::new((Value::Null, error))));
+        match serde_json::from_slice(line) {
+            Err(error) => bad(RpcError::parse(&error)),
+            Ok(Value::Array(list)) if list.is_empty() => bad(RpcError::invalid("an empty batch")),
+            Ok(Value::Array(list)) if list.len() > BATCH_MAX => {
+                bad(RpcError::invalid(format!("a batch has at most {BATCH_MAX} requests")))
+            }
+            Ok(Value::Array(list)) => Self::Batch(list.into_iter().map(Request::take).collect()),
+            Ok(value) => Self::One(Request::take(value)),
+        }
     }
 }
 

@@ -1,54 +1,35 @@
 //! The socket file and the connections on it: who may connect, how lines are cut, and what bounds each client.
 //!
-//! One task per connection reads requests and answers them. Requests of one client are started in the order sent and
-//! answered as they finish, so a client that does not wait for answers gets group commit. A second task writes, so that a
-//! client that stops reading holds up its own connection only.
+//! One task per connection reads requests and answers them ([`Session`]). A second task writes, so that a client that stops
+//! reading holds up its own connection only.
 
-use std::collections::HashMap;
-use std::future::Future;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
-use std::pin::Pin;
 use std::time::Duration;
 
-use futures::stream::{FuturesUnordered, StreamExt};
-use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncWriteExt, Interest};
+use serde_json::Value;
+use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::events::Subscription;
+use super::ApiError;
 use super::framing::{LINE_TIME_MAX, LineReader};
-use super::out::{Gone, Line, Out};
-use super::registry::{self, Answers, Method, Own};
+use super::hub::{Context, Counted, raised};
+use super::out::{Line, Out};
 use super::rights::Rights;
-use super::rpc::{Request, RpcError, response};
-use super::{ApiError, methods};
-use crate::Node;
+use super::rpc::{RpcError, response};
+use super::session::Session;
 
 /// Clients at a time. A front end takes three connections, so this is room for some of them and for scripts.
 const CLIENTS_MAX: usize = 32;
-/// Requests of one client in work: enough to fill a few commits.
-const IN_FLIGHT_MAX: usize = 256;
-/// Subscriptions of one client.
-const SUBSCRIPTIONS_MAX: usize = 32;
 /// Time for the last answers to leave when the node stops.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(1);
 /// How often a client that has finished sending is looked at, to see whether it still reads.
 const GONE_CHECK: Duration = Duration::from_millis(100);
-
-/// What every connection shares.
-#[derive(Clone)]
-pub(super) struct Context {
-    pub(super) node: Node,
-    pub(super) stop: watch::Sender<bool>,
-    pub(super) closing: watch::Receiver<bool>,
-    pub(super) clients: watch::Sender<usize>,
-}
 
 /// Makes the folder and opens the socket in it, both for their owner only.
 pub(super) fn bind(folder: &Path, path: &Path) -> Result<UnixListener, ApiError> {
@@ -103,7 +84,7 @@ pub(super) async fn accept(listener: UnixListener, context: Context) {
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             client = listener.accept() => match client {
                 Ok((stream, _)) => match admit(&stream, &context) {
-                    Ok(guard) => drop(connections.spawn(Connection::run(stream, context.clone(), guard))),
+                    Ok(guard) => drop(connections.spawn(run(stream, context.clone(), guard))),
                     Err(error) => refuse(stream, error),
                 },
                 Err(error) => {
@@ -124,17 +105,8 @@ pub(super) async fn accept(listener: UnixListener, context: Context) {
 /// Serves a single client until it has gone or the API closes.
 pub(super) async fn one(stream: UnixStream, context: Context) {
     match admit(&stream, &context) {
-        Ok(guard) => Connection::run(stream, context, guard).await,
+        Ok(guard) => run(stream, context, guard).await,
         Err(error) => refuse(stream, error),
-    }
-}
-
-/// Counts a client for as long as it lives.
-struct Counted(watch::Sender<usize>);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.send_modify(|n| *n = n.saturating_sub(1));
     }
 }
 
@@ -143,14 +115,8 @@ fn admit(stream: &UnixStream, context: &Context) -> Result<Counted, RpcError> {
     if !stream.peer_cred().is_ok_and(|c| c.uid() == own) {
         return Err(RpcError::failed("this node belongs to another user", "KLATCH-API-USER", "start your own", 4));
     }
-    let mut admitted = false;
-    context.clients.send_if_modified(|n| {
-        admitted = *n < CLIENTS_MAX;
-        *n += usize::from(admitted);
-        admitted
-    });
-    if admitted {
-        return Ok(Counted(context.clients.clone()));
+    if let Some(counted) = Counted::new(context, CLIENTS_MAX) {
+        return Ok(counted);
     }
     let mut error = RpcError::failed("too many clients are attached", "KLATCH-API-BUSY", "close some and try again", 5);
     error.data.retryable = true;
@@ -164,157 +130,21 @@ fn refuse(stream: UnixStream, error: RpcError) {
     let _ = stream.try_write(line.as_bytes());
 }
 
-type Answering = Pin<Box<dyn Future<Output = Option<String>> + Send>>;
-
-struct Connection {
-    context: Context,
-    out: Out,
-    in_flight: FuturesUnordered<Answering>,
-    subscriptions: HashMap<String, AbortHandle>,
-    tasks: JoinSet<()>,
-    subscribed: u64,
-}
-
-impl Connection {
-    async fn run(stream: UnixStream, context: Context, _guard: Counted) {
-        let (read, write) = stream.into_split();
-        let (out, lines) = Out::new();
-        let (half, closed) = watch::channel(false);
-        let mut writer = tokio::spawn(write_lines(write, lines, closed));
-        let mut connection = Self {
-            context,
-            out,
-            in_flight: FuturesUnordered::new(),
-            subscriptions: HashMap::new(),
-            tasks: JoinSet::new(),
-            subscribed: 0,
-        };
-        let writer_gone = tokio::select! {
-            () = connection.serve(LineReader::new(read, LINE_TIME_MAX), &half) => false,
-            _ = &mut writer => true,
-        };
-        // Ends the subscriptions and the unanswered requests; the writer sends what is in its queue and ends too.
-        drop(connection);
-        if !writer_gone && timeout(CLOSE_TIME_MAX, &mut writer).await.is_err() {
-            writer.abort();
-        }
+async fn run(stream: UnixStream, context: Context, _guard: Counted) {
+    let (read, write) = stream.into_split();
+    let (out, lines) = Out::new();
+    let (half, closed) = watch::channel(false);
+    let mut writer = tokio::spawn(write_lines(write, lines, closed));
+    let mut session = Session::new(context, Rights::default(), out);
+    let writer_gone = tokio::select! {
+        () = session.serve(LineReader::new(read, LINE_TIME_MAX), &half) => false,
+        _ = &mut writer => true,
+    };
+    // Ends the subscriptions and the unanswered requests; the writer sends what is in its queue and ends too.
+    drop(session);
+    if !writer_gone && timeout(CLOSE_TIME_MAX, &mut writer).await.is_err() {
+        writer.abort();
     }
-
-    /// Reads and answers until the client has gone or the API closes.
-    async fn serve<R: AsyncRead + Unpin>(&mut self, mut reader: LineReader<R>, half: &watch::Sender<bool>) {
-        let mut closing = self.context.closing.clone();
-        let mut reading = true;
-        // A client that sent its requests and closed its sending side still gets its answers and events.
-        while reading || !self.in_flight.is_empty() || !self.subscriptions.is_empty() {
-            let room = self.in_flight.len() < IN_FLIGHT_MAX;
-            let done = tokio::select! {
-                () = raised(&mut closing) => break,
-                Some(answer) = self.in_flight.next(), if !self.in_flight.is_empty() => say(&self.out, answer).await,
-                line = reader.next(), if reading && room => match line {
-                    Ok(Some(line)) => self.request(&line).await,
-                    Ok(None) => {
-                        reading = false;
-                        half.send_replace(true);
-                        Ok(())
-                    }
-                    Err(error) => {
-                        let _ = say(&self.out, Some(response(&Value::Null, Err(error)))).await;
-                        break;
-                    }
-                },
-                Some(_) = self.tasks.join_next(), if !self.tasks.is_empty() => Ok(()),
-            };
-            if done.is_err() {
-                break;
-            }
-        }
-        // What is ready leaves before the end: the answer to `node.stop` above all.
-        while let Some(Some(answer)) = futures::FutureExt::now_or_never(self.in_flight.next()) {
-            if say(&self.out, answer).await.is_err() {
-                break;
-            }
-        }
-    }
-
-    async fn request(&mut self, line: &[u8]) -> Result<(), Gone> {
-        if line.iter().all(u8::is_ascii_whitespace) {
-            return Ok(());
-        }
-        let request = match Request::parse(line) {
-            Ok(request) => request,
-            Err(refused) => {
-                let (id, error) = *refused;
-                return say(&self.out, Some(response(&id, Err(error)))).await;
-            }
-        };
-        let id = request.id;
-        let outcome = registry::find(&request.method).and_then(|m| Ok((m, m.check(request.params)?)));
-        let (method, params) = match outcome {
-            Ok(found) => found,
-            Err(error) => return say(&self.out, id.map(|id| response(&id, Err(error)))).await,
-        };
-        match method.answers {
-            Answers::Own(Own::Subscribe) => self.subscribe(id, method, params).await,
-            Answers::Own(Own::Unsubscribe) => {
-                let sub = params.get("sub").and_then(Value::as_str).unwrap_or_default();
-                let ended = self.subscriptions.remove(sub).map(|task| task.abort()).is_some();
-                say(&self.out, id.map(|id| response(&id, Ok(json!({"ended": ended}))))).await
-            }
-            Answers::Own(Own::Stop) => {
-                let said = say(&self.out, id.map(|id| response(&id, Ok(json!({"stopping": true}))))).await;
-                self.context.stop.send_replace(true);
-                said
-            }
-            _ => {
-                let node = self.context.node.clone();
-                self.in_flight.push(Box::pin(async move {
-                    let outcome = methods::answer(&node, method, params).await;
-                    id.map(|id| response(&id, outcome))
-                }));
-                Ok(())
-            }
-        }
-    }
-
-    async fn subscribe(
-        &mut self,
-        id: Option<Value>,
-        method: &Method,
-        params: serde_json::Map<String, Value>,
-    ) -> Result<(), Gone> {
-        let id = id.unwrap_or_default();
-        self.subscriptions.retain(|_, task| !task.is_finished());
-        if self.subscriptions.len() >= SUBSCRIPTIONS_MAX {
-            let text = format!("at most {SUBSCRIPTIONS_MAX} subscriptions on one connection");
-            let error = RpcError::failed(text, "KLATCH-API-BUSY", "one subscription takes many topics", 2);
-            return say(&self.out, Some(response(&id, Err(error)))).await;
-        }
-        self.subscribed += 1;
-        let sub = format!("s{}", self.subscribed);
-        let subscription =
-            match Subscription::open(&self.context.node, &Rights::default(), method, params, sub.clone()).await {
-                Ok(subscription) => subscription,
-                Err(error) => return say(&self.out, Some(response(&id, Err(error)))).await,
-            };
-        // The answer goes first: it names the subscription that the notifications refer to.
-        say(&self.out, Some(response(&id, Ok(subscription.answer())))).await?;
-        let task = self.tasks.spawn(subscription.run(self.out.clone()));
-        self.subscriptions.insert(sub, task);
-        Ok(())
-    }
-}
-
-/// Queues a line for the writer, if there is one to say.
-async fn say(out: &Out, line: Option<String>) -> Result<(), Gone> {
-    match line {
-        Some(line) => out.say(line).await,
-        None => Ok(()),
-    }
-}
-
-/// Waits for a flag; if whoever could raise it is gone, it is as good as raised.
-async fn raised(flag: &mut watch::Receiver<bool>) {
-    let _ = flag.wait_for(|f| *f).await;
 }
 
 /// Writes lines until there are no more or the client is gone.

@@ -1,6 +1,8 @@
 //! The API of a real node on its socket: what a client may rely on.
 
 mod events;
+mod http;
+mod rights;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,6 +35,11 @@ impl World {
         let secrets = Secrets::generate("alice", 1).unwrap();
         super::private_folder(&at("data")).unwrap();
         Keystore::at(&at("data")).create(&secrets, None).unwrap();
+        Self::start(home).await
+    }
+
+    async fn start(home: TempDir) -> Self {
+        let at = |name: &str| home.path().join(name);
         let mut config = Config::new(at("data"), at("run"), at("peers"));
         (config.loopback_only, config.mdns, config.quic) = (true, false, false);
         let node = Node::spawn(config).await.unwrap();
@@ -42,6 +49,15 @@ impl World {
 
     async fn client(&self) -> Client {
         Client::connect(self.server.path().unwrap().to_owned()).await
+    }
+
+    /// The same profile, in a node that was started anew.
+    async fn restart(self) -> Self {
+        let Self { node, server, _home: home } = self;
+        server.close().await;
+        node.shutdown().await;
+        drop(node);
+        Self::start(home).await
     }
 
     async fn end(self) {

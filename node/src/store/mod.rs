@@ -15,6 +15,7 @@ mod error;
 pub mod keystore;
 pub mod lock;
 mod moving;
+mod notes;
 mod page;
 mod places;
 mod read;
@@ -44,6 +45,7 @@ use segments::Segments;
 pub use book::KnownAddress;
 pub use direct::{ContactAtRest, DirectFound, DirectKey, shown_ms};
 pub use error::StoreError;
+pub use notes::Note;
 pub use read::{Found, Met, Reader, RoomAtRest};
 pub use row::LineKey;
 
@@ -58,6 +60,8 @@ pub struct Store {
     segments: Segments,
     bodies: Bodies,
     interned: write::Interned,
+    /// To be kept with the next commit.
+    notes: Vec<Note>,
     /// A body was removed and its bytes are still in a write-ahead log.
     unscrubbed: bool,
     /// Session keys were replaced and the old ones are still in the write-ahead log.
@@ -91,6 +95,7 @@ impl Store {
             segments,
             bodies,
             interned: write::Interned::default(),
+            notes: Vec::new(),
             unscrubbed: false,
             stale_keys: false,
             folder: folder.to_owned(),
@@ -128,12 +133,13 @@ impl Store {
     /// # Errors
     /// [`StoreError::Full`] when the disk refuses; nothing is kept then and a later call may succeed.
     pub fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
-        if writes.is_empty() {
+        let notes = std::mem::take(&mut self.notes);
+        if writes.is_empty() && notes.is_empty() {
             return Ok(());
         }
         let segment = self.segments.number();
         let spans = self.segments.append(&write::bodies_apart(writes))?;
-        let done = write::apply(&mut self.main, &mut self.interned, writes, &spans);
+        let done = write::apply(&mut self.main, &mut self.interned, writes, &spans, &notes);
         if done.is_err() {
             // Numbers given out in the failed transaction mean nothing. Its bodies stay until the next batch takes their
             // place: a log that could not be flushed may bring it back after a crash.

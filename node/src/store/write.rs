@@ -13,7 +13,11 @@ use super::direct::write as direct;
 use super::error::StoreError;
 use super::row::{count, int, ordered};
 use super::schema::{BODY_APART, BODY_HERE, BODY_NONE};
-use super::{BODY_APART_ABOVE, places, search};
+use super::{
+    BODY_APART_ABOVE,
+    notes::{self, Note},
+    places, search,
+};
 
 /// Devices remembered with their number; more than one full room has. Beyond it the memory is started anew.
 const INTERNED_MAX: usize = 16_384;
@@ -51,6 +55,7 @@ pub(super) fn apply(
     interned: &mut Interned,
     writes: &[Write],
     spans: &[Span],
+    notes: &[Note],
 ) -> Result<usize, StoreError> {
     let tx = main.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut batch = Batch { tx: &tx, interned, spans: spans.iter(), growth: HashMap::new(), dropped: 0 };
@@ -61,6 +66,7 @@ pub(super) fn apply(
     grow_segments(&tx, spans)?;
     places::follow(&tx)?;
     let dropped = batch.dropped;
+    notes::write(&tx, notes)?;
     tx.commit()?;
     Ok(dropped)
 }

@@ -340,6 +340,7 @@ fn bare(folder: &Path) -> Store {
         main,
         bodies: Bodies::new(folder, segments.live()),
         segments,
+        notes: Vec::new(),
         interned: write::Interned::default(),
         unscrubbed: false,
         stale_keys: false,
