@@ -29,6 +29,7 @@ impl From<Event> for Told {
 
 /// Something that happened, told after it is on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
@@ -152,6 +153,7 @@ pub enum Event {
 
 /// Why durable events cannot be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum GapReason {
@@ -163,6 +165,7 @@ pub enum GapReason {
 
 /// What changed about a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ContactNews {
@@ -190,6 +193,7 @@ pub enum ContactNews {
 
 /// What kind of way leads to a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Path {
@@ -205,6 +209,7 @@ pub enum Path {
 
 /// A line of a room, or of a conversation with one person, as people see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Message {
     /// Names the message in its room.
     pub id: EntryId,
@@ -259,6 +264,7 @@ pub struct Message {
 
 /// One emoji on a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Reactions {
     /// The emoji.
     pub emoji: String,
@@ -268,6 +274,7 @@ pub struct Reactions {
 
 /// Where an own message is (PROTOCOL.md 9). Never optimistic: each state is something that was observed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Delivery {
     /// On this disk only.

@@ -97,6 +97,7 @@ pub enum Answer {
 
 /// An event with its journal number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Numbered {
     /// Number in this profile's journal: a cursor.
     pub journal: u64,
@@ -110,6 +111,7 @@ pub struct Numbered {
 
 /// A person, and the conversation with them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Contact {
     /// The person.
     pub identity: IdentityId,
@@ -140,6 +142,7 @@ pub struct Contact {
 
 /// How a person is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
     /// Met in rooms only: nothing was written, nothing decided. Never at rest.
@@ -154,6 +157,7 @@ pub enum Standing {
 
 /// Whether the keys of a person were compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Verification {
     /// Not compared.
@@ -166,6 +170,7 @@ pub enum Verification {
 
 /// Everything about one person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Person {
     /// As in the list. Also made up for people met in rooms only.
     #[serde(flatten)]
@@ -182,6 +187,7 @@ pub struct Person {
 
 /// One of the 64 emoji of a verification code.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EmojiName {
     /// The emoji.
     pub emoji: String,
@@ -191,6 +197,7 @@ pub struct EmojiName {
 
 /// One room in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RoomSummary {
     /// Its id.
     pub room: RoomId,
@@ -219,6 +226,7 @@ pub struct RoomSummary {
 
 /// Who can read a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Access {
     /// Anybody who knows the name.
@@ -229,6 +237,7 @@ pub enum Access {
 
 /// One device in a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Member {
     /// The device.
     pub device: DeviceId,
@@ -252,6 +261,7 @@ pub struct Member {
 
 /// What a node is doing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Status {
     /// Program version.
     pub version: String,
@@ -304,6 +314,7 @@ pub struct Status {
 
 /// What a node lives in: it ends when that ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Host {
     /// A process of its own, until it is told to stop.
@@ -316,6 +327,7 @@ pub enum Host {
 
 /// How others are looked for, and with what success.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Discovery {
     /// Multicast DNS in the local network.
     pub mdns: Mdns,
@@ -329,6 +341,7 @@ pub struct Discovery {
 
 /// State of multicast DNS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Mdns {
     /// Switched off by an option.
@@ -341,6 +354,7 @@ pub enum Mdns {
 
 /// The clock here beside those of other members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Clock {
     /// Devices that told their time lately.
     pub devices: u32,
@@ -350,6 +364,7 @@ pub struct Clock {
 
 /// One connected peer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PeerSummary {
     /// Its transport peer id.
     pub peer_id: String,

@@ -6,7 +6,7 @@
 use klatch_core::command::Command;
 use klatch_core::query::Query;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::nearest::nearest;
 use super::rpc::RpcError;
@@ -505,28 +505,10 @@ impl Method {
     }
 }
 
-/// What `rpc.discover` answers.
-#[must_use]
-pub fn discover() -> Value {
-    let methods: Vec<Value> = METHODS
-        .iter()
-        .map(|m| {
-            let params: Vec<Value> = m
-                .params
-                .iter()
-                .map(|p| {
-                    let default: Option<Value> = p.default.and_then(|d| serde_json::from_str(d).ok());
-                    json!({"name": p.name, "type": p.kind, "required": p.required, "default": default, "doc": p.doc})
-                })
-                .collect();
-            json!({"name": m.name, "aliases": m.aliases, "scope": m.scope.name(), "doc": m.doc, "params": params})
-        })
-        .collect();
-    json!({"schema": 1, "version": env!("CARGO_PKG_VERSION"), "methods": methods})
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
