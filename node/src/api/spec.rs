@@ -218,7 +218,6 @@ pub fn markdown() -> String {
         }
         page.push_str(&section(m, &described["result"]["schema"]));
     }
-    page.push('\n');
     page
 }
 
