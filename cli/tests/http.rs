@@ -102,8 +102,9 @@ fn another_user_is_refused_at_the_socket() {
     home.ok(&["init", "--name", "alice", "--no-passphrase"]);
     home.ok(&["up"]);
     let run = home.path().join("default/run");
-    let script = "import socket,sys\ns=socket.socket(socket.AF_UNIX)\ns.connect(sys.argv[1])\n\
-                  s.sendall(b'{\"id\":1,\"method\":\"node.status\"}\\n')\nprint(s.makefile().readline())";
+    // The node may have refused and closed before the request is sent: what it said is read all the same.
+    let script = "import socket,sys\ns=socket.socket(socket.AF_UNIX)\ns.connect(sys.argv[1])\ntry:\n  \
+                  s.sendall(b'{\"id\":1,\"method\":\"node.status\"}\\n')\nexcept OSError: pass\nprint(s.makefile().readline())";
     let connect = || {
         let mut command = Command::new("python3");
         command.args(["-c", script]).arg(run.join("api.sock")).uid(65_534).gid(65_534).current_dir("/");

@@ -72,12 +72,19 @@ async fn stdio(ctx: &Context) -> Result<(), Report> {
 /// Has the node serve HTTP and waits; closes it if this command opened it.
 async fn http_until_interrupted(ctx: &Context, address: &str) -> Result<(), Report> {
     let mut session = ctx.session(Need::Network(Network::default())).await?;
-    let opened = session.call("http.open", json!({"address": address})).await?;
+    let stop = interrupted();
+    tokio::pin!(stop);
+    // The signal is listened for before anybody is told that there is something to end.
+    let opened = tokio::select! {
+        biased;
+        () = &mut stop => return Err(Report::interrupted()),
+        opened = session.call("http.open", json!({"address": address})) => opened?,
+    };
     ctx.out.either(&opened, || http_line(&opened))?;
     ctx.out.note("Ctrl+C ends it");
     loop {
         tokio::select! {
-            () = interrupted() => break,
+            () = &mut stop => break,
             () = tokio::time::sleep(LOOK) => drop(session.call("rpc.ping", json!({})).await?),
         }
     }
