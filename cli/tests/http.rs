@@ -1,5 +1,12 @@
 //! The program's doors: which ports it listens on, and who is let in at the socket.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that meets the unexpected should stop"
+)]
+
 mod common;
 
 use std::io::{BufRead, BufReader, Read, Write};

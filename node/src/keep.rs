@@ -9,8 +9,10 @@ use tokio::sync::oneshot;
 
 use crate::store::{Note, Store};
 
+type Notes = dyn FnOnce(&Reply) -> Vec<Note> + Send;
+
 /// Makes notes of what a command came to. They are on disk if and only if its effects are.
-pub struct Keep(Box<dyn FnOnce(&Reply) -> Vec<Note> + Send>);
+pub struct Keep(Box<Notes>);
 
 impl Keep {
     /// Asks for the notes once the reply is known.

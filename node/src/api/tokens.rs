@@ -40,10 +40,13 @@ struct Kept {
     terms: Terms,
 }
 
+/// Hash and grant by name.
+type ByName = BTreeMap<String, (Digest, Arc<Grant>)>;
+
 /// All tokens of a node.
 #[derive(Debug, Default)]
 pub(super) struct Tokens {
-    by_name: OnceCell<Mutex<BTreeMap<String, (Digest, Arc<Grant>)>>>,
+    by_name: OnceCell<Mutex<ByName>>,
 }
 
 #[derive(Deserialize)]
@@ -80,7 +83,7 @@ fn file_error(path: &Path, error: &std::io::Error) -> RpcError {
 
 impl Tokens {
     /// The tokens, read from the store at first.
-    async fn load(&self, node: &Node) -> Result<MutexGuard<'_, BTreeMap<String, (Digest, Arc<Grant>)>>, RpcError> {
+    async fn load(&self, node: &Node) -> Result<MutexGuard<'_, ByName>, RpcError> {
         let all = self.by_name.get_or_try_init(async || {
             let mut all = BTreeMap::new();
             for (_, value) in node.notes(KIND).await? {

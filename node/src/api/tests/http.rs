@@ -88,6 +88,9 @@ const WS: &[(&str, &str)] = &[
     ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
 ];
 
+/// A request, what is different about it, and the status that answers it.
+type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], u16);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_table_of_expected_answers() {
     let site = Site::new().await;
@@ -100,7 +103,7 @@ async fn the_table_of_expected_answers() {
     let off_by_one = format!("Bearer {off_by_one}");
     let foreign = format!("http://{evil}");
     let rpc = "POST /rpc";
-    let table: &[(&str, &[(&str, &str)], u16)] = &[
+    let table: &[Row<'_>] = &[
         (rpc, &[], 200),
         (rpc, &[("Host", &local)], 200),
         (rpc, &[("Origin", &own)], 200),
