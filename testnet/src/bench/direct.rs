@@ -179,7 +179,7 @@ fn text(i: usize, bytes: usize) -> String {
 }
 
 /// The value that so many per cent stay below; 0 of nothing.
-fn percentile(values: &[f64], p: usize) -> f64 {
+pub fn percentile(values: &[f64], p: usize) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get((sorted.len() * p / 100).min(sorted.len().saturating_sub(1))).copied().unwrap_or(0.0)

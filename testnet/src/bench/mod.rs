@@ -2,6 +2,7 @@
 
 mod compare;
 mod direct;
+mod events;
 mod large;
 mod ours;
 mod plain;
@@ -30,6 +31,24 @@ pub enum Bench {
         #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=50))]
         reps: u8,
         /// Print JSON instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
+    /// From an event to its subscribers through the socket, at a fixed rate, beside some that hardly read.
+    Events {
+        /// Messages per second.
+        #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        rate: u32,
+        /// For so long.
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=600))]
+        seconds: u32,
+        /// Bytes of each text.
+        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(0..=60_000))]
+        bytes: u32,
+        /// Subscribers that hardly read.
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(0..=28))]
+        slow: u8,
+        /// Print JSON instead of a line.
         #[arg(long)]
         json: bool,
     },
@@ -80,6 +99,10 @@ pub fn run(bench: Bench, klatch: Option<PathBuf>) -> Result<()> {
     let site = || Site::new(klatch, folder.path().to_owned());
     match bench {
         Bench::Compare { scenarios, reps, json } => compare::run(&scenarios, usize::from(reps), json),
+        Bench::Events { rate, seconds, bytes, slow, json } => {
+            let load = events::Load { rate, seconds, bytes: bytes as usize, slow: usize::from(slow) };
+            events::run(&site()?, &load, json)
+        }
         Bench::Direct { messages, bytes, json } => direct::run(folder.path(), messages as usize, bytes as usize, json),
         Bench::CatchUp { messages, json } => large::run(messages as usize, json),
         Bench::Idle { seconds, json } => still::idle(&site()?, seconds, json),
