@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread::{JoinHandle, sleep, spawn};
@@ -185,7 +185,7 @@ fn fast_reader(socket: &Path, ready: &Barrier, messages: u64) -> Result<Seen> {
 }
 
 /// Reads a line now and then until the others are done, then the rest; how many messages it saw.
-fn slow_reader(socket: &PathBuf, ready: &Barrier, done: &AtomicBool, messages: u64) -> Result<u64> {
+fn slow_reader(socket: &Path, ready: &Barrier, done: &AtomicBool, messages: u64) -> Result<u64> {
     let subscribed = subscribe(socket, PATIENCE);
     ready.wait();
     let mut lines = subscribed?;
