@@ -118,3 +118,55 @@ pub(crate) fn decode(padded: &[u8]) -> Result<Payload, Reject> {
     };
     Ok(Payload { number, said, hello })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Keys;
+
+    fn said(kind: u8) -> Said {
+        Said { id: EntryId([1; 16]), kind, lamport: 5, eff: 7, at_ms: 6, content: vec![0x81, 1] }
+    }
+
+    fn hello() -> Hello {
+        Hello {
+            name: "alice".to_owned(),
+            cert: Keys::from_seeds(&[1; 32], &[2; 32], 5).cert().clone(),
+            key_signature: Signature([3; 64]),
+            to: DeviceId([4; 32]),
+            ack_key: Digest([5; 32]),
+        }
+    }
+
+    #[test]
+    fn what_is_sealed_keeps_its_fields_and_has_few_lengths() {
+        for (number, kind) in [(Some(9), 1), (None, RECEIPT)] {
+            for hello in [None, Some(hello())] {
+                let plain = encode(number, &said(kind).encode(), hello.clone());
+                assert_eq!(plain.len(), seal::padded_len(plain.iter().rposition(|b| *b != 0).unwrap()));
+                let read = decode(&plain).unwrap();
+                assert_eq!(read, Payload { number, said: said(kind), hello });
+            }
+        }
+        assert!(decode(&encode(None, &said(1).encode(), None)).is_err(), "a message has a number");
+        assert!(decode(&encode(Some(0), &said(TYPING).encode(), None)).is_err(), "a signal has none");
+        assert!(decode(&encode(Some(0), &Said { eff: DIRECT_CLOCK_MAX, ..said(1) }.encode(), None)).is_err());
+        let bad = Hello { name: "a\u{202e}b".to_owned(), ..hello() };
+        assert!(decode(&encode(Some(0), &said(1).encode(), Some(bad))).is_err());
+    }
+
+    #[test]
+    fn bent_and_truncated_bytes_end_in_an_error_or_in_something_within_bounds() {
+        let plain = encode(Some(9), &said(1).encode(), Some(hello()));
+        for at in 0..plain.len() {
+            assert!(decode(&plain[..at]).is_err());
+            for bit in 0..8 {
+                let mut bent = plain.clone();
+                bent[at] ^= 1 << bit;
+                if let Ok(read) = decode(&bent) {
+                    assert!(read.said.eff < DIRECT_CLOCK_MAX && read.hello.is_none_or(|h| valid_name(&h.name)));
+                }
+            }
+        }
+    }
+}

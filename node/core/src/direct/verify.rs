@@ -37,18 +37,33 @@ pub fn digest(a: &Side, b: &Side) -> Digest {
     hash(Context::VERIFY, &parts)
 }
 
-/// 60 digits in groups of five, and 7 emoji with their names. Stretched with Argon2id (64 MiB, 3 passes): the emoji alone
-/// have 42 bits, and each attempt to find keys that give the same ones must cost something. Takes about 0.15 s. `None` only
-/// if Argon2id itself fails, which its fixed parameters exclude.
+/// Bytes of the stretch.
+pub const STRETCHED_BYTES: usize = GROUPS * GROUP_BYTES + EMOJI_BYTES;
+
+/// 60 digits in groups of five, and 7 emoji with their names. Takes about 0.15 s ([`stretch`]). `None` only if Argon2id
+/// itself fails, which its fixed parameters exclude.
 #[must_use]
 pub fn code(digest: &Digest) -> Option<(String, Vec<EmojiName>)> {
-    let params = Params::new(STRETCH_KIB, STRETCH_PASSES, 1, Some(GROUPS * GROUP_BYTES + EMOJI_BYTES)).ok()?;
+    stretch(digest).map(|out| shown(&out))
+}
+
+/// Argon2id (64 MiB, 3 passes): the emoji alone have 42 bits, and each attempt to find keys that give the same ones must
+/// cost something.
+#[must_use]
+pub fn stretch(digest: &Digest) -> Option<[u8; STRETCHED_BYTES]> {
+    let params = Params::new(STRETCH_KIB, STRETCH_PASSES, 1, Some(STRETCHED_BYTES)).ok()?;
     let salt = hash(Context::VERIFY_SALT, &[]);
-    let mut out = [0; GROUPS * GROUP_BYTES + EMOJI_BYTES];
+    let mut out = [0; STRETCHED_BYTES];
     let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
     argon.hash_password_into(&digest.0, &salt.0[..16], &mut out).ok()?;
+    Some(out)
+}
+
+/// What is shown of the stretch.
+#[must_use]
+pub fn shown(out: &[u8; STRETCHED_BYTES]) -> (String, Vec<EmojiName>) {
     let (digits, emoji) = out.split_at(GROUPS * GROUP_BYTES);
-    Some((digits_of(digits), emoji_of(emoji)))
+    (digits_of(digits), emoji_of(emoji))
 }
 
 fn number(bytes: &[u8]) -> u64 {

@@ -7,9 +7,10 @@ use klatch_core::crypto::group::{RoomKeys, RoomRoot};
 use klatch_core::crypto::seal;
 use klatch_core::crypto::{Context, Verifier, derive};
 use klatch_core::delivery::VerifiedAck;
+use klatch_core::direct::frame::{self, VerifiedAnswer, VerifiedFrame};
 use klatch_core::error::Reject;
 use klatch_core::identity::DeviceCert;
-use klatch_core::ids::{Peer, base32};
+use klatch_core::ids::{Digest, Nonce, Peer, base32};
 use klatch_core::limits::RESPONSE_BYTES_MAX;
 use klatch_core::log::entry::{EntryFields, Header, SealedEntry, VerifiedRun, entry_hash, verify_run};
 use klatch_core::presence::VerifiedPresence;
@@ -19,9 +20,26 @@ use serde_json::{Value, json};
 /// The stretched secret of the room that all vectors with keys are in.
 pub const ROOT: [u8; 32] = *b"a stretched secret for vectors..";
 
+/// The acknowledgement key, and the hash of the frame, of acknowledgements of direct messages in the vectors.
+pub const ACK_KEY: Digest = Digest([0xac; 32]);
+/// See [`ACK_KEY`].
+pub const FRAME: Nonce = Nonce([0xfa; 16]);
+
 /// Structures that are decoded from bytes, in the order of the specification.
-pub const STRUCTURES: &[&str] =
-    &["padding", "device_cert", "header", "run", "content", "envelope", "request", "response", "ack", "presence"];
+pub const STRUCTURES: &[&str] = &[
+    "padding",
+    "device_cert",
+    "header",
+    "run",
+    "content",
+    "envelope",
+    "request",
+    "response",
+    "ack",
+    "presence",
+    "direct_request",
+    "direct_answer",
+];
 
 /// The keys and peers that structures are checked with.
 pub struct Fixture {
@@ -136,6 +154,39 @@ pub fn judge(
                 })),
             }
         }
+        "direct_request" => Ok(match frame::open_request(me, peer, bytes, verifier)? {
+            VerifiedFrame::Ask { nonce, cert } => {
+                json!({ "ask": { "nonce": hex(&nonce.0), "cert": cert_fields(&cert) } })
+            }
+            VerifiedFrame::Message(m) => json!({ "message": {
+                "device": hex(&m.device.0),
+                "session": hex(&m.session.0),
+                "number": m.number,
+                "begins": m.begins,
+                "olm": brief(&m.bytes),
+                "hash": hex(&frame::frame_hash(&m.bytes).0),
+            } }),
+            _ => unreachable!("no other frame"),
+        }),
+        "direct_answer" => Ok(match frame::open_answer(me, peer, bytes, verifier)? {
+            VerifiedAnswer::Bundle(b) => json!({ "bundle": {
+                "nonce": hex(&b.nonce.0),
+                "cert": cert_fields(&b.cert),
+                "identity_key": hex(&b.identity_key.0),
+                "one_time_key": hex(&b.one_time_key.0),
+                "fallback": b.fallback,
+            } }),
+            VerifiedAnswer::Stored(s) => {
+                let right = frame::stored_code(&ACK_KEY, s.session, FRAME, s.next, s.bits) == s.code;
+                json!({ "stored": {
+                    "session": hex(&s.session.0), "next": s.next, "bits": s.bits, "code_is_right": right,
+                } })
+            }
+            VerifiedAnswer::NoSession(s) => json!({ "no_session": hex(&s.0) }),
+            VerifiedAnswer::Unreadable(s, n) => json!({ "unreadable": [hex(&s.0), n] }),
+            VerifiedAnswer::Refused => json!("refused"),
+            _ => unreachable!("no other answer"),
+        }),
         other => unreachable!("no structure {other}"),
     }
 }

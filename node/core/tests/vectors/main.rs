@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 
 mod content;
+mod direct;
 mod entries;
 mod frames;
 mod judge;
@@ -157,7 +158,7 @@ fn check(document: &Document) {
 
 #[test]
 fn every_file_is_one_that_is_made_here() {
-    let made = [judge::STRUCTURES, &["base32", "fingerprint", "hash", "room"]].concat();
+    let made = [judge::STRUCTURES, &["base32", "fingerprint", "hash", "room", "verify"]].concat();
     for entry in fs::read_dir(folder()).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         let structure = name.strip_suffix(".json").unwrap_or(&name);
