@@ -90,7 +90,7 @@ pub struct Machine {
     me: Peer,
     name: String,
     rooms: BTreeMap<RoomId, Room>,
-    direct: Direct,
+    pub(crate) direct: Direct,
     topics: BTreeMap<TopicId, RoomId>,
     links: BTreeMap<Peer, BTreeSet<TopicId>>,
     journal: u64,
@@ -191,22 +191,6 @@ impl Machine {
     #[must_use]
     pub fn is_congested(&self, room: &RoomId, now: u64) -> bool {
         self.rooms.get(room).is_some_and(|r| r.is_congested(now + self.ahead))
-    }
-
-    /// What must hold of conversations at all times, for the simulator.
-    ///
-    /// # Errors
-    /// What is wrong.
-    #[cfg(feature = "sim")]
-    pub fn direct_within_bounds(&self) -> Result<(), String> {
-        self.direct.within_bounds()
-    }
-
-    /// Whether no direct message waits, for the simulator.
-    #[cfg(feature = "sim")]
-    #[must_use]
-    pub fn direct_is_idle(&self) -> bool {
-        self.direct.is_idle()
     }
 
     /// Own keys.

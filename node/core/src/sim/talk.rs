@@ -253,7 +253,7 @@ impl World {
             if !n.waiting.is_empty() {
                 return Some(format!("node {node} has {} commands without a reply", n.waiting.len()));
             }
-            if n.machine.as_ref().is_none_or(|m| !m.direct_is_idle()) || !n.disk.desk.outbox.is_empty() {
+            if n.machine.as_ref().is_none_or(|m| !m.direct.is_idle()) || !n.disk.desk.outbox.is_empty() {
                 return Some(format!("node {node} has {} direct messages waiting", n.disk.desk.outbox.len()));
             }
         }

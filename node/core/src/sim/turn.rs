@@ -363,7 +363,7 @@ impl World {
     }
 
     fn check_machine(&mut self, node: usize) {
-        let direct = self.nodes[node].machine.as_ref().map_or(Ok(()), |m| m.direct_within_bounds());
+        let direct = self.nodes[node].machine.as_ref().map_or(Ok(()), |m| m.direct.within_bounds());
         if let Err(what) = direct {
             self.fail(Some(node), what);
         }
