@@ -47,14 +47,17 @@ impl Direct {
         ctx.step.responds.push((token, answer));
     }
 
-    /// Whether anything is taken from a device. Who is blocked, and who must wait for the user, get the same answer.
-    fn admits(&self, ctx: &Ctx<'_>, owner: Option<IdentityId>, device: &DeviceId) -> Result<(), Reject> {
+    /// Whether anything (`kept`: a message, not a signal) is taken from a device. Who is blocked, and who must wait for the user, get the same answer.
+    fn admits(&self, ctx: &Ctx<'_>, owner: Option<IdentityId>, device: &DeviceId, kept: bool) -> Result<(), Reject> {
         if *device == ctx.keys.device_id() || owner == Some(ctx.keys.identity_id()) {
             return Err(Reject::Proof);
         }
         match owner.and_then(|o| self.people.get(&o)).map(|c| (c.standing, c.their_next)) {
             Some((Standing::Blocked, _)) => Err(Reject::Stale),
-            Some((Standing::Requested, n)) if n >= REQUEST_MESSAGES_MAX && !planted!(GateOpen) => Err(Reject::Rate),
+            // Signals say nothing before the user has decided, and would have no bound.
+            Some((Standing::Requested, n)) if (!kept || n >= REQUEST_MESSAGES_MAX) && !planted!(GateOpen) => {
+                Err(Reject::Rate)
+            }
             None if !self.may_meet() => Err(Reject::Full),
             _ => Ok(()),
         }
@@ -72,7 +75,7 @@ impl Direct {
         if owner.is_some_and(|o| o != cert.identity) {
             return Err(Reject::Proof);
         }
-        self.admits(ctx, Some(cert.identity), &cert.device)?;
+        self.admits(ctx, Some(cert.identity), &cert.device, true)?;
         self.bind(peer, cert.device);
         let spare =
             self.one_time.take(1, ONE_TIME_KEYS_PER_MINUTE, 60_000, crate::limits::ONE_TIME_KEYS_BURST, ctx.now);
@@ -86,7 +89,7 @@ impl Direct {
 
     fn receive(&mut self, ctx: &mut Ctx<'_>, rooms: &Rooms, peer: &Peer, sealed: &Sealed) -> Result<Vec<u8>, Reject> {
         let owner = self.owner(rooms, &sealed.device);
-        self.admits(ctx, owner, &sealed.device)?;
+        self.admits(ctx, owner, &sealed.device, sealed.number.is_some())?;
         let known = self.sessions.get_mut(&sealed.device).filter(|s| s.has(sealed.session));
         let Some(sessions) = known else { return self.begun(ctx, peer, owner, sealed) };
         let Some(identity) = owner.filter(|o| self.people.contains_key(o)) else {
@@ -163,7 +166,7 @@ impl Direct {
             self.check_hello(ctx, identity, device, hello)?;
         }
         let content = content_of(&payload.said)?;
-        self.admits(ctx, Some(identity), &device)?;
+        self.admits(ctx, Some(identity), &device, sealed.number.is_some())?;
         if let Entry::Vacant(place) = self.people.entry(identity) {
             let name = payload.hello.as_ref().map(|h| h.name.clone()).ok_or(Reject::Proof)?;
             let contact = Contact::new(identity, name, Standing::Requested, ctx.wall);
@@ -234,7 +237,8 @@ impl Direct {
 
     fn note_name(&mut self, ctx: &mut Ctx<'_>, identity: IdentityId, name: String) {
         let Some(contact) = self.people.get_mut(&identity) else { return };
-        if contact.claimed != name {
+        // A stranger keeps the name of the request: each new one would be an entry in the journal.
+        if contact.claimed != name && contact.standing == Standing::Accepted {
             contact.claimed = name;
             contact.dirty = true;
             // Another name is looked at anew.
