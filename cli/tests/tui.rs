@@ -176,6 +176,69 @@ fn two_people_talk_on_full_screens_and_see_where_their_messages_are() {
 }
 
 #[test]
+fn a_direct_message_asks_first_and_then_is_a_conversation() {
+    let home = Home::new();
+    let mut alice = Term::chat(&home, "alice", "#garden");
+    let mut bob = Term::chat(&home, "bob", "#garden");
+    alice.see("2/2 online");
+    bob.see("2/2 online");
+    // From the switcher, by a few letters.
+    alice.press("\x0b@bo");
+    alice.see("write to them");
+    alice.press("\r");
+    alice.see("@bob> ");
+    alice.press("psst, a surprise\r");
+    alice.see_row(&["alice", "psst, a surprise"]);
+    bob.see("REQUESTS 1");
+    bob.see_row(&["@alice", "1"]);
+    bob.press("\x1b2");
+    bob.see("wants to write to you");
+    bob.see("psst, a surprise");
+    bob.press("\x1bOQ");
+    bob.see("DIRECT");
+    bob.until("no request any more", |text| !text.contains("REQUESTS"));
+    bob.press("what is it?\r");
+    alice.see_row(&["bob", "what is it?"]);
+    bob.see_row(&["what is it?", "✓✓ 1/1"]);
+    alice.press("/quit\r");
+    bob.press("/quit\r");
+    assert!(alice.wait().success() && bob.wait().success());
+}
+
+#[test]
+fn a_program_is_told_about_mentions_and_no_text_is_ever_a_command() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = Home::new();
+    let hook = home.path().join("hook.sh");
+    std::fs::write(&hook, "#!/bin/sh\nprintf '%s|%s|%s|%s' \"$KLATCH_KIND\" \"$KLATCH_FROM\" \"$KLATCH_ROOM\" \"$KLATCH_TEXT\" > told.new\nmv told.new told\n").unwrap();
+    std::fs::set_permissions(&hook, PermissionsExt::from_mode(0o700)).unwrap();
+    let args = ["--profile", "alice", "--name", "alice", "--no-input", "chat", "#garden", "--notify-command"];
+    let mut alice = Term::open(&home, &[&args[..], &[hook.to_str().unwrap()]].concat(), 100, 24);
+    alice.see("#garden> ");
+    let mut mallory = home.chat("mallory", "#garden", &[]);
+    alice.see("2/2 online");
+    // The terminal lost the keyboard: the user looks elsewhere.
+    alice.press("\x1b[O");
+    mallory.say("not about you");
+    alice.see("not about you");
+    let text = "alice $(touch pwned) `touch pwned`; touch pwned \u{1b}]52;c;aGk=\u{7}";
+    mallory.say(text);
+    let begun = Instant::now();
+    while !home.path().join("told").exists() {
+        assert!(begun.elapsed() < PATIENCE, "{}", alice.text());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(std::fs::read_to_string(home.path().join("told")).unwrap(), format!("mention|mallory|#garden|{text}"));
+    assert!(!home.path().join("pwned").exists());
+    alice.until("two unread", |text| text.contains("mallory") && text.contains("2 new"));
+    assert!(alice.raw().contains("\u{1b}]9;klatch: mallory in #garden: alice $(touch"), "the terminal is told too");
+    assert!(!alice.raw().contains("\u{1b}]52;c;aGk"));
+    alice.press("\x03");
+    assert!(alice.wait().success());
+    mallory.end();
+}
+
+#[test]
 fn a_newcomer_is_asked_two_questions_and_told_what_to_do() {
     let home = Home::new();
     let mut term = Term::open(&home, &[], 100, 24);

@@ -12,6 +12,15 @@ const FILE: &str = "tui.toml";
 /// A file of settings is short.
 const FILE_BYTES_MAX: u64 = 64 << 10;
 
+/// The keys of the file in words.
+pub const SETTINGS: &[(&str, &str)] = &[
+    ("keymap = \"vi\"", "or \"readline\": the keys that edit"),
+    ("mouse = false", "leaves the mouse to the terminal; with it, Shift does so for once"),
+    ("notify = \"osc777\"", "or \"auto\", \"osc9\", \"bell\", \"none\": how the terminal is told"),
+    ("notify_command = \"PROGRAM\"", "run for each notice, with KLATCH_FROM, _ROOM, _TEXT and _KIND"),
+    ("rooms, people = true", "always show, or (false) never show, that list"),
+];
+
 /// Which keys edit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, Deserialize)]
 #[serde(rename_all = "snake_case")]

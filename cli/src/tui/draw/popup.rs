@@ -9,6 +9,7 @@ use ratatui::text::Line;
 use super::super::keys::KEYS;
 use super::super::overlay::{Overlay, choices};
 use super::super::rows::{author, clock};
+use super::super::settings::SETTINGS;
 use super::super::state::State;
 use super::super::text::{clean, cut, fit, width};
 use super::super::theme::{DELIVERY_LEGEND, Theme};
@@ -90,7 +91,7 @@ fn text(theme: Theme, whole: Rect, buffer: &mut Buffer, title: &str, lines: &[St
         put(buffer, inner, n, &Line::raw(line.clone()));
     }
     if top + height < wrapped.len() && height > 0 {
-        let more = format!(" {} more (PgDn) ", wrapped.len() - top - height);
+        let more = " more (PgDn) ";
         let columns = u16::try_from(width(&more)).unwrap_or(inner.width).min(inner.width);
         buffer.set_stringn(inner.right() - columns, inner.bottom() - 1, more, usize::from(columns), theme.chosen());
     }
@@ -140,6 +141,9 @@ pub fn help_lines() -> Vec<String> {
     }
     lines.push("DELIVERY".to_owned());
     lines.extend(DELIVERY_LEGEND.split(" · ").map(|l| format!(" {l}")));
+    lines.push(String::new());
+    lines.push("SETTINGS, in tui.toml in the profile's folder; options win over them".to_owned());
+    lines.extend(SETTINGS.iter().map(|(key, what)| format!(" {} {what}", fit(key, KEY_COLUMNS))));
     lines.push(String::new());
     lines.push("COMMANDS".to_owned());
     lines.extend(crate::slash::help(None).lines().map(str::to_owned));

@@ -12,8 +12,10 @@ use super::{message, type_text};
 use crate::act::{Effect, Here, Outcome};
 use crate::error::{Report, exit};
 use crate::slash::Action;
+use crate::tui::composer::Composer;
 use crate::tui::fold::fold;
 use crate::tui::overlay::Overlay;
+use crate::tui::settings::Keymap;
 use crate::tui::state::{Input, Level, State, Tag, Wish};
 
 fn press(state: &mut State, code: KeyCode, modifiers: KeyModifiers) -> Vec<Wish> {
@@ -366,4 +368,29 @@ fn nobody_can_look_like_somebody_else() {
     let shown = picture(&lively(120, 40));
     // Two devices call themselves bob: both carry the beginning of their key.
     assert!(shown.lines().filter(|l| l.contains("bob~")).count() >= 3, "{shown}");
+}
+
+#[test]
+fn vi_keys_edit_in_command_mode_and_type_in_insert_mode() {
+    let mut state = lively(100, 24);
+    state.composer = Composer::new(Keymap::Vi);
+    type_text(&mut state, "one two three");
+    let escape = |state: &mut State| press(state, KeyCode::Esc, KeyModifiers::NONE);
+    escape(&mut state);
+    assert!(picture(&state).contains("[command] #garden>"));
+    type_text(&mut state, "0dw");
+    assert_eq!(state.composer.text().trim_start(), "two three");
+    type_text(&mut state, "A!");
+    assert!(state.composer.text().ends_with("two three!"));
+    escape(&mut state);
+    type_text(&mut state, "ccgone");
+    assert_eq!(state.composer.text(), "gone");
+    escape(&mut state);
+    // Enter sends in either mode, and a command begins as fingers know it.
+    assert_eq!(call(&enter(&mut state), "message.send").unwrap()["text"], "gone");
+    type_text(&mut state, ":whoami");
+    assert_eq!(state.composer.text(), "/whoami");
+    escape(&mut state);
+    type_text(&mut state, "dd/seeds");
+    assert!(matches!(&state.overlay, Some(Overlay::Search { field, .. }) if field == "seeds"));
 }
