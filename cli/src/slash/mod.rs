@@ -62,7 +62,6 @@ fn absent(name: &str) -> Option<&'static str> {
 
 /// The word at the end of what was typed so far, for completion.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(dead_code, reason = "plain mode has no completion; the full screen does")]
 pub struct Unfinished<'a> {
     /// What it should name. [`Takes::Text`] has nothing to offer but names of people and emoji.
     pub takes: Takes,
@@ -73,7 +72,6 @@ pub struct Unfinished<'a> {
 }
 
 /// What the end of an unfinished line should become, if the line is a slash command.
-#[allow(dead_code, reason = "plain mode has no completion; the full screen does")]
 pub fn unfinished(typed: &str) -> Option<Unfinished<'_>> {
     let command = typed.strip_prefix('/').filter(|c| !c.starts_with('/'))?;
     let Some((name, args)) = command.split_once(char::is_whitespace) else {
