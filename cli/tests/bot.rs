@@ -257,13 +257,31 @@ fn silence_failure_and_delay_are_told_apart_and_stop_nothing() {
     home.ok(&["--profile", "alice", "up"]);
     bob.say("still here?");
     bob.hears(|m| m["text"] == "you said still here?");
+
+    // Nothing is left to listen to.
+    let mut bot = bot;
+    home.ok(&["--profile", "alice", "leave", "#garden"]);
+    let begun = Instant::now();
+    let code = loop {
+        if let Some(status) = bot.child.try_wait().unwrap() {
+            break status.code();
+        }
+        assert!(begun.elapsed() < PATIENCE, "listens to a room that was left");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(code, Some(0));
+    bot.complains("#garden was left");
 }
 
 #[test]
 fn direct_messages_are_answered_to_contacts_only() {
     let (home, mut alice, mut bob) = garden();
     let told = script(&home, "told", "read what; echo \"$what, $KLATCH_ROOM ($KLATCH_DIRECT)\"");
+    // A place beyond the journal, as after a profile was restored from a backup, is said and does not make it deaf.
+    std::fs::create_dir(home.path().join("alice/bots")).unwrap();
+    std::fs::write(home.path().join("alice/bots/told.json"), "{\"journal\":1000000}").unwrap();
     let bot = Bot::start(&home, &["--dm", "--", &told]);
+    bot.complains("to 1000000 in the journal is not there any more");
     bob.call("message.send", json!({"room": "@alice", "text": "let me in"}));
     bot.prints("@bob bob: not answered: no contact");
     alice.call("contact.accept", json!({"who": "@bob"}));

@@ -30,7 +30,7 @@ use crate::args::bot::{Bot, BotExec};
 use crate::client::{Session, Told};
 use crate::context::{Context, Need};
 use crate::error::Report;
-use crate::output::visible;
+use crate::output::{Output, visible};
 use crate::signals::interrupted;
 
 /// How long a program may take for one message, unless told.
@@ -127,8 +127,9 @@ impl Listener<'_> {
     /// Until the bot is ended, or there is nothing left to listen to.
     async fn listen(&mut self, mut session: Session, after: Option<Value>) -> Result<(), Report> {
         let status = session.status().await?;
-        let mut ears = Ears::new(self.args, &status, &mut session).await?;
-        let after = after.unwrap_or_else(|| self.begin(&status));
+        let mut ears = Ears::new(self.args, &status, &mut session, self.ctx.out).await?;
+        // A place that is not in the journal (any more, or after a backup was restored) is announced as a gap.
+        let after = after.unwrap_or_else(|| self.place.journal.map_or_else(|| json!("now"), |was| json!(was)));
         let mut events = session.events(&ears.topics(), after).await?;
         self.place.journal = Some(events.cursor);
         self.place.save()?;
@@ -179,20 +180,6 @@ impl Listener<'_> {
         }
     }
 
-    /// Where the bot was, or now.
-    fn begin(&self, status: &Status) -> Value {
-        match self.place.journal {
-            None => json!("now"),
-            Some(was) if was > status.journal => {
-                self.ctx
-                    .out
-                    .note("this profile is older than the bot's place in it (from a backup?): it begins at its end");
-                json!(status.journal)
-            }
-            Some(was) => json!(was),
-        }
-    }
-
     /// A connection to a node that was started again; `None` if the bot is ended meanwhile.
     async fn again(&mut self) -> Option<Session> {
         loop {
@@ -214,6 +201,7 @@ struct Ears {
     direct: bool,
     prefix: Option<String>,
     me: IdentityId,
+    out: Output,
 }
 
 enum Heard {
@@ -224,7 +212,7 @@ enum Heard {
 }
 
 impl Ears {
-    async fn new(args: &BotExec, status: &Status, session: &mut Session) -> Result<Self, Report> {
+    async fn new(args: &BotExec, status: &Status, session: &mut Session, out: Output) -> Result<Self, Report> {
         let mut rooms: Vec<RoomSummary> = Vec::new();
         if args.all {
             rooms.clone_from(&status.rooms);
@@ -238,7 +226,7 @@ impl Ears {
             rooms.push(room);
         }
         let rooms = rooms.into_iter().map(|r| (r.room, r.name)).collect();
-        Ok(Self { rooms, all: args.all, direct: args.dm, prefix: args.prefix.clone(), me: status.identity })
+        Ok(Self { rooms, all: args.all, direct: args.dm, prefix: args.prefix.clone(), me: status.identity, out })
     }
 
     fn topics(&self) -> Vec<String> {
@@ -282,7 +270,14 @@ impl Ears {
                 return Heard::Message(room, message);
             }
             Event::RoomJoined { room, name } if self.all => drop(self.rooms.insert(room, name)),
-            Event::RoomLeft { room } => drop(self.rooms.remove(&room)),
+            Event::RoomLeft { room } => {
+                if let Some(name) = self.rooms.remove(&room) {
+                    self.out.note(&format!("{} was left", visible(&name)));
+                }
+            }
+            Event::Gap { from, to, .. } => {
+                self.out.note(&format!("what happened from {from} to {to} in the journal is not there any more"));
+            }
             _ => {}
         }
         Heard::Other(told.cursor)
