@@ -1,11 +1,12 @@
 //! What is said: to one person, to everybody, changed afterwards, and looked up again.
 
 use klatch_core::event::Message;
-use klatch_core::query::RoomSummary;
+use klatch_core::ids::{EntryId, RoomId};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::find::{message, unknown};
-use super::{Effect, Here, Outcome, Shown, in_place, named, people, sent};
+use super::{Effect, Here, Outcome, Shown, Tone, in_place, named, people, sent};
 use crate::client::Session;
 use crate::error::Report;
 use crate::output::{snippet, visible};
@@ -68,26 +69,50 @@ async fn send(session: &mut Session, params: Value, text: &str) -> Result<Outcom
     Ok(Outcome { upto: sent.journal, sent: Some(sent), ..Outcome::default() }.wrote())
 }
 
-/// Names the rooms first; says it in each of them once the user has said yes.
+/// Names the rooms first; says it in each of them once the user has said yes. The node refuses what comes too soon.
 async fn broadcast(session: &mut Session, text: String, confirmed: bool) -> Result<Outcome, Report> {
-    let rooms: Vec<RoomSummary> = session.ask("room.list", json!({})).await?;
-    let rooms: Vec<RoomSummary> = rooms.into_iter().filter(|r| !r.left).collect();
-    if rooms.is_empty() {
+    let params = json!({"text": text, "dry_run": !confirmed, "confirm": confirmed});
+    let answer: Broadcast = session.ask("message.broadcast", params).await?;
+    let names = |said: bool| {
+        let rooms = answer.rooms.iter().filter(|r| r.error.is_none() == said);
+        rooms.map(|r| visible(&r.name)).collect::<Vec<_>>().join(", ")
+    };
+    if answer.rooms.is_empty() {
         return Err(Report::usage("you are in no room", "/join #ROOM"));
     }
-    let names = rooms.iter().map(|r| visible(&r.name)).collect::<Vec<_>>().join(", ");
     if !confirmed {
-        let question = format!("say \"{}\" in {} (everybody there reads it)?", snippet(&text), names);
+        let question = format!("say \"{}\" in {} (everybody there reads it)?", snippet(&text), names(true));
         return Ok(Outcome::effect(Effect::Confirm {
             question,
             action: Box::new(Action::Broadcast { text, confirmed: true }),
         }));
     }
-    let mut upto = 0;
-    for room in &rooms {
-        upto = sent(session.ask("message.send", json!({"room": room.room, "text": text})).await?, &text)?.journal;
-    }
-    Ok(Outcome { upto, ..Outcome::note(format!("said in {names}")) }.wrote())
+    let upto = answer.rooms.iter().map(|r| r.journal).max().unwrap_or_default();
+    let said = Outcome { upto, ..Outcome::done(format!("said in {}", names(true)), &answer) }.wrote();
+    Ok(match names(false) {
+        missed if missed.is_empty() => said,
+        missed => said.and(Tone::Warning, format!("not said in {missed}")),
+    })
+}
+
+/// What `message.broadcast` answers.
+#[derive(Debug, Serialize, Deserialize)]
+struct Broadcast {
+    rooms: Vec<InRoom>,
+    sent: u64,
+}
+
+/// One room of it.
+#[derive(Debug, Serialize, Deserialize)]
+struct InRoom {
+    room: RoomId,
+    name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    message: Option<EntryId>,
+    #[serde(default)]
+    journal: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    error: Option<Value>,
 }
 
 async fn list(session: &mut Session, here: &Here, mut params: Value) -> Result<Outcome, Report> {

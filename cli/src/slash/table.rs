@@ -211,7 +211,7 @@ pub const TABLE: &[Row] = &[
         "bm",
         &["broadcast"],
         &[TEXT],
-        ("say something in every room you are in, after naming them", "message.send"),
+        ("say something in every room you are in, after naming them; at most once a minute", "message.broadcast"),
         |a| unquoted(a).map(|text| Action::Broadcast { text, confirmed: false }),
     ),
     row(
