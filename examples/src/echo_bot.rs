@@ -30,6 +30,8 @@ async fn main() -> Result<()> {
         if message["kind"] == "text" && message["own"] == false && message["deleted"] == false {
             let answer = json!({
                 "room": room, "text": message["text"], "reply_to": message["id"],
+                // A repeated send under this key stores nothing: a kill right here does no harm.
+                "idempotency_key": format!("echo/{}", message["id"]),
             });
             client.call("message.send", answer).await?;
         }

@@ -47,8 +47,6 @@ pub struct Hand {
 #[derive(Debug)]
 struct Mouth {
     client: Option<Client>,
-    /// Whether the node takes keys that make a repeated send harmless.
-    keyed: bool,
     rate: Rate,
 }
 
@@ -76,7 +74,7 @@ impl Hand {
         out: Output,
         stopped: watch::Receiver<bool>,
     ) -> Self {
-        let mouth = Mutex::new(Mouth { client: None, keyed: false, rate: Rate::new(args.rate) });
+        let mouth = Mutex::new(Mouth { client: None, rate: Rate::new(args.rate) });
         Self {
             script,
             name,
@@ -90,14 +88,8 @@ impl Hand {
     }
 
     /// Speaks through this connection from now on.
-    pub async fn attach(&self, mut session: Session) -> Result<(), Report> {
-        let spec = session.call("rpc.discover", json!({})).await?;
-        let methods = spec["methods"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let send = methods.iter().find(|m| m["name"] == "message.send").and_then(|m| m["params"].as_array());
-        let mut mouth = self.mouth.lock().await;
-        mouth.keyed = send.is_some_and(|params| params.iter().any(|p| p["name"] == "idempotency_key"));
-        mouth.client = Some(session.client);
-        Ok(())
+    pub async fn attach(&self, session: Session) {
+        self.mouth.lock().await.client = Some(session.client);
     }
 
     /// Does one message.
@@ -164,12 +156,11 @@ impl Hand {
     /// Stores an answer, as fast as the rate allows.
     async fn say(&self, message: &Message, text: String) -> Result<Said, Report> {
         let mut mouth = self.mouth.lock().await;
-        let mut params = json!({"room": message.room, "text": text});
+        // Sent again under the same key after a kill, it is stored once all the same.
+        let key = format!("bot/{}/{}", self.name, message.id);
+        let mut params = json!({"room": message.room, "text": text, "idempotency_key": key});
         if self.reply {
             params["reply_to"] = json!(message.id);
-        }
-        if mouth.keyed {
-            params["idempotency_key"] = json!(format!("bot/{}/{}", self.name, message.id));
         }
         loop {
             let wait = mouth.rate.wait(Instant::now());

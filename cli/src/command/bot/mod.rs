@@ -133,7 +133,7 @@ impl Listener<'_> {
         let mut events = session.events(&ears.topics(), after).await?;
         self.place.journal = Some(events.cursor);
         self.place.save()?;
-        self.hand.attach(session).await?;
+        self.hand.attach(session).await;
         self.ctx.out.note(&format!("{} listens; Ctrl+C ends it", ears.words()));
 
         let (mut jobs, mut ledger) = (JoinSet::new(), Ledger::default());
