@@ -92,7 +92,7 @@ fn text(theme: Theme, whole: Rect, buffer: &mut Buffer, title: &str, lines: &[St
     }
     if top + height < wrapped.len() && height > 0 {
         let more = " more (PgDn) ";
-        let columns = u16::try_from(width(&more)).unwrap_or(inner.width).min(inner.width);
+        let columns = u16::try_from(width(more)).unwrap_or(inner.width).min(inner.width);
         buffer.set_stringn(inner.right() - columns, inner.bottom() - 1, more, usize::from(columns), theme.chosen());
     }
 }
