@@ -202,8 +202,14 @@ def main():
                 failed += 1
         every_day = daily(readme)
         env["KLATCH_HOME"] = os.path.join(home, "daily")
-        setup = ["klatch --profile other init --name other --no-passphrase", "klatch --profile other up"]
-        for command in [*setup, "klatch --profile other join '#garden'", *every_day, "klatch --profile other down"]:
+        # The people whom the page names: they are known once they share a room.
+        people = ["bob", "eve"]
+        setup = [
+            f"klatch --profile {who} {verb}"
+            for who in people
+            for verb in (f"init --name {who} --no-passphrase", "up", "join '#garden'")
+        ]
+        for command in [*setup, *every_day, *(f"klatch --profile {who} down" for who in people)]:
             print(f"$ {command}", flush=True)
             if not run(command, env):
                 print(f"FAILED: {command}")

@@ -1,6 +1,6 @@
 //! Conversations with one person (PROTOCOL.md 11): people, sessions, frames, and what waits to be delivered.
 //!
-//! [`Direct`] is to conversations what a room is to rooms. What the user does is in `say.rs`, what others send in `inbox.rs`, what
+//! `Direct` is to conversations what a room is to rooms. What the user does is in `say.rs`, what others send in `inbox.rs`, what
 //! leaves and what is answered in `deliver.rs`; the parts that they use ([`frame`], `payload`, `ratchet`, `session`, `contact`,
 //! `outbox`) know nothing of one another's state. Everything that changes in a batch is written once, at its end.
 
