@@ -39,7 +39,13 @@ pub struct Cli {
 #[command(next_help_heading = "Options for every command")]
 pub struct Global {
     /// One of several identities on this machine
-    #[arg(long, global = true, env = "KLATCH_PROFILE", default_value = "default", value_name = "NAME")]
+    #[arg(
+        long,
+        global = true,
+        env = "KLATCH_PROFILE",
+        default_value = "default",
+        value_name = "NAME"
+    )]
     pub profile: String,
     /// JSON: one object, or one per line
     #[arg(long, global = true)]
@@ -70,7 +76,8 @@ pub struct Global {
 /// What can be done.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// The full screen, also without any command; or lines in, lines out (--plain) or with a person: lines in, lines out, `/help` for more
+    /// The full screen, also without any command; or lines in, lines out (--plain) or with a
+    /// person: lines in, lines out, `/help` for more
     Chat(Chat),
     /// Open a room: anybody who knows its name (and passphrase, if it has one) can read it
     Join(Join),
@@ -197,7 +204,8 @@ pub struct Network {
 }
 
 impl Network {
-    /// What the environment says, for commands without these options: staying on this machine is a promise.
+    /// What the environment says, for commands without these options: staying on this machine is a
+    /// promise.
     pub fn usual() -> Self {
         #[derive(Parser)]
         struct Alone {
@@ -207,9 +215,12 @@ impl Network {
         Alone::try_parse_from(["klatch"]).map(|a| a.network).unwrap_or_default()
     }
 
-    /// The options given, as they were typed; `--loopback-only` may come from the environment and is left out.
+    /// The options given, as they were typed; `--loopback-only` may come from the environment and
+    /// is left out.
     pub fn given(&self) -> Vec<String> {
-        let quoted = |name: &str, list: &[String]| list.iter().map(|a| format!("{name} {a}")).collect::<Vec<_>>();
+        let quoted = |name: &str, list: &[String]| {
+            list.iter().map(|a| format!("{name} {a}")).collect::<Vec<_>>()
+        };
         let mut given = [quoted("--listen", &self.listen), quoted("--peer", &self.peer)].concat();
         given.extend(self.no_mdns.then(|| "--no-mdns".to_owned()));
         given.extend(self.no_quic.then(|| "--no-quic".to_owned()));
@@ -367,7 +378,8 @@ pub struct Chat {
     /// Lines of history shown first
     #[arg(short = 'n', value_name = "N", default_value_t = 20)]
     pub lines: u32,
-    /// Open the public room of that name, although you left one with a passphrase (`--yes` does not say so)
+    /// Open the public room of that name, although you left one with a passphrase (`--yes` does not
+    /// say so)
     #[arg(long, conflicts_with_all = ["passphrase", "passphrase_file"])]
     pub open: bool,
     /// The secret of the room.
@@ -394,7 +406,8 @@ pub struct Screen {
     /// How the terminal is told about mentions and direct messages
     #[arg(long, value_enum, value_name = "HOW")]
     pub notify: Option<Notify>,
-    /// Run this program for each of them; it finds KLATCH_FROM, KLATCH_ROOM, KLATCH_TEXT and KLATCH_KIND in its environment
+    /// Run this program for each of them; it finds KLATCH_FROM, KLATCH_ROOM, KLATCH_TEXT and
+    /// KLATCH_KIND in its environment
     #[arg(long, value_name = "PROGRAM", value_hint = ValueHint::CommandString)]
     pub notify_command: Option<String>,
 }
@@ -424,7 +437,8 @@ pub struct Doctor {
     /// Only what takes a moment: identity, permissions, disk, limits, and whether the node answers
     #[arg(long)]
     pub quick: bool,
-    /// Also write an archive (.tar) for a bug report, with stand-ins for names, rooms, addresses and ids
+    /// Also write an archive (.tar) for a bug report, with stand-ins for names, rooms, addresses
+    /// and ids
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub bundle: Option<PathBuf>,
 }
@@ -521,7 +535,8 @@ pub struct OneMessage {
 /// `klatch events`.
 #[derive(Debug, Args)]
 pub struct Events {
-    /// Beginnings of topics, such as room/ or room/#garden/message or dm/@bob; everything without it
+    /// Beginnings of topics, such as room/ or room/#garden/message or dm/@bob; everything without
+    /// it
     #[arg(value_name = "PREFIX")]
     pub topics: Vec<String>,
     /// Begin after this event (a number from before), at the start, or now
@@ -586,7 +601,8 @@ pub enum Api {
         /// One JSON object per line on stdin and stdout
         #[arg(long, group = "way")]
         stdio: bool,
-        /// HTTP on this machine only, with a token: POST /rpc, GET /ws, GET /events; any free port without an address
+        /// HTTP on this machine only, with a token: POST /rpc, GET /ws, GET /events; any free port
+        /// without an address
         #[arg(long, group = "way", value_name = "ADDR:PORT", num_args = 0..=1, default_missing_value = "127.0.0.1:0")]
         http: Option<String>,
     },

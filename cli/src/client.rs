@@ -1,8 +1,10 @@
-//! Every command reaches the node here: over the socket of the one that runs, or of one started inside this process.
+//! Every command reaches the node here: over the socket of the one that runs, or of one started
+//! inside this process.
 //!
-//! An embedded node that reaches others offers the same socket, so that more commands can attach to it; it lives until the
-//! last of them ends. One that only reads history offers none: it hears no network, so nobody may come to depend on it.
-//! Calls and events take a connection each: a caller that does not read its events cannot block its own answers.
+//! An embedded node that reaches others offers the same socket, so that more commands can attach to
+//! it; it lives until the last of them ends. One that only reads history offers none: it hears no
+//! network, so nobody may come to depend on it. Calls and events take a connection each: a caller
+//! that does not read its events cannot block its own answers.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -55,7 +57,9 @@ impl Client {
     /// Asks without waiting for the answer; gives back the number that the answer will have.
     pub async fn begin(&mut self, method: &str, params: Value) -> Result<u64, Report> {
         self.next += 1;
-        let mut line = json!({"jsonrpc": "2.0", "id": self.next, "method": method, "params": params}).to_string();
+        let mut line =
+            json!({"jsonrpc": "2.0", "id": self.next, "method": method, "params": params})
+                .to_string();
         line.push('\n');
         // The node may have refused us and closed: what it said is still to be read.
         let _ = self.write.write_all(line.as_bytes()).await;
@@ -83,11 +87,20 @@ impl Client {
     }
 
     /// Calls a method whose answer has a type.
-    pub async fn ask<T: DeserializeOwned>(&mut self, method: &str, params: Value) -> Result<T, Report> {
+    pub async fn ask<T: DeserializeOwned>(
+        &mut self,
+        method: &str,
+        params: Value,
+    ) -> Result<T, Report> {
         let value = self.call(method, params).await?;
         serde_json::from_value(value).map_err(|e| {
             let hint = "the running node may be of another version: `klatch down`, then try again";
-            Report::new("KLATCH-API-ANSWER", format!("the node's answer is not understood: {e}"), hint, exit::FAILED)
+            Report::new(
+                "KLATCH-API-ANSWER",
+                format!("the node's answer is not understood: {e}"),
+                hint,
+                exit::FAILED,
+            )
         })
     }
 }
@@ -143,7 +156,9 @@ impl Events {
     /// The next event as the node sent it. May be dropped and called again.
     pub async fn next_json(&mut self) -> Result<Value, Report> {
         loop {
-            let Ok(Some(line)) = self.client.lines.next_line().await else { return Err(Report::gone()) };
+            let Ok(Some(line)) = self.client.lines.next_line().await else {
+                return Err(Report::gone());
+            };
             if let Ok(mut line) = serde_json::from_str::<Value>(&line)
                 && line["method"] == "event"
             {
@@ -159,7 +174,9 @@ impl Events {
             params: Told,
         }
         loop {
-            let Ok(Some(line)) = self.client.lines.next_line().await else { return Err(Report::gone()) };
+            let Ok(Some(line)) = self.client.lines.next_line().await else {
+                return Err(Report::gone());
+            };
             // An event of a newer version is not an error for an older front end.
             if let Ok(n) = serde_json::from_str::<Notification>(&line) {
                 return Ok(n.params);
@@ -207,7 +224,12 @@ impl Embedded {
             }
             if self.node.is_stopped() {
                 let hint = "start it again; if that fails, its log says why";
-                return Err(Report::new("KLATCH-NODE-ENDED", "the node had to stop", hint, exit::FAILED));
+                return Err(Report::new(
+                    "KLATCH-NODE-ENDED",
+                    "the node had to stop",
+                    hint,
+                    exit::FAILED,
+                ));
             }
         }
     }
@@ -224,7 +246,9 @@ impl Embedded {
             return;
         }
         let n = self.server.clients();
-        out.note(&format!("{n} other client(s) use this node; it stays until they end (Ctrl+C ends it now)"));
+        out.note(&format!(
+            "{n} other client(s) use this node; it stays until they end (Ctrl+C ends it now)"
+        ));
         tokio::select! {
             () = self.server.idle() => {}
             () = self.server.stopped() => {}
@@ -237,7 +261,8 @@ impl Embedded {
         let begun = Instant::now();
         while begun.elapsed() < FLUSH_TIME_MAX {
             let Ok(Answer::Status(status)) = self.node.query(Query::Status).await else { return };
-            if status.queued == 0 || (status.peers.is_empty() && begun.elapsed() > FLUSH_ALONE_MAX) {
+            if status.queued == 0 || (status.peers.is_empty() && begun.elapsed() > FLUSH_ALONE_MAX)
+            {
                 return;
             }
             sleep(POLL).await;
@@ -274,7 +299,11 @@ impl Session {
     }
 
     /// Calls a method whose answer has a type.
-    pub async fn ask<T: DeserializeOwned>(&mut self, method: &str, params: Value) -> Result<T, Report> {
+    pub async fn ask<T: DeserializeOwned>(
+        &mut self,
+        method: &str,
+        params: Value,
+    ) -> Result<T, Report> {
         self.client.ask(method, params).await
     }
 

@@ -1,4 +1,5 @@
-//! What every command shares: options, output, folders, and the node that may have been started inside this process.
+//! What every command shares: options, output, folders, and the node that may have been started
+//! inside this process.
 
 use std::io::{BufRead, IsTerminal, Read, Write};
 use std::path::Path;
@@ -61,8 +62,17 @@ impl Context {
     }
 
     /// The configuration of a node of this profile.
-    pub fn config(&self, need: &Need, host: Host, passphrase: Option<Passphrase>) -> Result<Config, Report> {
-        let mut config = Config::new(self.paths.data.clone(), self.paths.runtime.clone(), self.paths.peers.clone());
+    pub fn config(
+        &self,
+        need: &Need,
+        host: Host,
+        passphrase: Option<Passphrase>,
+    ) -> Result<Config, Report> {
+        let mut config = Config::new(
+            self.paths.data.clone(),
+            self.paths.runtime.clone(),
+            self.paths.peers.clone(),
+        );
         match need {
             Need::History => {
                 config.loopback_only = true;
@@ -120,7 +130,10 @@ impl Context {
 
     /// Whether there is somebody to ask.
     pub fn can_ask(&self) -> bool {
-        !self.args.no_input && !self.args.json && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+        !self.args.no_input
+            && !self.args.json
+            && std::io::stdin().is_terminal()
+            && std::io::stderr().is_terminal()
     }
 
     /// Ends the node inside this process, if there is one, once nobody uses it any more.
@@ -133,7 +146,8 @@ impl Context {
         embedded.end().await;
     }
 
-    /// Waits until somebody asks the node inside this command to stop (`klatch down`, `klatch lock`).
+    /// Waits until somebody asks the node inside this command to stop (`klatch down`, `klatch
+    /// lock`).
     pub async fn asked_to_stop(&self) {
         loop {
             tokio::time::sleep(std::time::Duration::from_millis(200)).await;
@@ -161,14 +175,16 @@ fn reach(config: &mut Config, network: &Network) -> Result<(), Report> {
     config.loopback_only = network.loopback_only && config.listen.is_empty();
     let local = |a: &String| a.starts_with("/ip4/127.") || a.starts_with("/ip6/::1/");
     match config.listen.iter().find(|a| a.starts_with("/ip") && !local(a)) {
-        Some(address) if network.loopback_only => {
-            Err(Report::usage(format!("{address} is not on this machine"), "leave out --listen or --loopback-only"))
-        }
+        Some(address) if network.loopback_only => Err(Report::usage(
+            format!("{address} is not on this machine"),
+            "leave out --listen or --loopback-only",
+        )),
         _ => Ok(()),
     }
 }
 
-/// `192.168.1.5:4001` as people write it, in the form that the network takes; anything else is left to it.
+/// `192.168.1.5:4001` as people write it, in the form that the network takes; anything else is left
+/// to it.
 fn multiaddr(text: &str) -> String {
     match text.parse::<std::net::SocketAddr>() {
         Ok(std::net::SocketAddr::V4(a)) => format!("/ip4/{}/tcp/{}", a.ip(), a.port()),
@@ -179,8 +195,9 @@ fn multiaddr(text: &str) -> String {
 
 /// Asks a question on stderr; an empty answer is `None`.
 pub fn ask(question: &str) -> Result<Option<String>, Report> {
-    let failed =
-        |e: std::io::Error| Report::usage(format!("cannot ask: {e}"), "give --no-input and the options you want");
+    let failed = |e: std::io::Error| {
+        Report::usage(format!("cannot ask: {e}"), "give --no-input and the options you want")
+    };
     eprint!("{question}");
     std::io::stderr().flush().map_err(failed)?;
     let mut answer = String::new();
@@ -195,19 +212,22 @@ pub fn confirm(question: &str) -> Result<bool, Report> {
 
 /// Asks for a secret, which is not shown.
 pub fn ask_secret(question: &str) -> Result<String, Report> {
-    let secret = block_in_place(|| rpassword::prompt_password(question))
-        .map_err(|e| Report::usage(format!("cannot ask for a passphrase: {e}"), "give it in a file"))?;
+    let secret = block_in_place(|| rpassword::prompt_password(question)).map_err(|e| {
+        Report::usage(format!("cannot ask for a passphrase: {e}"), "give it in a file")
+    })?;
     check_secret(secret)
 }
 
-/// Reads a secret from a file, a descriptor (`/dev/fd/3`) or stdin (`-`); one line break at its end does not count.
+/// Reads a secret from a file, a descriptor (`/dev/fd/3`) or stdin (`-`); one line break at its end
+/// does not count.
 pub fn read_secret(file: &Path) -> Result<String, Report> {
     let mut text = String::new();
     let read = block_in_place(|| {
         if file.as_os_str() == "-" {
             std::io::stdin().lock().take(PASSPHRASE_BYTES_MAX + 1).read_to_string(&mut text)
         } else {
-            std::fs::File::open(file).and_then(|f| f.take(PASSPHRASE_BYTES_MAX + 1).read_to_string(&mut text))
+            std::fs::File::open(file)
+                .and_then(|f| f.take(PASSPHRASE_BYTES_MAX + 1).read_to_string(&mut text))
         }
     });
     let bytes = read.map_err(|e| Report::io("read the passphrase from", file, &e))?;

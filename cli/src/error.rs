@@ -1,7 +1,8 @@
-//! The one form of an error that reaches a person or a script: what failed, why, what to try, a code, an exit code.
+//! The one form of an error that reaches a person or a script: what failed, why, what to try, a
+//! code, an exit code.
 //!
-//! The same fields come from the API (`error.data`), so an error reads alike whether a node, a file or an argument is at
-//! fault.
+//! The same fields come from the API (`error.data`), so an error reads alike whether a node, a file
+//! or an argument is at fault.
 
 use klatch_node::api::rpc::{ErrorData, RpcError};
 use serde_json::{Value, json};
@@ -44,7 +45,14 @@ pub struct Report {
 impl Report {
     /// A new report.
     pub fn new(code: &str, cause: impl Into<String>, hint: impl Into<String>, exit: u8) -> Self {
-        Self { cause: cause.into(), hint: hint.into(), code: code.to_owned(), exit, retryable: false, partial: None }
+        Self {
+            cause: cause.into(),
+            hint: hint.into(),
+            code: code.to_owned(),
+            exit,
+            retryable: false,
+            partial: None,
+        }
     }
 
     /// Wrong usage.
@@ -59,7 +67,12 @@ impl Report {
             std::io::ErrorKind::NotFound => "check the path",
             _ => "check that the disk is there and not full",
         };
-        Self::new("KLATCH-FILE", format!("cannot {what} {}: {error}", path.display()), hint, exit::FAILED)
+        Self::new(
+            "KLATCH-FILE",
+            format!("cannot {what} {}: {error}", path.display()),
+            hint,
+            exit::FAILED,
+        )
     }
 
     /// The connection to the node ended.
@@ -74,7 +87,12 @@ impl Report {
 
     /// No node runs.
     pub fn no_node() -> Self {
-        Self::new("KLATCH-NODE-DOWN", "no node is running", "`klatch up` starts one in the background", exit::NO_NODE)
+        Self::new(
+            "KLATCH-NODE-DOWN",
+            "no node is running",
+            "`klatch up` starts one in the background",
+            exit::NO_NODE,
+        )
     }
 
     /// Ctrl+C or SIGTERM while waiting.
@@ -202,7 +220,8 @@ mod tests {
     fn text_says_what_why_try_and_code() {
         let report = Report::no_node().doing("cannot list the rooms");
         let text = report.text();
-        for part in ["cannot list the rooms", "no node is running", "klatch up", "KLATCH-NODE-DOWN"] {
+        for part in ["cannot list the rooms", "no node is running", "klatch up", "KLATCH-NODE-DOWN"]
+        {
             assert!(text.contains(part), "{text}");
         }
         assert_eq!(report.json()["error"]["exit"], 5);

@@ -1,4 +1,5 @@
-//! How a message looks as a line of text. Used by `log`, `chat` and the noun forms, so that they agree.
+//! How a message looks as a line of text. Used by `log`, `chat` and the noun forms, so that they
+//! agree.
 
 use std::collections::BTreeMap;
 
@@ -68,7 +69,8 @@ impl Lines {
         let Ok(at) = Timestamp::from_millisecond(i64::try_from(at_ms).unwrap_or(i64::MAX)) else {
             return "??:??".to_owned();
         };
-        let (at, now) = (at.to_zoned(self.zone.clone()), Timestamp::now().to_zoned(self.zone.clone()));
+        let (at, now) =
+            (at.to_zoned(self.zone.clone()), Timestamp::now().to_zoned(self.zone.clone()));
         let format = if at.date() == now.date() { "%H:%M" } else { "%Y-%m-%d %H:%M" };
         at.strftime(format).to_string()
     }
@@ -82,27 +84,42 @@ impl Lines {
             false => format!("{} {} ", self.time(message.at_ms), visible(room)),
         };
         // `room` is the other person, `@bob`.
-        let to = if message.direct && message.own { format!(" to {}", visible(room)) } else { String::new() };
+        let to = if message.direct && message.own {
+            format!(" to {}", visible(room))
+        } else {
+            String::new()
+        };
         let name = if message.direct && !message.own { visible(room) } else { name };
         let (before, after) = match message.kind {
-            Kind::Profile if message.seq == 0 => ("* ".to_owned(), format!(" joined {}", visible(room))),
+            Kind::Profile if message.seq == 0 => {
+                ("* ".to_owned(), format!(" joined {}", visible(room)))
+            }
             Kind::Profile => {
-                let old = before_change
-                    .filter(|n| *n != message.name)
-                    .map_or_else(|| " again".to_owned(), |n| format!(" under a new name (was {})", visible(&n)));
+                let old = before_change.filter(|n| *n != message.name).map_or_else(
+                    || " again".to_owned(),
+                    |n| format!(" under a new name (was {})", visible(&n)),
+                );
                 ("* ".to_owned(), format!(" is in {}{old}", visible(room)))
             }
             Kind::Leave => ("* ".to_owned(), format!(" left {}", visible(room))),
             Kind::Text if doing(message).is_some() => (
                 format!("{at}* "),
-                format!(" {}{}", body(message), if to.is_empty() { to } else { format!(" ({})", to.trim()) }),
+                format!(
+                    " {}{}",
+                    body(message),
+                    if to.is_empty() { to } else { format!(" ({})", to.trim()) }
+                ),
             ),
             Kind::Text => (at, format!("{to}{}: {}", self.answered(message), body(message))),
-            Kind::Newer(_) => (at, " wrote something that needs a newer version of klatch".to_owned()),
+            Kind::Newer(_) => {
+                (at, " wrote something that needs a newer version of klatch".to_owned())
+            }
             Kind::Notice => (at, format!("{to} announces: {}", body(message))),
             Kind::Edit => (at, format!(" changed a message to: {}", body(message))),
             Kind::Delete => (at, format!(" withdrew a message{}", self.quoted(message))),
-            Kind::Reaction => (at, format!(" reacted {}{}", reaction(message), self.quoted(message))),
+            Kind::Reaction => {
+                (at, format!(" reacted {}{}", reaction(message), self.quoted(message)))
+            }
         };
         self.remember(message);
         Line { before, name, after }
@@ -113,21 +130,30 @@ impl Lines {
         if message.own && !matches!(message.kind, Kind::Profile) {
             return "you".to_owned();
         }
-        let name = if message.name.is_empty() { "somebody".to_owned() } else { visible(&message.name) };
+        let name =
+            if message.name.is_empty() { "somebody".to_owned() } else { visible(&message.name) };
         let twice = self.names.iter().any(|(d, n)| *d != message.device && *n == message.name);
-        if twice || name == "you" { format!("{name}~{}", &message.device.short()[..4]) } else { name }
+        if twice || name == "you" {
+            format!("{name}~{}", &message.device.short()[..4])
+        } else {
+            name
+        }
     }
 
     fn answered(&self, message: &Message) -> String {
-        message.reply_to.map_or_else(String::new, |id| match self.recent.iter().find(|m| m.id == id) {
-            Some(m) => format!(" (to \"{}\")", snippet(&m.text)),
-            None => format!(" (to {})", id.short()),
+        message.reply_to.map_or_else(String::new, |id| {
+            match self.recent.iter().find(|m| m.id == id) {
+                Some(m) => format!(" (to \"{}\")", snippet(&m.text)),
+                None => format!(" (to {})", id.short()),
+            }
         })
     }
 
     fn quoted(&self, message: &Message) -> String {
         let target = message.target.and_then(|id| self.recent.iter().find(|m| m.id == id));
-        target.filter(|m| !m.text.is_empty()).map_or_else(String::new, |m| format!(": \"{}\"", snippet(&m.text)))
+        target
+            .filter(|m| !m.text.is_empty())
+            .map_or_else(String::new, |m| format!(": \"{}\"", snippet(&m.text)))
     }
 
     fn remember(&mut self, message: &Message) {
@@ -221,8 +247,14 @@ mod tests {
         let mut lines = Lines::in_zone(TimeZone::UTC);
         let line = lines.line(&message(1, "bob", "can we meet?"), "#garden").text();
         assert_eq!(line, "1970-01-01 18:05 #garden bob: can we meet?");
-        let reply = Message { reply_to: Some(EntryId([1; 16])), own: true, ..message(2, "alice", "yes") };
-        assert!(lines.line(&reply, "#garden").text().ends_with("#garden you (to \"can we meet?\"): yes"));
+        let reply =
+            Message { reply_to: Some(EntryId([1; 16])), own: true, ..message(2, "alice", "yes") };
+        assert!(
+            lines
+                .line(&reply, "#garden")
+                .text()
+                .ends_with("#garden you (to \"can we meet?\"): yes")
+        );
     }
 
     #[test]
@@ -238,16 +270,30 @@ mod tests {
         let mut lines = Lines::in_zone(TimeZone::UTC);
         let from = Message { direct: true, ..message(1, "bob", "hi") };
         assert_eq!(lines.line(&from, "@robert").text(), "1970-01-01 18:05 @robert: hi");
-        let to = Message { direct: true, own: true, reply_to: Some(EntryId([1; 16])), ..message(2, "alice", "yes") };
-        assert_eq!(lines.line(&to, "@robert").text(), "1970-01-01 18:05 you to @robert (to \"hi\"): yes");
+        let to = Message {
+            direct: true,
+            own: true,
+            reply_to: Some(EntryId([1; 16])),
+            ..message(2, "alice", "yes")
+        };
+        assert_eq!(
+            lines.line(&to, "@robert").text(),
+            "1970-01-01 18:05 you to @robert (to \"hi\"): yes"
+        );
     }
 
     #[test]
     fn nobody_can_pretend_to_be_you_or_another_line() {
         let mut lines = Lines::in_zone(TimeZone::UTC);
         assert!(lines.line(&message(1, "you", "hi"), "#g").text().contains("you~"));
-        let text = lines.line(&message(2, "eve\u{1b}[2J", "a\n18:05 #g bob: b\u{202e}"), "#g").text();
-        assert!(text.contains("eve␛[2J") && text.contains("\n      18:05") && !text.contains('\u{202e}'), "{text}");
+        let text =
+            lines.line(&message(2, "eve\u{1b}[2J", "a\n18:05 #g bob: b\u{202e}"), "#g").text();
+        assert!(
+            text.contains("eve␛[2J")
+                && text.contains("\n      18:05")
+                && !text.contains('\u{202e}'),
+            "{text}"
+        );
     }
 
     #[test]

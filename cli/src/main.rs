@@ -1,7 +1,7 @@
 //! `klatch`: group chat without a server. Parses, dispatches, ends with a documented exit code.
 //!
-//! This crate owns words and screens. It knows the core's commands, queries and events, the node's handle and its API;
-//! nothing here speaks to the network or to a database.
+//! This crate owns words and screens. It knows the core's commands, queries and events, the node's
+//! handle and its API; nothing here speaks to the network or to a database.
 
 mod act;
 mod args;
@@ -84,14 +84,21 @@ fn keep_memory_private() {
 
 /// Runs one command to its end, and ends the node it may have started.
 fn run(context: Context, command: Command) -> Result<(), Report> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| {
-        Report::new("KLATCH-SYSTEM", format!("cannot start: {e}"), "close some programs", error::exit::FAILED)
-    })?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| {
+            Report::new(
+                "KLATCH-SYSTEM",
+                format!("cannot start: {e}"),
+                "close some programs",
+                error::exit::FAILED,
+            )
+        })?;
     let done = runtime.block_on(async {
         let (own_signals, goes_on) = (command::handles_signals(&command), command::goes_on(&command));
         let context = Arc::new(context);
         let shared = context.clone();
-        // A task of its own: a question to the user blocks its thread, and Ctrl+C must still be heard.
+        // A task of its own: a question to the user blocks its thread, and Ctrl+C must still be
+        // heard.
         let mut work = tokio::spawn(async move {
             command::run(&shared, command).await?;
             shared.finish(false).await;
@@ -104,7 +111,8 @@ fn run(context: Context, command: Command) -> Result<(), Report> {
         };
         if !work.is_finished() {
             work.abort();
-            // Its connection closes with it; a question to the user does not end, but the process will.
+            // Its connection closes with it; a question to the user does not end, but the process
+            // will.
             let _ = tokio::time::timeout(LAST_MOMENT, work).await;
         }
         tokio::select! {
@@ -125,19 +133,24 @@ fn usage(error: &clap::Error) -> ExitCode {
     }
     let json = std::env::args_os().any(|a| a == "--json");
     let text = error.render().to_string();
-    let (cause, rest) = text.trim_start_matches("error: ").split_once("\n\n").unwrap_or((text.trim(), ""));
-    let lines = rest.lines().map(|l| l.trim().trim_start_matches("tip: ")).filter(|l| !l.is_empty());
+    let (cause, rest) =
+        text.trim_start_matches("error: ").split_once("\n\n").unwrap_or((text.trim(), ""));
+    let lines =
+        rest.lines().map(|l| l.trim().trim_start_matches("tip: ")).filter(|l| !l.is_empty());
     let hint = lines.collect::<Vec<_>>().join(" · ");
     Output::new(json, false, Color::Never).error(&Report::usage(cause.trim(), hint));
     ExitCode::from(error::exit::USAGE)
 }
 
-/// What is logged if `KLATCH_LOG` does not say. Of gossipsub only errors, unless asked for: it warns of each message whose
-/// verdict comes when it has forgotten the message, which happens under load and means nothing, since sync delivers.
+/// What is logged if `KLATCH_LOG` does not say. Of gossipsub only errors, unless asked for: it
+/// warns of each message whose verdict comes when it has forgotten the message, which happens under
+/// load and means nothing, since sync delivers.
 fn default_filter(verbose: u8, quiet: bool, to_file: bool) -> &'static str {
     match (quiet, verbose) {
         (true, _) => "error",
-        (false, 0) if to_file => "warn,libp2p_gossipsub=error,klatch=info,klatch_node=info,klatch_core=info",
+        (false, 0) if to_file => {
+            "warn,libp2p_gossipsub=error,klatch=info,klatch_node=info,klatch_core=info"
+        }
         (false, 0) => "warn,libp2p_gossipsub=error",
         (false, 1) => "info",
         (false, _) => "klatch=debug,klatch_node=debug,klatch_core=debug,info",
@@ -184,7 +197,10 @@ mod tests {
         let log = Log::default();
         let writer = log.clone();
         let filter = EnvFilter::try_new(default_filter(verbose, quiet, to_file)).unwrap();
-        let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || writer.clone()).finish();
+        let subscriber = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(move || writer.clone())
+            .finish();
         tracing::subscriber::with_default(subscriber, || {
             tracing::warn!(target: "libp2p_gossipsub::behaviour", "late");
             tracing::error!(target: "libp2p_gossipsub::behaviour", "broken");

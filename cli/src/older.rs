@@ -1,5 +1,6 @@
-//! Five older chats, and what each of their commands is called here: one table for `klatch help older-chats`, for
-//! `docs/OLDER_CHATS.md`, and for the test that runs every line of it (`tests/older_chats.rs`).
+//! Five older chats, and what each of their commands is called here: one table for `klatch help
+//! older-chats`, for `docs/OLDER_CHATS.md`, and for the test that runs every line of it
+//! (`tests/older_chats.rs`).
 
 use serde::Serialize;
 
@@ -46,8 +47,20 @@ pub const TABLE: &[Row] = &[
         "klatch init --name alice --passphrase-file secret.txt",
         "makes keys on this machine; there is no account, and nobody else learns the passphrase",
     ),
-    row(POLLED, "/login USER PASSWORD", "", "klatch unlock", "asks for the passphrase and starts your node"),
-    row(POLLED, "/createChatroom NAME", "/createChatroom #kitchen", "klatch room create '#garden'", "also /create"),
+    row(
+        POLLED,
+        "/login USER PASSWORD",
+        "",
+        "klatch unlock",
+        "asks for the passphrase and starts your node",
+    ),
+    row(
+        POLLED,
+        "/createChatroom NAME",
+        "/createChatroom #kitchen",
+        "klatch room create '#garden'",
+        "also /create",
+    ),
     row(
         POLLED,
         "/joinChatroom NAME",
@@ -62,7 +75,13 @@ pub const TABLE: &[Row] = &[
         "klatch rooms",
         "your own: nobody has a list of all; also /rooms",
     ),
-    row(POLLED, "/getActiveUsers", "/getActiveUsers", "klatch status", "who is connected with you; also /online"),
+    row(
+        POLLED,
+        "/getActiveUsers",
+        "/getActiveUsers",
+        "klatch status",
+        "who is connected with you; also /online",
+    ),
     row(
         POLLED,
         "/getChatroomMembers NAME",
@@ -92,7 +111,13 @@ pub const TABLE: &[Row] = &[
         "the others see it; your history is kept; also /leave",
     ),
     row(POLLED, "/logout", "/logout", "klatch lock", "no key stays in memory; also /lock"),
-    row(ALIASES, "the alias asked for at the start", "/alias alicia", "", "every room sees the change; also /nick"),
+    row(
+        ALIASES,
+        "the alias asked for at the start",
+        "/alias alicia",
+        "",
+        "every room sees the change; also /nick",
+    ),
     row(ALIASES, "/users", "/users", "klatch members '#garden'", ""),
     row(
         ALIASES,
@@ -117,7 +142,13 @@ pub const TABLE: &[Row] = &[
         "the others see that you are away, unless a node of yours runs on in the background",
     ),
     row(BUS, "connecting to the server", "", "klatch up", "your own node, in the background"),
-    row(BUS, "a line to all clients (event:message)", "hello all", "klatch send '#garden' 'hello all'", ""),
+    row(
+        BUS,
+        "a line to all clients (event:message)",
+        "hello all",
+        "klatch send '#garden' 'hello all'",
+        "",
+    ),
     row(
         BUS,
         "a line typed at the server's console",
@@ -132,8 +163,20 @@ pub const TABLE: &[Row] = &[
         "klatch log '#garden' --search kitchen",
         "on every member's disk",
     ),
-    row(BUS, "exit", "exit", "", "not sent as text: /quit is what you mean, an empty line sends it all the same"),
-    row(BUS, "Ctrl+C at the server", "", "klatch down", "only your own node stops; the others talk on"),
+    row(
+        BUS,
+        "exit",
+        "exit",
+        "",
+        "not sent as text: /quit is what you mean, an empty line sends it all the same",
+    ),
+    row(
+        BUS,
+        "Ctrl+C at the server",
+        "",
+        "klatch down",
+        "only your own node stops; the others talk on",
+    ),
     row(
         TOPICS,
         "the echo that confirms a line",
@@ -233,7 +276,9 @@ fn markdown() -> String {
          (`cli/tests/older_chats.rs`). This page is written from `cli/src/older.rs`.\n"
     );
     for chat in chats() {
-        text.push_str(&format!("\n## {chat}\n\n| there | in a chat | in a shell | |\n|---|---|---|---|\n"));
+        text.push_str(&format!(
+            "\n## {chat}\n\n| there | in a chat | in a shell | |\n|---|---|---|---|\n"
+        ));
         for row in TABLE.iter().filter(|r| r.chat == chat) {
             let (chatting, shell) = (cell(row.chatting), cell(row.shell));
             text.push_str(&format!("| {} | {chatting} | {shell} | {} |\n", row.old, row.note));
@@ -260,7 +305,10 @@ mod tests {
     fn every_row_can_be_done_somehow() {
         for row in TABLE {
             assert!(row.chatting.is_some() || row.shell.is_some(), "{}", row.old);
-            let slash = row.chatting.and_then(|l| l.strip_prefix('/')).and_then(|l| l.split_whitespace().next());
+            let slash = row
+                .chatting
+                .and_then(|l| l.strip_prefix('/'))
+                .and_then(|l| l.split_whitespace().next());
             assert!(slash.is_none_or(|name| crate::slash::find(name).is_some()), "{}", row.old);
         }
     }

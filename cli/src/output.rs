@@ -1,7 +1,8 @@
-//! Everything that is printed goes through here: text or JSON, and never a byte that a terminal would obey.
+//! Everything that is printed goes through here: text or JSON, and never a byte that a terminal
+//! would obey.
 //!
-//! Names and texts come from other people. Control characters, escape sequences and direction overrides in them are made
-//! visible; in JSON they are escaped. Only this file may write a colour.
+//! Names and texts come from other people. Control characters, escape sequences and direction
+//! overrides in them are made visible; in JSON they are escaped. Only this file may write a colour.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -40,7 +41,9 @@ impl Output {
             Color::Always => true,
             Color::Never => false,
             Color::Auto if set("NO_COLOR") => false,
-            Color::Auto => io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|t| t != "dumb"),
+            Color::Auto => {
+                io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|t| t != "dumb")
+            }
         };
         Self { json, quiet, color: color && !json }
     }
@@ -56,15 +59,16 @@ impl Output {
         self.color
     }
 
-    /// One line of text on stdout. The text must have been made harmless where it is foreign; this is the last line of
-    /// defence, so line breaks stay and everything else unsafe does not.
+    /// One line of text on stdout. The text must have been made harmless where it is foreign; this
+    /// is the last line of defence, so line breaks stay and everything else unsafe does not.
     pub fn line(&self, text: &str) -> Result<(), Report> {
         put(&visible_lines(text))
     }
 
     /// One line, `marked` of it (a name) in bold where colours are wanted.
     pub fn marked(&self, before: &str, marked: &str, after: &str) -> Result<(), Report> {
-        let (before, marked, after) = (visible_lines(before), visible_lines(marked), visible_lines(after));
+        let (before, marked, after) =
+            (visible_lines(before), visible_lines(marked), visible_lines(after));
         if self.color {
             put(&format!("{before}\u{1b}[1m{marked}\u{1b}[0m{after}"))
         } else {
@@ -78,7 +82,11 @@ impl Output {
     }
 
     /// Text for people, or JSON for programs.
-    pub fn either<T: Serialize>(&self, value: &T, text: impl FnOnce() -> String) -> Result<(), Report> {
+    pub fn either<T: Serialize>(
+        &self,
+        value: &T,
+        text: impl FnOnce() -> String,
+    ) -> Result<(), Report> {
         if self.json { self.json(value) } else { self.line(&text()) }
     }
 
@@ -105,7 +113,8 @@ impl Output {
         if report.is_silent() {
             return;
         }
-        let text = if self.json { json_line(&report.json()) } else { visible_lines(&report.text()) };
+        let text =
+            if self.json { json_line(&report.json()) } else { visible_lines(&report.text()) };
         let _ = writeln!(io::stderr(), "{text}");
     }
 }
@@ -128,7 +137,8 @@ pub fn visible_lines(text: &str) -> String {
     shown(text, true)
 }
 
-/// As [`visible`], with every further line set in, so that no text can look like a line of somebody else.
+/// As [`visible`], with every further line set in, so that no text can look like a line of somebody
+/// else.
 pub fn visible_indented(text: &str) -> String {
     let text = text.replace("\r\n", "\n");
     text.trim_end_matches('\n').split('\n').map(visible).collect::<Vec<_>>().join("\n      ")
@@ -150,10 +160,11 @@ fn shown(text: &str, breaks: bool) -> String {
     out
 }
 
-/// One line of JSON in which no character acts on a terminal: serde escapes C0 only, the rest is escaped here. These
-/// characters can only stand inside strings, where an escape means the same.
+/// One line of JSON in which no character acts on a terminal: serde escapes C0 only, the rest is
+/// escaped here. These characters can only stand inside strings, where an escape means the same.
 pub fn json_line<T: Serialize>(value: &T) -> String {
-    let plain = serde_json::to_string(value).unwrap_or_else(|e| format!("{{\"error\":{{\"message\":\"{e}\"}}}}"));
+    let plain = serde_json::to_string(value)
+        .unwrap_or_else(|e| format!("{{\"error\":{{\"message\":\"{e}\"}}}}"));
     if !plain.chars().any(is_unsafe) {
         return plain;
     }
@@ -190,7 +201,13 @@ mod tests {
 
     #[test]
     fn nothing_printed_can_act_on_a_terminal() {
-        for text in [visible(NASTY), visible_lines(NASTY), visible_indented(NASTY), snippet(NASTY), json_line(&NASTY)] {
+        for text in [
+            visible(NASTY),
+            visible_lines(NASTY),
+            visible_indented(NASTY),
+            snippet(NASTY),
+            json_line(&NASTY),
+        ] {
             assert!(!text.chars().any(is_unsafe), "{text:?}");
             assert!(text.contains('a') && text.contains('b') && text.contains('c'), "{text:?}");
         }

@@ -1,4 +1,5 @@
-//! Where things are: the data of a profile, its socket, and the address files that all profiles of a user share.
+//! Where things are: the data of a profile, its socket, and the address files that all profiles of
+//! a user share.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -43,10 +44,19 @@ impl Paths {
         let some = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
         let uid = rustix::process::geteuid().as_raw();
         let home = some("KLATCH_HOME").map(std::path::absolute).transpose();
-        let home =
-            home.map_err(|e| Report::usage(format!("KLATCH_HOME is no folder: {e}"), "give an absolute path"))?;
+        let home = home.map_err(|e| {
+            Report::usage(format!("KLATCH_HOME is no folder: {e}"), "give an absolute path")
+        })?;
         let data = etcetera::choose_base_strategy().ok().map(|s| s.data_dir());
-        Self::from(profile, &Environment { home, runtime: some("XDG_RUNTIME_DIR").filter(|p| ours(p, uid)), data, uid })
+        Self::from(
+            profile,
+            &Environment {
+                home,
+                runtime: some("XDG_RUNTIME_DIR").filter(|p| ours(p, uid)),
+                data,
+                uid,
+            },
+        )
     }
 
     fn from(profile: &str, env: &Environment) -> Result<Self, Report> {
@@ -56,16 +66,25 @@ impl Paths {
             let data = home.join(profile);
             let mut runtime = data.join("run");
             if runtime.join(SOCKET).as_os_str().len() >= SOCKET_PATH_MAX {
-                // The name depends on the profile's folder alone, so every command finds the same socket.
+                // The name depends on the profile's folder alone, so every command finds the same
+                // socket.
                 runtime = shared.join(format!("{:016x}", fnv1a(data.as_os_str().as_bytes())));
             }
             return Ok(Self { log: data.join("node.log"), data, runtime, peers: home.join(PEERS) });
         }
         let Some(data) = &env.data else {
-            return Err(Report::usage("there is no home folder", "set HOME, or KLATCH_HOME to a folder of yours"));
+            return Err(Report::usage(
+                "there is no home folder",
+                "set HOME, or KLATCH_HOME to a folder of yours",
+            ));
         };
         let data = data.join("klatch").join(profile);
-        Ok(Self { log: data.join("node.log"), data, runtime: shared.join(profile), peers: shared.join(PEERS) })
+        Ok(Self {
+            log: data.join("node.log"),
+            data,
+            runtime: shared.join(profile),
+            peers: shared.join(PEERS),
+        })
     }
 
     /// The API socket.
@@ -75,8 +94,11 @@ impl Paths {
 
     /// Makes the folders, open to their owner only, and refuses those of others.
     pub fn create(&self) -> Result<(), Report> {
-        // A fallback in /tmp must be ours as a whole: whoever owns the parent could swap what is in it.
-        for folder in [self.runtime.parent(), Some(&self.runtime), Some(&self.peers), Some(&self.data)] {
+        // A fallback in /tmp must be ours as a whole: whoever owns the parent could swap what is in
+        // it.
+        for folder in
+            [self.runtime.parent(), Some(&self.runtime), Some(&self.peers), Some(&self.data)]
+        {
             private_folder(folder.unwrap_or(Path::new("/")))?;
         }
         Ok(())
@@ -90,7 +112,9 @@ fn fallback(uid: u32) -> PathBuf {
 
 /// A short name for a path, the same in every version of this program.
 fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, b| (hash ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, b| {
+        (hash ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 /// A runtime folder from the environment may belong to somebody else, after `su` for example.
@@ -121,7 +145,12 @@ mod tests {
 
     fn env(home: Option<&str>) -> Environment {
         let runtime = Some("/run/user/7".into());
-        Environment { home: home.map(PathBuf::from), runtime, data: Some("/home/a/.local/share".into()), uid: 7 }
+        Environment {
+            home: home.map(PathBuf::from),
+            runtime,
+            data: Some("/home/a/.local/share".into()),
+            uid: 7,
+        }
     }
 
     #[test]

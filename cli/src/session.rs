@@ -1,5 +1,6 @@
-//! How a command comes to a node: the one that runs, or one started inside this process. One process holds a profile, so
-//! whoever meets a command that only reads history waits a moment until it has ended.
+//! How a command comes to a node: the one that runs, or one started inside this process. One
+//! process holds a profile, so whoever meets a command that only reads history waits a moment until
+//! it has ended.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -15,7 +16,8 @@ use crate::context::{Context, Need};
 use crate::error::{Report, exit};
 use crate::paths::Paths;
 
-/// A node that just took the lock offers its socket within this time, and a command that reads history has ended.
+/// A node that just took the lock offers its socket within this time, and a command that reads
+/// history has ended.
 const BUSY_MAX: Duration = Duration::from_secs(5);
 
 /// Who has the profile.
@@ -75,7 +77,9 @@ impl Context {
             };
             match self.start(need, self.config(need, host, secret)?).await {
                 // Somebody else was faster.
-                Err(report) if is_busy(&report) && begun.elapsed() < BUSY_MAX => tokio::time::sleep(POLL).await,
+                Err(report) if is_busy(&report) && begun.elapsed() < BUSY_MAX => {
+                    tokio::time::sleep(POLL).await
+                }
                 Err(report) if is_busy(&report) => return Err(busy(None)),
                 done => return done,
             }
@@ -84,13 +88,19 @@ impl Context {
 
     async fn start(&self, need: &Need, config: klatch_node::Config) -> Result<Holder, Report> {
         match need {
-            Need::History => Embedded::start_alone(config).await.map(|(node, client)| Holder::Us(node, Some(client))),
+            Need::History => Embedded::start_alone(config)
+                .await
+                .map(|(node, client)| Holder::Us(node, Some(client))),
             Need::Network(_) => Embedded::start(config).await.map(|node| Holder::Us(node, None)),
         }
     }
 
     /// Says which options come too late for a node that runs already.
-    pub async fn tell_ignored(&self, session: &mut Session, network: &Network) -> Result<(), Report> {
+    pub async fn tell_ignored(
+        &self,
+        session: &mut Session,
+        network: &Network,
+    ) -> Result<(), Report> {
         let mut given = network.given();
         if network.loopback_only {
             let status = session.status().await?;
@@ -107,12 +117,15 @@ impl Context {
     }
 }
 
-/// Takes the lock of a profile for a moment's work on its files, once a command that only reads has ended.
+/// Takes the lock of a profile for a moment's work on its files, once a command that only reads has
+/// ended.
 pub fn lock(paths: &Paths) -> Result<ProfileLock, Report> {
     let begun = Instant::now();
     loop {
         match ProfileLock::acquire(&paths.data) {
-            Err(LockError::Held { .. }) if begun.elapsed() < BUSY_MAX && !answers(&paths.socket()) => {
+            Err(LockError::Held { .. })
+                if begun.elapsed() < BUSY_MAX && !answers(&paths.socket()) =>
+            {
                 block_in_place(|| std::thread::sleep(POLL));
             }
             done => return done.map_err(Report::from),

@@ -22,7 +22,9 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 pub fn since(text: &str) -> Result<u64, String> {
     let now = jiff::Timestamp::now().as_millisecond();
     let ms = match text.strip_prefix('-') {
-        Some(ago) => now - i64::try_from(duration(ago)?.as_millis()).map_err(|_| "that is too long")?,
+        Some(ago) => {
+            now - i64::try_from(duration(ago)?.as_millis()).map_err(|_| "that is too long")?
+        }
         None => text
             .parse::<jiff::Timestamp>()
             .map_err(|_| "a time such as -2h or 2026-11-21T18:00:00Z".to_owned())?

@@ -1,4 +1,5 @@
-//! Nodes in the background, and one-shot commands that talk through them: waits, delivery, exit codes.
+//! Nodes in the background, and one-shot commands that talk through them: waits, delivery, exit
+//! codes.
 
 #![allow(
     clippy::unwrap_used,
@@ -29,7 +30,10 @@ fn a_message_is_waited_for_until_it_is_everywhere_or_somewhere() {
     // Three devices have met once both others are counted.
     let begun = std::time::Instant::now();
     loop {
-        let output = home.run(&["--profile", "alice", "send", "#garden", "hello", "--wait", "delivered", "--json"], "");
+        let output = home.run(
+            &["--profile", "alice", "send", "#garden", "hello", "--wait", "delivered", "--json"],
+            "",
+        );
         let sent: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
         if sent["state"]["m"] == 2 {
             assert_eq!(sent["state"]["n"], 2);
@@ -38,11 +42,16 @@ fn a_message_is_waited_for_until_it_is_everywhere_or_somewhere() {
         assert!(begun.elapsed() < common::PATIENCE, "{output:?}");
     }
     let log = home.ok(&["--profile", "carol", "log", "#garden", "--json"]);
-    let id =
-        log.lines().filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok()).find(|m| m["text"] == "hello");
+    let id = log
+        .lines()
+        .filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok())
+        .find(|m| m["text"] == "hello");
     let id = id.unwrap()["id"].as_str().unwrap().to_owned();
     home.ok(&["--profile", "alice", "wait", &format!("delivered:{id}")]);
-    assert!(home.ok(&["--profile", "alice", "message", "show", "#garden", &id[..8]]).contains("delivered 2 of 2"));
+    assert!(
+        home.ok(&["--profile", "alice", "message", "show", "#garden", &id[..8]])
+            .contains("delivered 2 of 2")
+    );
 
     // What others wrote cannot be changed.
     let refused = home.run(&["--profile", "carol", "message", "edit", "#garden", &id, "no"], "");
@@ -50,7 +59,17 @@ fn a_message_is_waited_for_until_it_is_everywhere_or_somewhere() {
 
     // One is away: the message is at some, and the command says so.
     home.ok(&["--profile", "carol", "down"]);
-    let args = ["--profile", "alice", "--timeout", "3s", "send", "#garden", "partly", "--wait", "delivered"];
+    let args = [
+        "--profile",
+        "alice",
+        "--timeout",
+        "3s",
+        "send",
+        "#garden",
+        "partly",
+        "--wait",
+        "delivered",
+    ];
     let partly = home.run(&args, "");
     assert_eq!(partly.status.code(), Some(8), "{partly:?}");
     assert!(String::from_utf8_lossy(&partly.stderr).contains("delivered to 1 of 2 so far"));

@@ -28,9 +28,13 @@ fn refused(home: &Home, args: &[&str], exit: i32) -> String {
     let output = home.run(&[&["--json"], args].concat(), "");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(exit), "{args:?}: {text}");
-    let line = text.lines().find(|l| l.starts_with('{')).unwrap_or_else(|| panic!("no JSON error in {text}"));
+    let line = text
+        .lines()
+        .find(|l| l.starts_with('{'))
+        .unwrap_or_else(|| panic!("no JSON error in {text}"));
     let error: serde_json::Value = serde_json::from_str(line).unwrap();
-    let (code, hint) = (error["error"]["code"].as_str().unwrap(), error["error"]["hint"].as_str().unwrap());
+    let (code, hint) =
+        (error["error"]["code"].as_str().unwrap(), error["error"]["hint"].as_str().unwrap());
     assert!(code.starts_with("KLATCH-") && !hint.is_empty(), "{text}");
     code.to_owned()
 }
@@ -88,7 +92,9 @@ fn two_nodes_cannot_run_on_one_home() {
 #[test]
 fn a_socket_left_by_a_killed_node_is_replaced() {
     let (home, data) = with_history();
-    let pid = serde_json::from_str::<serde_json::Value>(&home.ok(&["up", "--json"])).unwrap()["pid"].to_string();
+    let pid =
+        serde_json::from_str::<serde_json::Value>(&home.ok(&["up", "--json"])).unwrap()["pid"]
+            .to_string();
     assert!(std::process::Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
     let begun = std::time::Instant::now();
     while std::os::unix::net::UnixStream::connect(data.join("run/api.sock")).is_ok() {

@@ -1,4 +1,5 @@
-//! `klatch bot exec` with two real nodes: what a program is told, what becomes of what it prints, and a bot that is killed.
+//! `klatch bot exec` with two real nodes: what a program is told, what becomes of what it prints,
+//! and a bot that is killed.
 
 #![allow(
     clippy::unwrap_used,
@@ -31,7 +32,8 @@ struct Api {
 
 impl Api {
     fn connect(home: &Home, profile: &str) -> Self {
-        let status: Value = serde_json::from_str(&home.ok(&["--profile", profile, "status", "--json"])).unwrap();
+        let status: Value =
+            serde_json::from_str(&home.ok(&["--profile", profile, "status", "--json"])).unwrap();
         let write = UnixStream::connect(status["socket"].as_str().unwrap()).unwrap();
         write.set_read_timeout(Some(PATIENCE)).unwrap();
         Self { lines: BufReader::new(write.try_clone().unwrap()), write }
@@ -52,7 +54,8 @@ impl Api {
         let mut all: Vec<Value> = Vec::new();
         loop {
             let after = all.last().map_or(0, |m| m["journal"].as_u64().unwrap());
-            let page = self.call("message.journal", json!({"room": "#garden", "after": after, "limit": 1000}));
+            let page = self
+                .call("message.journal", json!({"room": "#garden", "after": after, "limit": 1000}));
             match page.as_array() {
                 Some(page) if !page.is_empty() => all.extend(page.iter().cloned()),
                 _ => return all,
@@ -90,7 +93,12 @@ impl Bot {
         let mut all = vec!["--profile", "alice", "bot", "exec", "--room", "#garden"];
         all.extend(args);
         let mut command = home.command(&all);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
         let (printed, complained) = (gather(child.stdout.take()), gather(child.stderr.take()));
         let bot = Self { child, printed, complained };
         bot.complains("listens; Ctrl+C ends it");
@@ -108,7 +116,8 @@ impl Bot {
     fn wait_for(&self, place: &Mutex<String>, text: &str) {
         let begun = Instant::now();
         while !place.lock().unwrap().contains(text) {
-            let said = || format!("{}\n{}", self.printed.lock().unwrap(), self.complained.lock().unwrap());
+            let said =
+                || format!("{}\n{}", self.printed.lock().unwrap(), self.complained.lock().unwrap());
             assert!(begun.elapsed() < PATIENCE, "no {text:?} in:\n{}", said());
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -168,15 +177,21 @@ fn script(home: &Home, name: &str, text: &str) -> String {
 #[test]
 fn a_program_is_told_everything_and_its_output_is_the_reply() {
     let (home, mut alice, mut bob) = garden();
-    let facts = script(&home, "facts", "env | grep ^KLATCH_ | sort; echo \"args: $*\"; echo \"text: $(cat)\"");
-    let bot = Bot::start(&home, &["--prefix", "!facts", "--json", "--", &facts, "one", "two words"]);
+    let facts = script(
+        &home,
+        "facts",
+        "env | grep ^KLATCH_ | sort; echo \"args: $*\"; echo \"text: $(cat)\"",
+    );
+    let bot =
+        Bot::start(&home, &["--prefix", "!facts", "--json", "--", &facts, "one", "two words"]);
 
     alice.say("!facts of my own are not answered");
     bob.say("nor what is not asked");
     bob.say("!factsheet is another word");
     let first = bob.say("hello");
     let text = "!facts $(touch pwned) `id` '\" \u{1b}]0;x\u{7}";
-    let asked = bob.call("message.send", json!({"room": "#garden", "text": text, "reply_to": first}));
+    let asked =
+        bob.call("message.send", json!({"room": "#garden", "text": text, "reply_to": first}));
     let reply = bob.hears(|m| m["reply_to"] == asked["message"]);
     let told = reply["text"].as_str().unwrap();
     let me = bob.call("node.status", json!({}));
@@ -196,7 +211,10 @@ fn a_program_is_told_everything_and_its_output_is_the_reply() {
         assert!(told.lines().any(|l| l == line), "no {line:?} in:\n{told}");
     }
     for key in ["KLATCH_TIME=20", "KLATCH_JOURNAL=", "KLATCH_FINGERPRINT="] {
-        assert!(told.lines().any(|l| l.starts_with(key) && l.len() > key.len()), "no {key} in:\n{told}");
+        assert!(
+            told.lines().any(|l| l.starts_with(key) && l.len() > key.len()),
+            "no {key} in:\n{told}"
+        );
     }
     assert!(!home.path().join("pwned").exists() && !std::path::Path::new("pwned").exists());
     bot.prints("\"did\":\"answered\"");
@@ -205,10 +223,14 @@ fn a_program_is_told_everything_and_its_output_is_the_reply() {
     assert_eq!((&line["message"], &line["from"]), (&asked["message"], &json!("bob")));
     assert_eq!((lines.lines().count(), acts(&lines)), (1, false), "{lines}");
 
-    let second = home.run(&["--profile", "alice", "bot", "exec", "--room", "#garden", "--", &facts], "");
+    let second =
+        home.run(&["--profile", "alice", "bot", "exec", "--room", "#garden", "--", &facts], "");
     assert!(String::from_utf8_lossy(&second.stderr).contains("KLATCH-BOT-RUNNING"));
     assert_eq!(bot.end(rustix::process::Signal::INT), Some(0));
-    assert_eq!(alice.journal().iter().filter(|m| m["own"] == true && m["kind"] == "text").count(), 2);
+    assert_eq!(
+        alice.journal().iter().filter(|m| m["own"] == true && m["kind"] == "text").count(),
+        2
+    );
 }
 
 #[test]
@@ -234,9 +256,13 @@ fn silence_failure_and_delay_are_told_apart_and_stop_nothing() {
     bot.complains("moody: bad ␛[2J");
     assert!(!acts(&bot.complained.lock().unwrap()));
     let long = bob.hears(|m| m["text"].as_str().is_some_and(|t| t.starts_with("xxx")));
-    assert!(long["text"].as_str().unwrap().ends_with("printed 70000 bytes)") && long["reply_to"].is_null());
+    assert!(
+        long["text"].as_str().unwrap().ends_with("printed 70000 bytes)")
+            && long["reply_to"].is_null()
+    );
 
-    // Ended in the middle of a slow one, it asks again at the next start; what was said meanwhile is answered too.
+    // Ended in the middle of a slow one, it asks again at the next start; what was said meanwhile
+    // is answered too.
     bob.say("slow");
     let begun = Instant::now();
     while alice.journal().iter().filter(|m| m["text"] == "slow").count() < 2 {
@@ -277,7 +303,8 @@ fn silence_failure_and_delay_are_told_apart_and_stop_nothing() {
 fn direct_messages_are_answered_to_contacts_only() {
     let (home, mut alice, mut bob) = garden();
     let told = script(&home, "told", "read what; echo \"$what, $KLATCH_ROOM ($KLATCH_DIRECT)\"");
-    // A place beyond the journal, as after a profile was restored from a backup, is said and does not make it deaf.
+    // A place beyond the journal, as after a profile was restored from a backup, is said and does
+    // not make it deaf.
     std::fs::create_dir(home.path().join("alice/bots")).unwrap();
     std::fs::write(home.path().join("alice/bots/told.json"), "{\"journal\":1000000}").unwrap();
     let bot = Bot::start(&home, &["--dm", "--", &told]);
@@ -290,7 +317,8 @@ fn direct_messages_are_answered_to_contacts_only() {
     let begun = Instant::now();
     let answer = loop {
         let page = bob.call("message.list", json!({"room": "@alice"}));
-        let found = page.as_array().unwrap().iter().find(|m| m["reply_to"] == asked["message"]).cloned();
+        let found =
+            page.as_array().unwrap().iter().find(|m| m["reply_to"] == asked["message"]).cloned();
         if let Some(found) = found {
             break found;
         }

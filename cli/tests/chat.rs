@@ -1,4 +1,5 @@
-//! Two people, two processes, one machine: what one types the other reads, without any network beyond 127.0.0.1.
+//! Two people, two processes, one machine: what one types the other reads, without any network
+//! beyond 127.0.0.1.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,8 +12,10 @@ mod common;
 
 use common::{Home, acts};
 
-/// Escape sequences that clear a screen, write the clipboard, set a title; C1 controls; a direction override.
-const NASTY: &str = "x\u{1b}[2J\u{1b}]52;c;aGk=\u{7}\u{1b}]0;pwn\u{7}\u{9b}31m\u{202e}evil\u{200b}\u{7f}y";
+/// Escape sequences that clear a screen, write the clipboard, set a title; C1 controls; a direction
+/// override.
+const NASTY: &str =
+    "x\u{1b}[2J\u{1b}]52;c;aGk=\u{7}\u{1b}]0;pwn\u{7}\u{9b}31m\u{202e}evil\u{200b}\u{7f}y";
 
 #[test]
 fn two_people_talk_and_see_that_it_arrived() {
@@ -53,8 +56,11 @@ fn who_was_away_has_missed_nothing() {
     alice.hear("#garden you: number 49");
     let bob = home.chat("bob", "#garden", &[]);
     bob.hear("#garden alice: number 49");
-    let numbers: Vec<String> =
-        bob.lines().iter().filter_map(|l| l.split_once("number ").map(|(_, n)| n.to_owned())).collect();
+    let numbers: Vec<String> = bob
+        .lines()
+        .iter()
+        .filter_map(|l| l.split_once("number ").map(|(_, n)| n.to_owned()))
+        .collect();
     assert_eq!(numbers, (0..50).map(|n| n.to_string()).collect::<Vec<_>>());
     assert!(alice.end().0 == Some(0) && bob.end().0 == Some(0));
 }
@@ -71,7 +77,11 @@ fn nothing_that_others_write_acts_on_the_terminal() {
     for line in bob.lines().iter().chain(&alice.lines()) {
         assert!(!acts(line), "{line:?}");
     }
-    assert!(bob.lines().iter().any(|l| l.contains("␛]52;c;aGk=")), "shown, not swallowed: {:#?}", bob.lines());
+    assert!(
+        bob.lines().iter().any(|l| l.contains("␛]52;c;aGk=")),
+        "shown, not swallowed: {:#?}",
+        bob.lines()
+    );
     for args in [
         &["--profile", "bob", "log", "#garden"][..],
         &["--profile", "bob", "log", "#garden", "--json"],
@@ -83,7 +93,8 @@ fn nothing_that_others_write_acts_on_the_terminal() {
     }
     // In JSON the text is the very same after parsing.
     let log = home.ok(&["--profile", "bob", "log", "#garden", "--json"]);
-    let texts: Vec<serde_json::Value> = log.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let texts: Vec<serde_json::Value> =
+        log.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     assert!(texts.iter().any(|m| m["text"] == NASTY));
 }
 

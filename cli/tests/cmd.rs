@@ -1,4 +1,5 @@
-//! Runs `tests/cmd/*.toml`: each file is a story of command lines on a fresh home, with what they print and how they end.
+//! Runs `tests/cmd/*.toml`: each file is a story of command lines on a fresh home, with what they
+//! print and how they end.
 //!
 //! ```toml
 //! [files]                      # written before, in the home
@@ -90,7 +91,11 @@ fn run(case: &Case) -> Vec<String> {
             String::from_utf8_lossy(&output.stderr).into_owned(),
         );
         for why in judge(step, output.status.code(), &stdout, &stderr) {
-            wrong.push(format!("step {}: klatch {}\n{why}\nstdout:\n{stdout}stderr:\n{stderr}", n + 1, args.join(" ")));
+            wrong.push(format!(
+                "step {}: klatch {}\n{why}\nstdout:\n{stdout}stderr:\n{stderr}",
+                n + 1,
+                args.join(" ")
+            ));
         }
     }
     wrong
@@ -101,7 +106,9 @@ fn judge(step: &Step, code: Option<i32>, stdout: &str, stderr: &str) -> Vec<Stri
     if code != Some(step.exit) {
         wrong.push(format!("ended with {code:?}, not {}", step.exit));
     }
-    for (what, text, patterns) in [("stdout", stdout, &step.stdout), ("stderr", stderr, &step.stderr)] {
+    for (what, text, patterns) in
+        [("stdout", stdout, &step.stdout), ("stderr", stderr, &step.stderr)]
+    {
         for pattern in patterns {
             if !text.lines().any(|l| fits(pattern, l)) {
                 wrong.push(format!("no line of {what} fits {pattern:?}"));
@@ -117,7 +124,11 @@ fn judge(step: &Step, code: Option<i32>, stdout: &str, stderr: &str) -> Vec<Stri
     if step.stdout_lines.is_some_and(|n| n != stdout.lines().count()) {
         wrong.push(format!("{} lines on stdout", stdout.lines().count()));
     }
-    if step.json && !stdout.lines().all(|l| serde_json::from_str::<serde_json::Value>(l).is_ok_and(|v| v.is_object())) {
+    if step.json
+        && !stdout
+            .lines()
+            .all(|l| serde_json::from_str::<serde_json::Value>(l).is_ok_and(|v| v.is_object()))
+    {
         wrong.push("stdout is not one JSON object per line".to_owned());
     }
     wrong

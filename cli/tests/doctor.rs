@@ -23,7 +23,10 @@ fn checks(stdout: &[u8]) -> BTreeMap<String, Value> {
     let mut found = BTreeMap::new();
     for check in report["checks"].as_array().unwrap() {
         let (outcome, text) = (check["outcome"].as_str().unwrap(), check["text"].as_str().unwrap());
-        assert!(["ok", "warn", "fail", "unknown"].contains(&outcome) && !text.is_empty(), "{check}");
+        assert!(
+            ["ok", "warn", "fail", "unknown"].contains(&outcome) && !text.is_empty(),
+            "{check}"
+        );
         assert_eq!(outcome == "ok", check["fix"].is_null(), "{check}");
         found.insert(check["name"].as_str().unwrap().to_owned(), check.clone());
     }
@@ -54,14 +57,25 @@ fn a_profile_at_rest_is_looked_into_without_a_node() {
     home.ok(&["--name", "alice", "join", "#garden"]);
     let found = doctor(&home, "default", 0);
     assert_eq!(found["store"]["text"], "readable, 1 room");
-    assert_eq!((&found["node"]["outcome"], &found["node"]["fix"]), (&"warn".into(), &"klatch up".into()));
+    assert_eq!(
+        (&found["node"]["outcome"], &found["node"]["fix"]),
+        (&"warn".into(), &"klatch up".into())
+    );
     assert!(!home.path().join("default/run/api.sock").exists());
 
-    std::fs::set_permissions(home.path().join("default/keystore"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    std::fs::set_permissions(
+        home.path().join("default/keystore"),
+        std::fs::Permissions::from_mode(0o644),
+    )
+    .unwrap();
     let found = doctor(&home, "default", 1);
     assert!(found["permissions"]["fix"].as_str().unwrap().starts_with("chmod 600 "));
     assert_eq!(found["identity"]["outcome"], "fail");
-    std::fs::set_permissions(home.path().join("default/keystore"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::set_permissions(
+        home.path().join("default/keystore"),
+        std::fs::Permissions::from_mode(0o600),
+    )
+    .unwrap();
 
     std::fs::write(home.path().join("default/klatch.db"), "garbage").unwrap();
     assert_eq!(doctor(&home, "default", 1)["store"]["outcome"], "fail");
@@ -83,14 +97,18 @@ fn a_protected_profile_is_unknown_inside_until_it_is_unlocked() {
     assert_eq!(checks(&output.stdout)["store"]["text"], "readable, 1 room");
     std::fs::write(pass, "wrong").unwrap();
     let output = home.run(&["doctor", "--json", "--unlock-file", pass], "");
-    assert_eq!((checks(&output.stdout)["store"]["outcome"].as_str(), output.status.code()), (Some("fail"), Some(1)));
+    assert_eq!(
+        (checks(&output.stdout)["store"]["outcome"].as_str(), output.status.code()),
+        (Some("fail"), Some(1))
+    );
 }
 
 #[test]
 fn a_process_that_has_the_profile_and_answers_nobody_is_named() {
     let home = Home::new();
     home.ok(&["--name", "alice", "init"]);
-    let _held = klatch_node::store::lock::ProfileLock::acquire(&home.path().join("default")).unwrap();
+    let _held =
+        klatch_node::store::lock::ProfileLock::acquire(&home.path().join("default")).unwrap();
     let output = home.run(&["doctor", "--quick", "--json"], "");
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let node = &checks(&output.stdout)["node"];
@@ -129,12 +147,16 @@ fn unpack(archive: &[u8]) -> BTreeMap<String, String> {
     let mut rest = archive;
     while rest.len() > 1_024 {
         let word = |at: usize, len: usize| {
-            let bytes: Vec<u8> = rest[at..at + len].iter().copied().take_while(|b| *b != 0).collect();
+            let bytes: Vec<u8> =
+                rest[at..at + len].iter().copied().take_while(|b| *b != 0).collect();
             String::from_utf8(bytes).unwrap()
         };
         assert_eq!(word(257, 5), "ustar");
-        let sum: u32 =
-            rest[..512].iter().enumerate().map(|(i, b)| if (148..156).contains(&i) { 32 } else { u32::from(*b) }).sum();
+        let sum: u32 = rest[..512]
+            .iter()
+            .enumerate()
+            .map(|(i, b)| if (148..156).contains(&i) { 32 } else { u32::from(*b) })
+            .sum();
         assert_eq!(u32::from_str_radix(&word(148, 6), 8).unwrap(), sum);
         let size = usize::from_str_radix(&word(124, 11), 8).unwrap();
         files.insert(word(0, 100), String::from_utf8(rest[512..512 + size].to_vec()).unwrap());
@@ -182,7 +204,9 @@ fn the_archive_names_nobody_and_can_still_be_read() {
         "--wait",
         "delivered",
     ]);
-    let ask = |call: &[&str]| serde_json::from_str(&home.ok(&[&["--profile", "hideaway"], call].concat())).unwrap();
+    let ask = |call: &[&str]| {
+        serde_json::from_str(&home.ok(&[&["--profile", "hideaway"], call].concat())).unwrap()
+    };
     let members: Value = ask(&["api", "call", "room.members", r##"{"room":"#marmalade"}"##]);
     let status: Value = ask(&["status", "--json"]);
     // What others wrote into the log by mistake would not get out either.
@@ -196,24 +220,33 @@ fn the_archive_names_nobody_and_can_still_be_read() {
     std::fs::write(&log, text).unwrap();
 
     let file = home.path().join("report.tar");
-    let output = home.run(&["--profile", "hideaway", "doctor", "--bundle", file.to_str().unwrap()], "");
+    let output =
+        home.run(&["--profile", "hideaway", "doctor", "--bundle", file.to_str().unwrap()], "");
     assert!(output.status.success(), "{output:?}");
-    assert!(String::from_utf8_lossy(&output.stdout).contains("#marmalade"), "the screen is for the owner");
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("#marmalade"),
+        "the screen is for the owner"
+    );
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
 
-    let mut secrets: Vec<String> = ["vault", "hideaway", "203.0.113.77", "/tcp/4711"].map(str::to_owned).to_vec();
+    let mut secrets: Vec<String> =
+        ["vault", "hideaway", "203.0.113.77", "/tcp/4711"].map(str::to_owned).to_vec();
     secrets.push(home.path().to_str().unwrap().to_owned());
     let ids = ["name", "room", "device", "identity", "fingerprint", "peer_id", "message"];
     for value in [&members, &status, &serde_json::from_str(&sent).unwrap()] {
         under(value, &ids, &mut secrets);
     }
-    let addresses = status["listening"].as_array().unwrap().iter().chain([&status["peers"][0]["address"]]);
+    let addresses =
+        status["listening"].as_array().unwrap().iter().chain([&status["peers"][0]["address"]]);
     // A bare port may be part of a time.
     let ports = addresses.map(|a| a.as_str().unwrap().split('/').nth(4).unwrap().to_owned());
     secrets.extend(ports.flat_map(|p| [format!("/tcp/{p}"), format!("/udp/{p}"), format!(":{p}")]));
     // Short forms stand in logs.
-    let short: Vec<String> =
-        secrets.iter().filter(|s| s.len() >= 26 && s.is_ascii()).map(|s| s[..8].to_owned()).collect();
+    let short: Vec<String> = secrets
+        .iter()
+        .filter(|s| s.len() >= 26 && s.is_ascii())
+        .map(|s| s[..8].to_owned())
+        .collect();
     secrets.extend(short);
     secrets.extend(["Zephyrine", "bobolink", "marmalade"].map(str::to_owned));
     assert!(secrets.len() > 20, "{secrets:?}");
@@ -225,15 +258,28 @@ fn the_archive_names_nobody_and_can_still_be_read() {
         }
     }
     let part = |name: &str| files[&format!("klatch-report/{name}")].as_str();
-    assert!(part("log.txt").contains("WARN klatch_node: person-") && part("log.txt").contains("/ip4/ip-1/tcp/port-"));
-    assert!(part("files.txt").contains("DATA/keystore  600  ") && part("files.txt").contains(".addr  600"));
-    assert!(part("system.txt").contains(env!("CARGO_PKG_VERSION")) && part("doctor.txt").contains("room:room-1"));
+    assert!(
+        part("log.txt").contains("WARN klatch_node: person-")
+            && part("log.txt").contains("/ip4/ip-1/tcp/port-")
+    );
+    assert!(
+        part("files.txt").contains("DATA/keystore  600  ")
+            && part("files.txt").contains(".addr  600")
+    );
+    assert!(
+        part("system.txt").contains(env!("CARGO_PKG_VERSION"))
+            && part("doctor.txt").contains("room:room-1")
+    );
     assert_eq!(checks(part("doctor.json").as_bytes())["room:room-1"]["text"], "2 of 2 online");
     let node: Value = serde_json::from_str(part("node.json")).unwrap();
-    assert!(node["rooms"][0]["name"] == "room-1" && node["peers"][0]["name"].as_str().unwrap().starts_with("person-"));
+    assert!(
+        node["rooms"][0]["name"] == "room-1"
+            && node["peers"][0]["name"].as_str().unwrap().starts_with("person-")
+    );
 
     // It is never overwritten.
-    let again = home.run(&["--profile", "hideaway", "doctor", "--bundle", file.to_str().unwrap()], "");
+    let again =
+        home.run(&["--profile", "hideaway", "doctor", "--bundle", file.to_str().unwrap()], "");
     assert_eq!(again.status.code(), Some(2), "{again:?}");
 
     // Without a node the names come from the disk.

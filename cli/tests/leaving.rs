@@ -1,4 +1,5 @@
-//! Leaving rooms, and what their names mean afterwards: who was told, what stays undelivered, which room is meant.
+//! Leaving rooms, and what their names mean afterwards: who was told, what stays undelivered, which
+//! room is meant.
 
 #![allow(
     clippy::unwrap_used,
@@ -18,9 +19,13 @@ use serde_json::Value;
 fn json(home: &Home, args: &[&str]) -> (Option<i32>, Value, String) {
     let output = home.run(&[args, &["--json"]].concat(), "");
     let notes = String::from_utf8_lossy(&output.stderr).into_owned();
-    let text =
-        if output.status.success() { String::from_utf8_lossy(&output.stdout).into_owned() } else { notes.clone() };
-    let line = text.lines().find(|l| l.starts_with('{')).unwrap_or_else(|| panic!("no JSON in {text}"));
+    let text = if output.status.success() {
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    } else {
+        notes.clone()
+    };
+    let line =
+        text.lines().find(|l| l.starts_with('{')).unwrap_or_else(|| panic!("no JSON in {text}"));
     (output.status.code(), serde_json::from_str(line).unwrap(), notes)
 }
 
@@ -34,13 +39,21 @@ fn who_leaves_with_undelivered_messages_is_asked_first() {
     home.ok(&["--name", "alice", "join", "#garden"]);
     home.ok(&["send", "#garden", "nobody has this"]);
     let (code, error, _) = json(&home, &["leave", "#garden"]);
-    assert_eq!((code, error["error"]["code"].as_str()), (Some(2), Some("KLATCH-UNDELIVERED")), "{error}");
+    assert_eq!(
+        (code, error["error"]["code"].as_str()),
+        (Some(2), Some("KLATCH-UNDELIVERED")),
+        "{error}"
+    );
     assert!(error["error"]["message"].as_str().unwrap().contains("a message of yours"));
     assert!(error["error"]["hint"].as_str().unwrap().contains("--yes"));
     assert_eq!(rooms(&home)[0]["left"], false);
 
     let (code, left, notes) = json(&home, &["leave", "#garden", "--yes"]);
-    assert_eq!((code, &left["told"], &left["undelivered"]), (Some(0), &0.into(), &1.into()), "{left}");
+    assert_eq!(
+        (code, &left["told"], &left["undelivered"]),
+        (Some(0), &0.into(), &1.into()),
+        "{left}"
+    );
     assert!(!notes.contains("nobody was told"), "nobody else was ever there: {notes}");
     assert_eq!(rooms(&home)[0]["left"], true);
     let (_, again, _) = json(&home, &["leave", "#garden"]);
@@ -64,7 +77,11 @@ fn members_who_can_be_reached_are_told_by_a_one_shot_too() {
     home.ok(&["--name", "alice", "join", "#garden"]);
     home.ok(&["send", "#garden", "hello", "--wait", "delivered"]);
     let (code, left, _) = json(&home, &["leave", "#garden"]);
-    assert_eq!((code, &left["told"], &left["undelivered"]), (Some(0), &1.into(), &0.into()), "{left}");
+    assert_eq!(
+        (code, &left["told"], &left["undelivered"]),
+        (Some(0), &1.into(), &0.into()),
+        "{left}"
+    );
     let begun = Instant::now();
     while !home.ok(&["--profile", "bob", "log", "#garden"]).contains("alice left #garden") {
         assert!(begun.elapsed() < common::PATIENCE);
@@ -82,7 +99,10 @@ fn when_nobody_could_be_told_it_is_said_soon() {
     let begun = Instant::now();
     let (code, left, notes) = json(&home, &["leave", "#garden"]);
     assert_eq!((code, &left["told"]), (Some(0), &0.into()), "{left}");
-    assert!(notes.contains("nobody was told") && notes.contains("they will see you as away"), "{notes}");
+    assert!(
+        notes.contains("nobody was told") && notes.contains("they will see you as away"),
+        "{notes}"
+    );
     assert!(begun.elapsed() < Duration::from_secs(30));
 }
 
@@ -104,7 +124,11 @@ fn a_script_does_not_end_up_in_the_public_room_of_a_name() {
         let output = home.run(&[args, &["--json"]].concat(), "for friends only\n");
         let text = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{text}");
-        assert!(text.contains("KLATCH-ROOM-PRIVATE") && text.contains("--open") && text.contains("--passphrase-file"));
+        assert!(
+            text.contains("KLATCH-ROOM-PRIVATE")
+                && text.contains("--open")
+                && text.contains("--passphrase-file")
+        );
     }
     assert_eq!(rooms(&home).len(), 1, "nothing was opened");
     assert!(home.run(&["chat", "#den", "--passphrase-file", &secret], "back\n").status.success());
@@ -123,7 +147,10 @@ fn a_script_does_not_end_up_in_the_public_room_of_a_name() {
 fn a_name_means_the_joined_room_before_one_that_was_left() {
     let (home, _) = with_private_den_left();
     let output = home.run(&["join", "#den"], "");
-    assert!(String::from_utf8_lossy(&output.stderr).contains("not the one with a passphrase"), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("not the one with a passphrase"),
+        "{output:?}"
+    );
     home.ok(&["send", "#den", "to everybody"]);
     let log = home.ok(&["log", "#den"]);
     assert!(log.contains("to everybody") && !log.contains("among us"), "{log}");

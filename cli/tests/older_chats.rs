@@ -1,5 +1,5 @@
-//! Carries out the page `klatch help older-chats` line by line, with real nodes: alice does what the page says, bob sees it.
-//! Each row of the page has one check here, and each check a row.
+//! Carries out the page `klatch help older-chats` line by line, with real nodes: alice does what
+//! the page says, bob sees it. Each row of the page has one check here, and each check a row.
 
 #![allow(
     clippy::unwrap_used,
@@ -38,7 +38,9 @@ struct Ran {
 impl World {
     fn run(&self, args: &[&str], input: &str) -> Ran {
         let mut command = self.home.command(args);
-        command.current_dir(self.home.path()).env("KLATCH_PASSPHRASE_FILE", self.home.path().join("secret.txt"));
+        command
+            .current_dir(self.home.path())
+            .env("KLATCH_PASSPHRASE_FILE", self.home.path().join("secret.txt"));
         let output = finish(command, input);
         Ran {
             ok: output.status.success(),
@@ -61,8 +63,10 @@ impl World {
     }
 
     fn typed_and(&self, row: &Row, more: &str) -> Ran {
-        let ran = self
-            .run(&["chat", "#garden", "--plain", "-n", "0"], &format!("{}\n{more}", row.chatting.as_deref().unwrap()));
+        let ran = self.run(
+            &["chat", "#garden", "--plain", "-n", "0"],
+            &format!("{}\n{more}", row.chatting.as_deref().unwrap()),
+        );
         assert!(ran.ok, "{}: {}{}", row.old, ran.out, ran.err);
         ran
     }
@@ -122,7 +126,10 @@ type Check = (&'static str, fn(&mut World, &Row));
 const CHECKS: &[Check] = &[
     ("/register USER PASSWORD", |w, row| {
         assert!(w.shell(row).contains("you are alice"));
-        assert!(!w.run(&["--unlock-file", "/dev/null", "unlock"], "").ok, "a passphrase protects it");
+        assert!(
+            !w.run(&["--unlock-file", "/dev/null", "unlock"], "").ok,
+            "a passphrase protects it"
+        );
     }),
     ("/login USER PASSWORD", |w, row| assert!(w.shell(row).contains("klatch is up: alice"))),
     ("/createChatroom NAME", |w, row| {
@@ -143,7 +150,10 @@ const CHECKS: &[Check] = &[
     }),
     ("/getAllChatrooms", |w, row| {
         for printed in [w.shell(row), w.typed(row).out] {
-            assert!(["#garden", "#kitchen", "#shed"].iter().all(|r| printed.contains(r)), "{printed}");
+            assert!(
+                ["#garden", "#kitchen", "#shed"].iter().all(|r| printed.contains(r)),
+                "{printed}"
+            );
         }
     }),
     ("/getActiveUsers", |w, row| {
@@ -162,7 +172,10 @@ const CHECKS: &[Check] = &[
     }),
     ("/fetchMessages ROOM, every 50 ms", |w, row| {
         for printed in [w.shell(row), w.typed(row).out] {
-            assert!(printed.contains("seeds are here") && printed.contains("the soil is ready"), "{printed}");
+            assert!(
+                printed.contains("seeds are here") && printed.contains("the soil is ready"),
+                "{printed}"
+            );
         }
     }),
     ("/exitChatroom NAME", |w, row| {
@@ -191,21 +204,37 @@ const CHECKS: &[Check] = &[
         w.bob_sees(&["contact", "requests"], "alicia");
         w.home.ok(&["--profile", "bob", "contact", "accept", "@alicia"]);
         w.bob_sees(&["log", "@alicia"], "@alicia: see you at ten\n");
-        assert_eq!(w.home.ok(&["--profile", "bob", "log", "@alicia"]).matches("@alicia: see you at ten\n").count(), 2);
+        assert_eq!(
+            w.home
+                .ok(&["--profile", "bob", "log", "@alicia"])
+                .matches("@alicia: see you at ten\n")
+                .count(),
+            2
+        );
     }),
     ("/bm \"TEXT\"", |w, row| {
         w.alice(&["join", "#shed"]);
         let asked = w.typed_and(row, "yes\n").err;
-        assert!(asked.contains("#garden") && asked.contains("#shed") && asked.contains("[y/N]"), "{asked}");
+        assert!(
+            asked.contains("#garden") && asked.contains("#shed") && asked.contains("[y/N]"),
+            "{asked}"
+        );
         w.bob().hear("#garden alicia: hello everybody");
         w.bob().hear("#shed alicia: hello everybody");
         let words = split(row.shell.as_deref().unwrap());
         let again = w.run(&words[1..].iter().map(String::as_str).collect::<Vec<_>>(), "");
-        assert!(!again.ok && again.err.contains("KLATCH-TOO-SOON"), "at most once a minute: {}", again.err);
+        assert!(
+            !again.ok && again.err.contains("KLATCH-TOO-SOON"),
+            "at most once a minute: {}",
+            again.err
+        );
     }),
     ("/help", |w, row| {
         for printed in [w.shell(row), w.typed(row).out] {
-            assert!(printed.contains("  /dm @WHO [TEXT]") && printed.contains("  /quit"), "{printed}");
+            assert!(
+                printed.contains("  /dm @WHO [TEXT]") && printed.contains("  /quit"),
+                "{printed}"
+            );
         }
     }),
     ("/quit", |w, row| {
@@ -228,7 +257,8 @@ const CHECKS: &[Check] = &[
     ("a line to all clients (event:message)", |w, row| {
         w.shell(row);
         w.typed(row);
-        let heard = || w.bob().lines().iter().filter(|l| l.ends_with("#garden alicia: hello all")).count();
+        let heard =
+            || w.bob().lines().iter().filter(|l| l.ends_with("#garden alicia: hello all")).count();
         until(|| heard() == 2, "bob heard both");
     }),
     ("a line typed at the server's console", |w, row| {
@@ -265,7 +295,10 @@ const CHECKS: &[Check] = &[
     ("subscriber.py room/", |w, row| {
         let printed = w.shell(row);
         assert_eq!(printed.lines().count(), 5);
-        assert!(events(&printed).iter().all(|e| e["topic"].as_str().unwrap().starts_with("room/")), "{printed}");
+        assert!(
+            events(&printed).iter().all(|e| e["topic"].as_str().unwrap().starts_with("room/")),
+            "{printed}"
+        );
     }),
     ("the event \"Chatroom Created\"", |w, row| {
         assert_eq!(events(&w.shell(row))[0]["event"]["name"], "#garden");
@@ -297,7 +330,10 @@ fn members(w: &mut World, row: &Row) {
 
 /// Lines about #garden with these words.
 fn told(bob: &Chat, words: &str) -> usize {
-    bob.lines().iter().filter(|l| l.starts_with("* ") && l.contains(words) && l.ends_with("(#garden)")).count()
+    bob.lines()
+        .iter()
+        .filter(|l| l.starts_with("* ") && l.contains(words) && l.ends_with("(#garden)"))
+        .count()
 }
 
 fn until(done: impl Fn() -> bool, what: &str) {
@@ -312,7 +348,8 @@ fn events(lines: &str) -> Vec<serde_json::Value> {
     lines.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
 }
 
-/// The scenario itself takes minutes in a debug build; `.ci/run` runs it. Here: that it is the one that the page promises.
+/// The scenario itself takes minutes in a debug build; `.ci/run` runs it. Here: that it is the one
+/// that the page promises.
 fn scenario(row: &Row, count: i64, least: i64, most: i64) {
     let words = split(row.shell.as_deref().unwrap());
     assert_eq!(words[..2], ["klatch-testnet", "run"]);
@@ -324,7 +361,8 @@ fn scenario(row: &Row, count: i64, least: i64, most: i64) {
     let send = steps.iter().find(|s| s["do"].as_str() == Some("send")).unwrap();
     assert_eq!(send["count"].as_integer(), Some(count));
     assert_eq!(send["bytes"].as_array().unwrap()[..], [least.into(), most.into()]);
-    let until: Vec<_> = steps.iter().filter_map(|s| s.get("until")).filter_map(toml::Value::as_str).collect();
+    let until: Vec<_> =
+        steps.iter().filter_map(|s| s.get("until")).filter_map(toml::Value::as_str).collect();
     assert!(until.contains(&"delivered") && until.contains(&"acknowledged"));
     let name = scenario["name"].as_str().unwrap();
     let ci = std::fs::read_to_string(format!("{root}/.ci/run")).unwrap();
@@ -338,7 +376,11 @@ fn every_line_of_the_page_does_what_it_says() {
     let page = home.ok(&["help", "older-chats", "--json"]);
     let rows: Vec<Row> = page.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     let names: Vec<&str> = rows.iter().map(|r| r.old.as_str()).collect();
-    assert_eq!(names, CHECKS.iter().map(|(name, _)| *name).collect::<Vec<_>>(), "a check for each row");
+    assert_eq!(
+        names,
+        CHECKS.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+        "a check for each row"
+    );
     let mut world = World { home, bob: None };
     for (row, (_, check)) in rows.iter().zip(CHECKS) {
         eprintln!("== {}", row.old);

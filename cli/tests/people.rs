@@ -1,4 +1,5 @@
-//! Direct messages as people use them: real nodes on 127.0.0.1, from the command line and in plain chats.
+//! Direct messages as people use them: real nodes on 127.0.0.1, from the command line and in plain
+//! chats.
 
 #![allow(
     clippy::unwrap_used,
@@ -20,8 +21,12 @@ fn two(home: &Home) -> (Chat, Chat) {
     let bob = home.chat("bob", "#garden", &[]);
     alice.hear_with("alice joined #garden");
     bob.hear_with("bob joined #garden");
-    until("alice knows bob", || home.ok(&["--profile", "alice", "members", "#garden"]).contains("bob\t"));
-    until("bob knows alice", || home.ok(&["--profile", "bob", "members", "#garden"]).contains("alice\t"));
+    until("alice knows bob", || {
+        home.ok(&["--profile", "alice", "members", "#garden"]).contains("bob\t")
+    });
+    until("bob knows alice", || {
+        home.ok(&["--profile", "bob", "members", "#garden"]).contains("alice\t")
+    });
     (alice, bob)
 }
 
@@ -40,7 +45,9 @@ fn json(text: &str) -> Value {
 fn contact(home: &Home, profile: &str, who: &str) -> Value {
     let list = home.ok(&["--profile", profile, "contact", "list", "--json"]);
     let all: Vec<Value> = list.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
-    all.into_iter().find(|c| c["name"] == who).unwrap_or_else(|| panic!("{profile} has no {who}: {list}"))
+    all.into_iter()
+        .find(|c| c["name"] == who)
+        .unwrap_or_else(|| panic!("{profile} has no {who}: {list}"))
 }
 
 #[test]
@@ -49,7 +56,10 @@ fn a_stranger_waits_until_let_in_and_then_both_talk() {
     let (mut alice, mut bob) = two(&home);
     alice.say("/dm @bob \"can you keep a secret?\"");
     let asked = bob.hear_with("wants to talk to you");
-    assert!(asked.starts_with("* alice (") && asked.contains("/accept @alice or /block @alice"), "{asked}");
+    assert!(
+        asked.starts_with("* alice (") && asked.contains("/accept @alice or /block @alice"),
+        "{asked}"
+    );
     assert!(home.ok(&["--profile", "bob", "contact", "requests"]).contains("alice ("));
     assert!(!bob.lines().iter().any(|l| l.contains("secret")), "a stranger is not heard yet");
     bob.say("/accept @alice");
@@ -70,7 +80,11 @@ fn a_stranger_waits_until_let_in_and_then_both_talk() {
     bob.say("back among all");
     alice.hear("#garden bob: back among all");
     let log = home.ok(&["--profile", "bob", "log", "@alice", "-n", "3"]);
-    assert!(log.contains("you to @alice: what is it?") && log.contains("@alice: the key is under the pot"), "{log}");
+    assert!(
+        log.contains("you to @alice: what is it?")
+            && log.contains("@alice: the key is under the pot"),
+        "{log}"
+    );
     // What is said between the two is in no room.
     for profile in ["alice", "bob"] {
         assert!(!home.ok(&["--profile", profile, "log", "#garden"]).contains("pot"));
@@ -83,8 +97,9 @@ fn what_cannot_be_delivered_waits_and_says_so() {
     let home = Home::new();
     let (alice, bob) = two(&home);
     assert_eq!(bob.end().0, Some(0));
-    let send =
-        |more: &[&str]| home.run(&[&["--profile", "alice", "send", "@bob", "are you there?"], more].concat(), "");
+    let send = |more: &[&str]| {
+        home.run(&[&["--profile", "alice", "send", "@bob", "are you there?"], more].concat(), "")
+    };
     let sent = send(&[]);
     assert_eq!(sent.status.code(), Some(0));
     assert!(String::from_utf8_lossy(&sent.stdout).contains("queued: "));
@@ -92,12 +107,15 @@ fn what_cannot_be_delivered_waits_and_says_so() {
     let waited = send(&["--wait", "delivered", "--timeout", "300ms"]);
     assert_eq!(waited.status.code(), Some(6), "{}", String::from_utf8_lossy(&waited.stderr));
     let bob = home.chat("bob", "#garden", &[]);
-    until("both came", || home.ok(&["--profile", "bob", "contact", "requests", "--json"]).contains("\"messages\":2"));
+    until("both came", || {
+        home.ok(&["--profile", "bob", "contact", "requests", "--json"]).contains("\"messages\":2")
+    });
     home.ok(&["--profile", "bob", "contact", "accept", "@alice", "--as", "Alice Jones"]);
     let log = home.ok(&["--profile", "bob", "log", "@Alice Jones"]);
     assert_eq!(log.matches("@Alice Jones: are you there?").count(), 2, "{log}");
     until("alice knows", || {
-        home.ok(&["--profile", "alice", "log", "@bob", "--json"]).matches("\"delivered\"").count() == 2
+        home.ok(&["--profile", "alice", "log", "@bob", "--json"]).matches("\"delivered\"").count()
+            == 2
     });
     assert!(alice.end().0 == Some(0) && bob.end().0 == Some(0));
 }
@@ -110,15 +128,21 @@ fn codes_are_equal_on_both_sides_and_a_change_of_keys_is_loud() {
     assert!(!home.run(&["--profile", "alice", "verify", "@bob", "--yes"], "").status.success());
     home.ok(&["--profile", "alice", "send", "@bob", "hello", "--wait", "delivered"]);
     home.ok(&["--profile", "bob", "contact", "accept", "@alice"]);
-    let codes = |profile: &str, who: &str| json(&home.ok(&["--profile", profile, "verify", who, "--json"]));
+    let codes =
+        |profile: &str, who: &str| json(&home.ok(&["--profile", profile, "verify", who, "--json"]));
     let (a, b) = (codes("alice", "@bob"), codes("bob", "@alice"));
     assert_eq!((&a["digits"], &a["emoji"]), (&b["digits"], &b["emoji"]));
     assert_eq!(a["digits"].as_str().unwrap().chars().filter(char::is_ascii_digit).count(), 60);
     assert_eq!(a["emoji"].as_array().unwrap().len(), 7);
-    assert_eq!(contact(&home, "alice", "bob")["verification"], "unverified", "showing is not comparing");
+    assert_eq!(
+        contact(&home, "alice", "bob")["verification"],
+        "unverified",
+        "showing is not comparing"
+    );
     home.ok(&["--profile", "alice", "verify", "@bob", "--yes"]);
     assert_eq!(contact(&home, "alice", "bob")["verification"], "verified");
-    // Bob's disk is lost but for his key: the person is the same, the keys of the conversation are not.
+    // Bob's disk is lost but for his key: the person is the same, the keys of the conversation are
+    // not.
     assert_eq!(bob.end().0, Some(0));
     for file in std::fs::read_dir(home.path().join("bob")).unwrap().flatten() {
         if !file.file_name().to_string_lossy().contains("keystore") && file.path().is_file() {
@@ -127,13 +151,18 @@ fn codes_are_equal_on_both_sides_and_a_change_of_keys_is_loud() {
     }
     let bob = home.chat("bob", "#garden", &[]);
     bob.hear_with("bob joined #garden");
-    until("bob knows alice", || home.ok(&["--profile", "bob", "members", "#garden"]).contains("alice\t"));
+    until("bob knows alice", || {
+        home.ok(&["--profile", "bob", "members", "#garden"]).contains("alice\t")
+    });
     home.ok(&["--profile", "bob", "send", "@alice", "it is me, honestly"]);
     until("the change is noticed", || contact(&home, "alice", "bob")["verification"] == "changed");
     for args in [&["send", "@bob", "who are you?"][..], &["log", "@bob"]] {
         let output = home.run(&[&["--profile", "alice"], args].concat(), "");
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(told.contains("WARNING: the keys of bob are not the ones that you compared"), "{args:?}: {told}");
+        assert!(
+            told.contains("WARNING: the keys of bob are not the ones that you compared"),
+            "{args:?}: {told}"
+        );
     }
     assert!(alice.end().0 == Some(0) && bob.end().0 == Some(0));
 }
@@ -150,12 +179,17 @@ fn two_of_the_same_name_are_told_apart_and_a_blocked_one_is_not_heard() {
         chat.hear_with("joined #garden");
         others.push(chat);
     }
-    until("all are there", || home.ok(&["--profile", "alice", "members", "#garden"]).matches("bob\t").count() == 2);
+    until("all are there", || {
+        home.ok(&["--profile", "alice", "members", "#garden"]).matches("bob\t").count() == 2
+    });
     let refused = home.run(&["--profile", "alice", "send", "@bob", "hi"], "");
     let why = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(2), "{why}");
     let print = |profile: &str| {
-        let who = json(&home.ok(&["--profile", profile, "status", "--json"]))["identity"].as_str().unwrap().to_owned();
+        let who = json(&home.ok(&["--profile", profile, "status", "--json"]))["identity"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         let known = home.ok(&["--profile", "alice", "whois", &who, "--json"]);
         json(&known)["fingerprint"].as_str().unwrap().to_owned()
     };
@@ -166,7 +200,15 @@ fn two_of_the_same_name_are_told_apart_and_a_blocked_one_is_not_heard() {
     home.ok(&["--profile", "one", "contact", "block", "@alice"]);
     home.ok(&["--profile", "alice", "send", &format!("@{one}"), "anybody?"]);
     // What comes later from somebody else shows that the blocked one would have come.
-    home.ok(&["--profile", "two", "send", &format!("@{one}"), "it is the other bob", "--wait", "delivered"]);
+    home.ok(&[
+        "--profile",
+        "two",
+        "send",
+        &format!("@{one}"),
+        "it is the other bob",
+        "--wait",
+        "delivered",
+    ]);
     let requests = home.ok(&["--profile", "one", "contact", "requests"]);
     assert!(requests.contains("bob (") && !requests.contains("alice"), "{requests}");
     drop((alice, others));
@@ -179,8 +221,18 @@ fn nothing_that_strangers_send_acts_on_the_terminal() {
     let nasty = "x\u{1b}[2J\u{1b}]52;c;aGk=\u{7}\u{202e}evil\u{200b}y";
     home.ok(&["--profile", "alice", "send", "@bob", nasty, "--wait", "delivered"]);
     home.ok(&["--profile", "bob", "contact", "accept", "@alice"]);
-    assert!(!home.run(&["--profile", "bob", "contact", "rename", "@alice", "a\u{1b}[2J"], "").status.success());
-    for args in [&["log", "@alice"][..], &["log", "@alice", "--json"], &["contact", "list"], &["whois", "@alice"]] {
+    assert!(
+        !home
+            .run(&["--profile", "bob", "contact", "rename", "@alice", "a\u{1b}[2J"], "")
+            .status
+            .success()
+    );
+    for args in [
+        &["log", "@alice"][..],
+        &["log", "@alice", "--json"],
+        &["contact", "list"],
+        &["whois", "@alice"],
+    ] {
         let printed = home.ok(&[&["--profile", "bob"], args].concat());
         assert!(!acts(&printed), "{args:?}: {printed:?}");
     }

@@ -1,4 +1,5 @@
-//! Several commands and one profile: who holds it, who waits, who attaches, and what is said about it.
+//! Several commands and one profile: who holds it, who waits, who attaches, and what is said about
+//! it.
 
 #![allow(
     clippy::unwrap_used,
@@ -28,7 +29,10 @@ fn with_history() -> Home {
 
 fn error_of(output: &std::process::Output) -> Value {
     let text = String::from_utf8_lossy(&output.stderr);
-    let line = text.lines().find(|l| l.starts_with('{')).unwrap_or_else(|| panic!("no JSON error in {text}"));
+    let line = text
+        .lines()
+        .find(|l| l.starts_with('{'))
+        .unwrap_or_else(|| panic!("no JSON error in {text}"));
     serde_json::from_str::<Value>(line).unwrap()["error"].take()
 }
 
@@ -82,7 +86,10 @@ fn a_profile_that_is_read_is_waited_for_and_one_that_hangs_is_named() {
     assert!(begun.elapsed() < Duration::from_secs(20));
     let error = error_of(&output);
     assert!(error["code"] == "KLATCH-BUSY" && error["retryable"] == true);
-    assert!(error["message"].as_str().unwrap().contains(&std::process::id().to_string()), "{error}");
+    assert!(
+        error["message"].as_str().unwrap().contains(&std::process::id().to_string()),
+        "{error}"
+    );
 }
 
 #[test]
@@ -90,19 +97,26 @@ fn up_beside_a_chat_says_what_that_means_and_which_options_come_too_late() {
     let home = Home::new();
     let chat = home.chat("alice", "#garden", &[]);
     chat.hear("alice joined #garden");
-    let output = home.run(&["--profile", "alice", "up", "--peer", "127.0.0.1:9", "--listen", "127.0.0.1:0"], "");
+    let output = home
+        .run(&["--profile", "alice", "up", "--peer", "127.0.0.1:9", "--listen", "127.0.0.1:0"], "");
     let notes = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("klatch is up"));
+    assert!(
+        output.status.success() && String::from_utf8_lossy(&output.stdout).contains("klatch is up")
+    );
     let pid = format!("inside another command (pid {})", chat.pid());
     assert!(notes.contains(&pid) && notes.contains("klatch up"), "{notes}");
     let apply = "To apply: klatch down && klatch up --listen 127.0.0.1:0 --peer 127.0.0.1:9";
     assert!(notes.contains("had no effect") && notes.contains(apply), "{notes}");
-    let status: Value = serde_json::from_str(&home.ok(&["--profile", "alice", "status", "--json"])).unwrap();
+    let status: Value =
+        serde_json::from_str(&home.ok(&["--profile", "alice", "status", "--json"])).unwrap();
     assert_eq!(status["host"], "command");
 
     // A second chat attaches, and its options come too late as well.
     let guest = home.run(&["--profile", "alice", "chat", "#garden", "--no-mdns"], "");
-    assert!(String::from_utf8_lossy(&guest.stderr).contains("--no-mdns had no effect"), "{guest:?}");
+    assert!(
+        String::from_utf8_lossy(&guest.stderr).contains("--no-mdns had no effect"),
+        "{guest:?}"
+    );
     assert_eq!(chat.end().0, Some(0));
 
     // Beside a background node nothing is said that is not so.
@@ -121,6 +135,9 @@ fn one_shot_commands_keep_the_promise_to_stay_on_this_machine() {
     let status: Value = serde_json::from_str(&home.ok(&["api", "call", "node.status"])).unwrap();
     let listening = status["listening"].as_array().unwrap();
     assert!(!listening.is_empty());
-    assert!(listening.iter().all(|a| a.as_str().unwrap().starts_with("/ip4/127.")), "{listening:?}");
+    assert!(
+        listening.iter().all(|a| a.as_str().unwrap().starts_with("/ip4/127.")),
+        "{listening:?}"
+    );
     assert_eq!(status["discovery"]["mdns"], "off");
 }

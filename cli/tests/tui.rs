@@ -1,4 +1,5 @@
-//! The full screen in a real terminal: two people, two processes, each in a pty whose screen is read as a person would.
+//! The full screen in a real terminal: two people, two processes, each in a pty whose screen is
+//! read as a person would.
 
 #![allow(
     clippy::unwrap_used,
@@ -54,7 +55,10 @@ impl Term {
             let mut buffer = [0; 4096];
             while let Ok(n @ 1..) = out.read(&mut buffer) {
                 parser.lock().unwrap_or_else(PoisonError::into_inner).process(&buffer[..n]);
-                bytes.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&buffer[..n]);
+                bytes
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .extend_from_slice(&buffer[..n]);
             }
         });
         Self { keys: pair.master.take_writer().unwrap(), master: pair.master, child, screen, raw }
@@ -62,7 +66,12 @@ impl Term {
 
     /// The full screen of a profile, in a room.
     fn chat(home: &Home, profile: &str, room: &str) -> Self {
-        Self::open(home, &["--profile", profile, "--name", profile, "--no-input", "chat", room], 120, 30)
+        Self::open(
+            home,
+            &["--profile", profile, "--name", profile, "--no-input", "chat", room],
+            120,
+            30,
+        )
     }
 
     fn press(&mut self, keys: &str) {
@@ -75,7 +84,8 @@ impl Term {
     }
 
     fn raw(&self) -> String {
-        String::from_utf8_lossy(&self.raw.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+        String::from_utf8_lossy(&self.raw.lock().unwrap_or_else(PoisonError::into_inner))
+            .into_owned()
     }
 
     /// Waits until the screen is as wanted.
@@ -97,7 +107,9 @@ impl Term {
 
     /// A row of the screen with all of these.
     fn see_row(&self, words: &[&str]) -> String {
-        self.until(&words.join(" "), |text| text.lines().any(|l| words.iter().all(|w| l.contains(w))))
+        self.until(&words.join(" "), |text| {
+            text.lines().any(|l| words.iter().all(|w| l.contains(w)))
+        })
     }
 
     fn wait(&mut self) -> ExitStatus {
@@ -118,7 +130,8 @@ impl Term {
         while begun.elapsed() < Duration::from_secs(5) {
             let guard = self.screen.lock().unwrap_or_else(PoisonError::into_inner);
             let screen = guard.screen();
-            let off = !screen.alternate_screen() && !screen.bracketed_paste() && !screen.hide_cursor();
+            let off =
+                !screen.alternate_screen() && !screen.bracketed_paste() && !screen.hide_cursor();
             if off && screen.mouse_protocol_mode() == vt100::MouseProtocolMode::None {
                 return true;
             }
@@ -212,7 +225,16 @@ fn a_program_is_told_about_mentions_and_no_text_is_ever_a_command() {
     let hook = home.path().join("hook.sh");
     std::fs::write(&hook, "#!/bin/sh\nprintf '%s|%s|%s|%s' \"$KLATCH_KIND\" \"$KLATCH_FROM\" \"$KLATCH_ROOM\" \"$KLATCH_TEXT\" > told.new\nmv told.new told\n").unwrap();
     std::fs::set_permissions(&hook, PermissionsExt::from_mode(0o700)).unwrap();
-    let args = ["--profile", "alice", "--name", "alice", "--no-input", "chat", "#garden", "--notify-command"];
+    let args = [
+        "--profile",
+        "alice",
+        "--name",
+        "alice",
+        "--no-input",
+        "chat",
+        "#garden",
+        "--notify-command",
+    ];
     let mut alice = Term::open(&home, &[&args[..], &[hook.to_str().unwrap()]].concat(), 100, 24);
     alice.see("#garden> ");
     let mut mallory = home.chat("mallory", "#garden", &[]);
@@ -228,10 +250,16 @@ fn a_program_is_told_about_mentions_and_no_text_is_ever_a_command() {
         assert!(begun.elapsed() < PATIENCE, "{}", alice.text());
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert_eq!(std::fs::read_to_string(home.path().join("told")).unwrap(), format!("mention|mallory|#garden|{text}"));
+    assert_eq!(
+        std::fs::read_to_string(home.path().join("told")).unwrap(),
+        format!("mention|mallory|#garden|{text}")
+    );
     assert!(!home.path().join("pwned").exists());
     alice.until("two unread", |text| text.contains("mallory") && text.contains("2 new"));
-    assert!(alice.raw().contains("\u{1b}]9;klatch: mallory in #garden: alice $(touch"), "the terminal is told too");
+    assert!(
+        alice.raw().contains("\u{1b}]9;klatch: mallory in #garden: alice $(touch"),
+        "the terminal is told too"
+    );
     assert!(!alice.raw().contains("\u{1b}]52;c;aGk"));
     alice.press("\x03");
     assert!(alice.wait().success());
@@ -310,7 +338,9 @@ fn what_others_write_does_not_act_on_the_terminal() {
     let text = alice.see_row(&["mallory", "the end"]);
     assert!(text.contains("␛]52;c;aGk="), "shown, not swallowed:\n{text}");
     let raw = alice.raw();
-    for bad in ["\u{1b}[2J\u{1b}]52", "\u{1b}]52;c;aGk", "\u{1b}]0;", "\u{9b}", "\u{202e}", "\u{200b}"] {
+    for bad in
+        ["\u{1b}[2J\u{1b}]52", "\u{1b}]52;c;aGk", "\u{1b}]0;", "\u{9b}", "\u{202e}", "\u{200b}"]
+    {
         assert!(!raw.contains(bad), "{bad:?} reached the terminal");
     }
     alice.press("\x03");

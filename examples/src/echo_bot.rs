@@ -1,4 +1,5 @@
-//! Answers every message in a room with its own text, and goes on where it was when it is started again.
+//! Answers every message in a room with its own text, and goes on where it was when it is started
+//! again.
 //!
 //! `cargo run -p klatch-examples --bin echo_bot -- '#lobby' echo.cursor`
 
@@ -12,7 +13,8 @@ use serde_json::json;
 async fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
     let room = args.next().context("the first argument is a room, such as '#lobby'")?;
-    let file: PathBuf = args.next().context("the second argument is a file that keeps the cursor")?.into();
+    let file: PathBuf =
+        args.next().context("the second argument is a file that keeps the cursor")?.into();
     let after = match std::fs::read_to_string(&file) {
         Ok(cursor) => serde_json::from_str(&cursor)?,
         Err(_) => json!("now"),

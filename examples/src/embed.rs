@@ -1,4 +1,5 @@
-//! A node inside your own program, with no other process: make a profile, start, join, speak, listen, stop.
+//! A node inside your own program, with no other process: make a profile, start, join, speak,
+//! listen, stop.
 //!
 //! `cargo run -p klatch-examples --bin embed -- FOLDER NAME '#lobby' 'hello from a program'`
 //!
@@ -21,7 +22,8 @@ async fn main() -> Result<()> {
     let (folder, name) = (PathBuf::from(next("a folder")?), next("a name")?);
     let (room, text) = (next("a room, such as '#lobby'")?, next("something to say")?);
 
-    // A profile is a folder with a keystore; give a passphrase instead of `None` to have everything in it encrypted.
+    // A profile is a folder with a keystore; give a passphrase instead of `None` to have everything
+    // in it encrypted.
     let home = folder.join(&name);
     if !Keystore::at(&home).exists() {
         Keystore::at(&home).create(&Secrets::generate(&name, clock::now_ms())?, None)?;
@@ -41,13 +43,18 @@ async fn main() -> Result<()> {
         loop {
             match events.recv().await {
                 Ok(told) => match &told.event {
-                    Event::MessageAdded { message } if !message.own && message.kind == Kind::Text => {
+                    Event::MessageAdded { message }
+                        if !message.own && message.kind == Kind::Text =>
+                    {
                         return Ok(message.clone());
                     }
                     _ => {}
                 },
-                // Events are a hint, the store is the truth: a program that has to see all reads `Query::Events`.
-                Err(FeedError::Missed { events, .. }) => eprintln!("too slow: {events} events missed"),
+                // Events are a hint, the store is the truth: a program that has to see all reads
+                // `Query::Events`.
+                Err(FeedError::Missed { events, .. }) => {
+                    eprintln!("too slow: {events} events missed")
+                }
                 Err(FeedError::Closed) => bail!("the node has ended"),
             }
         }

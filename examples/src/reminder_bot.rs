@@ -1,5 +1,6 @@
-//! `!remind 10m tea`: says `tea` in ten minutes, as a reply. Reminders survive restarts, and the bot keeps no file: the room is
-//! its memory. A `!remind` without a reply of ours is still to be done; one that came due while the bot was away comes late.
+//! `!remind 10m tea`: says `tea` in ten minutes, as a reply. Reminders survive restarts, and the
+//! bot keeps no file: the room is its memory. A `!remind` without a reply of ours is still to be
+//! done; one that came due while the bot was away comes late.
 //!
 //! `cargo run -p klatch-examples --bin reminder_bot -- '#lobby'`
 
@@ -52,7 +53,9 @@ async fn main() -> Result<()> {
     let (mut open, mut after) = (Open::new(), json!("start"));
     // The past first, to its end: only then is it known what is still to be done.
     loop {
-        let page = client.call("events.read", json!({"topics": topics, "after": after, "limit": 1_000})).await?;
+        let page = client
+            .call("events.read", json!({"topics": topics, "after": after, "limit": 1_000}))
+            .await?;
         page["events"].as_array().into_iter().flatten().for_each(|told| take(&mut open, told));
         after = page["cursor"].clone();
         if page["more"] != true {
@@ -64,7 +67,8 @@ async fn main() -> Result<()> {
     loop {
         let now = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
         // At most an hour, so that a clock that is set is noticed.
-        let wait = open.keys().next().map_or(3_600_000, |(at, _)| at.saturating_sub(now).min(3_600_000));
+        let wait =
+            open.keys().next().map_or(3_600_000, |(at, _)| at.saturating_sub(now).min(3_600_000));
         tokio::select! {
             told = client.event() => take(&mut open, &told?),
             () = tokio::time::sleep(Duration::from_millis(wait)) => {

@@ -1,4 +1,5 @@
-//! Two nodes in one program: make two profiles, start a node on each, open a room, talk, see it delivered.
+//! Two nodes in one program: make two profiles, start a node on each, open a room, talk, see it
+//! delivered.
 //!
 //! `cargo run -p klatch-examples --bin two_nodes`
 
@@ -11,7 +12,8 @@ use klatch_node::core::event::{Delivery, Event};
 use klatch_node::store::keystore::{Keystore, Secrets};
 use klatch_node::{Config, Node, clock};
 
-/// A profile is a folder with a keystore; a node opens it. Both nodes share the folder by which they find each other.
+/// A profile is a folder with a keystore; a node opens it. Both nodes share the folder by which
+/// they find each other.
 async fn start(folder: &Path, name: &str) -> Result<Node> {
     let home = folder.join(name);
     Keystore::at(&home).create(&Secrets::generate(name, clock::now_ms())?, None)?;
@@ -29,7 +31,9 @@ async fn main() -> Result<()> {
     let (mut alice_hears, mut bob_hears) = (alice.subscribe(), bob.subscribe());
 
     let text = "hello from a program".to_owned();
-    let sent = alice.command(Command::SendMessage { room: "#demo".to_owned(), text, reply_to: None }).await?;
+    let sent = alice
+        .command(Command::SendMessage { room: "#demo".to_owned(), text, reply_to: None })
+        .await?;
     let Reply::Stored { seq, .. } = sent else { bail!("not stored: {sent:?}") };
 
     let talk = async {

@@ -1,4 +1,5 @@
-//! Every example runs as a process beside real nodes on loopback, is given something to do, and is judged by what it did.
+//! Every example runs as a process beside real nodes on loopback, is given something to do, and is
+//! judged by what it did.
 
 #![allow(
     clippy::unwrap_used,
@@ -26,7 +27,8 @@ use tokio::time::sleep;
 const PATIENCE: Duration = Duration::from_secs(60);
 const ROOM: &str = "#demo";
 
-/// Alice, to whose socket the examples speak, and bob, who talks with them. Both are in the room and see each other.
+/// Alice, to whose socket the examples speak, and bob, who talks with them. Both are in the room
+/// and see each other.
 struct World {
     folder: TempDir,
     alice: Node,
@@ -99,7 +101,8 @@ async fn answers(node: &Node, asked: EntryId) -> Vec<String> {
     let begun = Instant::now();
     loop {
         let all = journal(node).await;
-        let found: Vec<String> = all.iter().filter(|m| m.reply_to == Some(asked)).map(|m| m.text.clone()).collect();
+        let found: Vec<String> =
+            all.iter().filter(|m| m.reply_to == Some(asked)).map(|m| m.text.clone()).collect();
         if !found.is_empty() {
             return found;
         }
@@ -139,7 +142,11 @@ impl Run {
         let begun = Instant::now();
         while !fits(&self.lines()) {
             let ended = self.child.try_wait().unwrap();
-            assert!(ended.is_none() || fits(&self.lines()), "ended {ended:?} after {:#?}", self.lines());
+            assert!(
+                ended.is_none() || fits(&self.lines()),
+                "ended {ended:?} after {:#?}",
+                self.lines()
+            );
             assert!(begun.elapsed() < PATIENCE, "still only {:#?}", self.lines());
             sleep(Duration::from_millis(10)).await;
         }
@@ -219,7 +226,11 @@ async fn echoes(world: &World, start: impl Fn() -> Run, file: &str) {
     assert_eq!(answers(&world.bob, second).await, ["two"]);
     let third = say(&world.bob, "three").await;
     answers(&world.bob, third).await;
-    assert_eq!(answers(&world.bob, first).await.len(), 1, "what was answered is not answered again");
+    assert_eq!(
+        answers(&world.bob, first).await.len(),
+        1,
+        "what was answered is not answered again"
+    );
     assert!(journal(&world.alice).await.iter().all(|m| m.reply_to != Some(own)));
 }
 
@@ -267,7 +278,8 @@ async fn follow_in_python_resumes_by_cursor_and_misses_nothing() {
     kept(&file, arrived(&world, nasty).await).await;
     let lines = follower.kill();
     let expected: Vec<String> = texts.iter().map(|t| format!("\"bob\" \"{t}\"")).collect();
-    let heard: Vec<&str> = lines.iter().filter_map(|l| l.split_once(' ')).map(|(_, rest)| rest).collect();
+    let heard: Vec<&str> =
+        lines.iter().filter_map(|l| l.split_once(' ')).map(|(_, rest)| rest).collect();
     assert_eq!(heard[..50], expected, "exactly these, each once, in order");
     assert_eq!(heard[50..], ["\"bob\" \"a\\u001b[2Jb\""]);
     world.end().await;
@@ -295,7 +307,10 @@ async fn reminder_bot_keeps_its_word_across_a_restart_and_once() {
     bot.prints("listening, 0 to be done").await;
     let last = say(&world.bob, "!remind 0s done").await;
     answers(&world.bob, last).await;
-    assert_eq!((answers(&world.bob, later).await.len(), answers(&world.bob, soon).await.len()), (1, 1));
+    assert_eq!(
+        (answers(&world.bob, later).await.len(), answers(&world.bob, soon).await.len()),
+        (1, 1)
+    );
     world.end().await;
 }
 
@@ -308,7 +323,9 @@ async fn event_monitor_prints_what_begins_with_its_prefixes() {
     let mut rooms = world.run(monitor, &["room/", "--after", "start"]);
     let mut peers = world.run(monitor, &["peer/", "dm/"]);
     let mut texts = world.run(monitor, &["--texts", "--after", &(journal - 1).to_string()]);
-    let line = |l: &String| l.starts_with(&format!("{journal} room/")) && l.ends_with("/message message.added");
+    let line = |l: &String| {
+        l.starts_with(&format!("{journal} room/")) && l.ends_with("/message message.added")
+    };
     rooms.until(|lines| lines.iter().any(line)).await;
     texts.prints("message.added \"a secret\"").await;
     let second = say(&world.bob, "another").await;
@@ -327,7 +344,8 @@ async fn embed_speaks_and_hears_through_a_node_of_its_own() {
     let world = World::new().await;
     let folder: PathBuf = world.folder.path().to_owned();
     let text = "hello from a program";
-    let mut run = world.run(env!("CARGO_BIN_EXE_embed"), &[folder.to_str().unwrap(), "carol", ROOM, text]);
+    let mut run =
+        world.run(env!("CARGO_BIN_EXE_embed"), &[folder.to_str().unwrap(), "carol", ROOM, text]);
     run.prints("carol is in #demo").await;
     let begun = Instant::now();
     while !journal(&world.bob).await.iter().any(|m| m.name == "carol" && m.text == text) {
@@ -336,9 +354,13 @@ async fn embed_speaks_and_hears_through_a_node_of_its_own() {
     }
     say(&world.bob, "welcome").await;
     let (status, lines) = run.ends().await;
-    assert!(status.success() && lines.contains(&"\"bob\" said \"welcome\"".to_owned()), "{status} {lines:?}");
+    assert!(
+        status.success() && lines.contains(&"\"bob\" said \"welcome\"".to_owned()),
+        "{status} {lines:?}"
+    );
     // The profile is there for the next time.
-    let again = world.run(env!("CARGO_BIN_EXE_embed"), &[folder.to_str().unwrap(), "carol", ROOM, "me again"]);
+    let again = world
+        .run(env!("CARGO_BIN_EXE_embed"), &[folder.to_str().unwrap(), "carol", ROOM, "me again"]);
     let begun = Instant::now();
     while !journal(&world.bob).await.iter().any(|m| m.name == "carol" && m.text == "me again") {
         assert!(begun.elapsed() < PATIENCE, "bob never heard carol again");

@@ -1,5 +1,5 @@
-//! Wall time and randomness of the system: the only place of the node that reads either for the core; and what other
-//! devices' signed presence says about the time, for diagnosis only.
+//! Wall time and randomness of the system: the only place of the node that reads either for the
+//! core; and what other devices' signed presence says about the time, for diagnosis only.
 
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -50,8 +50,8 @@ struct Told {
 }
 
 impl Clocks {
-    /// A device said that it is there, which tells its time. A hello comes from the device itself, just now; by gossip an old
-    /// record may be said again by anybody, so only a newer one counts.
+    /// A device said that it is there, which tells its time. A hello comes from the device itself,
+    /// just now; by gossip an old record may be said again by anybody, so only a newer one counts.
     pub fn heard(&mut self, presence: &VerifiedPresence, now_ms: u64, hello: bool) {
         let known = self.told.get(&presence.device);
         let old = known.is_some_and(|k| k.expires_ms >= presence.expires_ms);
@@ -67,21 +67,25 @@ impl Clocks {
         let theirs = presence.expires_ms.saturating_sub(PRESENCE_TTL_MS);
         let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
         let ahead_ms = signed(now_ms).saturating_sub(signed(theirs));
-        self.told.insert(presence.device, Told { expires_ms: presence.expires_ms, ahead_ms, at_ms: now_ms });
+        self.told.insert(
+            presence.device,
+            Told { expires_ms: presence.expires_ms, ahead_ms, at_ms: now_ms },
+        );
     }
 
     /// The median of those that spoke lately.
     #[must_use]
     pub fn compare(&self, now_ms: u64) -> Option<Clock> {
-        let mut ahead: Vec<i64> = self.told.values().filter(|t| fresh(t, now_ms)).map(|t| t.ahead_ms).collect();
+        let mut ahead: Vec<i64> =
+            self.told.values().filter(|t| fresh(t, now_ms)).map(|t| t.ahead_ms).collect();
         ahead.sort_unstable();
         let devices = u32::try_from(ahead.len()).unwrap_or(u32::MAX);
         ahead.get(ahead.len() / 2).map(|ahead_ms| Clock { devices, ahead_ms: *ahead_ms })
     }
 }
 
-/// Said within the time in which presence is believed, by the clock as it is now: after it was set, old figures are worth
-/// nothing.
+/// Said within the time in which presence is believed, by the clock as it is now: after it was set,
+/// old figures are worth nothing.
 fn fresh(told: &Told, now_ms: u64) -> bool {
     told.at_ms.abs_diff(now_ms) <= PRESENCE_TTL_MS
 }

@@ -1,4 +1,5 @@
-//! What a node may be told at start. Parsed by the front end (file < environment < flags), used once.
+//! What a node may be told at start. Parsed by the front end (file < environment < flags), used
+//! once.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,8 +13,8 @@ pub struct Config {
     pub home: PathBuf,
     /// The profile's runtime folder (0700): the API socket.
     pub runtime: PathBuf,
-    /// Runtime folder shared by all profiles of this user (0700): address files, by which nodes of one machine find each
-    /// other without any network.
+    /// Runtime folder shared by all profiles of this user (0700): address files, by which nodes of
+    /// one machine find each other without any network.
     pub peers_dir: PathBuf,
     /// Listen addresses; default: all interfaces, any free port.
     pub listen: Vec<String>,
@@ -50,7 +51,11 @@ impl fmt::Debug for Config {
 impl Config {
     /// Defaults for a profile.
     #[must_use]
-    pub fn new(home: impl Into<PathBuf>, runtime: impl Into<PathBuf>, peers_dir: impl Into<PathBuf>) -> Self {
+    pub fn new(
+        home: impl Into<PathBuf>,
+        runtime: impl Into<PathBuf>,
+        peers_dir: impl Into<PathBuf>,
+    ) -> Self {
         Self {
             home: home.into(),
             runtime: runtime.into(),

@@ -1,7 +1,9 @@
-//! The driver: the one loop in which everything happens. Inputs -> core -> one transaction -> sends -> events.
+//! The driver: the one loop in which everything happens. Inputs -> core -> one transaction -> sends
+//! -> events.
 //!
-//! A plain thread owns the machine and the store's only writer, so nothing here is async and nothing can come between a
-//! step and its commit. While a batch is being committed the next one gathers: that is the group commit.
+//! A plain thread owns the machine and the store's only writer, so nothing here is async and
+//! nothing can come between a step and its commit. While a batch is being committed the next one
+//! gathers: that is the group commit.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -27,16 +29,19 @@ use crate::network::{self, NetCommand, NetworkHandle};
 use crate::store::{Store, StoreError};
 use crate::views::Shared;
 
-/// Work waiting for the driver: about ten batches, so that a commit never starves and memory stays small.
+/// Work waiting for the driver: about ten batches, so that a commit never starves and memory stays
+/// small.
 pub const WORK_MAX: usize = 1_024;
 /// Texts indexed for search in one go while nothing else is to do: a few milliseconds.
 const INDEX_SLICE: usize = 16;
-/// Indexing waits until nothing has happened for this long: a busy node shall not pay for it in latency. Who searches
-/// earlier gets it done at once.
+/// Indexing waits until nothing has happened for this long: a busy node shall not pay for it in
+/// latency. Who searches earlier gets it done at once.
 const INDEX_AFTER: Duration = Duration::from_millis(400);
-/// Bytes of text taken from users in one batch: with the core's own bound this keeps the outbox within its memory.
+/// Bytes of text taken from users in one batch: with the core's own bound this keeps the outbox
+/// within its memory.
 const BATCH_TEXT_MAX: usize = 2 << 20;
-/// Commands held back while a room's window is full. More are refused: whoever sends waits for answers.
+/// Commands held back while a room's window is full. More are refused: whoever sends waits for
+/// answers.
 const HELD_MAX: usize = 4_096;
 /// How often held commands are looked at when nothing else happens.
 const HELD_CHECK: Duration = Duration::from_millis(20);
@@ -114,7 +119,8 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Runs until [`Work::Stop`], or until the store is damaged: then the node ends rather than spread the damage.
+    /// Runs until [`Work::Stop`], or until the store is damaged: then the node ends rather than
+    /// spread the damage.
     pub fn run(mut self, work: &Receiver<Work>) {
         while let Some((batch, stop)) = self.gather(work) {
             if let Err(error) = self.turn(batch) {
@@ -129,8 +135,8 @@ impl Driver {
         let _ = self.network.send(NetCommand::Shutdown);
     }
 
-    /// Waits for the next batch: what is queued, at most [`BATCH_INPUTS_MAX`], user commands first so that own entries of
-    /// a batch are adjacent. `None` when everybody is gone.
+    /// Waits for the next batch: what is queued, at most [`BATCH_INPUTS_MAX`], user commands first
+    /// so that own entries of a batch are adjacent. `None` when everybody is gone.
     fn gather(&mut self, work: &Receiver<Work>) -> Option<(Vec<Input>, bool)> {
         let first = match self.next(work) {
             Ok(first) => Some(first),
@@ -172,8 +178,9 @@ impl Driver {
         Some((batch, stop))
     }
 
-    /// Takes held commands in order, but leaves those of a room whose members have to catch up first, and everything for
-    /// that room behind them: what one person says stays in the order in which it was said.
+    /// Takes held commands in order, but leaves those of a room whose members have to catch up
+    /// first, and everything for that room behind them: what one person says stays in the order in
+    /// which it was said.
     fn admit(&mut self) -> Vec<Input> {
         let Some(machine) = &self.machine else { return self.held.drain(..).collect() };
         let (mut admitted, mut kept, mut bytes) = (Vec::new(), VecDeque::new(), 0);
@@ -185,8 +192,9 @@ impl Driver {
             };
             let room = command.room().map(|name| machine.room_id(name));
             let full = bytes >= BATCH_TEXT_MAX || admitted.len() >= BATCH_INPUTS_MAX;
-            let waits = room
-                .is_some_and(|id| blocked.contains(&id) || id.is_some_and(|id| machine.is_congested(&id, now_ms())));
+            let waits = room.is_some_and(|id| {
+                blocked.contains(&id) || id.is_some_and(|id| machine.is_congested(&id, now_ms()))
+            });
             if full || waits {
                 blocked.extend(room);
                 kept.push_back(input);
@@ -204,7 +212,8 @@ impl Driver {
         admitted
     }
 
-    /// Waits until there is work or a timer is due. While nothing happens, texts are indexed for search.
+    /// Waits until there is work or a timer is due. While nothing happens, texts are indexed for
+    /// search.
     fn next(&mut self, work: &Receiver<Work>) -> Result<Work, RecvTimeoutError> {
         loop {
             match work.try_recv() {
@@ -214,7 +223,8 @@ impl Driver {
             }
             // While the disk refuses writes the core's timers rest: only the probe is due.
             let timer = self.wake_ms.filter(|_| self.read_only_since.is_none());
-            let until_wake = timer.map_or(NAP, |at| Duration::from_millis(at.saturating_sub(now_ms())));
+            let until_wake =
+                timer.map_or(NAP, |at| Duration::from_millis(at.saturating_sub(now_ms())));
             let mut nap = if self.read_only_since.is_some() { RETRY } else { NAP };
             if !self.held.is_empty() {
                 nap = HELD_CHECK;
@@ -238,7 +248,8 @@ impl Driver {
                 }
             }
             match work.recv_timeout(until_wake.min(nap)) {
-                // Woken only to index; everything else is a turn, also after a long nap (the clock may have been set).
+                // Woken only to index; everything else is a turn, also after a long nap (the clock
+                // may have been set).
                 Err(RecvTimeoutError::Timeout) if waits_to_index && nap < until_wake => {}
                 result => return result,
             }
@@ -269,7 +280,9 @@ impl Driver {
         let (peer_id, path) = (peer_text(peer), network::path(address));
         let address = address.to_string();
         self.tell(Event::PeerConnected { peer_id, address: address.clone(), path });
-        if dialled && let Err(error) = self.store.remember_address(&peer.0, None, &address, now_ms()) {
+        if dialled
+            && let Err(error) = self.store.remember_address(&peer.0, None, &address, now_ms())
+        {
             tracing::debug!(%error, "cannot remember an address");
         }
     }
@@ -284,7 +297,11 @@ impl Driver {
         let noted = self.keeper.prepare(&mut self.store, &step.replies);
         if !step.writes.is_empty() || noted {
             let hearsay = !noted && step.writes.iter().all(is_hearsay);
-            let done = if hearsay { self.store.commit_relaxed(&step.writes) } else { self.store.commit(&step.writes) };
+            let done = if hearsay {
+                self.store.commit_relaxed(&step.writes)
+            } else {
+                self.store.commit(&step.writes)
+            };
             if let Err(error) = done {
                 return self.refuse_writes(step, error);
             }
@@ -335,15 +352,24 @@ impl Driver {
             {
                 self.shared.await_page(send.request, keys);
             }
-            self.tell_network(NetCommand::Request { peer: send.peer, id: send.request, bytes: send.bytes });
+            self.tell_network(NetCommand::Request {
+                peer: send.peer,
+                id: send.request,
+                bytes: send.bytes,
+            });
         }
         for direct in step.directs {
             let (peer, id, bytes) = (direct.peer, direct.request, direct.bytes);
             self.tell_network(NetCommand::AskDirect { peer, id, bytes });
         }
         for serve in step.serves {
-            if let Err(TrySendError::Full(serve) | TrySendError::Disconnected(serve)) = self.librarian.try_send(serve) {
-                self.tell_network(NetCommand::Respond { token: serve.token, bytes: wire::response_refused() });
+            if let Err(TrySendError::Full(serve) | TrySendError::Disconnected(serve)) =
+                self.librarian.try_send(serve)
+            {
+                self.tell_network(NetCommand::Respond {
+                    token: serve.token,
+                    bytes: wire::response_refused(),
+                });
             }
         }
         for (token, bytes) in step.responds {
@@ -382,10 +408,11 @@ impl Driver {
         }
     }
 
-    // ---- when the disk is full ----------------------------------------------------------------------------------
+    // ---- when the disk is full
+    // ----------------------------------------------------------------------------------
 
-    /// A commit failed: nothing of the batch happened. Commands hear so, the core starts again from the disk, and until
-    /// writes succeed the node only listens, serves and answers queries.
+    /// A commit failed: nothing of the batch happened. Commands hear so, the core starts again from
+    /// the disk, and until writes succeed the node only listens, serves and answers queries.
     fn refuse_writes(&mut self, step: Step, error: StoreError) -> Result<(), StoreError> {
         if !error.retryable() {
             return Err(error);
@@ -431,7 +458,8 @@ impl Driver {
         }
     }
 
-    /// Links are noted and history is served; everything that would write is refused or left to a later sync.
+    /// Links are noted and history is served; everything that would write is refused or left to a
+    /// later sync.
     fn turn_read_only(&mut self, batch: Vec<Input>) {
         let cause = self.shared.read_only().unwrap_or_default();
         self.keeper.settle(Some(&cause));
@@ -454,7 +482,9 @@ impl Driver {
                     }
                 }
                 // At once rather than by its timeout: it keeps the frame and tries again.
-                Input::DirectAsked { token, .. } => self.tell_network(NetCommand::Decline { token }),
+                Input::DirectAsked { token, .. } => {
+                    self.tell_network(NetCommand::Decline { token })
+                }
                 _ => {}
             }
         }
@@ -467,14 +497,18 @@ fn peer_text(peer: &Peer) -> String {
     network::id_of(peer).map(|id| id.to_string()).unwrap_or_default()
 }
 
-/// What the search index follows. Session keys are not in it, but the log is emptied of replaced ones along with it.
+/// What the search index follows. Session keys are not in it, but the log is emptied of replaced
+/// ones along with it.
 fn is_indexed(write: &Write) -> bool {
-    matches!(write, Write::Append(_) | Write::Direct(_) | Write::DropDirect { .. } | Write::Ratchet { .. })
+    matches!(
+        write,
+        Write::Append(_) | Write::Direct(_) | Write::DropDirect { .. } | Write::Ratchet { .. }
+    )
 }
 
-/// What others will say again should it be lost in a power cut: worth no flush of its own. A frame whose acknowledgement is
-/// forgotten is sent again, as the very same bytes, and acknowledged again. Sessions, messages and frames are not hearsay:
-/// nobody could repeat them.
+/// What others will say again should it be lost in a power cut: worth no flush of its own. A frame
+/// whose acknowledgement is forgotten is sent again, as the very same bytes, and acknowledged
+/// again. Sessions, messages and frames are not hearsay: nobody could repeat them.
 fn is_hearsay(write: &Write) -> bool {
     matches!(
         write,

@@ -1,7 +1,9 @@
-//! Live events, from the driver to everybody who listens: one ring for the whole node, bounded in events and in bytes.
+//! Live events, from the driver to everybody who listens: one ring for the whole node, bounded in
+//! events and in bytes.
 //!
-//! Nobody holds up the driver or another listener. Who is too slow for the ring is told what it missed: durable events are
-//! in the journal, ephemeral ones are counted. Events are a hint, the store is the truth.
+//! Nobody holds up the driver or another listener. Who is too slow for the ring is told what it
+//! missed: durable events are in the journal, ephemeral ones are counted. Events are a hint, the
+//! store is the truth.
 
 use std::collections::VecDeque;
 use std::ops::Deref;
@@ -12,9 +14,11 @@ use tokio::sync::watch;
 
 use crate::clock::now_ms;
 
-/// Events kept for those who are behind: four seconds at the fastest rate that is taken from one device.
+/// Events kept for those who are behind: four seconds at the fastest rate that is taken from one
+/// device.
 const EVENTS_MAX: usize = 4_096;
-/// Bytes of text kept for them, however many they are: a stalled listener costs the node no more than this.
+/// Bytes of text kept for them, however many they are: a stalled listener costs the node no more
+/// than this.
 const BYTES_MAX: usize = 8 << 20;
 /// What an event takes beside its text, about.
 const EVENT_BYTES: usize = 512;
@@ -39,7 +43,8 @@ impl Deref for Live {
 /// Why there is no event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FeedError {
-    /// The listener was too slow: re-read the journal. The next call goes on with what is still there.
+    /// The listener was too slow: re-read the journal. The next call goes on with what is still
+    /// there.
     #[error("{events} events were missed, {ephemeral} of them for good")]
     Missed {
         /// How many.
@@ -174,12 +179,15 @@ impl Listener {
         let first = ring.first();
         if self.at < first {
             let before = ring.slots.front().map_or(ring.ephemeral, |(_, before, _)| *before);
-            let missed = FeedError::Missed { events: first - self.at, ephemeral: before - self.ephemeral };
+            let missed =
+                FeedError::Missed { events: first - self.at, ephemeral: before - self.ephemeral };
             (self.at, self.ephemeral) = (first, before);
             return Some(Err(missed));
         }
         let slot = usize::try_from(self.at - first).ok().and_then(|i| ring.slots.get(i));
-        let Some((live, before, _)) = slot else { return ring.closed.then_some(Err(FeedError::Closed)) };
+        let Some((live, before, _)) = slot else {
+            return ring.closed.then_some(Err(FeedError::Closed));
+        };
         (self.at, self.ephemeral) = (self.at + 1, before + u64::from(live.journal.is_none()));
         Some(Ok(live.clone()))
     }
@@ -216,7 +224,11 @@ mod tests {
         });
         for listener in [&mut a, &mut b] {
             for n in 2..100 {
-                assert_eq!(listener.recv().await.unwrap().journal, Some(n), "what came before is not heard");
+                assert_eq!(
+                    listener.recv().await.unwrap().journal,
+                    Some(n),
+                    "what came before is not heard"
+                );
             }
             assert_eq!(listener.recv().await, Err(FeedError::Closed));
         }
@@ -253,7 +265,12 @@ mod tests {
             feed.tell(Event::MessageAdded { message: Box::new(message) }.into());
         }
         let ring = feed.ring();
-        assert!(ring.bytes <= BYTES_MAX && ring.slots.len() > 100, "{} in {}", ring.bytes, ring.slots.len());
+        assert!(
+            ring.bytes <= BYTES_MAX && ring.slots.len() > 100,
+            "{} in {}",
+            ring.bytes,
+            ring.slots.len()
+        );
         assert_eq!(ring.bytes, ring.slots.iter().map(|s| s.2).sum::<usize>());
     }
 

@@ -1,5 +1,6 @@
-//! Answers to queries: rows from the store, opened with the room's keys and folded into what a person sees. Runs on the
-//! caller's blocking thread with a reader of its own; the core and the driver are not involved.
+//! Answers to queries: rows from the store, opened with the room's keys and folded into what a
+//! person sees. Runs on the caller's blocking thread with a reader of its own; the core and the
+//! driver are not involved.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +21,8 @@ use crate::views::{Shared, find_room};
 /// Most lines one query returns.
 pub const LINES_MAX: u32 = 1_000;
 
-/// Own entries that are looked at one by one, to tell messages from new names and goodbyes: a millisecond.
+/// Own entries that are looked at one by one, to tell messages from new names and goodbyes: a
+/// millisecond.
 const COUNTED_MAX: u64 = 1_000;
 
 /// A reader with what is needed to make sense of rows.
@@ -69,7 +71,10 @@ impl<'a> History<'a> {
                 name: r.name,
                 access: if r.passphrase { Access::Passphrase } else { Access::Open },
                 members: r.members,
-                online: self.shared.view(&r.room).map_or(0, |v| u32::try_from(v.online.len()).unwrap_or(u32::MAX)),
+                online: self
+                    .shared
+                    .view(&r.room)
+                    .map_or(0, |v| u32::try_from(v.online.len()).unwrap_or(u32::MAX)),
                 messages: r.messages,
                 unread: r.unread,
                 queued: self.queued(r.room)?,
@@ -148,11 +153,17 @@ impl<'a> History<'a> {
         Ok(lines)
     }
 
-    /// Lines displayed after one, oldest first: the ones that follow it at once. All from the beginning if that one is unknown.
+    /// Lines displayed after one, oldest first: the ones that follow it at once. All from the
+    /// beginning if that one is unknown.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn lines_after(&self, room: RoomId, after: EntryId, limit: u32) -> Result<Vec<Message>, StoreError> {
+    pub fn lines_after(
+        &self,
+        room: RoomId,
+        after: EntryId,
+        limit: u32,
+    ) -> Result<Vec<Message>, StoreError> {
         let limit = limit.min(LINES_MAX) as usize;
         let mut after = self.reader.by_id(room, after)?.map(|row| LineKey::of(&row));
         let mut lines = Vec::new();
@@ -178,12 +189,18 @@ impl<'a> History<'a> {
         Ok(self.fold(room, row.into_iter().collect())?.pop())
     }
 
-    /// Entries in arrival order after a journal number, changes included, each as it arrived; lines carry their present
-    /// text. What muted devices wrote is passed over, so a short answer always means that nothing more is stored.
+    /// Entries in arrival order after a journal number, changes included, each as it arrived; lines
+    /// carry their present text. What muted devices wrote is passed over, so a short answer always
+    /// means that nothing more is stored.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn journal(&self, room: Option<RoomId>, after: u64, limit: u32) -> Result<Vec<Message>, StoreError> {
+    pub fn journal(
+        &self,
+        room: Option<RoomId>,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<Message>, StoreError> {
         let limit = limit.min(LINES_MAX) as usize;
         let (mut messages, mut after) = (Vec::new(), after);
         while messages.len() < limit {
@@ -213,24 +230,36 @@ impl<'a> History<'a> {
             .into_iter()
             .filter(|r| r.device == self.own || !devices.get(&r.device).is_some_and(|d| d.muted))
             .collect();
-        let targets: Vec<EntryId> = rows.iter().filter(|r| is_line(r.kind)).map(|r| r.hash.id()).collect();
+        let targets: Vec<EntryId> =
+            rows.iter().filter(|r| is_line(r.kind)).map(|r| r.hash.id()).collect();
         let changes: Vec<EntryRow> = self.reader.annotations(room, &targets)?;
         let (opened, changed) = (self.open(room, &rows), self.open(room, &changes));
-        let lines: Vec<Line<'_>> = rows.iter().zip(&opened).map(|(row, c)| Line { row, content: c.as_ref() }).collect();
-        let marks: Vec<Line<'_>> =
-            changes.iter().zip(&changed).map(|(row, c)| Line { row, content: c.as_ref() }).collect();
+        let lines: Vec<Line<'_>> =
+            rows.iter().zip(&opened).map(|(row, c)| Line { row, content: c.as_ref() }).collect();
+        let marks: Vec<Line<'_>> = changes
+            .iter()
+            .zip(&changed)
+            .map(|(row, c)| Line { row, content: c.as_ref() })
+            .collect();
         let mut messages = fold(&lines, &marks, &devices);
         self.states(room, &devices, &mut messages);
         Ok(messages)
     }
 
     fn open(&self, room: RoomId, rows: &[EntryRow]) -> Vec<Option<Content>> {
-        let Some(keys) = self.shared.keys(&room) else { return rows.iter().map(|_| None).collect() };
+        let Some(keys) = self.shared.keys(&room) else {
+            return rows.iter().map(|_| None).collect();
+        };
         rows.iter().map(|r| r.entry.body.as_ref().and_then(|_| keys.open(&r.entry).ok())).collect()
     }
 
     /// Marks own messages and says where they are.
-    fn states(&self, room: RoomId, devices: &BTreeMap<DeviceId, DeviceRow>, messages: &mut [Message]) {
+    fn states(
+        &self,
+        room: RoomId,
+        devices: &BTreeMap<DeviceId, DeviceRow>,
+        messages: &mut [Message],
+    ) {
         let sent_below = self.shared.view(&room).map_or(0, |v| v.sent_below);
         let now = now_ms();
         let others: Vec<&DeviceRow> = devices.values().filter(|d| d.device != self.own).collect();
@@ -262,13 +291,20 @@ impl<'a> History<'a> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn names_of_peers(&self, rooms: impl Iterator<Item = RoomId>) -> Result<BTreeMap<Peer, String>, StoreError> {
+    pub fn names_of_peers(
+        &self,
+        rooms: impl Iterator<Item = RoomId>,
+    ) -> Result<BTreeMap<Peer, String>, StoreError> {
         let mut names = BTreeMap::new();
-        for view in rooms.filter_map(|room| self.shared.view(&room)).filter(|v| !v.linked.is_empty()) {
+        for view in
+            rooms.filter_map(|room| self.shared.view(&room)).filter(|v| !v.linked.is_empty())
+        {
             let devices: BTreeMap<DeviceId, String> =
                 self.reader.devices(view.room)?.into_iter().map(|d| (d.device, d.name)).collect();
-            let known =
-                view.linked.into_iter().filter_map(|(peer, device)| Some((peer, devices.get(&device)?.clone())));
+            let known = view
+                .linked
+                .into_iter()
+                .filter_map(|(peer, device)| Some((peer, devices.get(&device)?.clone())));
             names.extend(known.filter(|(_, name)| !name.is_empty()));
         }
         Ok(names)
@@ -280,7 +316,13 @@ impl<'a> History<'a> {
     /// [`StoreError`].
     pub fn queued(&self, room: RoomId) -> Result<u64, StoreError> {
         let Some(view) = self.shared.view(&room) else { return Ok(0) };
-        let acked = self.reader.devices(room)?.iter().filter(|d| d.device != self.own).map(|d| d.acked).max();
+        let acked = self
+            .reader
+            .devices(room)?
+            .iter()
+            .filter(|d| d.device != self.own)
+            .map(|d| d.acked)
+            .max();
         // The first own entry is the profile, not a message.
         let from = acked.unwrap_or(0).max(1);
         match view.own_next.saturating_sub(from) {

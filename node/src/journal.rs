@@ -1,5 +1,6 @@
-//! The journal: everything durable that happened in this profile, in the order in which it happened here, under one
-//! sequence of numbers. Merges what several tables keep; a number that was read once never gets another meaning.
+//! The journal: everything durable that happened in this profile, in the order in which it happened
+//! here, under one sequence of numbers. Merges what several tables keep; a number that was read
+//! once never gets another meaning.
 
 use klatch_core::event::{Event, Message};
 use klatch_core::ids::RoomId;
@@ -59,9 +60,13 @@ impl Source {
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn read(history: &History<'_>, people: &People<'_>, wanted: Wanted) -> Result<Stretch, StoreError> {
-    // Commits go in the order of the numbers, so everything up to the head is there for all reads that follow; what is
-    // committed between two of them has a higher number and is left out.
+pub fn read(
+    history: &History<'_>,
+    people: &People<'_>,
+    wanted: Wanted,
+) -> Result<Stretch, StoreError> {
+    // Commits go in the order of the numbers, so everything up to the head is there for all reads
+    // that follow; what is committed between two of them has a higher number and is left out.
     let head = history.head()?;
     let limit = wanted.limit.clamp(1, LINES_MAX);
     let sources = [
@@ -93,12 +98,22 @@ pub fn bounds(history: &History<'_>) -> Result<Bounds, StoreError> {
 }
 
 /// Messages of rooms, and changes of them.
-fn lines(history: &History<'_>, wanted: Wanted, limit: u32, head: u64) -> Result<Source, StoreError> {
+fn lines(
+    history: &History<'_>,
+    wanted: Wanted,
+    limit: u32,
+    head: u64,
+) -> Result<Source, StoreError> {
     Ok(messages(history.journal(wanted.room, wanted.after, limit)?, limit, head))
 }
 
 /// Messages of conversations, and changes of them.
-fn direct(people: &People<'_>, wanted: Wanted, limit: u32, head: u64) -> Result<Source, StoreError> {
+fn direct(
+    people: &People<'_>,
+    wanted: Wanted,
+    limit: u32,
+    head: u64,
+) -> Result<Source, StoreError> {
     Ok(messages(people.journal(wanted.room, wanted.after, limit)?, limit, head))
 }
 
@@ -113,7 +128,12 @@ fn messages(messages: Vec<Message>, limit: u32, head: u64) -> Source {
 }
 
 /// Everything else that has a number.
-fn rest(history: &History<'_>, wanted: Wanted, limit: u32, head: u64) -> Result<Source, StoreError> {
+fn rest(
+    history: &History<'_>,
+    wanted: Wanted,
+    limit: u32,
+    head: u64,
+) -> Result<Source, StoreError> {
     let events = history.reader().events(wanted.after, limit as usize)?;
     let full = events.len() >= limit as usize;
     Ok(Source::new(events, full, head))

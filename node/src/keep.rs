@@ -1,4 +1,5 @@
-//! What the API wants to be remembered: notes on their way into the driver's next commit, some of them together with a command.
+//! What the API wants to be remembered: notes on their way into the driver's next commit, some of
+//! them together with a command.
 
 use std::collections::BTreeMap;
 
@@ -55,7 +56,11 @@ impl Keeper {
     }
 
     /// Hands the store what belongs to its next commit; whether there is anything.
-    pub fn prepare(&mut self, store: &mut Store, replies: &[(CommandId, Result<Reply, CommandError>)]) -> bool {
+    pub fn prepare(
+        &mut self,
+        store: &mut Store,
+        replies: &[(CommandId, Result<Reply, CommandError>)],
+    ) -> bool {
         let mut any = false;
         for (id, result) in replies {
             if let (Some(Keep(keep)), Ok(reply)) = (self.commands.remove(id), result) {
@@ -73,7 +78,8 @@ impl Keeper {
     /// The commit is done, or was refused with these words.
     pub fn settle(&mut self, refused: Option<&str>) {
         for noting in self.waiting.drain(..) {
-            let result = refused.map_or(Ok(()), |cause| Err(CommandError::ReadOnly { cause: cause.to_owned() }));
+            let result = refused
+                .map_or(Ok(()), |cause| Err(CommandError::ReadOnly { cause: cause.to_owned() }));
             // Who asked may have gone.
             let _ = noting.done.send(result);
         }

@@ -1,6 +1,7 @@
 //! # klatch-node: the shell around the core
 //!
-//! Owns tasks, threads, sockets, files, the clock and randomness; contains no chat rule. A [`Node`] is one running profile:
+//! Owns tasks, threads, sockets, files, the clock and randomness; contains no chat rule. A [`Node`]
+//! is one running profile:
 //!
 //! ```text
 //! network task -> workers (open, verify) -> driver (core, commit, send, tell) -> network task
@@ -120,7 +121,8 @@ impl Node {
 
     /// Does what the user asks for; answers when it is on disk.
     ///
-    /// A send that is too fast for the other members is held back until they have caught up a little.
+    /// A send that is too fast for the other members is held back until they have caught up a
+    /// little.
     ///
     /// # Errors
     /// [`CommandError`], which says what to do about it.
@@ -132,7 +134,11 @@ impl Node {
     }
 
     /// As [`Node::command`], with notes that are on disk if and only if its effects are.
-    async fn command_kept(&self, command: Command, keep: Option<keep::Keep>) -> Result<Reply, CommandError> {
+    async fn command_kept(
+        &self,
+        command: Command,
+        keep: Option<keep::Keep>,
+    ) -> Result<Reply, CommandError> {
         let (reply, answer) = oneshot::channel();
         self.give(Work::Command { command, reply, keep }).await?;
         answer.await.unwrap_or(Err(CommandError::Stopping))
@@ -162,11 +168,10 @@ impl Node {
     ) -> Result<Reply, CommandError> {
         let name = group::normalise(&room)?;
         if passphrase.is_none()
-            && let Some(known) = self
-                .rooms()
-                .await?
-                .into_iter()
-                .find(|r| r.name == name && !r.left && r.access == klatch_core::query::Access::Open)
+            && let Some(known) =
+                self.rooms().await?.into_iter().find(|r| {
+                    r.name == name && !r.left && r.access == klatch_core::query::Access::Open
+                })
         {
             return Ok(Reply::Joined { room: known.room, name, already: true });
         }
@@ -219,8 +224,10 @@ impl Node {
     /// # Errors
     /// [`CommandError`]: the store cannot be read.
     pub async fn journal(&self, wanted: journal::Wanted) -> Result<journal::Stretch, CommandError> {
-        self.read(move |node, history| journal::read(history, &node.people(history), wanted).map_err(history::failed))
-            .await
+        self.read(move |node, history| {
+            journal::read(history, &node.people(history), wanted).map_err(history::failed)
+        })
+        .await
     }
 
     /// Where the journal begins and ends.
@@ -300,7 +307,11 @@ impl Node {
             Query::Contacts => Answer::Contacts(people.contacts().map_err(failed)?),
             Query::Person { who } => Answer::Person(Box::new(people.person(&who)?)),
             Query::Status => Answer::Status(Box::new(self.status(history)?)),
-            _ => return Err(CommandError::ReadFailed { cause: "this node does not know that query".to_owned() }),
+            _ => {
+                return Err(CommandError::ReadFailed {
+                    cause: "this node does not know that query".to_owned(),
+                });
+            }
         })
     }
 
@@ -308,8 +319,11 @@ impl Node {
         let network = self.inner.network.status().map_err(|_| CommandError::Stopping)?;
         let rooms = history.rooms().map_err(history::failed)?;
         let people = self.inner.shared.people();
-        let names = history.names_of_peers(rooms.iter().map(|r| r.room)).map_err(history::failed)?;
-        let text = |peer: &klatch_core::ids::Peer| network::id_of(peer).map(|p| p.to_string()).unwrap_or_default();
+        let names =
+            history.names_of_peers(rooms.iter().map(|r| r.room)).map_err(history::failed)?;
+        let text = |peer: &klatch_core::ids::Peer| {
+            network::id_of(peer).map(|p| p.to_string()).unwrap_or_default()
+        };
         let peers = network.peers.iter().map(|p| PeerSummary {
             peer_id: text(&p.peer),
             name: names.get(&p.peer).cloned(),
@@ -326,13 +340,18 @@ impl Node {
             pid: std::process::id(),
             host: self.inner.host,
             uptime_s: self.inner.started.elapsed().as_secs(),
-            socket: Some(self.inner.runtime.join(api::SOCKET)).filter(|s| s.exists()).map(|s| s.display().to_string()),
+            socket: Some(self.inner.runtime.join(api::SOCKET))
+                .filter(|s| s.exists())
+                .map(|s| s.display().to_string()),
             listening: network.listening.iter().map(ToString::to_string).collect(),
             peers: peers.collect(),
             discovery: Some(Discovery {
                 mdns: network.mdns.state,
                 found: small(network.mdns.found),
-                heard_ms_ago: network.mdns.heard.map(|ago| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX)),
+                heard_ms_ago: network
+                    .mdns
+                    .heard
+                    .map(|ago| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX)),
                 missing: small(network.dialling),
             }),
             clock: self.inner.shared.clocks(|c| c.compare(clock::now_ms())),
@@ -346,7 +365,8 @@ impl Node {
         })
     }
 
-    /// Hears what happens from now on. Who falls too far behind misses some and is told how many ([`feed`]).
+    /// Hears what happens from now on. Who falls too far behind misses some and is told how many
+    /// ([`feed`]).
     #[must_use]
     pub fn subscribe(&self) -> feed::Listener {
         self.inner.events.listen()
@@ -358,7 +378,8 @@ impl Node {
         self.inner.device
     }
 
-    /// Stops everything: what is queued is finished, links are closed, files are closed. Safe to call twice.
+    /// Stops everything: what is queued is finished, links are closed, files are closed. Safe to
+    /// call twice.
     pub async fn shutdown(&self) {
         let running = self.inner.running.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(running) = running else { return };

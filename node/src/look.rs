@@ -1,5 +1,5 @@
-//! A look into a profile that no node has open: whether its files can be read, and which names and ids stand in it. For
-//! diagnosis; changes nothing and reaches nobody.
+//! A look into a profile that no node has open: whether its files can be read, and which names and
+//! ids stand in it. For diagnosis; changes nothing and reaches nobody.
 
 use std::path::Path;
 
@@ -23,7 +23,8 @@ pub struct Look {
     pub ids: Vec<String>,
 }
 
-/// Opens the keystore and reads the store. Takes most of a second with a passphrase, and holds the profile for that time.
+/// Opens the keystore and reads the store. Takes most of a second with a passphrase, and holds the
+/// profile for that time.
 ///
 /// # Errors
 /// [`StartError`]: what would keep a node from starting, too.
@@ -39,11 +40,21 @@ pub fn look(home: &Path, passphrase: Option<&Passphrase>) -> Result<Look, StartE
 }
 
 fn own(secrets: &Secrets, seen: &mut Look) {
-    let keys = Keys::from_seeds(secrets.identity.as_bytes(), secrets.device.as_bytes(), secrets.created_ms);
+    let keys = Keys::from_seeds(
+        secrets.identity.as_bytes(),
+        secrets.device.as_bytes(),
+        secrets.created_ms,
+    );
     seen.names.push(secrets.name.clone());
-    seen.ids.extend([keys.identity_id().to_string(), keys.device_id().to_string(), fingerprint(&keys.identity_id())]);
+    seen.ids.extend([
+        keys.identity_id().to_string(),
+        keys.device_id().to_string(),
+        fingerprint(&keys.identity_id()),
+    ]);
     let mut seed = *secrets.transport.as_bytes();
-    seen.ids.extend(Keypair::ed25519_from_bytes(&mut seed).map(|k| k.public().to_peer_id().to_string()));
+    seen.ids.extend(
+        Keypair::ed25519_from_bytes(&mut seed).map(|k| k.public().to_peer_id().to_string()),
+    );
 }
 
 fn rooms(reader: &Reader, seen: &mut Look) -> Result<(), StoreError> {
@@ -67,7 +78,8 @@ mod tests {
 
     fn listing(folder: &Path) -> Vec<(std::ffi::OsString, u64)> {
         let files = std::fs::read_dir(folder).unwrap().map(|f| f.unwrap());
-        let mut files: Vec<_> = files.map(|f| (f.file_name(), f.metadata().unwrap().len())).collect();
+        let mut files: Vec<_> =
+            files.map(|f| (f.file_name(), f.metadata().unwrap().len())).collect();
         files.sort();
         files
     }
@@ -82,14 +94,21 @@ mod tests {
         let seen = look(home.path(), None).unwrap();
         assert_eq!((seen.rooms, seen.names), (0, vec!["alice".to_owned()]));
         assert!(seen.ids.len() == 4 && seen.ids[3].starts_with("12D3"), "{:?}", seen.ids);
-        let sizes: Vec<_> = listing(home.path()).into_iter().filter(|(name, _)| name != "lock").collect();
-        assert_eq!(sizes, before.into_iter().filter(|(name, _)| name != "lock").collect::<Vec<_>>());
+        let sizes: Vec<_> =
+            listing(home.path()).into_iter().filter(|(name, _)| name != "lock").collect();
+        assert_eq!(
+            sizes,
+            before.into_iter().filter(|(name, _)| name != "lock").collect::<Vec<_>>()
+        );
     }
 
     #[test]
     fn what_keeps_a_node_from_starting_is_told_and_nothing_is_repaired() {
         let home = tempfile::tempdir().unwrap();
-        assert!(matches!(look(home.path(), None), Err(StartError::Keystore(KeystoreError::Missing { .. }))));
+        assert!(matches!(
+            look(home.path(), None),
+            Err(StartError::Keystore(KeystoreError::Missing { .. }))
+        ));
         let secrets = Secrets::generate("alice", 1).unwrap();
         Keystore::at(home.path()).create(&secrets, None).unwrap();
         let held = ProfileLock::acquire(home.path()).unwrap();

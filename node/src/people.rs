@@ -1,5 +1,6 @@
-//! Answers to queries about people and about conversations with one of them. Rooms are in `history.rs`. Like there, this
-//! runs on the caller's blocking thread with a reader of its own; the core and the driver are not involved.
+//! Answers to queries about people and about conversations with one of them. Rooms are in
+//! `history.rs`. Like there, this runs on the caller's blocking thread with a reader of its own;
+//! the core and the driver are not involved.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -43,7 +44,8 @@ impl<'a> People<'a> {
         Self { reader, shared, view: shared.people(), own }
     }
 
-    /// What a name or id means: `@...` a person, the id of a conversation its person, everything else a room.
+    /// What a name or id means: `@...` a person, the id of a conversation its person, everything
+    /// else a room.
     ///
     /// # Errors
     /// [`CommandError`]: nobody, several people, no such room, or the store's failure.
@@ -58,7 +60,9 @@ impl<'a> People<'a> {
         }
         match rooms.find(wanted) {
             // The conversation with somebody who was only met so far.
-            Err(unknown) if RoomId::parse(wanted).is_some() => self.find(wanted).map(Place::With).map_err(|_| unknown),
+            Err(unknown) if RoomId::parse(wanted).is_some() => {
+                self.find(wanted).map(Place::With).map_err(|_| unknown)
+            }
             found => found.map(Place::Room),
         }
     }
@@ -72,8 +76,8 @@ impl<'a> People<'a> {
         find_person(&self.candidates(&contacts.map_err(failed)?, &met.map_err(failed)?), who)
     }
 
-    /// Everybody a name may mean, each once: people in conversations, members of rooms, the user. As the core does it for
-    /// commands.
+    /// Everybody a name may mean, each once: people in conversations, members of rooms, the user.
+    /// As the core does it for commands.
     fn candidates(&self, contacts: &[ContactAtRest], met: &[Met]) -> Vec<Candidate> {
         let mut found: Vec<Candidate> = contacts
             .iter()
@@ -85,13 +89,16 @@ impl<'a> People<'a> {
                 own: false,
             })
             .collect();
-        let known: BTreeSet<IdentityId> = found.iter().map(|c| c.identity).chain([self.own]).collect();
-        found.extend(newest(met).into_values().filter(|m| !known.contains(&m.identity)).map(|m| Candidate {
-            identity: m.identity,
-            claimed: m.name.clone(),
-            petname: None,
-            blocked: false,
-            own: false,
+        let known: BTreeSet<IdentityId> =
+            found.iter().map(|c| c.identity).chain([self.own]).collect();
+        found.extend(newest(met).into_values().filter(|m| !known.contains(&m.identity)).map(|m| {
+            Candidate {
+                identity: m.identity,
+                claimed: m.name.clone(),
+                petname: None,
+                blocked: false,
+                own: false,
+            }
         }));
         found.push(Candidate {
             identity: self.own,
@@ -103,20 +110,24 @@ impl<'a> People<'a> {
         found
     }
 
-    /// People of conversations: those who wait for an answer, those who were accepted, those who are blocked, each by name.
+    /// People of conversations: those who wait for an answer, those who were accepted, those who
+    /// are blocked, each by name.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn contacts(&self) -> Result<Vec<Contact>, StoreError> {
         let met = self.reader.everybody()?;
-        let mut all: Vec<Contact> = self.reader.contacts()?.iter().map(|c| self.contact(c, &met)).collect();
+        let mut all: Vec<Contact> =
+            self.reader.contacts()?.iter().map(|c| self.contact(c, &met)).collect();
         let order = |standing| match standing {
             Standing::Requested => 0,
             Standing::Accepted => 1,
             Standing::Met => 2,
             Standing::Blocked => 3,
         };
-        all.sort_by(|a, b| (order(a.standing), &a.name, a.identity).cmp(&(order(b.standing), &b.name, b.identity)));
+        all.sort_by(|a, b| {
+            (order(a.standing), &a.name, a.identity).cmp(&(order(b.standing), &b.name, b.identity))
+        });
         Ok(all)
     }
 
@@ -125,19 +136,22 @@ impl<'a> People<'a> {
     /// # Errors
     /// [`CommandError`] as with [`People::find`].
     pub fn person(&self, who: &str) -> Result<Person, CommandError> {
-        let (contacts, met) = (self.reader.contacts().map_err(failed)?, self.reader.everybody().map_err(failed)?);
+        let (contacts, met) =
+            (self.reader.contacts().map_err(failed)?, self.reader.everybody().map_err(failed)?);
         let identity = find_person(&self.candidates(&contacts, &met), who)?;
         let contact = match contacts.iter().find(|c| c.row.identity == identity) {
             Some(known) => self.contact(known, &met),
             None => self.stranger(identity, &met),
         };
         let theirs = || met.iter().filter(|m| m.identity == identity);
-        let rooms: BTreeSet<String> = theirs().filter(|m| !m.left).map(|m| m.room.clone()).collect();
+        let rooms: BTreeSet<String> =
+            theirs().filter(|m| !m.left).map(|m| m.room.clone()).collect();
         let devices = match self.view.devices.get(&identity) {
             Some(devices) => devices.clone(),
             None => theirs().map(|m| m.device).collect::<BTreeSet<_>>().into_iter().collect(),
         };
-        let (digits, emoji) = self.view.codes.get(&identity).and_then(verify::code).unwrap_or_default();
+        let (digits, emoji) =
+            self.view.codes.get(&identity).and_then(verify::code).unwrap_or_default();
         Ok(Person { contact, rooms: rooms.into_iter().collect(), devices, digits, emoji })
     }
 
@@ -188,7 +202,8 @@ impl<'a> People<'a> {
         }
     }
 
-    // ---- what was said ------------------------------------------------------------------------------------------
+    // ---- what was said
+    // ------------------------------------------------------------------------------------------
 
     /// Lines of a conversation in display order, oldest first.
     ///
@@ -200,7 +215,11 @@ impl<'a> People<'a> {
             Some(id) => self.reader.direct_by_id(room, id)?.map(|row| DirectKey::of(&row)),
             None => None,
         };
-        let wanted = DirectFound { before, since_ms: page.since_ms, limit: page.limit.min(LINES_MAX) as usize };
+        let wanted = DirectFound {
+            before,
+            since_ms: page.since_ms,
+            limit: page.limit.min(LINES_MAX) as usize,
+        };
         let rows = match page.search {
             Some(words) => self.reader.direct_search(room, words, wanted)?,
             None => self.reader.direct_lines(room, wanted)?,
@@ -208,12 +227,17 @@ impl<'a> People<'a> {
         self.fold(room, rows)
     }
 
-    /// Lines displayed after one, oldest first: the ones that follow it at once. All from the beginning if that one is
-    /// unknown.
+    /// Lines displayed after one, oldest first: the ones that follow it at once. All from the
+    /// beginning if that one is unknown.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn lines_after(&self, with: IdentityId, after: EntryId, limit: u32) -> Result<Vec<Message>, StoreError> {
+    pub fn lines_after(
+        &self,
+        with: IdentityId,
+        after: EntryId,
+        limit: u32,
+    ) -> Result<Vec<Message>, StoreError> {
         let room = RoomId::of_conversation(&with);
         let after = self.reader.direct_by_id(room, after)?.map(|row| DirectKey::of(&row));
         self.fold(room, self.reader.direct_lines_after(room, after, limit.min(LINES_MAX) as usize)?)
@@ -228,12 +252,17 @@ impl<'a> People<'a> {
         Ok(self.fold(room, self.reader.direct_by_id(room, id)?.into_iter().collect())?.pop())
     }
 
-    /// Messages and their changes in arrival order after a journal number, of one conversation or of all; lines carry their
-    /// present text. A short answer means that nothing more is stored.
+    /// Messages and their changes in arrival order after a journal number, of one conversation or
+    /// of all; lines carry their present text. A short answer means that nothing more is stored.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn journal(&self, room: Option<RoomId>, after: u64, limit: u32) -> Result<Vec<Message>, StoreError> {
+    pub fn journal(
+        &self,
+        room: Option<RoomId>,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<Message>, StoreError> {
         let rows = self.reader.direct_journal(room, after, limit.min(LINES_MAX) as usize)?;
         let mut by_room: BTreeMap<RoomId, Vec<DirectRow>> = BTreeMap::new();
         for row in rows {
@@ -251,11 +280,17 @@ impl<'a> People<'a> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn journal_of_all(&self, rooms: &History<'_>, after: u64, limit: u32) -> Result<Vec<Message>, StoreError> {
+    pub fn journal_of_all(
+        &self,
+        rooms: &History<'_>,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<Message>, StoreError> {
         let mut messages = rooms.journal(None, after, limit)?;
         messages.append(&mut self.journal(None, after, limit)?);
         messages.sort_by_key(|m| m.journal);
-        // Each of the two is complete up to its last number if it is full, so the first so many of both are, too.
+        // Each of the two is complete up to its last number if it is full, so the first so many of
+        // both are, too.
         messages.truncate(limit.min(LINES_MAX) as usize);
         Ok(messages)
     }
@@ -266,9 +301,13 @@ impl<'a> People<'a> {
         let targets: Vec<EntryId> = rows.iter().filter(|r| is_line(r.kind)).map(|r| r.id).collect();
         let changes = self.reader.direct_annotations(room, &targets)?;
         let (said, changed) = (open(&rows), open(&changes));
-        let lines: Vec<Line<'_>> = rows.iter().zip(&said).map(|(row, c)| Line { row, content: c.as_ref() }).collect();
-        let marks: Vec<Line<'_>> =
-            changes.iter().zip(&changed).map(|(row, c)| Line { row, content: c.as_ref() }).collect();
+        let lines: Vec<Line<'_>> =
+            rows.iter().zip(&said).map(|(row, c)| Line { row, content: c.as_ref() }).collect();
+        let marks: Vec<Line<'_>> = changes
+            .iter()
+            .zip(&changed)
+            .map(|(row, c)| Line { row, content: c.as_ref() })
+            .collect();
         let (own, other) = (self.shared.name(), self.name_of(identity)?);
         let mut messages = fold(&lines, &marks, &Names { own: &own, other: &other });
         for message in messages.iter_mut().filter(|m| m.state == Some(Delivery::Queued)) {
@@ -287,7 +326,9 @@ impl<'a> People<'a> {
 }
 
 fn open(rows: &[DirectRow]) -> Vec<Option<Content>> {
-    rows.iter().map(|r| Content::decode(Kind::from_code(r.kind)?, r.content.as_ref()?).ok()).collect()
+    rows.iter()
+        .map(|r| Content::decode(Kind::from_code(r.kind)?, r.content.as_ref()?).ok())
+        .collect()
 }
 
 /// Of each person in a room, where they were heard last: the name there is the latest.

@@ -1,4 +1,5 @@
-//! How a node starts: lock, keystore, store, core, network, threads, in this order; and what can go wrong on the way.
+//! How a node starts: lock, keystore, store, core, network, threads, in this order; and what can go
+//! wrong on the way.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -82,11 +83,16 @@ impl StartError {
             Self::Keystore(e) => e.hint(),
             Self::Lock(e) => e.hint(),
             Self::Store(e) => e.hint().to_owned(),
-            Self::Network(_) => "choose another --listen address, or check the folder named above".to_owned(),
-            Self::Address { .. } => {
-                "for example /ip4/192.168.1.5/tcp/4001 or /ip4/192.168.1.5/udp/4001/quic-v1".to_owned()
+            Self::Network(_) => {
+                "choose another --listen address, or check the folder named above".to_owned()
             }
-            Self::Thread(_) => "the system limits processes or memory; raise the limit (ulimit -u)".to_owned(),
+            Self::Address { .. } => {
+                "for example /ip4/192.168.1.5/tcp/4001 or /ip4/192.168.1.5/udp/4001/quic-v1"
+                    .to_owned()
+            }
+            Self::Thread(_) => {
+                "the system limits processes or memory; raise the limit (ulimit -u)".to_owned()
+            }
             Self::Interrupted => "start it again".to_owned(),
         }
     }
@@ -121,7 +127,8 @@ pub(crate) async fn spawn(config: Config) -> Result<Node, StartError> {
     let Opened { lock, secrets, store } = opened.await.map_err(|_| StartError::Interrupted)??;
     let (handle, started, receivers) = open_network(&config, &store, &secrets)?;
     tokio::task::spawn_blocking(move || {
-        let node = assemble(&config, &secrets, store, lock, handle.clone(), started.stopped, receivers);
+        let node =
+            assemble(&config, &secrets, store, lock, handle.clone(), started.stopped, receivers);
         if node.is_err() {
             let _ = handle.send(NetCommand::Shutdown);
         }
@@ -131,20 +138,28 @@ pub(crate) async fn spawn(config: Config) -> Result<Node, StartError> {
     .map_err(|_| StartError::Interrupted)?
 }
 
-/// Starts the network, without `--listen` on the port that this profile used before: others remember it. If somebody else
-/// has that port by now, any will do.
+/// Starts the network, without `--listen` on the port that this profile used before: others
+/// remember it. If somebody else has that port by now, any will do.
 fn open_network(
     config: &Config,
     store: &Store,
     secrets: &Secrets,
-) -> Result<(network::NetworkHandle, network::Started, Vec<std::sync::mpsc::Receiver<network::NetEvent>>), StartError> {
+) -> Result<
+    (network::NetworkHandle, network::Started, Vec<std::sync::mpsc::Receiver<network::NetEvent>>),
+    StartError,
+> {
     let plan = network_config(config, store)?;
     if config.listen.is_empty() {
         let (sink, receivers) = verify::channels();
-        let usual = NetworkConfig { listen: vec![network::address::any_tcp(usual_port(secrets))], ..plan.clone() };
+        let usual = NetworkConfig {
+            listen: vec![network::address::any_tcp(usual_port(secrets))],
+            ..plan.clone()
+        };
         match network::spawn(usual, transport_key(config, secrets)?, sink) {
             Ok((handle, started)) => return Ok((handle, started, receivers)),
-            Err(NetworkError::Listen { address, cause }) => tracing::info!(%address, %cause, "the usual port is taken"),
+            Err(NetworkError::Listen { address, cause }) => {
+                tracing::info!(%address, %cause, "the usual port is taken")
+            }
             Err(error) => return Err(error.into()),
         }
     }
@@ -153,8 +168,8 @@ fn open_network(
     Ok((handle, started, receivers))
 }
 
-/// A port of the profile's own between 20,000 and 59,999: derived, so that nothing has to be remembered, and secret enough,
-/// so that ports do not tell profiles apart.
+/// A port of the profile's own between 20,000 and 59,999: derived, so that nothing has to be
+/// remembered, and secret enough, so that ports do not tell profiles apart.
 fn usual_port(secrets: &Secrets) -> u16 {
     let hash = blake3::derive_key("klatch v1 usual port", secrets.transport.as_bytes());
     20_000 + u16::from_le_bytes([hash[0], hash[1]]) % 40_000
@@ -169,7 +184,11 @@ fn assemble(
     stopped: network::Stopped,
     receivers: Vec<std::sync::mpsc::Receiver<network::NetEvent>>,
 ) -> Result<Node, StartError> {
-    let keys = Keys::from_seeds(secrets.identity.as_bytes(), secrets.device.as_bytes(), secrets.created_ms);
+    let keys = Keys::from_seeds(
+        secrets.identity.as_bytes(),
+        secrets.device.as_bytes(),
+        secrets.created_ms,
+    );
     let (identity, device) = (keys.identity_id(), keys.device_id());
     let mut snapshot = store.snapshot()?;
     if snapshot.name.is_empty() {
@@ -177,8 +196,8 @@ fn assemble(
     }
     let shared = Arc::new(Shared::default());
     shared.set_name(snapshot.name.clone());
-    let mut machine =
-        Machine::open(keys, network.peer().clone(), snapshot, now_ms()).with_disk_budget(config.room_disk_bytes);
+    let mut machine = Machine::open(keys, network.peer().clone(), snapshot, now_ms())
+        .with_disk_budget(config.room_disk_bytes);
     let views = machine.views();
     let topics: Vec<TopicChange> =
         views.iter().filter(|v| v.joined).map(|v| TopicChange::Subscribe(v.keys.topic)).collect();
@@ -211,7 +230,9 @@ fn assemble(
         searchers: Vec::new(),
         busy: Instant::now(),
     };
-    let driver = std::thread::Builder::new().name("klatch-driver".into()).spawn(move || driver.run(&inbox))?;
+    let driver = std::thread::Builder::new()
+        .name("klatch-driver".into())
+        .spawn(move || driver.run(&inbox))?;
     Ok(Node {
         inner: Arc::new(Inner {
             work,
@@ -242,7 +263,8 @@ fn transport_key(config: &Config, secrets: &Secrets) -> Result<Keypair, StartErr
 
 fn network_config(config: &Config, store: &Store) -> Result<NetworkConfig, StartError> {
     let parse = |text: &String| {
-        text.parse::<Multiaddr>().map_err(|e| StartError::Address { address: text.clone(), cause: e.to_string() })
+        text.parse::<Multiaddr>()
+            .map_err(|e| StartError::Address { address: text.clone(), cause: e.to_string() })
     };
     let listen = config.listen.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
     let mut peers: Vec<(Option<Peer>, Multiaddr)> = Vec::new();

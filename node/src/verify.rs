@@ -1,7 +1,9 @@
-//! The workers: everything that needs keys but no state happens here, before the core, on threads of their own.
+//! The workers: everything that needs keys but no state happens here, before the core, on threads
+//! of their own.
 //!
-//! A worker decodes, opens and verifies what the network hands over and turns it into an [`Input`]; what fails ends here with
-//! a verdict and a counter, so a flood of bad bytes never occupies the core. Events of one peer stay in order.
+//! A worker decodes, opens and verifies what the network hands over and turns it into an [`Input`];
+//! what fails ends here with a verdict and a counter, so a flood of bad bytes never occupies the
+//! core. Events of one peer stay in order.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -19,7 +21,8 @@ use crate::driver::Work;
 use crate::network::{Delivered, NetCommand, NetEvent, NetworkHandle};
 use crate::views::Shared;
 
-/// Events waiting per worker: enough to keep it busy while the driver commits; more waits in the network task.
+/// Events waiting per worker: enough to keep it busy while the driver commits; more waits in the
+/// network task.
 const QUEUE_MAX: usize = 256;
 /// More workers than this do not help a small group.
 const WORKERS_MAX: usize = 4;
@@ -30,7 +33,8 @@ pub fn channels() -> (impl FnMut(NetEvent) -> Delivered + Send + 'static, Vec<Re
     let (senders, receivers): (Vec<SyncSender<NetEvent>>, Vec<_>) =
         (0..cores.clamp(1, WORKERS_MAX)).map(|_| sync_channel(QUEUE_MAX)).unzip();
     let sink = move |event: NetEvent| {
-        let at = peer_of(&event).map_or(0, |p| p.0.iter().map(|b| usize::from(*b)).sum::<usize>() % senders.len());
+        let at = peer_of(&event)
+            .map_or(0, |p| p.0.iter().map(|b| usize::from(*b)).sum::<usize>() % senders.len());
         match senders[at].try_send(event) {
             Ok(()) => Delivered::Taken,
             Err(TrySendError::Full(event)) => Delivered::Full(event),
@@ -57,7 +61,8 @@ fn peer_of(event: &NetEvent) -> Option<&Peer> {
     }
 }
 
-/// Starts one thread per receiver. They end when the network (the senders) or the driver (the receiver of `work`) is gone.
+/// Starts one thread per receiver. They end when the network (the senders) or the driver (the
+/// receiver of `work`) is gone.
 ///
 /// # Errors
 /// When the system has no thread left.
@@ -113,12 +118,19 @@ impl Worker {
                 Some(Input::RequestFailed { peer, request: id })
             }
             NetEvent::Gossip { peer, message, topic, bytes } => {
-                let opened = self.shared.by_topic(&topic).ok_or(Reject::UnknownRoom).and_then(|(keys, forwarding)| {
-                    let room = keys.room;
-                    Ok((room, wire::open_envelope(&keys, &bytes, forwarding, &mut self.verifier)?))
-                });
+                let opened = self.shared.by_topic(&topic).ok_or(Reject::UnknownRoom).and_then(
+                    |(keys, forwarding)| {
+                        let room = keys.room;
+                        Ok((
+                            room,
+                            wire::open_envelope(&keys, &bytes, forwarding, &mut self.verifier)?,
+                        ))
+                    },
+                );
                 match opened {
-                    Ok((room, Gossip::Run(run))) => Some(Input::Gossip { peer, message, room, run }),
+                    Ok((room, Gossip::Run(run))) => {
+                        Some(Input::Gossip { peer, message, room, run })
+                    }
                     Ok((_, Gossip::Beacon(ack))) => Some(Input::Beacon { peer, message, ack }),
                     Ok((_, Gossip::Presence(presence))) => {
                         self.shared.clocks(|c| c.heard(&presence, now_ms(), false));
@@ -126,7 +138,8 @@ impl Worker {
                     }
                     Err(reject) => {
                         self.refuse(&peer, reject);
-                        let verdict = if reject.is_fault() { Verdict::Reject } else { Verdict::Ignore };
+                        let verdict =
+                            if reject.is_fault() { Verdict::Reject } else { Verdict::Ignore };
                         self.tell(NetCommand::Verdict { peer, message, verdict });
                         None
                     }
@@ -135,7 +148,9 @@ impl Worker {
             NetEvent::Request { peer, token, bytes } => self.request(peer, token, &bytes),
             NetEvent::Response { peer, id, bytes } => self.response(peer, id, &bytes),
             NetEvent::DirectAsked { peer, token, bytes } => self.direct_asked(peer, token, &bytes),
-            NetEvent::DirectAnswered { peer, id, bytes } => Some(self.direct_answered(peer, id, &bytes)),
+            NetEvent::DirectAnswered { peer, id, bytes } => {
+                Some(self.direct_answered(peer, id, &bytes))
+            }
             NetEvent::Listening { address } => {
                 tracing::debug!(%address, "listening");
                 None
@@ -178,7 +193,8 @@ impl Worker {
 
     fn response(&mut self, peer: Peer, id: u64, bytes: &[u8]) -> Option<Input> {
         let Some(keys) = self.shared.page_arrived(id) else {
-            return (!wire::response_is_ok(bytes)).then_some(Input::RequestFailed { peer, request: id });
+            return (!wire::response_is_ok(bytes))
+                .then_some(Input::RequestFailed { peer, request: id });
         };
         match wire::open_page(&keys, &self.me, &peer, bytes, &mut self.verifier) {
             Ok(page) => Some(Input::SyncPage {

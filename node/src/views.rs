@@ -1,5 +1,5 @@
-//! What the rest of the node may know of the core's state: a read-only view of each room and one of people, replaced as a
-//! whole by steps.
+//! What the rest of the node may know of the core's state: a read-only view of each room and one of
+//! people, replaced as a whole by steps.
 //!
 //! Workers find keys here, queries find names and who is online. Nothing here decides anything.
 
@@ -13,7 +13,8 @@ use klatch_core::step::{PeopleView, RequestId, RoomView};
 
 use crate::clock::Clocks;
 
-/// Views, request bookkeeping and counters shared by the node's threads. Locks are held for moments only.
+/// Views, request bookkeeping and counters shared by the node's threads. Locks are held for moments
+/// only.
 #[derive(Debug, Default)]
 pub struct Shared {
     rooms: RwLock<Rooms>,
@@ -78,7 +79,16 @@ impl Shared {
     /// The keys of a followed epoch.
     #[must_use]
     pub fn by_epoch(&self, epoch: &EpochId) -> Option<Arc<RoomKeys>> {
-        self.with(|r| Some(r.by_epoch.get(epoch).and_then(|id| r.by_id.get(id)).filter(|v| v.joined)?.keys.clone()))
+        self.with(|r| {
+            Some(
+                r.by_epoch
+                    .get(epoch)
+                    .and_then(|id| r.by_id.get(id))
+                    .filter(|v| v.joined)?
+                    .keys
+                    .clone(),
+            )
+        })
     }
 
     /// The keys of a room, left or not: history stays readable.
@@ -121,7 +131,12 @@ impl Shared {
 
     /// Counts something refused.
     pub fn refuse(&self, reject: Reject) {
-        *self.refused.lock().unwrap_or_else(PoisonError::into_inner).entry(reject.name()).or_default() += 1;
+        *self
+            .refused
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(reject.name())
+            .or_default() += 1;
     }
 
     /// Refused so far, by reason.
@@ -154,8 +169,8 @@ impl Shared {
     }
 }
 
-/// Finds a room by id or name among rows `(id, name, left, passphrase)`, as the core does for commands: a joined room before
-/// one that was left, an open one before one with a passphrase.
+/// Finds a room by id or name among rows `(id, name, left, passphrase)`, as the core does for
+/// commands: a joined room before one that was left, an open one before one with a passphrase.
 ///
 /// # Errors
 /// [`CommandError::UnknownRoom`] with a similar name if there is one.
@@ -165,12 +180,20 @@ pub fn find_room<'a>(
 ) -> Result<RoomId, CommandError> {
     let by_id = RoomId::parse(wanted);
     let by_name = normalise(wanted).ok();
-    let matching = rooms.clone().filter(|(id, name, ..)| Some(*id) == by_id || by_name.as_deref() == Some(*name));
+    let matching = rooms
+        .clone()
+        .filter(|(id, name, ..)| Some(*id) == by_id || by_name.as_deref() == Some(*name));
     if let Some((id, ..)) = matching.min_by_key(|(_, _, left, passphrase)| (*left, *passphrase)) {
         return Ok(id);
     }
-    let distance = |name: &str| by_name.as_ref().map_or(usize::MAX, |w| klatch_core::machine::edit_distance(w, name));
-    let near =
-        rooms.filter(|(_, name, left, _)| !left && distance(name) <= 2).min_by_key(|(_, name, ..)| distance(name));
-    Err(CommandError::UnknownRoom { room: wanted.to_owned(), nearest: near.map(|(_, name, ..)| name.to_owned()) })
+    let distance = |name: &str| {
+        by_name.as_ref().map_or(usize::MAX, |w| klatch_core::machine::edit_distance(w, name))
+    };
+    let near = rooms
+        .filter(|(_, name, left, _)| !left && distance(name) <= 2)
+        .min_by_key(|(_, name, ..)| distance(name));
+    Err(CommandError::UnknownRoom {
+        room: wanted.to_owned(),
+        nearest: near.map(|(_, name, ..)| name.to_owned()),
+    })
 }

@@ -26,7 +26,10 @@ async fn pair(folder: &Path) -> (Node, Node) {
     for node in [&alice, &bob] {
         join(node, "#lobby", None).await;
     }
-    until("alice has met bob", async || person(&alice, "@bob").await.is_ok_and(|p| p.contact.online)).await;
+    until("alice has met bob", async || {
+        person(&alice, "@bob").await.is_ok_and(|p| p.contact.online)
+    })
+    .await;
     until("bob has met alice", async || person(&bob, "@alice").await.is_ok()).await;
     (alice, bob)
 }
@@ -54,8 +57,14 @@ async fn status(node: &Node) -> Status {
 
 async fn history(node: &Node, who: &str, search: Option<&str>) -> Vec<Message> {
     let search = search.map(str::to_owned);
-    let query =
-        Query::History { room: who.to_owned(), limit: 1_000, since_ms: None, before: None, after: None, search };
+    let query = Query::History {
+        room: who.to_owned(),
+        limit: 1_000,
+        since_ms: None,
+        before: None,
+        after: None,
+        search,
+    };
     match node.query(query).await.unwrap() {
         Answer::Messages(all) => all,
         other => panic!("{other:?}"),
@@ -63,7 +72,8 @@ async fn history(node: &Node, who: &str, search: Option<&str>) -> Vec<Message> {
 }
 
 async fn say(node: &Node, who: &str, text: &str) -> Result<(), CommandError> {
-    let command = Command::SendMessage { room: who.to_owned(), text: text.to_owned(), reply_to: None };
+    let command =
+        Command::SendMessage { room: who.to_owned(), text: text.to_owned(), reply_to: None };
     node.command(command).await.map(drop)
 }
 
@@ -76,7 +86,8 @@ async fn accept(node: &Node, who: &str) {
 }
 
 async fn sees(node: &Node, who: &str, text: &str) -> bool {
-    contacts(node).await.iter().any(|c| c.messages > 0) && history(node, who, None).await.iter().any(|m| m.text == text)
+    contacts(node).await.iter().any(|c| c.messages > 0)
+        && history(node, who, None).await.iter().any(|m| m.text == text)
 }
 
 fn is_delivered(message: &Message) -> bool {
@@ -104,7 +115,10 @@ async fn a_conversation_survives_restarts_and_waits_for_who_is_away() {
 
     // Bob has not decided about alice yet; he answers, and that decides.
     let asked = contacts(&bob).await.remove(0);
-    assert_eq!((asked.standing, asked.name.as_str(), asked.unread), (Standing::Requested, "alice", 1));
+    assert_eq!(
+        (asked.standing, asked.name.as_str(), asked.unread),
+        (Standing::Requested, "alice", 1)
+    );
     assert_eq!(contacts(&alice).await[0].standing, Standing::Accepted);
     say(&bob, "@alice", "what is it").await.unwrap();
     assert_eq!(contacts(&bob).await[0].standing, Standing::Accepted);
@@ -121,7 +135,10 @@ async fn a_conversation_survives_restarts_and_waits_for_who_is_away() {
         say(&alice, "@bob", &format!("while you were away {i}")).await.unwrap();
     }
     let waiting = history(&alice, "@bob", None).await.pop().unwrap();
-    assert_eq!((waiting.text.as_str(), waiting.state), ("while you were away 39", Some(Delivery::Queued)));
+    assert_eq!(
+        (waiting.text.as_str(), waiting.state),
+        ("while you were away 39", Some(Delivery::Queued))
+    );
     assert_eq!(status(&alice).await.queued, 40);
     // What waits is there after a restart, too.
     alice.shutdown().await;
@@ -129,10 +146,12 @@ async fn a_conversation_survives_restarts_and_waits_for_who_is_away() {
     assert_eq!(history(&alice, "@bob", None).await.len(), 42);
     let bob = start(folder.path(), "bob").await;
     assert!(sees(&bob, "@alice", "apart from the others").await, "history is readable at once");
-    until("bob gets what waited", async || sees(&bob, "@alice", "while you were away 39").await).await;
+    until("bob gets what waited", async || sees(&bob, "@alice", "while you were away 39").await)
+        .await;
     until("everything is delivered", async || all_delivered(&alice, "@bob").await).await;
     assert_eq!(status(&alice).await.queued, 0);
-    let (ours, theirs) = (told(history(&alice, "@bob", None).await), told(history(&bob, "@alice", None).await));
+    let (ours, theirs) =
+        (told(history(&alice, "@bob", None).await), told(history(&bob, "@alice", None).await));
     assert_eq!(ours, theirs, "one order, nothing twice");
 
     let found = history(&bob, "@alice", Some("away 17")).await;
@@ -167,7 +186,8 @@ async fn changes_and_receipts_follow_the_message() {
             && (second.text.as_str(), second.deleted) == ("", true)
     };
     for (node, who) in [(&alice, "@bob"), (&bob, "@alice")] {
-        until("the changes are on both sides", async || settled(&history(node, who, None).await)).await;
+        until("the changes are on both sides", async || settled(&history(node, who, None).await))
+            .await;
     }
     let found = |node: &Node, who: &'static str, word: &'static str| {
         let node = node.clone();
@@ -199,14 +219,18 @@ async fn who_is_blocked_is_not_heard_and_codes_are_equal_on_both_sides() {
     let (mut requested, mut shown) = (false, false);
     while !(requested && shown) {
         match &events.recv().await.unwrap().event {
-            Event::ContactChanged { news: ContactNews::Requested, name, .. } => requested = name == "alice",
+            Event::ContactChanged { news: ContactNews::Requested, name, .. } => {
+                requested = name == "alice"
+            }
             Event::MessageAdded { message } if message.direct => {
-                shown = (message.kind, message.text.as_str(), message.own) == (Kind::Text, "hello", false);
+                shown = (message.kind, message.text.as_str(), message.own)
+                    == (Kind::Text, "hello", false);
             }
             _ => {}
         }
     }
-    let (hers, his) = (person(&alice, "@bob").await.unwrap(), person(&bob, "@alice").await.unwrap());
+    let (hers, his) =
+        (person(&alice, "@bob").await.unwrap(), person(&bob, "@alice").await.unwrap());
     assert_eq!((hers.digits.len(), hers.emoji.len()), (71, 7));
     assert_eq!((hers.digits, hers.emoji), (his.digits, his.emoji));
     assert_eq!(hers.rooms, ["#lobby"]);
@@ -216,13 +240,19 @@ async fn who_is_blocked_is_not_heard_and_codes_are_equal_on_both_sides() {
     act(&bob, Command::BlockContact { who: "@alice".to_owned(), blocked: true }).await;
     say(&alice, "@bob", "can you hear me").await.unwrap();
     assert!(matches!(say(&bob, "@alice", "no").await, Err(CommandError::BlockedPerson { .. })));
-    // The room goes on, and by the time something came through there, the message would have been here.
+    // The room goes on, and by the time something came through there, the message would have been
+    // here.
     say(&alice, "#lobby", "to everybody").await.unwrap();
-    until("bob reads the room", async || history(&bob, "#lobby", None).await.iter().any(|m| m.text == "to everybody"))
-        .await;
+    until("bob reads the room", async || {
+        history(&bob, "#lobby", None).await.iter().any(|m| m.text == "to everybody")
+    })
+    .await;
     assert!(!sees(&bob, "@alice", "can you hear me").await);
     act(&bob, Command::BlockContact { who: "@alice".to_owned(), blocked: false }).await;
-    until("it arrives once she is heard again", async || sees(&bob, "@alice", "can you hear me").await).await;
+    until("it arrives once she is heard again", async || {
+        sees(&bob, "@alice", "can you hear me").await
+    })
+    .await;
     assert_eq!(say(&alice, "@alice", "me").await, Err(CommandError::Yourself));
     assert!(matches!(say(&alice, "@nobody", "you").await, Err(CommandError::UnknownPerson { .. })));
     alice.shutdown().await;
@@ -238,10 +268,13 @@ struct Stranger {
 impl Stranger {
     /// Connects to a node.
     async fn of(node: &Node) -> Self {
-        let address = status(node).await.listening.into_iter().find(|a| a.contains("/tcp/")).unwrap();
+        let address =
+            status(node).await.listening.into_iter().find(|a| a.contains("/tcp/")).unwrap();
         let config = NetworkConfig { loopback_only: true, mdns: false, ..NetworkConfig::default() };
         let (sink, events) = sync_channel(1_000);
-        let (net, _) = network::spawn(config, Keypair::generate_ed25519(), move |event| match sink.try_send(event) {
+        let (net, _) = network::spawn(config, Keypair::generate_ed25519(), move |event| match sink
+            .try_send(event)
+        {
             Ok(()) => Delivered::Taken,
             Err(_) => Delivered::Closed,
         })
@@ -252,7 +285,10 @@ impl Stranger {
 
     fn until<T>(&self, mut pick: impl FnMut(NetEvent) -> Option<T>) -> T {
         loop {
-            let event = self.events.recv_timeout(Duration::from_secs(20)).expect("an event before the deadline");
+            let event = self
+                .events
+                .recv_timeout(Duration::from_secs(20))
+                .expect("an event before the deadline");
             if let Some(found) = pick(event) {
                 return found;
             }
@@ -292,7 +328,8 @@ async fn bytes_that_make_no_sense_are_refused_counted_and_end_the_link() {
         assert_eq!(stranger.ask(&peer, b"no frame at all".to_vec()), Some(frame::refused()));
     }
     assert_eq!(status(&bob).await.refused.get("decode"), Some(&3));
-    let more = (0..20).take_while(|_| stranger.ask(&peer, b"still no frame".to_vec()).is_some()).count();
+    let more =
+        (0..20).take_while(|_| stranger.ask(&peer, b"still no frame".to_vec()).is_some()).count();
     assert!(more < 20, "nobody hung up");
     assert!(contacts(&bob).await.is_empty());
     bob.shutdown().await;

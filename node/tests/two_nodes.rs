@@ -12,13 +12,20 @@ use klatch_node::Node;
 use common::{config, join, start, until};
 
 async fn say(node: &Node, room: &str, text: &str) -> Reply {
-    let command = Command::SendMessage { room: room.to_owned(), text: text.to_owned(), reply_to: None };
+    let command =
+        Command::SendMessage { room: room.to_owned(), text: text.to_owned(), reply_to: None };
     node.command(command).await.unwrap()
 }
 
 async fn lines(node: &Node, room: &str) -> Vec<Message> {
-    let query =
-        Query::History { room: room.to_owned(), limit: 1_000, since_ms: None, before: None, after: None, search: None };
+    let query = Query::History {
+        room: room.to_owned(),
+        limit: 1_000,
+        since_ms: None,
+        before: None,
+        after: None,
+        search: None,
+    };
     match node.query(query).await.unwrap() {
         Answer::Messages(all) => all.into_iter().filter(|m| !m.text.is_empty()).collect(),
         other => panic!("{other:?}"),
@@ -50,11 +57,15 @@ async fn two_people_talk_and_nothing_is_lost_across_a_restart() {
         say(&alice, "#lobby", &format!("while bob is away {i}")).await;
     }
     let waiting = lines(&alice, "#lobby").await.pop().unwrap();
-    assert_eq!((waiting.text.as_str(), waiting.state), ("while bob is away 49", Some(Delivery::Queued)));
+    assert_eq!(
+        (waiting.text.as_str(), waiting.state),
+        ("while bob is away 49", Some(Delivery::Queued))
+    );
     let bob = start(folder.path(), "bob").await;
     until("bob catches up", async || sees(&bob, "#lobby", "while bob is away 49").await).await;
     let texts = |all: Vec<Message>| all.into_iter().map(|m| (m.id, m.text)).collect::<Vec<_>>();
-    let (of_alice, of_bob) = (texts(lines(&alice, "#lobby").await), texts(lines(&bob, "#lobby").await));
+    let (of_alice, of_bob) =
+        (texts(lines(&alice, "#lobby").await), texts(lines(&bob, "#lobby").await));
     assert_eq!(of_alice, of_bob, "one timeline");
     until("everything is delivered", async || {
         lines(&alice, "#lobby")
@@ -71,8 +82,11 @@ async fn two_people_talk_and_nothing_is_lost_across_a_restart() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_knows_only_the_name_finds_another_room_than_who_knows_the_passphrase() {
     let folder = tempfile::tempdir().unwrap();
-    let (alice, bob, eve) =
-        (start(folder.path(), "alice").await, start(folder.path(), "bob").await, start(folder.path(), "eve").await);
+    let (alice, bob, eve) = (
+        start(folder.path(), "alice").await,
+        start(folder.path(), "bob").await,
+        start(folder.path(), "eve").await,
+    );
     join(&alice, "#garden", Some("radish")).await;
     join(&bob, "#garden", Some("radish")).await;
     join(&eve, "#garden", None).await;

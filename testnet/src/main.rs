@@ -1,4 +1,5 @@
-//! klatch-testnet: real nodes on one machine, for people (`up`, `down`), for proof (`run`) and for figures (`bench`).
+//! klatch-testnet: real nodes on one machine, for people (`up`, `down`), for proof (`run`) and for
+//! figures (`bench`).
 
 mod bench;
 mod process;
@@ -46,8 +47,8 @@ enum Verb {
         #[arg(long, value_name = "DIR", default_value = "target/testnet")]
         home: PathBuf,
     },
-    /// Run a scenario with real processes and audit what was delivered. Exit code 1 when something is lost, doubled,
-    /// out of order or late; 2 when a step failed.
+    /// Run a scenario with real processes and audit what was delivered. Exit code 1 when something
+    /// is lost, doubled, out of order or late; 2 when a step failed.
     Run {
         /// A file of testnet/scenarios.
         scenario: PathBuf,
@@ -102,7 +103,9 @@ fn main() -> ExitCode {
 /// Does what was asked for; `false` when a scenario ran and its audit found faults.
 fn act(args: Args) -> Result<bool> {
     match args.verb {
-        Verb::Up { nodes, room, home } => up::up(&Site::new(args.klatch, home)?, usize::from(nodes), &room),
+        Verb::Up { nodes, room, home } => {
+            up::up(&Site::new(args.klatch, home)?, usize::from(nodes), &room)
+        }
         Verb::Down { home } => up::down(&Site::new(args.klatch, home)?),
         Verb::Run { scenario, changes, json, keep } => {
             let scenario = Scenario::read(&scenario, &changes)?;
@@ -111,12 +114,19 @@ fn act(args: Args) -> Result<bool> {
         Verb::Bench(bench) => bench::run(bench, args.klatch),
         Verb::BenchClient { config } => bench::ours(&config),
         Verb::BenchPlain { config } => bench::plain(&config),
-        Verb::BenchLargePart { part, messages, folder } => bench::large_part(&part, messages, &folder),
+        Verb::BenchLargePart { part, messages, folder } => {
+            bench::large_part(&part, messages, &folder)
+        }
     }?;
     Ok(true)
 }
 
-fn run(klatch: Option<PathBuf>, scenario: &Scenario, json: bool, keep: Option<PathBuf>) -> Result<bool> {
+fn run(
+    klatch: Option<PathBuf>,
+    scenario: &Scenario,
+    json: bool,
+    keep: Option<PathBuf>,
+) -> Result<bool> {
     let folder = tempfile::Builder::new().prefix("klatch-").tempdir()?;
     let kept = keep.is_some();
     let site = Site::new(klatch, keep.unwrap_or_else(|| folder.path().to_owned()))?;

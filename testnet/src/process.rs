@@ -26,7 +26,8 @@ const HOME_BYTES_MAX: usize = 88;
 pub struct Site {
     /// The program.
     pub klatch: PathBuf,
-    /// `KLATCH_HOME`: all profiles, and with them the address files by which the nodes find one another.
+    /// `KLATCH_HOME`: all profiles, and with them the address files by which the nodes find one
+    /// another.
     pub home: PathBuf,
 }
 
@@ -87,14 +88,16 @@ pub fn usage(pid: u32) -> Usage {
         line.and_then(|l| l.split_whitespace().next()?.parse().ok()).unwrap_or(0)
     };
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The second field is the program's name in parentheses and may hold spaces; utime and stime are 14 and 15.
+    // The second field is the program's name in parentheses and may hold spaces; utime and stime
+    // are 14 and 15.
     let after = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
     let ticks: u64 = after.split(' ').skip(11).take(2).filter_map(|t| t.parse::<u64>().ok()).sum();
     Usage { rss_kb: field("VmRSS:"), peak_kb: field("VmHWM:"), cpu_s: ticks as f64 / 100.0 }
 }
 
-/// Lets the peak of a process begin anew. Joining a room takes 64 MiB for a moment, to stretch its key, which would hide what the
-/// load takes. Not everybody's kernel does it; then the peak is that of the whole life.
+/// Lets the peak of a process begin anew. Joining a room takes 64 MiB for a moment, to stretch its
+/// key, which would hide what the load takes. Not everybody's kernel does it; then the peak is that
+/// of the whole life.
 pub fn forget_peak(pid: u32) {
     let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
 }
@@ -140,14 +143,24 @@ impl Node {
         let log = File::options().create(true).append(true).open(self.log())?;
         let mut command = self.site.klatch(&self.profile);
         command.args(["node", "run", "--no-mdns"]);
-        command.args(["--listen", "/ip4/127.0.0.1/tcp/0", "--listen", "/ip4/127.0.0.1/udp/0/quic-v1"]);
+        command.args([
+            "--listen",
+            "/ip4/127.0.0.1/tcp/0",
+            "--listen",
+            "/ip4/127.0.0.1/udp/0/quic-v1",
+        ]);
         // Its own process group: Ctrl+C at the terminal reaches the testnet, which then decides.
-        let child =
-            command.process_group(0).stdout(log.try_clone()?).stderr(log).spawn().context("cannot start klatch")?;
+        let child = command
+            .process_group(0)
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("cannot start klatch")?;
         self.child = Some(child);
         let until = Instant::now() + START_WITHIN;
         loop {
-            if self.client().and_then(|mut c| c.call("node.status", &serde_json::json!({}))).is_ok() {
+            if self.client().and_then(|mut c| c.call("node.status", &serde_json::json!({}))).is_ok()
+            {
                 return Ok(());
             }
             if let Some(status) = self.child.as_mut().and_then(|c| c.try_wait().ok().flatten()) {
@@ -182,7 +195,8 @@ impl Node {
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
-        let pid = self.pid().and_then(|p| Pid::from_raw(p.cast_signed())).context("it does not run")?;
+        let pid =
+            self.pid().and_then(|p| Pid::from_raw(p.cast_signed())).context("it does not run")?;
         kill_process(pid, signal).context("cannot send a signal")
     }
 
@@ -211,7 +225,11 @@ impl Node {
                 self.child = None;
             } else if Instant::now() > until {
                 self.kill()?;
-                bail!("{} did not stop within {} s and was killed", self.profile, STOP_WITHIN.as_secs());
+                bail!(
+                    "{} did not stop within {} s and was killed",
+                    self.profile,
+                    STOP_WITHIN.as_secs()
+                );
             } else {
                 std::thread::sleep(POLL);
             }
@@ -248,7 +266,11 @@ impl Node {
     /// Peak memory and CPU over all its lives.
     pub fn usage(&self) -> Usage {
         let now = self.pid().map(usage).unwrap_or_default();
-        Usage { rss_kb: now.rss_kb, peak_kb: self.peak_kb.max(now.peak_kb), cpu_s: self.spent_s + now.cpu_s }
+        Usage {
+            rss_kb: now.rss_kb,
+            peak_kb: self.peak_kb.max(now.peak_kb),
+            cpu_s: self.spent_s + now.cpu_s,
+        }
     }
 
     /// Lets the process live on when this value goes (`up`).

@@ -1,6 +1,8 @@
-//! A client of a node's local API: JSON-RPC 2.0, one object per line, over the Unix socket (docs/API.md).
+//! A client of a node's local API: JSON-RPC 2.0, one object per line, over the Unix socket
+//! (docs/API.md).
 //!
-//! Blocking, on plain threads: the testnet has a handful of nodes and reads better without a runtime.
+//! Blocking, on plain threads: the testnet has a handful of nodes and reads better without a
+//! runtime.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
@@ -11,7 +13,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-/// A node that answers nothing for this long counts as gone. Longer than a paused or crashed node may take in a scenario.
+/// A node that answers nothing for this long counts as gone. Longer than a paused or crashed node
+/// may take in a scenario.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
 /// The node said no.
@@ -44,7 +47,8 @@ pub struct Client {
 impl Client {
     /// Connects to a running node.
     pub fn connect(socket: &Path) -> Result<Self> {
-        let stream = UnixStream::connect(socket).with_context(|| format!("no node answers at {}", socket.display()))?;
+        let stream = UnixStream::connect(socket)
+            .with_context(|| format!("no node answers at {}", socket.display()))?;
         stream.set_read_timeout(Some(ANSWER_WITHIN))?;
         stream.set_write_timeout(Some(ANSWER_WITHIN))?;
         Ok(Self { lines: BufReader::new(stream), next: 1, early: BTreeMap::new() })
@@ -54,7 +58,9 @@ impl Client {
     pub fn ask(&mut self, method: &str, params: &Value) -> Result<u64> {
         let id = self.next;
         self.next += 1;
-        let mut line = serde_json::to_vec(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}))?;
+        let mut line = serde_json::to_vec(
+            &json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}),
+        )?;
         line.push(b'\n');
         self.lines.get_mut().write_all(&line)?;
         Ok(id)
@@ -75,8 +81,10 @@ impl Client {
                 }
                 Err(e) => return Err(e.into()),
             }
-            let value: Value = serde_json::from_str(&line).context("the node answered something that is not JSON")?;
-            // Notifications (events) have no id; this client never subscribes, so they are of no interest.
+            let value: Value = serde_json::from_str(&line)
+                .context("the node answered something that is not JSON")?;
+            // Notifications (events) have no id; this client never subscribes, so they are of no
+            // interest.
             if let Some(id) = value["id"].as_u64() {
                 self.early.insert(id, value);
             }

@@ -1,4 +1,5 @@
-//! `up` and `down`: a few real nodes on this machine that stay up, in one room, with a line to attach to each.
+//! `up` and `down`: a few real nodes on this machine that stay up, in one room, with a line to
+//! attach to each.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -44,19 +45,29 @@ pub fn up(site: &Site, nodes: usize, room: &str) -> Result<()> {
         println!("{}", attach_line(site, &profile, room));
     }
     fs::write(list(site), lines)?;
-    eprintln!("\nPaste a line above into a terminal each. `testnet/up.sh down` ends all nodes; their history stays.");
+    eprintln!(
+        "\nPaste a line above into a terminal each. `testnet/up.sh down` ends all nodes; their history stays."
+    );
     Ok(())
 }
 
 fn attach_line(site: &Site, profile: &str, room: &str) -> String {
-    format!("KLATCH_HOME={} {} --profile {profile} chat '{room}'", quoted(&site.home), quoted(&site.klatch))
+    format!(
+        "KLATCH_HOME={} {} --profile {profile} chat '{room}'",
+        quoted(&site.home),
+        quoted(&site.klatch)
+    )
 }
 
 /// As the shell wants it.
 fn quoted(path: &Path) -> String {
     let text = path.to_string_lossy();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
-    if text.chars().all(plain) { text.into_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    if text.chars().all(plain) {
+        text.into_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
 }
 
 fn meet(nodes: &[Node], room: &str) -> Result<()> {
@@ -65,7 +76,11 @@ fn meet(nodes: &[Node], room: &str) -> Result<()> {
         let mut client = node.client()?;
         loop {
             let members = client.call("room.members", &json!({"room": room}))?;
-            let online = members.as_array().into_iter().flatten().filter(|m| m["online"] == true && m["own"] != true);
+            let online = members
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter(|m| m["online"] == true && m["own"] != true);
             if online.count() + 1 >= nodes.len() {
                 break;
             }
@@ -91,7 +106,8 @@ pub fn down(site: &Site) -> Result<()> {
         return Ok(());
     }
     for line in running.lines() {
-        let (profile, pid) = line.split_once(' ').context("the list of running nodes is damaged")?;
+        let (profile, pid) =
+            line.split_once(' ').context("the list of running nodes is damaged")?;
         stop(site, profile, pid.parse()?)?;
     }
     fs::remove_file(list(site))?;
@@ -103,7 +119,10 @@ fn stop(site: &Site, profile: &str, pid: u32) -> Result<()> {
     let asked = socket(&site.home, profile)
         .and_then(|path| Client::connect(&path).ok())
         .is_some_and(|mut client| client.call("node.stop", &json!({})).is_ok());
-    let ours = || fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe.file_name() == site.klatch.file_name());
+    let ours = || {
+        fs::read_link(format!("/proc/{pid}/exe"))
+            .is_ok_and(|exe| exe.file_name() == site.klatch.file_name())
+    };
     let until = Instant::now() + STOP_WITHIN;
     let mut signals = if asked { vec![Signal::KILL] } else { vec![Signal::KILL, Signal::TERM] };
     while ours() {

@@ -1,13 +1,16 @@
-//! Reads Cargo.lock: every crate with a known fault is at least at the version that is right, and abandoned crates stay out.
+//! Reads Cargo.lock: every crate with a known fault is at least at the version that is right, and
+//! abandoned crates stay out.
 //!
-//! The advisory databases that tools read do not hold the faults of gossipsub and yamux, so this table is kept by hand.
+//! The advisory databases that tools read do not hold the faults of gossipsub and yamux, so this
+//! table is kept by hand.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Crate, first version without the fault, the fault. Several generations of a crate may be in the tree; each is checked.
+/// Crate, first version without the fault, the fault. Several generations of a crate may be in the
+/// tree; each is checked.
 const MINIMUM: &[(&str, &str, &str)] = &[
     ("libp2p", "0.45.1", "no resource management (RUSTSEC-2022-0084)"),
     (
@@ -15,10 +18,18 @@ const MINIMUM: &[(&str, &str, &str)] = &[
         "0.50.1",
         "PRUNE back-off overflow, heartbeat overflow, unbounded topics by GRAFT, PRUNE for unknown topics",
     ),
-    ("yamux", "0.13.10", "remote panic by a large SYN frame and by a window update (CVE-2026-32314, CVE-2026-31814)"),
+    (
+        "yamux",
+        "0.13.10",
+        "remote panic by a large SYN frame and by a window update (CVE-2026-32314, CVE-2026-31814)",
+    ),
     ("libp2p-rendezvous", "0.17.1", "no limit on registrations and cookies (GHSA-cqfx, GHSA-v5hw)"),
     ("libp2p-quic", "0.13.1", "panic on a bad certificate (GHSA-5hq8)"),
-    ("quinn-proto", "0.11.15", "remote panic, memory exhaustion by fragments (RUSTSEC-2026-0037, 2026-0185)"),
+    (
+        "quinn-proto",
+        "0.11.15",
+        "remote panic, memory exhaustion by fragments (RUSTSEC-2026-0037, 2026-0185)",
+    ),
     ("hickory-proto", "0.26.1", "endless loop in a record (RUSTSEC-2026-0118, 2026-0119)"),
     ("rustls-webpki", "0.103.13", "certificate checks (RUSTSEC-2026-0104, 0098, 0099, 0049)"),
     ("snow", "0.9.5", "nonce raised without authentication (RUSTSEC-2024-0011)"),
@@ -49,9 +60,11 @@ const BANNED: &[&str] = &[
 ];
 
 /// Not by us; some of our dependencies still use them.
-const BANNED_DIRECTLY: &[&str] = &["paste", "rand", "chrono", "lazy_static", "once_cell", "openssl", "async-trait"];
+const BANNED_DIRECTLY: &[&str] =
+    &["paste", "rand", "chrono", "lazy_static", "once_cell", "openssl", "async-trait"];
 
-/// A table row about a crate that is not in the tree protects nothing unless its name is right: these must be there.
+/// A table row about a crate that is not in the tree protects nothing unless its name is right:
+/// these must be there.
 const PRESENT: &[&str] = &[
     "libp2p",
     "libp2p-gossipsub",
@@ -72,7 +85,10 @@ fn root() -> &'static Path {
 
 fn table(path: &str) -> toml::Table {
     let path = root().join(path);
-    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).parse().unwrap()
+    std::fs::read_to_string(&path)
+        .unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+        .parse()
+        .unwrap()
 }
 
 /// Crate name -> versions in the lock file.
@@ -124,8 +140,15 @@ fn abandoned_crates_are_not_in_the_tree() {
 fn workspace_does_not_name_superseded_crates() {
     let workspace = table("Cargo.toml");
     let dependencies = workspace["workspace"]["dependencies"].as_table().unwrap();
-    let found: Vec<_> = BANNED.iter().chain(BANNED_DIRECTLY).filter(|name| dependencies.contains_key(**name)).collect();
-    assert!(found.is_empty(), "the standard library or a crate in use does what {found:?} would do");
+    let found: Vec<_> = BANNED
+        .iter()
+        .chain(BANNED_DIRECTLY)
+        .filter(|name| dependencies.contains_key(**name))
+        .collect();
+    assert!(
+        found.is_empty(),
+        "the standard library or a crate in use does what {found:?} would do"
+    );
 }
 
 #[test]

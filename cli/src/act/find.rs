@@ -7,9 +7,15 @@ use super::Here;
 use crate::error::{Report, exit};
 use crate::output::visible;
 
-/// The recent message that a word names: `^`, `^2`, ... counts back over the own ones or those of others; otherwise the first
-/// characters of an id. `recent` is oldest first and may hold messages of other places.
-pub fn named<'a>(recent: &'a [Message], word: &str, room: RoomId, own: bool) -> Option<&'a Message> {
+/// The recent message that a word names: `^`, `^2`, ... counts back over the own ones or those of
+/// others; otherwise the first characters of an id. `recent` is oldest first and may hold messages
+/// of other places.
+pub fn named<'a>(
+    recent: &'a [Message],
+    word: &str,
+    room: RoomId,
+    own: bool,
+) -> Option<&'a Message> {
     let mut here = recent.iter().rev().filter(|m| m.room == room);
     if let Some(back) = word.strip_prefix('^') {
         let back: usize = if back.is_empty() { 1 } else { back.parse().ok()? };
@@ -26,7 +32,12 @@ pub fn named<'a>(recent: &'a [Message], word: &str, room: RoomId, own: bool) -> 
 }
 
 /// The same, or an error that says how messages are named.
-pub(super) fn message<'a>(recent: &'a [Message], word: &str, here: &Here, own: bool) -> Result<&'a Message, Report> {
+pub(super) fn message<'a>(
+    recent: &'a [Message],
+    word: &str,
+    here: &Here,
+    own: bool,
+) -> Result<&'a Message, Report> {
     named(recent, word, here.room, own).ok_or_else(|| unknown(word))
 }
 
@@ -80,7 +91,10 @@ mod tests {
         assert_eq!(named(&recent, "^", room, false).unwrap().id, EntryId([3; 16]));
         assert_eq!(named(&recent, "^3", room, false).unwrap().id, EntryId([1; 16]));
         assert_eq!(named(&recent, "^", room, true).unwrap().id, EntryId([4; 16]));
-        assert!(named(&recent, "^9", room, false).is_none() && named(&recent, "^0", room, false).is_none());
+        assert!(
+            named(&recent, "^9", room, false).is_none()
+                && named(&recent, "^0", room, false).is_none()
+        );
         let id = EntryId([2; 16]).to_string();
         assert_eq!(named(&recent, &id[..6], room, false).unwrap().id, EntryId([2; 16]));
         assert!(named(&recent, "hello", room, false).is_none());

@@ -1,7 +1,8 @@
-//! What slash commands do, the same in plain mode and on the full screen. Nothing is printed here: whoever calls shows the
-//! lines and follows the effect.
+//! What slash commands do, the same in plain mode and on the full screen. Nothing is printed here:
+//! whoever calls shows the lines and follows the effect.
 //!
-//! Every line of an [`Outcome`] is safe for a terminal: names and texts of others have passed through `output::visible`.
+//! Every line of an [`Outcome`] is safe for a terminal: names and texts of others have passed
+//! through `output::visible`.
 
 mod find;
 mod node;
@@ -139,7 +140,10 @@ impl Outcome {
     /// A remark on what was done, with the same for programs.
     fn done(text: impl Into<String>, json: &impl Serialize) -> Self {
         let json = serde_json::to_value(json).ok();
-        Self { shown: vec![Shown::Text { tone: Tone::Note, text: text.into(), json }], ..Self::default() }
+        Self {
+            shown: vec![Shown::Text { tone: Tone::Note, text: text.into(), json }],
+            ..Self::default()
+        }
     }
 
     fn effect(effect: Effect) -> Self {
@@ -148,7 +152,10 @@ impl Outcome {
 
     fn data(text: impl Into<String>, json: &impl Serialize) -> Self {
         let json = serde_json::to_value(json).ok();
-        Self { shown: vec![Shown::Text { tone: Tone::Data, text: text.into(), json }], ..Self::default() }
+        Self {
+            shown: vec![Shown::Text { tone: Tone::Data, text: text.into(), json }],
+            ..Self::default()
+        }
     }
 
     /// A line each, or one remark if there is none.
@@ -177,7 +184,8 @@ impl Outcome {
     }
 }
 
-/// Carries out one slash command. `recent` are the messages among which `^` and short ids are looked for, oldest first.
+/// Carries out one slash command. `recent` are the messages among which `^` and short ids are
+/// looked for, oldest first.
 ///
 /// # Errors
 /// What the node or the user got wrong; the chat goes on.
@@ -198,12 +206,18 @@ pub async fn act(
             let effect = Effect::Quit { lock: false };
             let stays = session.status().await.is_ok_and(|s| s.host == Some(Host::Background));
             let note = "your node runs on in the background, where others still see you; `klatch down` ends it";
-            Ok(if stays { Outcome { effect, ..Outcome::note(note) } } else { Outcome::effect(effect) })
+            Ok(if stays {
+                Outcome { effect, ..Outcome::note(note) }
+            } else {
+                Outcome::effect(effect)
+            })
         }
         Action::Lock => Ok(Outcome::effect(Effect::Quit { lock: true })),
-        Action::Join(_) | Action::Leave(_) | Action::Rooms | Action::Users | Action::Mute { .. } => {
-            rooms::act(session, here, action).await
-        }
+        Action::Join(_)
+        | Action::Leave(_)
+        | Action::Rooms
+        | Action::Users
+        | Action::Mute { .. } => rooms::act(session, here, action).await,
         Action::Online
         | Action::Whoami
         | Action::Status
@@ -245,7 +259,9 @@ fn in_place(here: Option<&Here>) -> Result<&Here, Report> {
 /// What the node stored.
 fn sent(reply: Reply, text: &str) -> Result<Sent, Report> {
     match reply {
-        Reply::Stored { message, room, journal, .. } => Ok(Sent { room, message, journal, text: text.to_owned() }),
+        Reply::Stored { message, room, journal, .. } => {
+            Ok(Sent { room, message, journal, text: text.to_owned() })
+        }
         _ => Err(Report::gone()),
     }
 }

@@ -19,7 +19,9 @@ pub(super) async fn act(session: &mut Session, action: Action) -> Result<Outcome
             session.call("profile.set", json!({"name": name})).await?;
             Ok(Outcome::note(format!("you are {} now", visible(&name))).wrote())
         }
-        Action::Receipts(on) => privacy(session, "receipts", on, "when you have read what they wrote to you").await,
+        Action::Receipts(on) => {
+            privacy(session, "receipts", on, "when you have read what they wrote to you").await
+        }
         Action::Typing(on) => privacy(session, "typing", on, "when you are writing to them").await,
         Action::Doctor => {
             let paths = Paths::new(&session.profile)?;
@@ -42,7 +44,12 @@ pub(super) async fn act(session: &mut Session, action: Action) -> Result<Outcome
     }
 }
 
-async fn privacy(session: &mut Session, key: &str, on: Option<bool>, what: &str) -> Result<Outcome, Report> {
+async fn privacy(
+    session: &mut Session,
+    key: &str,
+    on: Option<bool>,
+    what: &str,
+) -> Result<Outcome, Report> {
     let on = match on {
         Some(on) => {
             session.call("privacy.set", json!({ key: on })).await?;
@@ -90,11 +97,16 @@ async fn trace(session: &mut Session, who: &str) -> Result<Outcome, Report> {
     let person: Person = people::get(session, who).await?;
     let status = session.status().await?;
     let name = visible(&person.contact.name);
-    let ways: Vec<&PeerSummary> =
-        status.peers.iter().filter(|p| p.name.as_deref() == Some(person.contact.claimed.as_str())).collect();
+    let ways: Vec<&PeerSummary> = status
+        .peers
+        .iter()
+        .filter(|p| p.name.as_deref() == Some(person.contact.claimed.as_str()))
+        .collect();
     if ways.is_empty() {
         let text = if person.contact.online {
-            format!("{name} is online, but not connected with you directly: others carry what you say")
+            format!(
+                "{name} is online, but not connected with you directly: others carry what you say"
+            )
         } else {
             format!("no connection with {name} now; what you say waits here and goes out by itself")
         };

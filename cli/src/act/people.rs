@@ -1,4 +1,5 @@
-//! People: contacts, requests, names, verification. The wording here is shared by slash commands and `klatch contact`.
+//! People: contacts, requests, names, verification. The wording here is shared by slash commands
+//! and `klatch contact`.
 
 use klatch_core::event::Message;
 use klatch_core::query::{Contact, Person, Standing, Verification};
@@ -17,7 +18,11 @@ pub(super) async fn act(session: &mut Session, action: Action) -> Result<Outcome
     match action {
         Action::Contacts => {
             let list = contacts(session).await?;
-            Ok(Outcome::list(&list, "nobody yet: /dm @WHO starts a conversation with somebody from a room", line))
+            Ok(Outcome::list(
+                &list,
+                "nobody yet: /dm @WHO starts a conversation with somebody from a room",
+                line,
+            ))
         }
         Action::Requests => {
             let all = contacts(session).await?;
@@ -26,9 +31,11 @@ pub(super) async fn act(session: &mut Session, action: Action) -> Result<Outcome
         }
         Action::Accept { who, name } => {
             let done = change(session, "contact.accept", &who, json!({"petname": name})).await?;
-            let mut outcome = Outcome::done(format!("{} is a contact now", visible(&done.name)), &done).wrote();
-            let waited: Vec<Message> =
-                session.ask("message.list", json!({"room": done.room, "limit": WAITED_SHOWN})).await?;
+            let mut outcome =
+                Outcome::done(format!("{} is a contact now", visible(&done.name)), &done).wrote();
+            let waited: Vec<Message> = session
+                .ask("message.list", json!({"room": done.room, "limit": WAITED_SHOWN}))
+                .await?;
             outcome.shown.extend(waited.into_iter().map(|m| Shown::Found(Box::new(m))));
             Ok(outcome)
         }
@@ -45,20 +52,27 @@ pub(super) async fn act(session: &mut Session, action: Action) -> Result<Outcome
         Action::Rename { who, name } => {
             let done = change(session, "contact.rename", &who, json!({"petname": name})).await?;
             let (shown, claimed) = (visible(&done.name), visible(&done.claimed));
-            let text =
-                format!("{} is shown as {shown} here; they call themselves {claimed}", visible(&done.fingerprint));
+            let text = format!(
+                "{} is shown as {shown} here; they call themselves {claimed}",
+                visible(&done.fingerprint)
+            );
             Ok(Outcome::done(text, &done))
         }
         Action::Verify { who, equal: None } => {
             let person = get(session, &who).await?;
-            let Some(codes) = codes(&person) else { return Ok(Outcome::done(no_codes(&person.contact), &person)) };
+            let Some(codes) = codes(&person) else {
+                return Ok(Outcome::done(no_codes(&person.contact), &person));
+            };
             Ok(Outcome::data(format!("{codes}\n{}", ask(&person.contact)), &person))
         }
         Action::Verify { who, equal: Some(equal) } => {
             let done = change(session, "contact.verify", &who, json!({"verified": equal})).await?;
             Ok(if equal {
                 let name = visible(&done.name);
-                Outcome::done(format!("{name} is verified: you will be warned if their keys change"), &done)
+                Outcome::done(
+                    format!("{name} is verified: you will be warned if their keys change"),
+                    &done,
+                )
             } else {
                 Outcome::default().and(Tone::Warning, differ(&done))
             })
@@ -87,7 +101,10 @@ pub(super) async fn open(session: &mut Session, who: &str) -> Result<Outcome, Re
 }
 
 /// Adds a warning if what was said went to somebody whose keys are not the compared ones.
-pub(super) async fn warn_before_trust(session: &mut Session, outcome: Outcome) -> Result<Outcome, Report> {
+pub(super) async fn warn_before_trust(
+    session: &mut Session,
+    outcome: Outcome,
+) -> Result<Outcome, Report> {
     let Some(room) = outcome.sent.as_ref().map(|s| s.room) else { return Ok(outcome) };
     let warned = contacts(session).await?.iter().find(|c| c.room == room).and_then(warning);
     Ok(match warned {
@@ -96,7 +113,8 @@ pub(super) async fn warn_before_trust(session: &mut Session, outcome: Outcome) -
     })
 }
 
-/// How the API is asked for a person: names get their `@`, so that none of them is taken for a room.
+/// How the API is asked for a person: names get their `@`, so that none of them is taken for a
+/// room.
 pub fn address(who: &str) -> String {
     format!("@{}", who.trim().trim_start_matches('@'))
 }
@@ -112,10 +130,16 @@ pub async fn contacts(session: &mut Session) -> Result<Vec<Contact>, Report> {
 }
 
 /// Changes how a person is kept, and reads what came of it.
-pub async fn change(session: &mut Session, method: &str, who: &str, mut params: Value) -> Result<Contact, Report> {
+pub async fn change(
+    session: &mut Session,
+    method: &str,
+    who: &str,
+    mut params: Value,
+) -> Result<Contact, Report> {
     params["who"] = json!(who);
     let reply = session.call(method, params).await?;
-    let is_meant = |c: &Contact| reply["identity"].as_str() == Some(c.identity.to_string().as_str());
+    let is_meant =
+        |c: &Contact| reply["identity"].as_str() == Some(c.identity.to_string().as_str());
     // The list is quick; the codes of one person are not.
     match contacts(session).await?.into_iter().find(is_meant) {
         Some(contact) => Ok(contact),
@@ -136,7 +160,9 @@ pub fn typed(contact: &Contact) -> String {
 
 /// The same, told apart from others of that name.
 fn typed_among(contact: &Contact, all: &[Contact]) -> String {
-    let twice = all.iter().any(|c| c.identity != contact.identity && c.name.eq_ignore_ascii_case(&contact.name));
+    let twice = all
+        .iter()
+        .any(|c| c.identity != contact.identity && c.name.eq_ignore_ascii_case(&contact.name));
     if twice { format!("@{}", visible(&contact.fingerprint)) } else { typed(contact) }
 }
 
@@ -160,7 +186,8 @@ pub fn line(contact: &Contact) -> String {
         }
         _ => format!("@{}", visible(&contact.name)),
     };
-    let unread = if contact.unread > 0 { format!(", {} unread", contact.unread) } else { String::new() };
+    let unread =
+        if contact.unread > 0 { format!(", {} unread", contact.unread) } else { String::new() };
     let fingerprint = visible(&contact.fingerprint);
     format!("{name}\t{fingerprint}\t{}\t{} messages{unread}", words.join(", "), contact.messages)
 }
@@ -202,9 +229,13 @@ pub fn codes(person: &Person) -> Option<String> {
     /// Groups of five digits in a row.
     const ROW: usize = 4;
     let groups: Vec<&str> = person.digits.split_whitespace().collect();
-    let digits: Vec<String> = groups.chunks(ROW).map(|row| format!("  {}", row.join(" "))).collect();
-    let emoji: Vec<String> =
-        person.emoji.iter().map(|e| format!("{} {}", visible(&e.emoji), visible(&e.name))).collect();
+    let digits: Vec<String> =
+        groups.chunks(ROW).map(|row| format!("  {}", row.join(" "))).collect();
+    let emoji: Vec<String> = person
+        .emoji
+        .iter()
+        .map(|e| format!("{} {}", visible(&e.emoji), visible(&e.name)))
+        .collect();
     let rows = digits.iter().map(|r| visible(r)).collect::<Vec<_>>().join("\n");
     (!digits.is_empty()).then(|| format!("{rows}\n  {}", emoji.join(" · ")))
 }
@@ -221,7 +252,9 @@ fn ask(contact: &Contact) -> String {
 /// What different codes mean.
 pub fn differ(contact: &Contact) -> String {
     let name = visible(&contact.name);
-    format!("{name} is not verified: with different codes somebody may be in between; tell {name} nothing secret here")
+    format!(
+        "{name} is not verified: with different codes somebody may be in between; tell {name} nothing secret here"
+    )
 }
 
 /// Everything about a person, in lines.

@@ -11,7 +11,11 @@ use crate::error::Report;
 use crate::output::visible;
 use crate::slash::Action;
 
-pub(super) async fn act(session: &mut Session, here: Option<&Here>, action: Action) -> Result<Outcome, Report> {
+pub(super) async fn act(
+    session: &mut Session,
+    here: Option<&Here>,
+    action: Action,
+) -> Result<Outcome, Report> {
     match action {
         Action::Join(room) => join(session, &room).await,
         Action::Leave(room) => leave(session, here, room).await,
@@ -44,12 +48,17 @@ async fn join(session: &mut Session, room: &str) -> Result<Outcome, Report> {
             _ => return Err(Report::gone()),
         },
     };
-    let which = if public { ": the open one, not the one with a passphrase that you left" } else { "" };
+    let which =
+        if public { ": the open one, not the one with a passphrase that you left" } else { "" };
     let note = Outcome::note(format!("you are in {} now{which}", shown_name(&here)));
     Ok(Outcome { effect: Effect::Go(here), wrote: !already, ..note })
 }
 
-async fn leave(session: &mut Session, here: Option<&Here>, room: Option<String>) -> Result<Outcome, Report> {
+async fn leave(
+    session: &mut Session,
+    here: Option<&Here>,
+    room: Option<String>,
+) -> Result<Outcome, Report> {
     let left = match room {
         None => in_place(here)?.clone(),
         Some(who) if who.starts_with('@') => Here::with(&people::get(session, &who).await?.contact),
@@ -59,7 +68,10 @@ async fn leave(session: &mut Session, here: Option<&Here>, room: Option<String>)
         }
     };
     if left.direct {
-        let note = Outcome::note(format!("the conversation with {} is closed; its history is kept", shown_name(&left)));
+        let note = Outcome::note(format!(
+            "the conversation with {} is closed; its history is kept",
+            shown_name(&left)
+        ));
         return Ok(Outcome { effect: Effect::Left(left.room), ..note });
     }
     let behind = rooms::queued(session, left.room).await?;
@@ -69,11 +81,17 @@ async fn leave(session: &mut Session, here: Option<&Here>, room: Option<String>)
         1 => "; a message of yours that nobody else has stays here".to_owned(),
         n => format!("; {n} messages of yours that nobody else has stay here"),
     };
-    let note = Outcome::note(format!("you left {}; its history is kept{behind}", shown_name(&left)));
+    let note =
+        Outcome::note(format!("you left {}; its history is kept{behind}", shown_name(&left)));
     Ok(Outcome { effect: Effect::Left(left.room), ..note }.wrote())
 }
 
-async fn mute(session: &mut Session, here: &Here, who: &str, muted: bool) -> Result<Outcome, Report> {
+async fn mute(
+    session: &mut Session,
+    here: &Here,
+    who: &str,
+    muted: bool,
+) -> Result<Outcome, Report> {
     if here.direct {
         return Err(Report::usage(
             "nobody is hidden in a conversation of two",
@@ -84,5 +102,9 @@ async fn mute(session: &mut Session, here: &Here, who: &str, muted: bool) -> Res
     let params = json!({"room": here.room, "device": member.device, "muted": muted});
     session.call("room.mute", params).await?;
     let word = if muted { "hidden" } else { "shown" };
-    Ok(Outcome::note(format!("{} is {word} in {}, here only", visible(&member.name), shown_name(here))))
+    Ok(Outcome::note(format!(
+        "{} is {word} in {}, here only",
+        visible(&member.name),
+        shown_name(here)
+    )))
 }

@@ -33,10 +33,13 @@ pub(super) async fn act(
     let here = in_place(here)?;
     match action {
         Action::History(n) => list(session, here, json!({"limit": n})).await,
-        Action::Search(words) => list(session, here, json!({"limit": FOUND_MAX, "search": words})).await,
+        Action::Search(words) => {
+            list(session, here, json!({"limit": FOUND_MAX, "search": words})).await
+        }
         Action::Reply { message: word, text } => {
             let answered = message(recent, &word, here, false)?.id;
-            send(session, json!({"room": here.room, "text": text, "reply_to": answered}), &text).await
+            send(session, json!({"room": here.room, "text": text, "reply_to": answered}), &text)
+                .await
         }
         Action::Me(text) => {
             let text = format!("/me {text}");
@@ -45,14 +48,17 @@ pub(super) async fn act(
         Action::Edit(rest) => edit(session, here, recent, &rest).await,
         Action::Delete(word) => {
             let found = message(recent, &word, here, true)?;
-            change(session, "message.delete", json!({"room": found.room, "message": found.id})).await
+            change(session, "message.delete", json!({"room": found.room, "message": found.id}))
+                .await
         }
         Action::React { message: word, emoji, on } => {
             let found = message(recent, &word, here, false)?;
             let params = json!({"room": found.room, "message": found.id, "emoji": emoji, "on": on});
             change(session, "message.react", params).await
         }
-        Action::Announce(text) => change(session, "message.announce", json!({"room": here.room, "text": text})).await,
+        Action::Announce(text) => {
+            change(session, "message.announce", json!({"room": here.room, "text": text})).await
+        }
         _ => Ok(Outcome::default()),
     }
 }
@@ -69,8 +75,13 @@ async fn send(session: &mut Session, params: Value, text: &str) -> Result<Outcom
     Ok(Outcome { upto: sent.journal, sent: Some(sent), ..Outcome::default() }.wrote())
 }
 
-/// Names the rooms first; says it in each of them once the user has said yes. The node refuses what comes too soon.
-async fn broadcast(session: &mut Session, text: String, confirmed: bool) -> Result<Outcome, Report> {
+/// Names the rooms first; says it in each of them once the user has said yes. The node refuses what
+/// comes too soon.
+async fn broadcast(
+    session: &mut Session,
+    text: String,
+    confirmed: bool,
+) -> Result<Outcome, Report> {
     let params = json!({"text": text, "dry_run": !confirmed, "confirm": confirmed});
     let answer: Broadcast = session.ask("message.broadcast", params).await?;
     let names = |said: bool| {
@@ -81,14 +92,16 @@ async fn broadcast(session: &mut Session, text: String, confirmed: bool) -> Resu
         return Err(Report::usage("you are in no room", "/join #ROOM"));
     }
     if !confirmed {
-        let question = format!("say \"{}\" in {} (everybody there reads it)?", snippet(&text), names(true));
+        let question =
+            format!("say \"{}\" in {} (everybody there reads it)?", snippet(&text), names(true));
         return Ok(Outcome::effect(Effect::Confirm {
             question,
             action: Box::new(Action::Broadcast { text, confirmed: true }),
         }));
     }
     let upto = answer.rooms.iter().map(|r| r.journal).max().unwrap_or_default();
-    let said = Outcome { upto, ..Outcome::done(format!("said in {}", names(true)), &answer) }.wrote();
+    let said =
+        Outcome { upto, ..Outcome::done(format!("said in {}", names(true)), &answer) }.wrote();
     Ok(match names(false) {
         missed if missed.is_empty() => said,
         missed => said.and(Tone::Warning, format!("not said in {missed}")),
@@ -121,21 +134,31 @@ async fn list(session: &mut Session, here: &Here, mut params: Value) -> Result<O
     if found.is_empty() {
         return Ok(Outcome::note("nothing found"));
     }
-    Ok(Outcome { shown: found.into_iter().map(|m| Shown::Found(Box::new(m))).collect(), ..Outcome::default() })
+    Ok(Outcome {
+        shown: found.into_iter().map(|m| Shown::Found(Box::new(m))).collect(),
+        ..Outcome::default()
+    })
 }
 
 /// The first word may name a message; otherwise the newest own one is meant.
-async fn edit(session: &mut Session, here: &Here, recent: &[Message], rest: &str) -> Result<Outcome, Report> {
+async fn edit(
+    session: &mut Session,
+    here: &Here,
+    recent: &[Message],
+    rest: &str,
+) -> Result<Outcome, Report> {
     let (word, after) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
     let (found, text) = match named(recent, word, here.room, true) {
         Some(found) if !after.trim().is_empty() => (found, after.trim()),
         _ if word.starts_with('^') => return Err(unknown(word)),
         _ => (message(recent, "^", here, true)?, rest),
     };
-    change(session, "message.edit", json!({"room": found.room, "message": found.id, "text": text})).await
+    change(session, "message.edit", json!({"room": found.room, "message": found.id, "text": text}))
+        .await
 }
 
 async fn change(session: &mut Session, method: &str, params: Value) -> Result<Outcome, Report> {
     let reply: Value = session.call(method, params).await?;
-    Ok(Outcome { upto: reply["journal"].as_u64().unwrap_or_default(), ..Outcome::default() }.wrote())
+    Ok(Outcome { upto: reply["journal"].as_u64().unwrap_or_default(), ..Outcome::default() }
+        .wrote())
 }

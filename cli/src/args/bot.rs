@@ -9,7 +9,8 @@ use crate::command::bot::After;
 /// `klatch bot`.
 #[derive(Debug, Subcommand)]
 pub enum Bot {
-    /// For each message: text on stdin, facts in KLATCH_..., what the program prints is the answer (docs/BOTS.md)
+    /// For each message: text on stdin, facts in KLATCH_..., what the program prints is the answer
+    /// (docs/BOTS.md)
     Exec(BotExec),
 }
 

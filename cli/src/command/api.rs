@@ -25,7 +25,10 @@ pub async fn run(ctx: &Context, args: Api) -> Result<(), Report> {
         Api::Serve { http, .. } => http_until_interrupted(ctx, &http.unwrap_or_default()).await,
         Api::Call { method, params } => {
             let params: Value = serde_json::from_str(&params).map_err(|e| {
-                Report::usage(format!("the parameters are not JSON: {e}"), r##"for example '{"room":"#lobby"}'"##)
+                Report::usage(
+                    format!("the parameters are not JSON: {e}"),
+                    r##"for example '{"room":"#lobby"}'"##,
+                )
             })?;
             if method == "events.subscribe" {
                 let hint = "klatch events --json, `events.read`, or the socket itself";
@@ -40,7 +43,8 @@ pub async fn run(ctx: &Context, args: Api) -> Result<(), Report> {
     }
 }
 
-/// Passes lines between stdin, stdout and the node's socket: whoever starts this program needs to know no path.
+/// Passes lines between stdin, stdout and the node's socket: whoever starts this program needs to
+/// know no path.
 async fn stdio(ctx: &Context) -> Result<(), Report> {
     let session = ctx.session(Need::Network(Network::default())).await?;
     let stream = UnixStream::connect(&session.socket).await.map_err(|_| Report::gone())?;
@@ -102,5 +106,6 @@ pub fn http_line(opened: &Value) -> String {
 
 /// Used by help: the nearest of our own topics.
 pub fn near<'a>(word: &str, words: impl Iterator<Item = &'a str>) -> String {
-    nearest(word, words).map_or_else(|| "`klatch --help` lists all".to_owned(), |n| format!("did you mean `{n}`?"))
+    nearest(word, words)
+        .map_or_else(|| "`klatch --help` lists all".to_owned(), |n| format!("did you mean `{n}`?"))
 }

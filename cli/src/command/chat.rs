@@ -75,7 +75,11 @@ async fn enter(
     let existing = match with_secret {
         true => None,
         false if room.starts_with('@') => Some(place::find(session, room).await?),
-        false => rooms::joined(session, room).await?.map(|r| Here { room: r.room, name: r.name, direct: false }),
+        false => rooms::joined(session, room).await?.map(|r| Here {
+            room: r.room,
+            name: r.name,
+            direct: false,
+        }),
     };
     if let Some(here) = existing {
         return Ok(here);
@@ -90,7 +94,8 @@ async fn enter(
     }
 }
 
-/// Stops the node, whether it runs inside this program or in the background, without waiting for others who use it.
+/// Stops the node, whether it runs inside this program or in the background, without waiting for
+/// others who use it.
 pub async fn lock_up(ctx: &Context) -> Result<(), Report> {
     if ctx.embedded.lock().await.is_some() {
         ctx.abandon().await;
@@ -99,14 +104,25 @@ pub async fn lock_up(ctx: &Context) -> Result<(), Report> {
     up::lock(ctx).await
 }
 
-/// Whoever left a room with a passphrase and names it again hardly means the public room of that name.
-async fn keep_private(ctx: &Context, session: &mut Session, args: &Chat, room: &str) -> Result<(), Report> {
+/// Whoever left a room with a passphrase and names it again hardly means the public room of that
+/// name.
+async fn keep_private(
+    ctx: &Context,
+    session: &mut Session,
+    args: &Chat,
+    room: &str,
+) -> Result<(), Report> {
     if args.open || !rooms::only_private_left(session, room).await? {
         return Ok(());
     }
     let name = format!("#{}", visible(room.trim_start_matches('#')));
-    let cause = format!("you left a room {name} that has a passphrase; the open one of that name is another room");
-    if !args.yes && ctx.can_ask() && confirm(&format!("{cause}, which anybody can read. Open it? [y/N] "))? {
+    let cause = format!(
+        "you left a room {name} that has a passphrase; the open one of that name is another room"
+    );
+    if !args.yes
+        && ctx.can_ask()
+        && confirm(&format!("{cause}, which anybody can read. Open it? [y/N] "))?
+    {
         return Ok(());
     }
     let hint = format!(
@@ -116,20 +132,33 @@ async fn keep_private(ctx: &Context, session: &mut Session, args: &Chat, room: &
 }
 
 /// A new room whose name is nearly that of an old one is more often a slip than a wish.
-async fn warn_of_slip(ctx: &Context, session: &mut Session, args: &Chat, room: &str) -> Result<(), Report> {
+async fn warn_of_slip(
+    ctx: &Context,
+    session: &mut Session,
+    args: &Chat,
+    room: &str,
+) -> Result<(), Report> {
     if args.yes || !ctx.can_ask() {
         return Ok(());
     }
     let rooms: Vec<RoomSummary> = session.ask("room.list", json!({})).await?;
     let name = format!("#{}", room.trim_start_matches('#'));
-    let Some(near) = nearest(&name, rooms.iter().map(|r| r.name.as_str())).filter(|n| *n != name) else {
+    let Some(near) = nearest(&name, rooms.iter().map(|r| r.name.as_str())).filter(|n| *n != name)
+    else {
         return Ok(());
     };
-    let question = format!("You have a room {}. Open the other one, {}? [y/N] ", visible(near), visible(&name));
+    let question = format!(
+        "You have a room {}. Open the other one, {}? [y/N] ",
+        visible(near),
+        visible(&name)
+    );
     if confirm(&question)? {
         return Ok(());
     }
-    Err(Report::usage(format!("{} was not opened", visible(&name)), format!("klatch chat '{}'", visible(near))))
+    Err(Report::usage(
+        format!("{} was not opened", visible(&name)),
+        format!("klatch chat '{}'", visible(near)),
+    ))
 }
 
 /// Says who waits for an answer, and whose keys are not the compared ones.
@@ -149,7 +178,9 @@ async fn welcome(ctx: &Context, session: &mut Session, here: &Here) -> Result<()
     let status = session.status().await?;
     if here.direct {
         let (name, other) = (visible(&status.name), visible(&here.name));
-        ctx.out.note(&format!("* you are {name}, talking with {other} (encrypted for the two of you) · /help · /quit"));
+        ctx.out.note(&format!(
+            "* you are {name}, talking with {other} (encrypted for the two of you) · /help · /quit"
+        ));
         return Ok(());
     }
     let room = status.rooms.iter().find(|r| r.room == here.room);

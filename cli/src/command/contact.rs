@@ -1,5 +1,5 @@
-//! `klatch contact`, `verify`, `whois`, `privacy` and `message broadcast`: the slash commands of the same names, from the
-//! command line.
+//! `klatch contact`, `verify`, `whois`, `privacy` and `message broadcast`: the slash commands of
+//! the same names, from the command line.
 
 use super::help;
 use crate::act::{Effect, Outcome, Shown, Tone, act, people};
@@ -17,11 +17,22 @@ pub async fn run(ctx: &Context, args: Contact) -> Result<(), Report> {
         Contact::Show(person) => whois(ctx, person).await,
         // What waited is acknowledged, which needs others.
         Contact::Accept { person, petname } => {
-            once(ctx, Need::Network(Network::usual()), Action::Accept { who: person.who, name: petname }).await
+            once(
+                ctx,
+                Need::Network(Network::usual()),
+                Action::Accept { who: person.who, name: petname },
+            )
+            .await
         }
-        Contact::Rename { person, name } => once(ctx, Need::History, Action::Rename { who: person.who, name }).await,
-        Contact::Block(person) => once(ctx, Need::History, Action::Block { who: person.who, blocked: true }).await,
-        Contact::Unblock(person) => once(ctx, Need::History, Action::Block { who: person.who, blocked: false }).await,
+        Contact::Rename { person, name } => {
+            once(ctx, Need::History, Action::Rename { who: person.who, name }).await
+        }
+        Contact::Block(person) => {
+            once(ctx, Need::History, Action::Block { who: person.who, blocked: true }).await
+        }
+        Contact::Unblock(person) => {
+            once(ctx, Need::History, Action::Block { who: person.who, blocked: false }).await
+        }
         Contact::Verify(args) => verify(ctx, args).await,
     }
 }
@@ -32,7 +43,8 @@ pub async fn whois(ctx: &Context, person: OnePerson) -> Result<(), Report> {
     let person = people::get(&mut session, &person.who).await?;
     drop(session);
     ctx.finish(false).await;
-    let codes = people::codes(&person).map_or_else(String::new, |codes| format!("\ncodes\n{codes}"));
+    let codes =
+        people::codes(&person).map_or_else(String::new, |codes| format!("\ncodes\n{codes}"));
     ctx.out.either(&person, || format!("{}{codes}", people::about(&person)))
 }
 
@@ -63,7 +75,12 @@ pub async fn verify(ctx: &Context, args: Verify) -> Result<(), Report> {
         let now = people::get(&mut session, &person.contact.identity.to_string()).await?;
         if now.digits != person.digits {
             let cause = format!("the keys of {name} changed while you compared");
-            return Err(Report::new("KLATCH-KEYS-CHANGED", cause, "klatch verify again", exit::FAILED));
+            return Err(Report::new(
+                "KLATCH-KEYS-CHANGED",
+                cause,
+                "klatch verify again",
+                exit::FAILED,
+            ));
         }
         drop(session);
         ctx.finish(false).await;
@@ -83,9 +100,9 @@ pub async fn privacy(ctx: &Context, args: Privacy) -> Result<(), Report> {
         ctx.finish(false).await;
         let word = |on| if on { "on" } else { "off" };
         let now = serde_json::json!({"receipts": status.receipts, "typing": status.typing});
-        return ctx
-            .out
-            .either(&now, || format!("\nreceipts  {}\ntyping    {}", word(status.receipts), word(status.typing)));
+        return ctx.out.either(&now, || {
+            format!("\nreceipts  {}\ntyping    {}", word(status.receipts), word(status.typing))
+        });
     }
     let receipts = args.receipts.map(|s| Action::Receipts(Some(s.is_on())));
     let typing = args.typing.map(|s| Action::Typing(Some(s.is_on())));
@@ -98,14 +115,20 @@ pub async fn privacy(ctx: &Context, args: Privacy) -> Result<(), Report> {
 /// Says something in every room, once the user has seen which these are.
 pub async fn broadcast(ctx: &Context, text: String, yes: bool) -> Result<(), Report> {
     let mut session = ctx.session(Need::Network(Network::usual())).await?;
-    let mut outcome = act(&mut session, None, &[], Action::Broadcast { text, confirmed: false }).await?;
+    let mut outcome =
+        act(&mut session, None, &[], Action::Broadcast { text, confirmed: false }).await?;
     if let Effect::Confirm { question, action } = outcome.effect {
         if !yes && !ctx.can_ask() {
             let cause = format!("not asked, so not done: {question}");
             return Err(Report::new("KLATCH-CONFIRM", cause, "give --yes", exit::USAGE));
         }
         if !yes && !confirm(&format!("{question} [y/N] "))? {
-            return Err(Report::new("KLATCH-CONFIRM", "not said", "nothing was sent", exit::FAILED));
+            return Err(Report::new(
+                "KLATCH-CONFIRM",
+                "not said",
+                "nothing was sent",
+                exit::FAILED,
+            ));
         }
         outcome = act(&mut session, None, &[], *action).await?;
     }

@@ -39,7 +39,8 @@ pub async fn run(ctx: &Context, args: Args) -> Result<(), Report> {
     Ok(())
 }
 
-/// A topic with the ids that the user's names stand for: `room/#garden/edit`, `dm/@bob`, or just `#garden` and `@bob`.
+/// A topic with the ids that the user's names stand for: `room/#garden/edit`, `dm/@bob`, or just
+/// `#garden` and `@bob`.
 async fn resolve(session: &mut Session, prefix: &str) -> Result<String, Report> {
     let (place, rest) = match prefix.as_bytes().first() {
         Some(b'#') => ("room", prefix),
@@ -48,7 +49,9 @@ async fn resolve(session: &mut Session, prefix: &str) -> Result<String, Report> 
     };
     let (name, leaf) = rest.split_once('/').unwrap_or((rest, ""));
     match (place, name.as_bytes().first()) {
-        ("room", Some(b'#')) => Ok(format!("room/{}/{leaf}", rooms::find(session, name).await?.room)),
+        ("room", Some(b'#')) => {
+            Ok(format!("room/{}/{leaf}", rooms::find(session, name).await?.room))
+        }
         ("dm", Some(b'@')) => {
             let who = session.call("contact.get", json!({"who": name})).await?;
             Ok(format!("dm/{}/{leaf}", who["room"].as_str().unwrap_or_default()))
@@ -87,9 +90,9 @@ fn detail(event: &Event) -> String {
     let said = |m: &Message| format!("{}: {}", visible(&m.name), snippet(&m.text));
     match event {
         Event::MessageAdded { message } => said(message),
-        Event::RoomJoined { name, .. } | Event::Typing { name, .. } | Event::ContactChanged { name, .. } => {
-            visible(name)
-        }
+        Event::RoomJoined { name, .. }
+        | Event::Typing { name, .. }
+        | Event::ContactChanged { name, .. } => visible(name),
         Event::PresenceChanged { name, online, .. } => {
             format!("{} {}", visible(name), if *online { "is here" } else { "is away" })
         }

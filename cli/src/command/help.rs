@@ -13,7 +13,10 @@ const TOPICS: &[(&str, &str)] = &[
     ("exit-codes", EXIT_CODES),
     ("environment", ENVIRONMENT),
     ("privacy", PRIVACY),
-    ("topics", "Topics: exit-codes, environment, privacy, keys, slash, older-chats. Commands: klatch --help"),
+    (
+        "topics",
+        "Topics: exit-codes, environment, privacy, keys, slash, older-chats. Commands: klatch --help",
+    ),
 ];
 
 /// What the page of `older.rs` may be asked for as.
@@ -80,9 +83,15 @@ pub fn run(ctx: &Context, words: &[String]) -> Result<(), Report> {
     for word in words {
         let Some(found) = command.find_subcommand(word).cloned() else {
             let all = tree();
-            let names = all.get_subcommands().map(clap::Command::get_name).chain(TOPICS.iter().map(|(n, _)| *n));
+            let names = all
+                .get_subcommands()
+                .map(clap::Command::get_name)
+                .chain(TOPICS.iter().map(|(n, _)| *n));
             let names = names.chain(OLDER).chain(["slash"]);
-            return Err(Report::usage(format!("there is no command or topic `{word}`"), api::near(word, names)));
+            return Err(Report::usage(
+                format!("there is no command or topic `{word}`"),
+                api::near(word, names),
+            ));
         };
         command = found;
     }
@@ -99,7 +108,10 @@ pub fn completions(ctx: &Context, shell: Shell) -> Result<(), Report> {
 /// Writes manual pages.
 pub fn man(ctx: &Context, folder: &Path) -> Result<(), Report> {
     std::fs::create_dir_all(folder).map_err(|e| Report::io("make", folder, &e))?;
-    clap_mangen::generate_to(tree(), folder).map_err(|e| Report::io("write manual pages into", folder, &e))?;
+    clap_mangen::generate_to(tree(), folder)
+        .map_err(|e| Report::io("write manual pages into", folder, &e))?;
     let first = folder.join("klatch.1");
-    ctx.out.either(&json!({"folder": folder}), || format!("written; read them with: man {}", first.display()))
+    ctx.out.either(&json!({"folder": folder}), || {
+        format!("written; read them with: man {}", first.display())
+    })
 }

@@ -1,4 +1,5 @@
-//! `klatch init`, and the identity that other commands make on first use: at most two questions, both with a default.
+//! `klatch init`, and the identity that other commands make on first use: at most two questions,
+//! both with a default.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -15,12 +16,12 @@ use crate::output::visible;
 use crate::session::lock;
 
 const FIRST: [&str; 16] = [
-    "quiet", "bright", "early", "gentle", "merry", "nimble", "patient", "sunny", "brave", "calm", "clever", "cosy",
-    "keen", "lucky", "mellow", "witty",
+    "quiet", "bright", "early", "gentle", "merry", "nimble", "patient", "sunny", "brave", "calm",
+    "clever", "cosy", "keen", "lucky", "mellow", "witty",
 ];
 const SECOND: [&str; 16] = [
-    "otter", "robin", "heron", "badger", "maple", "finch", "hazel", "lark", "marten", "newt", "plover", "rowan",
-    "sorrel", "thrush", "vole", "wren",
+    "otter", "robin", "heron", "badger", "maple", "finch", "hazel", "lark", "marten", "newt",
+    "plover", "rowan", "sorrel", "thrush", "vole", "wren",
 ];
 
 /// Makes an identity, once.
@@ -60,7 +61,11 @@ pub fn ensure(ctx: &Context) -> Result<(), Report> {
     Ok(())
 }
 
-fn create(ctx: &Context, mut passphrase: Option<String>, asks: bool) -> Result<serde_json::Value, Report> {
+fn create(
+    ctx: &Context,
+    mut passphrase: Option<String>,
+    asks: bool,
+) -> Result<serde_json::Value, Report> {
     let name = name(ctx)?;
     if asks && ctx.can_ask() && confirm("Protect your key and history with a passphrase? [y/N] ")? {
         passphrase = Some(new_passphrase()?);
@@ -114,7 +119,8 @@ pub fn new_passphrase() -> Result<String, Report> {
 
 /// Two words, drawn by chance: nothing depends on it but the looks.
 fn friendly_name() -> String {
-    let chance = usize::try_from(RandomState::new().build_hasher().finish() % 256).unwrap_or_default();
+    let chance =
+        usize::try_from(RandomState::new().build_hasher().finish() % 256).unwrap_or_default();
     format!("{}-{}", FIRST[chance / 16], SECOND[chance % 16])
 }
 

@@ -27,7 +27,11 @@ pub async fn run(ctx: &Context, args: &Join, method: &str) -> Result<(), Report>
     let Reply::Joined { name, already, .. } = &reply else { return ctx.out.json(&reply) };
     ctx.out.either(&reply, || {
         let name = visible(name);
-        if *already { format!("{name} was open already") } else { format!("{name} is open: klatch chat '{name}'") }
+        if *already {
+            format!("{name} was open already")
+        } else {
+            format!("{name} is open: klatch chat '{name}'")
+        }
     })
 }
 
@@ -37,12 +41,20 @@ pub fn secret(ctx: &Context, args: &RoomSecret) -> Result<Option<String>, Report
         Some(file) => read_secret(file).map(Some),
         None if !args.passphrase => Ok(None),
         None if ctx.can_ask() => ask_secret("Passphrase of the room: ").map(Some),
-        None => Err(Report::usage("there is no terminal to ask for the passphrase on", "give --passphrase-file FILE")),
+        None => Err(Report::usage(
+            "there is no terminal to ask for the passphrase on",
+            "give --passphrase-file FILE",
+        )),
     }
 }
 
 /// Asks the node to open a room.
-pub async fn open(session: &mut Session, method: &str, room: &str, secret: Option<String>) -> Result<Reply, Report> {
+pub async fn open(
+    session: &mut Session,
+    method: &str,
+    room: &str,
+    secret: Option<String>,
+) -> Result<Reply, Report> {
     let mut params = json!({"room": room});
     if let Some(secret) = secret {
         params["passphrase"] = Value::String(secret);

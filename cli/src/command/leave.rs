@@ -1,4 +1,5 @@
-//! `klatch leave`: says goodbye, to whoever can be reached within a moment, and says honestly who heard it.
+//! `klatch leave`: says goodbye, to whoever can be reached within a moment, and says honestly who
+//! heard it.
 
 use std::time::Duration;
 
@@ -43,15 +44,21 @@ pub async fn run(ctx: &Context, args: &Leave) -> Result<(), Report> {
     })
 }
 
-/// Waits a moment for members to connect, if any are known, and to take what they lack. Gives back the room as it is then.
-async fn company(ctx: &Context, session: &mut Session, room: RoomSummary) -> Result<RoomSummary, Report> {
+/// Waits a moment for members to connect, if any are known, and to take what they lack. Gives back
+/// the room as it is then.
+async fn company(
+    ctx: &Context,
+    session: &mut Session,
+    room: RoomSummary,
+) -> Result<RoomSummary, Report> {
     let just_started = ctx.embedded.lock().await.is_some();
     let (begun, limit) = (Instant::now(), ctx.timeout(MOMENT));
     loop {
         let status = session.status().await?;
         let now = status.rooms.iter().find(|r| r.room == room.room).unwrap_or(&room);
         let hopeless = now.members <= 1
-            || (now.online == 0 && (!just_started || (begun.elapsed() >= ALONE && nobody_known(&status))));
+            || (now.online == 0
+                && (!just_started || (begun.elapsed() >= ALONE && nobody_known(&status))));
         if (now.online > 0 && now.queued == 0) || hopeless || begun.elapsed() >= limit {
             return Ok(now.clone());
         }
@@ -70,12 +77,23 @@ fn agree(ctx: &Context, args: &Leave, room: &RoomSummary) -> Result<(), Report> 
     }
     let name = visible(&room.name);
     let lost = match room.queued {
-        1 => format!("a message of yours in {name} has reached nobody, and stays here once you have left"),
-        n => format!("{n} messages of yours in {name} have reached nobody, and stay here once you have left"),
+        1 => format!(
+            "a message of yours in {name} has reached nobody, and stays here once you have left"
+        ),
+        n => format!(
+            "{n} messages of yours in {name} have reached nobody, and stay here once you have left"
+        ),
     };
     if ctx.can_ask() && confirm(&format!("{lost}. Leave all the same? [y/N] "))? {
         return Ok(());
     }
-    let hint = format!("`klatch up` delivers them once somebody is there; klatch leave '{name}' --yes leaves now");
-    Err(Report::new("KLATCH-UNDELIVERED", format!("{name} was not left: {lost}"), hint, exit::USAGE))
+    let hint = format!(
+        "`klatch up` delivers them once somebody is there; klatch leave '{name}' --yes leaves now"
+    );
+    Err(Report::new(
+        "KLATCH-UNDELIVERED",
+        format!("{name} was not left: {lost}"),
+        hint,
+        exit::USAGE,
+    ))
 }

@@ -60,8 +60,7 @@ async fn history(session: &mut Session, args: &Log, room: &Value) -> Result<Vec<
     let mut left = args.lines;
     while left > 0 {
         let limit = left.min(PAGE);
-        let params =
-            json!({"room": room, "limit": limit, "since_ms": args.since, "search": args.search, "before": before});
+        let params = json!({"room": room, "limit": limit, "since_ms": args.since, "search": args.search, "before": before});
         let mut page: Vec<Message> = session.ask("message.list", params).await?;
         let full = page.len() >= limit as usize;
         before = page.first().map(|m| m.id);

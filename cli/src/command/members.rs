@@ -21,7 +21,9 @@ pub async fn run(ctx: &Context, room: &str) -> Result<(), Report> {
 pub async fn mute(ctx: &Context, room: &str, who: &str, muted: bool) -> Result<(), Report> {
     let mut session = ctx.session(Need::History).await?;
     let member = find(&mut session, room, who).await?;
-    session.call("room.mute", json!({"room": room, "device": member.device, "muted": muted})).await?;
+    session
+        .call("room.mute", json!({"room": room, "device": member.device, "muted": muted}))
+        .await?;
     let word = if muted { "hidden" } else { "shown" };
     ctx.out.either(&json!({"device": member.device, "muted": muted}), || {
         format!("{} is {word} in {}, here only", visible(&member.name), visible(room))
@@ -45,7 +47,8 @@ pub fn line(member: &Member) -> String {
     format!("{}\t{}\t{}", visible(&member.name), visible(&member.fingerprint), words.join(", "))
 }
 
-/// The one member of that name, fingerprint or device id. Names are claims, so an ambiguous one is refused.
+/// The one member of that name, fingerprint or device id. Names are claims, so an ambiguous one is
+/// refused.
 pub async fn find(session: &mut Session, room: &str, who: &str) -> Result<Member, Report> {
     let members: Vec<Member> = session.ask("room.members", json!({"room": room})).await?;
     pick(members, who)
@@ -54,7 +57,9 @@ pub async fn find(session: &mut Session, room: &str, who: &str) -> Result<Member
 fn pick(members: Vec<Member>, who: &str) -> Result<Member, Report> {
     let wanted = who.trim_start_matches('@');
     let matches = |m: &Member| {
-        m.name == wanted || m.fingerprint.eq_ignore_ascii_case(wanted) || m.device.to_string() == wanted.to_lowercase()
+        m.name == wanted
+            || m.fingerprint.eq_ignore_ascii_case(wanted)
+            || m.device.to_string() == wanted.to_lowercase()
     };
     let mut found: Vec<Member> = members.into_iter().filter(matches).collect();
     match (found.len(), found.pop()) {
@@ -66,8 +71,12 @@ fn pick(members: Vec<Member>, who: &str) -> Result<Member, Report> {
             exit::NOT_FOUND,
         )),
         (_, last) => {
-            let all = found.iter().chain(&last).map(|m| format!("{} (device {})", m.fingerprint, m.device));
-            let hint = format!("use a fingerprint or device id: {}", all.collect::<Vec<_>>().join(", "));
+            let all = found
+                .iter()
+                .chain(&last)
+                .map(|m| format!("{} (device {})", m.fingerprint, m.device));
+            let hint =
+                format!("use a fingerprint or device id: {}", all.collect::<Vec<_>>().join(", "));
             let cause = format!("several members are called {}", visible(who));
             Err(Report::new("KLATCH-AMBIGUOUS", cause, hint, exit::USAGE))
         }
@@ -99,7 +108,11 @@ mod tests {
         let members = || vec![member(1, "bob"), member(2, "bob"), member(3, "carol")];
         assert_eq!(pick(members(), "@carol").unwrap().device, DeviceId([3; 32]));
         let error = pick(members(), "bob").unwrap_err();
-        assert!(error.code == "KLATCH-AMBIGUOUS" && error.hint.contains("AAAA-1") && error.hint.contains("AAAA-2"));
+        assert!(
+            error.code == "KLATCH-AMBIGUOUS"
+                && error.hint.contains("AAAA-1")
+                && error.hint.contains("AAAA-2")
+        );
         assert_eq!(pick(members(), "aaaa-2").unwrap().device, DeviceId([2; 32]));
         assert_eq!(pick(members(), "dan").unwrap_err().exit, 3);
     }

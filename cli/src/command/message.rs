@@ -24,10 +24,15 @@ pub async fn run(ctx: &Context, args: Message) -> Result<(), Report> {
             ("message.edit", message.room, Some(message.message), json!({"text": text.join(" ")}))
         }
         Message::Delete(one) => ("message.delete", one.room, Some(one.message), json!({})),
-        Message::React { message, emoji, off } => {
-            ("message.react", message.room, Some(message.message), json!({"emoji": emoji, "on": !off}))
+        Message::React { message, emoji, off } => (
+            "message.react",
+            message.room,
+            Some(message.message),
+            json!({"emoji": emoji, "on": !off}),
+        ),
+        Message::Announce { room, text } => {
+            ("message.announce", room, None, json!({"text": text.join(" ")}))
         }
-        Message::Announce { room, text } => ("message.announce", room, None, json!({"text": text.join(" ")})),
         // These lead elsewhere before they come here.
         Message::List(_) | Message::Send(_) | Message::Broadcast { .. } => return Ok(()),
     };
@@ -45,7 +50,8 @@ pub async fn run(ctx: &Context, args: Message) -> Result<(), Report> {
 async fn show(ctx: &Context, one: &OneMessage) -> Result<(), Report> {
     let mut session = ctx.session(Need::History).await?;
     let id = resolve(&mut session, &one.room, &one.message).await?;
-    let message: Shown = session.ask("message.get", json!({"room": one.room, "message": id})).await?;
+    let message: Shown =
+        session.ask("message.get", json!({"room": one.room, "message": id})).await?;
     drop(session);
     ctx.finish(false).await;
     if ctx.out.json {
@@ -55,7 +61,8 @@ async fn show(ctx: &Context, one: &OneMessage) -> Result<(), Report> {
     let room = format!("#{}", one.room.trim_start_matches('#'));
     lines.line(&message, &room).print(&ctx.out)?;
     let now = message.state.map_or_else(|| "from somebody else".to_owned(), state);
-    ctx.out.line(&format!("id        {}\nstate     {now}\ndevice    {}", message.id, message.device))
+    ctx.out
+        .line(&format!("id        {}\nstate     {now}\ndevice    {}", message.id, message.device))
 }
 
 /// The message of that id, or of the one id that begins so.
@@ -66,12 +73,18 @@ pub async fn resolve(session: &mut Session, room: &str, word: &str) -> Result<En
     let word = word.to_lowercase();
     let not_found = |why: &str| {
         let cause = format!("`{}` {why}", visible(&word));
-        Report::new("KLATCH-MESSAGE-NOT-FOUND", cause, "`klatch log ROOM --json` shows message ids", exit::NOT_FOUND)
+        Report::new(
+            "KLATCH-MESSAGE-NOT-FOUND",
+            cause,
+            "`klatch log ROOM --json` shows message ids",
+            exit::NOT_FOUND,
+        )
     };
     if word.len() < PREFIX_CHARS_MIN {
         return Err(not_found("is too short for a message id: at least 6 characters"));
     }
-    let recent: Vec<Shown> = session.ask("message.list", json!({"room": room, "limit": LOOKED_AT})).await?;
+    let recent: Vec<Shown> =
+        session.ask("message.list", json!({"room": room, "limit": LOOKED_AT})).await?;
     let mut found = recent.iter().filter(|m| m.id.to_string().starts_with(&word));
     match (found.next(), found.next()) {
         (Some(one), None) => Ok(one.id),

@@ -1,4 +1,5 @@
-//! One file per subcommand; this one only chooses. Nouns (`room`, `message`) lead to the same functions as the daily verbs.
+//! One file per subcommand; this one only chooses. Nouns (`room`, `message`) lead to the same
+//! functions as the daily verbs.
 
 mod api;
 pub mod bot;
@@ -34,23 +35,30 @@ pub async fn run(ctx: &Context, command: Command) -> Result<(), Report> {
         Command::Unlock(network) => up::unlock(ctx, network).await,
         Command::Lock => up::lock(ctx).await,
         Command::Passphrase(args) => passphrase::run(ctx, &args),
-        Command::Join(args) | Command::Room(Room::Join(args)) => join::run(ctx, &args, "room.join").await,
+        Command::Join(args) | Command::Room(Room::Join(args)) => {
+            join::run(ctx, &args, "room.join").await
+        }
         Command::Room(Room::Create(args)) => join::run(ctx, &args, "room.create").await,
         Command::Leave(args) | Command::Room(Room::Leave(args)) => leave::run(ctx, &args).await,
         Command::Rooms | Command::Room(Room::List) => rooms::run(ctx).await,
-        Command::Members(args) | Command::Room(Room::Members(args)) => members::run(ctx, &args.room).await,
+        Command::Members(args) | Command::Room(Room::Members(args)) => {
+            members::run(ctx, &args.room).await
+        }
         Command::Room(Room::Mute { room, who, off }) => members::mute(ctx, &room, &who, !off).await,
         Command::Send(args) | Command::Message(Message::Send(args)) => send::run(ctx, &args).await,
         Command::Log(args) | Command::Message(Message::List(args)) => log::run(ctx, &args).await,
         Command::Tail(args) => {
-            let args = Log { room: args.room, lines: args.lines, since: None, search: None, follow: true };
+            let args =
+                Log { room: args.room, lines: args.lines, since: None, search: None, follow: true };
             log::run(ctx, &args).await
         }
         Command::Contact(args) => contact::run(ctx, args).await,
         Command::Verify(args) => contact::verify(ctx, args).await,
         Command::Whois(args) => contact::whois(ctx, args).await,
         Command::Privacy(args) => contact::privacy(ctx, args).await,
-        Command::Message(Message::Broadcast { text, yes }) => contact::broadcast(ctx, text.join(" "), yes).await,
+        Command::Message(Message::Broadcast { text, yes }) => {
+            contact::broadcast(ctx, text.join(" "), yes).await
+        }
         Command::Message(args) => message::run(ctx, args).await,
         Command::Chat(args) => chat::run(ctx, args).await,
         Command::Up(network) => up::run(ctx, network).await,
@@ -79,7 +87,12 @@ pub fn has_terminal() -> bool {
 
 /// Whether a command ends by itself on Ctrl+C and SIGTERM, so that it can end well.
 pub fn handles_signals(command: &Command) -> bool {
-    matches!(command, Command::Node(Node::Run(_)) | Command::Bot(_) | Command::Api(Api::Serve { http: Some(_), .. }))
+    matches!(
+        command,
+        Command::Node(Node::Run(_))
+            | Command::Bot(_)
+            | Command::Api(Api::Serve { http: Some(_), .. })
+    )
 }
 
 /// Whether it goes on until it is interrupted, so that an interruption is no failure to report.

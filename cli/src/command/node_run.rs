@@ -17,7 +17,8 @@ use crate::signals::interrupted;
 /// Runs the node. Prints its status once it is ready.
 pub async fn run(ctx: &Context, args: NodeRun) -> Result<(), Report> {
     if args.detached {
-        // A session of its own: the terminal that started it may close. It fails only if it is done already.
+        // A session of its own: the terminal that started it may close. It fails only if it is done
+        // already.
         let _ = rustix::process::setsid();
     }
     match serve(ctx, &args).await {
@@ -35,7 +36,9 @@ async fn serve(ctx: &Context, args: &NodeRun) -> Result<(), Report> {
     let host = if args.detached { Host::Background } else { Host::Foreground };
     let node = match ctx.hold(&Need::Network(args.network.clone()), host).await? {
         Holder::Us(node, _) => node,
-        Holder::Them(_) => return Err(LockError::Held { pid: ProfileLock::holder(&ctx.paths.data) }.into()),
+        Holder::Them(_) => {
+            return Err(LockError::Held { pid: ProfileLock::holder(&ctx.paths.data) }.into());
+        }
     };
     let mut done = announce(ctx, args).await;
     if done.is_ok() {

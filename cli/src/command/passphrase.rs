@@ -11,14 +11,20 @@ use crate::session::lock;
 
 /// Writes the keystore anew under another passphrase. The database keeps its key.
 pub fn run(ctx: &Context, args: &Passphrase) -> Result<(), Report> {
-    // A node that runs, or a second change at the same time, must not meet a keystore that is being replaced.
+    // A node that runs, or a second change at the same time, must not meet a keystore that is being
+    // replaced.
     let _lock = lock(&ctx.paths)?;
     let old = ctx.unlock()?.map(Secret);
     let new = match &args.new_file {
         Some(file) => Some(read_secret(file)?),
         None if args.remove => None,
         None if ctx.can_ask() => Some(new_passphrase()?),
-        None => return Err(Report::usage("there is no terminal to ask on", "give --new-file FILE, or --remove")),
+        None => {
+            return Err(Report::usage(
+                "there is no terminal to ask on",
+                "give --new-file FILE, or --remove",
+            ));
+        }
     };
     let new = new.map(Secret);
     ctx.keystore().change_passphrase(old.as_ref(), new.as_ref())?;
@@ -27,8 +33,11 @@ pub fn run(ctx: &Context, args: &Passphrase) -> Result<(), Report> {
         crate::tui::forget(&ctx.paths.data);
     }
     ctx.out.either(&json!({"passphrase": new.is_some()}), || {
-        let done =
-            if new.is_some() { "the profile has a new passphrase" } else { "the profile has no passphrase any more" };
+        let done = if new.is_some() {
+            "the profile has a new passphrase"
+        } else {
+            "the profile has no passphrase any more"
+        };
         done.to_owned()
     })
 }

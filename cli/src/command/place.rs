@@ -25,7 +25,8 @@ pub async fn find(session: &mut Session, wanted: &str) -> Result<Here, Report> {
         return Ok(Here::with(contact));
     }
     // Somebody who forgot the `@`.
-    match nearest(wanted, all.iter().map(|c| c.name.as_str())).filter(|_| !wanted.starts_with('#')) {
+    match nearest(wanted, all.iter().map(|c| c.name.as_str())).filter(|_| !wanted.starts_with('#'))
+    {
         Some(name) => Err(Report { hint: format!("did you mean @{name}?"), ..not_found }),
         None => Err(not_found),
     }
@@ -34,8 +35,11 @@ pub async fn find(session: &mut Session, wanted: &str) -> Result<Here, Report> {
 /// Warns before anything is believed of somebody whose keys are not the compared ones.
 pub async fn warn(ctx: &Context, session: &mut Session, here: &Here) -> Result<(), Report> {
     if here.direct
-        && let Some(text) =
-            people::contacts(session).await?.iter().find(|c| c.room == here.room).and_then(people::warning)
+        && let Some(text) = people::contacts(session)
+            .await?
+            .iter()
+            .find(|c| c.room == here.room)
+            .and_then(people::warning)
     {
         ctx.out.warning(&text);
     }

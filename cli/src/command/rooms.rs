@@ -46,7 +46,12 @@ pub fn line(room: &RoomSummary) -> String {
         size(room.bytes),
     );
     if room.left {
-        text = format!("{}\tleft\t{} messages\t{}", visible(&room.name), room.messages, size(room.bytes));
+        text = format!(
+            "{}\tleft\t{} messages\t{}",
+            visible(&room.name),
+            room.messages,
+            size(room.bytes)
+        );
     }
     if room.over_budget {
         text.push_str("\tfull: later texts are not stored here");
@@ -93,7 +98,12 @@ pub async fn find(session: &mut Session, wanted: &str) -> Result<RoomSummary, Re
             Some(near) => format!("did you mean {near}? `klatch rooms` lists all"),
             None => format!("`klatch join '{hash}'` opens it"),
         };
-        Report::new("KLATCH-ROOM-NOT-FOUND", format!("there is no room {hash} here"), hint, exit::NOT_FOUND)
+        Report::new(
+            "KLATCH-ROOM-NOT-FOUND",
+            format!("there is no room {hash} here"),
+            hint,
+            exit::NOT_FOUND,
+        )
     })
 }
 
@@ -111,10 +121,17 @@ fn pick(rooms: Vec<RoomSummary>, wanted: &str) -> Result<Option<RoomSummary>, Re
     }
     if found.len() > 1 {
         // An open room and one with a passphrase may share a name; so may two passphrases.
-        let ids: Vec<String> =
-            found.iter().map(|r| format!("{} ({:?}, {} messages)", r.room, r.access, r.messages)).collect();
+        let ids: Vec<String> = found
+            .iter()
+            .map(|r| format!("{} ({:?}, {} messages)", r.room, r.access, r.messages))
+            .collect();
         let cause = format!("{} rooms are called {wanted}", found.len());
-        return Err(Report::new("KLATCH-AMBIGUOUS", cause, format!("use an id: {}", ids.join(", ")), exit::USAGE));
+        return Err(Report::new(
+            "KLATCH-AMBIGUOUS",
+            cause,
+            format!("use an id: {}", ids.join(", ")),
+            exit::USAGE,
+        ));
     }
     Ok(found.pop())
 }
@@ -143,13 +160,23 @@ mod tests {
     fn a_room_is_found_by_name_or_id_and_never_guessed() {
         let rooms = || vec![room(1, "#garden"), room(2, "#lobby"), room(3, "#lobby")];
         assert_eq!(pick(rooms(), "Garden").unwrap().unwrap().room, RoomId([1; 16]));
-        assert_eq!(pick(rooms(), &RoomId([3; 16]).to_string()).unwrap().unwrap().room, RoomId([3; 16]));
+        assert_eq!(
+            pick(rooms(), &RoomId([3; 16]).to_string()).unwrap().unwrap().room,
+            RoomId([3; 16])
+        );
         assert!(pick(rooms(), "#gar").unwrap().is_none());
         assert_eq!(pick(rooms(), "#lobby").unwrap_err().code, "KLATCH-AMBIGUOUS");
         let mut used = rooms();
         used[2].left = true;
-        assert_eq!(pick(used.clone(), "#lobby").unwrap().unwrap().room, RoomId([2; 16]), "the joined one is meant");
-        assert_eq!(pick(used.clone(), &RoomId([3; 16]).to_string()).unwrap().unwrap().room, RoomId([3; 16]));
+        assert_eq!(
+            pick(used.clone(), "#lobby").unwrap().unwrap().room,
+            RoomId([2; 16]),
+            "the joined one is meant"
+        );
+        assert_eq!(
+            pick(used.clone(), &RoomId([3; 16]).to_string()).unwrap().unwrap().room,
+            RoomId([3; 16])
+        );
         used[1].left = true;
         assert_eq!(pick(used, "#lobby").unwrap_err().code, "KLATCH-AMBIGUOUS", "neither is in use");
     }
@@ -158,6 +185,9 @@ mod tests {
     fn a_room_is_one_line() {
         let nasty = RoomSummary { name: "#a\u{1b}[2J\nb".to_owned(), ..room(1, "") };
         assert_eq!(line(&nasty).lines().count(), 1);
-        assert_eq!(line(&room(1, "#garden")), "#garden\topen\t1 online of 1\t3 messages, 1 unread\t1 kB");
+        assert_eq!(
+            line(&room(1, "#garden")),
+            "#garden\topen\t1 online of 1\t3 messages, 1 unread\t1 kB"
+        );
     }
 }

@@ -51,7 +51,8 @@ pub async fn run(ctx: &Context, args: &Send) -> Result<(), Report> {
         let stored: Message = session.ask("message.get", params).await?;
         sent["state"] = serde_json::to_value(stored.state).unwrap_or(Value::Null);
     }
-    let warning = if args.room.starts_with('@') { warning(&mut session, &sent).await } else { None };
+    let warning =
+        if args.room.starts_with('@') { warning(&mut session, &sent).await } else { None };
     drop(session);
     ctx.finish(false).await;
     if let Some(text) = warning {
@@ -59,7 +60,8 @@ pub async fn run(ctx: &Context, args: &Send) -> Result<(), Report> {
     }
     let now: Option<Delivery> = serde_json::from_value(sent["state"].clone()).unwrap_or_default();
     if now == Some(Delivery::Queued) {
-        let who = if args.room.starts_with('@') { visible(&args.room) } else { "nobody".to_owned() };
+        let who =
+            if args.room.starts_with('@') { visible(&args.room) } else { "nobody".to_owned() };
         let has = if args.room.starts_with('@') { "does not have it yet" } else { "has it yet" };
         ctx.out.note(&format!("{who} {has}: it goes out by itself while a node runs (klatch up)"));
     }
@@ -72,7 +74,9 @@ pub async fn run(ctx: &Context, args: &Send) -> Result<(), Report> {
 /// What must be said before the answer of this person is believed.
 async fn warning(session: &mut Session, sent: &Value) -> Option<String> {
     let all = people::contacts(session).await.ok()?;
-    all.iter().find(|c| Some(c.room.to_string().as_str()) == sent["room"].as_str()).and_then(people::warning)
+    all.iter()
+        .find(|c| Some(c.room.to_string().as_str()) == sent["room"].as_str())
+        .and_then(people::warning)
 }
 
 /// The words of the command line, or stdin.
@@ -82,7 +86,9 @@ fn text(words: &[String]) -> Result<String, Report> {
     }
     let mut text = String::new();
     // One byte more than allowed is enough to be refused with the right error.
-    tokio::task::block_in_place(|| std::io::stdin().lock().take(TEXT_BYTES_MAX as u64 + 2).read_to_string(&mut text))
-        .map_err(|e| Report::usage(format!("cannot read the text: {e}"), "the text is UTF-8"))?;
+    tokio::task::block_in_place(|| {
+        std::io::stdin().lock().take(TEXT_BYTES_MAX as u64 + 2).read_to_string(&mut text)
+    })
+    .map_err(|e| Report::usage(format!("cannot read the text: {e}"), "the text is UTF-8"))?;
     Ok(text.strip_suffix('\n').map(str::to_owned).unwrap_or(text))
 }

@@ -15,10 +15,19 @@ pub async fn run(ctx: &Context) -> Result<(), Report> {
 
 /// The whole status.
 pub fn text(status: &Status) -> String {
-    let mut text =
-        format!("{}\nversion   {} · pid {} · up {}", who(status), status.version, status.pid, up(status.uptime_s));
+    let mut text = format!(
+        "{}\nversion   {} · pid {} · up {}",
+        who(status),
+        status.version,
+        status.pid,
+        up(status.uptime_s)
+    );
     for address in &status.listening {
-        text.push_str(&format!("\nlisten    {}/p2p/{}", visible(address), visible(&status.peer_id)));
+        text.push_str(&format!(
+            "\nlisten    {}/p2p/{}",
+            visible(address),
+            visible(&status.peer_id)
+        ));
     }
     text.push('\n');
     text.push_str(&peers(status));
@@ -33,7 +42,10 @@ pub fn text(status: &Status) -> String {
         ));
     }
     if status.queued > 0 {
-        text.push_str(&format!("\nqueued    {} own messages that nobody else has yet", status.queued));
+        text.push_str(&format!(
+            "\nqueued    {} own messages that nobody else has yet",
+            status.queued
+        ));
     }
     if status.read_only {
         text.push_str("\nDISK      the disk refuses writes: free some space; history can be read");

@@ -35,10 +35,17 @@ pub async fn run(ctx: &Context, args: Token) -> Result<(), Report> {
 
 fn line(token: &Value) -> String {
     let text = |key: &str| visible(token[key].as_str().unwrap_or("-"));
-    let scopes: Vec<&str> = token["scopes"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let scopes: Vec<&str> =
+        token["scopes"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let until = token["expires_ms"].as_u64().map_or_else(
         || "never expires".to_owned(),
         |at| format!("expires {}", crate::lines::Lines::default().time(at)),
     );
-    format!("{}\t{}\t{}\t{until}\t{}", text("name"), visible(&scopes.join(",")), text("room"), text("file"))
+    format!(
+        "{}\t{}\t{}\t{until}\t{}",
+        text("name"),
+        visible(&scopes.join(",")),
+        text("room"),
+        text("file")
+    )
 }

@@ -42,7 +42,12 @@ pub async fn run(ctx: &Context, network: Network) -> Result<(), Report> {
     // Asked here, where the user is, and handed over through a pipe.
     let passphrase = ctx.unlock()?;
     let mut child = command(ctx, &network, passphrase.is_some())?.spawn().map_err(|e| {
-        Report::new("KLATCH-START", format!("cannot start the node: {e}"), "klatch node run", exit::FAILED)
+        Report::new(
+            "KLATCH-START",
+            format!("cannot start the node: {e}"),
+            "klatch node run",
+            exit::FAILED,
+        )
     })?;
     if let (Some(secret), Some(stdin)) = (passphrase, child.stdin.take()) {
         write_secret(stdin, secret).await?;
@@ -52,8 +57,14 @@ pub async fn run(ctx: &Context, network: Network) -> Result<(), Report> {
     let line = match timeout(ctx.timeout(START), first.next_line()).await {
         Ok(line) => line.ok().flatten(),
         Err(_) => {
-            let hint = format!("it may still come: `klatch wait`; its log is {}", ctx.paths.log.display());
-            return Err(Report::new("KLATCH-TIMEOUT", "the node did not answer in time", hint, exit::TIMEOUT));
+            let hint =
+                format!("it may still come: `klatch wait`; its log is {}", ctx.paths.log.display());
+            return Err(Report::new(
+                "KLATCH-TIMEOUT",
+                "the node did not answer in time",
+                hint,
+                exit::TIMEOUT,
+            ));
         }
     };
     let answer: Value = line.and_then(|l| serde_json::from_str(&l).ok()).unwrap_or_default();
@@ -73,7 +84,10 @@ fn already(status: &Status) -> String {
             status.pid
         ),
         Some(Host::Foreground) => {
-            format!("a node is running already, in the foreground (`klatch node run`, pid {})", status.pid)
+            format!(
+                "a node is running already, in the foreground (`klatch node run`, pid {})",
+                status.pid
+            )
         }
         _ => "a node is running already".to_owned(),
     }
@@ -83,14 +97,17 @@ fn already(status: &Status) -> String {
 fn failed(ctx: &Context, answer: &Value) -> Report {
     let word = |key: &str| answer["error"][key].as_str().map(str::to_owned);
     let hint = word("hint").unwrap_or_else(|| format!("its log is {}", ctx.paths.log.display()));
-    let code = answer["error"]["exit"].as_u64().and_then(|n| u8::try_from(n).ok()).unwrap_or(exit::FAILED);
+    let code =
+        answer["error"]["exit"].as_u64().and_then(|n| u8::try_from(n).ok()).unwrap_or(exit::FAILED);
     let cause = word("message").unwrap_or_else(|| "the node ended at once".to_owned());
     Report::new(&word("code").unwrap_or_else(|| "KLATCH-START".to_owned()), cause, hint, code)
 }
 
 fn command(ctx: &Context, network: &Network, secret: bool) -> Result<Command, Report> {
-    let log = open_log(&ctx.paths.log).map_err(|e| Report::io("open the log", &ctx.paths.log, &e))?;
-    let program = std::env::current_exe().map_err(|e| Report::io("find", Path::new("klatch"), &e))?;
+    let log =
+        open_log(&ctx.paths.log).map_err(|e| Report::io("open the log", &ctx.paths.log, &e))?;
+    let program =
+        std::env::current_exe().map_err(|e| Report::io("find", Path::new("klatch"), &e))?;
     let mut command = Command::new(program);
     command.args(["--profile", &ctx.args.profile, "--no-input"]);
     // The name goes with an identity that exists by now.
@@ -105,14 +122,19 @@ fn command(ctx: &Context, network: &Network, secret: bool) -> Result<Command, Re
     for address in &network.peer {
         command.args(["--peer", address]);
     }
-    for (flag, on) in
-        [("--no-mdns", network.no_mdns), ("--no-quic", network.no_quic), ("--loopback-only", network.loopback_only)]
-    {
+    for (flag, on) in [
+        ("--no-mdns", network.no_mdns),
+        ("--no-quic", network.no_quic),
+        ("--loopback-only", network.loopback_only),
+    ] {
         if on {
             command.arg(flag);
         }
     }
-    command.stdin(if secret { Stdio::piped() } else { Stdio::null() }).stdout(Stdio::piped()).stderr(log);
+    command
+        .stdin(if secret { Stdio::piped() } else { Stdio::null() })
+        .stdout(Stdio::piped())
+        .stderr(log);
     Ok(command)
 }
 
@@ -131,7 +153,12 @@ async fn write_secret(stdin: tokio::process::ChildStdin, secret: String) -> Resu
 
 fn print(ctx: &Context, status: &Status) -> Result<(), Report> {
     ctx.out.either(status, || {
-        format!("klatch is up: {} · pid {} · {} rooms", visible(&status.name), status.pid, status.rooms.len())
+        format!(
+            "klatch is up: {} · pid {} · {} rooms",
+            visible(&status.name),
+            status.pid,
+            status.rooms.len()
+        )
     })
 }
 
@@ -144,18 +171,25 @@ pub async fn down(ctx: &Context) -> Result<(), Report> {
     let pid = session.status().await?.pid;
     session.call("node.stop", json!({})).await?;
     let deadline = Instant::now() + ctx.timeout(STOP);
-    // The socket goes first, the lock on the profile last. The process may be listed a little longer.
+    // The socket goes first, the lock on the profile last. The process may be listed a little
+    // longer.
     while ctx.paths.socket().exists() || ProfileLock::holder(&ctx.paths.data).is_some() {
         if Instant::now() >= deadline {
             let hint = format!("wait a little; in the end: kill {pid}");
-            return Err(Report::new("KLATCH-TIMEOUT", "the node is still stopping", hint, exit::TIMEOUT));
+            return Err(Report::new(
+                "KLATCH-TIMEOUT",
+                "the node is still stopping",
+                hint,
+                exit::TIMEOUT,
+            ));
         }
         sleep(PAUSE).await;
     }
     ctx.out.either(&json!({"stopped": true, "pid": pid}), || "stopped".to_owned())
 }
 
-/// As `up`, for those who look for the word: the passphrase is asked for once and stays in the background node's memory.
+/// As `up`, for those who look for the word: the passphrase is asked for once and stays in the
+/// background node's memory.
 pub async fn unlock(ctx: &Context, network: Network) -> Result<(), Report> {
     if ctx.keystore().exists() && !ctx.protected()? {
         ctx.out.note("this profile has no passphrase: it is never locked");
@@ -168,7 +202,9 @@ pub async fn lock(ctx: &Context) -> Result<(), Report> {
     let protected = ctx.keystore().exists() && ctx.protected()?;
     down(ctx).await?;
     if !protected {
-        ctx.out.note("this profile has no passphrase: whoever can read this disk can read its history");
+        ctx.out.note(
+            "this profile has no passphrase: whoever can read this disk can read its history",
+        );
     }
     Ok(())
 }

@@ -9,7 +9,8 @@ use crate::slash::Action;
 impl Plain<'_> {
     /// Carries out one slash command and shows what came of it.
     pub(super) async fn act(&mut self, action: Action) -> Result<Next, Report> {
-        let outcome = act(&mut self.session, self.here.as_ref(), self.lines.recent(), action).await?;
+        let outcome =
+            act(&mut self.session, self.here.as_ref(), self.lines.recent(), action).await?;
         self.follow(outcome).await
     }
 
@@ -29,10 +30,12 @@ impl Plain<'_> {
             Effect::Go(here) => self.go(here),
             Effect::Left(room) => {
                 if self.here.as_ref().is_some_and(|h| h.room == room) {
-                    // The room's own events still come: it is no longer shown once it says that it was left.
+                    // The room's own events still come: it is no longer shown once it says that it
+                    // was left.
                     let others = self.shown.values().find(|h| h.room != room).cloned();
-                    let now =
-                        others.as_ref().map_or("in no room: /join #ROOM".to_owned(), |h| format!("in {} now", h.name));
+                    let now = others.as_ref().map_or("in no room: /join #ROOM".to_owned(), |h| {
+                        format!("in {} now", h.name)
+                    });
                     self.here = others;
                     self.out.note(&format!("* you are {}", visible(&now)));
                 }

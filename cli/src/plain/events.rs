@@ -10,7 +10,8 @@ use crate::client::Told;
 use crate::error::Report;
 use crate::output::visible;
 
-/// In a room with more people than this only the first to come and the last to go are told: the rest would be noise.
+/// In a room with more people than this only the first to come and the last to go are told: the
+/// rest would be noise.
 const TOLD_MAX: usize = 8;
 
 impl Plain<'_> {
@@ -47,7 +48,9 @@ impl Plain<'_> {
             Event::PresenceChanged { room, device, name: who, online } if !self.out.json => {
                 self.presence(room, device, &who, online, &name)
             }
-            other if !self.out.json => remark(&other, &visible(&name)).map_or(Ok(()), |text| self.out.line(&text)),
+            other if !self.out.json => {
+                remark(&other, &visible(&name)).map_or(Ok(()), |text| self.out.line(&text))
+            }
             _ => Ok(()),
         }
     }
@@ -64,7 +67,8 @@ impl Plain<'_> {
         Ok(())
     }
 
-    /// Whether a direct message is shown: not as long as its sender is a stranger whom the user has not let in.
+    /// Whether a direct message is shown: not as long as its sender is a stranger whom the user has
+    /// not let in.
     async fn welcome(&mut self, message: &Message) -> Result<bool, Report> {
         let in_already = |c: &Contact| c.room == message.room && c.standing == Standing::Accepted;
         if !self.people.iter().any(in_already) {
@@ -89,14 +93,19 @@ impl Plain<'_> {
     /// Tells what became of a person. What the user did is told by the command that did it.
     async fn contact(&mut self, identity: IdentityId, news: ContactNews) -> Result<(), Report> {
         self.read_people().await?;
-        let Some(contact) = self.people.iter().find(|c| c.identity == identity) else { return Ok(()) };
+        let Some(contact) = self.people.iter().find(|c| c.identity == identity) else {
+            return Ok(());
+        };
         let (name, who) = (visible(&contact.name), people::typed(contact));
         match news {
             ContactNews::Requested if !self.out.json => {
                 self.out.line(&format!("* {}", people::request(contact, &self.people)))
             }
             ContactNews::KeysChanged => {
-                self.out.warning(&people::warning(contact).unwrap_or_else(|| format!("the keys of {name} changed")));
+                self.out.warning(
+                    &people::warning(contact)
+                        .unwrap_or_else(|| format!("the keys of {name} changed")),
+                );
                 Ok(())
             }
             ContactNews::Impersonated => {
@@ -105,15 +114,22 @@ impl Plain<'_> {
                 ));
                 Ok(())
             }
-            ContactNews::SessionReset if !self.out.json => self
-                .out
-                .line(&format!("* the encryption with {name} was set up anew; what was on its way is sent again")),
+            ContactNews::SessionReset if !self.out.json => self.out.line(&format!(
+                "* the encryption with {name} was set up anew; what was on its way is sent again"
+            )),
             _ => Ok(()),
         }
     }
 
     /// Tells who comes and goes.
-    fn presence(&mut self, room: RoomId, device: DeviceId, who: &str, on: bool, name: &str) -> Result<(), Report> {
+    fn presence(
+        &mut self,
+        room: RoomId,
+        device: DeviceId,
+        who: &str,
+        on: bool,
+        name: &str,
+    ) -> Result<(), Report> {
         let here = self.online.entry(room).or_default();
         let changed = if on { here.insert(device) } else { here.remove(&device) };
         let (who, name) = (visible(who), visible(name));
@@ -121,7 +137,9 @@ impl Plain<'_> {
             _ if !changed => Ok(()),
             0 => self.out.line(&format!("* {who} is away: nobody else is here now ({name})")),
             1.. if here.len() > TOLD_MAX => Ok(()),
-            _ => self.out.line(&format!("* {who} is {} ({name})", if on { "here" } else { "away" })),
+            _ => {
+                self.out.line(&format!("* {who} is {} ({name})", if on { "here" } else { "away" }))
+            }
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Lines from stdin, read by a thread of their own: reading cannot be interrupted, and must not hold up the rest.
+//! Lines from stdin, read by a thread of their own: reading cannot be interrupted, and must not
+//! hold up the rest.
 
 use std::io::{BufRead, Read};
 
@@ -6,7 +7,8 @@ use tokio::sync::mpsc;
 
 /// Lines read ahead; beyond it a pipe waits, as pipes do.
 const AHEAD_MAX: usize = 64;
-/// The longest line taken. Longer ones than a message can hold are refused by the node with a clear error.
+/// The longest line taken. Longer ones than a message can hold are refused by the node with a clear
+/// error.
 const LINE_BYTES_MAX: u64 = 256 << 10;
 
 /// A line, or why it is none.
@@ -35,7 +37,9 @@ fn read_line(input: &mut impl BufRead) -> Option<Typed> {
     }
     if line.last() != Some(&b'\n') && line.len() as u64 >= LINE_BYTES_MAX {
         skip_line(input);
-        return Some(Err(format!("a line of more than {LINE_BYTES_MAX} bytes was not sent: split it")));
+        return Some(Err(format!(
+            "a line of more than {LINE_BYTES_MAX} bytes was not sent: split it"
+        )));
     }
     Some(String::from_utf8(line).map_err(|_| "a line that is not UTF-8 was not sent".to_owned()))
 }

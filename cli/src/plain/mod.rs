@@ -1,7 +1,8 @@
-//! Plain mode: a chat of lines that are only ever added, for pipes, screen readers, slow terminals and tests.
+//! Plain mode: a chat of lines that are only ever added, for pipes, screen readers, slow terminals
+//! and tests.
 //!
-//! One loop takes typed lines, answers and events of the node, and a short timer that gathers delivery states. At the end
-//! of input everything typed is on disk.
+//! One loop takes typed lines, answers and events of the node, and a short timer that gathers
+//! delivery states. At the end of input everything typed is on disk.
 
 mod actions;
 mod events;
@@ -28,7 +29,8 @@ use crate::slash::{self, Action, Input};
 
 /// Delivery states that change within this time become one line.
 const GATHER: Duration = Duration::from_millis(400);
-/// The own last line is waited for before a command and at the end of input; it is on disk long before.
+/// The own last line is waited for before a command and at the end of input; it is on disk long
+/// before.
 const LAST_LINE_MAX: Duration = Duration::from_secs(3);
 
 /// What is followed.
@@ -100,7 +102,8 @@ impl<'a> Plain<'a> {
         for message in old.into_iter().filter(|m| m.journal <= upto) {
             show(out, &mut lines, &here.name, false, message)?;
         }
-        let sending = Sending::new(Client::connect(&session.socket).await.map_err(|_| Report::gone())?);
+        let sending =
+            Sending::new(Client::connect(&session.socket).await.map_err(|_| Report::gone())?);
         let shown = BTreeMap::from([(here.room, here.clone())]);
         let mut chat = Self {
             out,
@@ -123,7 +126,8 @@ impl<'a> Plain<'a> {
         chat.mark_read(here.room, upto).await;
         chat.read_people().await?;
         if !here.direct {
-            let members: Vec<Member> = chat.session.ask("room.members", json!({"room": here.room})).await?;
+            let members: Vec<Member> =
+                chat.session.ask("room.members", json!({"room": here.room})).await?;
             let online = members.into_iter().filter(|m| m.online && !m.own).map(|m| m.device);
             chat.online.insert(here.room, online.collect());
         }
@@ -157,7 +161,9 @@ impl<'a> Plain<'a> {
         }
         let deadline = Instant::now() + LAST_LINE_MAX;
         while self.events.cursor < self.sent {
-            match timeout(deadline.saturating_duration_since(Instant::now()), self.events.next()).await {
+            match timeout(deadline.saturating_duration_since(Instant::now()), self.events.next())
+                .await
+            {
                 Ok(told) => self.told(told?).await?,
                 Err(_) => break,
             }
@@ -191,7 +197,9 @@ impl<'a> Plain<'a> {
             Ok(Input::Bare(word)) => {
                 self.pending = Some(Pending::Bare(word));
                 let command = if word == "help" { "/help" } else { "/quit" };
-                self.out.note(&format!("* `{word}` was not sent: did you mean {command}? An empty line sends it"));
+                self.out.note(&format!(
+                    "* `{word}` was not sent: did you mean {command}? An empty line sends it"
+                ));
                 Ok(Next::GoOn)
             }
             Ok(Input::Text(text)) => self.say(&text, None).await,
@@ -284,7 +292,13 @@ impl<'a> Plain<'a> {
 }
 
 /// Prints one message, as text or as the event it was.
-fn show(out: &Output, lines: &mut Lines, room: &str, with_id: bool, message: Message) -> Result<(), Report> {
+fn show(
+    out: &Output,
+    lines: &mut Lines,
+    room: &str,
+    with_id: bool,
+    message: Message,
+) -> Result<(), Report> {
     let line = lines.line(&message, room);
     if !out.json {
         return if with_id { line.with_id(message.id).print(out) } else { line.print(out) };

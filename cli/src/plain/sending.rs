@@ -1,4 +1,5 @@
-//! Own messages on their way to the node: started in the order typed, several at a time, so that a pipe gets group commit.
+//! Own messages on their way to the node: started in the order typed, several at a time, so that a
+//! pipe gets group commit.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,8 @@ use serde_json::json;
 use crate::client::Client;
 use crate::error::Report;
 
-/// Messages in work. The node commits about a hundred at once; more would only hide errors for longer.
+/// Messages in work. The node commits about a hundred at once; more would only hide errors for
+/// longer.
 const IN_WORK_MAX: usize = 64;
 
 /// A message that was typed.
@@ -63,7 +65,8 @@ impl Sending {
         Ok(())
     }
 
-    /// The next message that is on disk or was refused. Only when something is in work; may be dropped and called again.
+    /// The next message that is on disk or was refused. Only when something is in work; may be
+    /// dropped and called again.
     pub async fn next(&mut self) -> Result<(Said, Result<Stored, Report>), Report> {
         loop {
             let (id, outcome) = self.client.answer().await?;

@@ -1,5 +1,5 @@
-//! What a slash command asks for, as values. Rooms, people and messages are named as typed: whoever carries an action out
-//! finds them.
+//! What a slash command asks for, as values. Rooms, people and messages are named as typed: whoever
+//! carries an action out finds them.
 
 /// One wish of the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +43,8 @@ pub enum Action {
     },
     /// Say what one does, in the third person.
     Me(String),
-    /// `[MESSAGE] TEXT`: only the memory of recent messages can tell whether the first word names one.
+    /// `[MESSAGE] TEXT`: only the memory of recent messages can tell whether the first word names
+    /// one.
     Edit(String),
     /// Withdraw a message.
     Delete(String),

@@ -1,5 +1,5 @@
-//! Slash commands: one table (`table.rs`) feeds the parser, `/help`, the suggestions, the completion and the pages. What a
-//! command does is in `act/`.
+//! Slash commands: one table (`table.rs`) feeds the parser, `/help`, the suggestions, the
+//! completion and the pages. What a command does is in `act/`.
 
 mod action;
 mod table;
@@ -19,7 +19,8 @@ pub enum Input {
     Text(String),
     /// Something to do.
     Do(Action),
-    /// A word that people type when they mean a command: it is not sent unless confirmed by an empty line.
+    /// A word that people type when they mean a command: it is not sent unless confirmed by an
+    /// empty line.
     Bare(&'static str),
 }
 
@@ -33,7 +34,9 @@ pub fn parse(line: &str) -> Result<Input, String> {
     if trimmed.is_empty() {
         return Ok(Input::Empty);
     }
-    if let Some(bare) = ["exit", "quit", "help", ":q"].into_iter().find(|w| trimmed.eq_ignore_ascii_case(w)) {
+    if let Some(bare) =
+        ["exit", "quit", "help", ":q"].into_iter().find(|w| trimmed.eq_ignore_ascii_case(w))
+    {
         return Ok(Input::Bare(bare));
     }
     let Some(command) = line.strip_prefix('/') else { return Ok(Input::Text(line.to_owned())) };
@@ -42,7 +45,9 @@ pub fn parse(line: &str) -> Result<Input, String> {
     }
     let (name, args) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
     let Some(row) = find(name) else { return Err(unknown(name)) };
-    (row.build)(args.trim()).map(Input::Do).ok_or_else(|| format!("usage: {}  ({})", row.usage(), row.help))
+    (row.build)(args.trim())
+        .map(Input::Do)
+        .ok_or_else(|| format!("usage: {}  ({})", row.usage(), row.help))
 }
 
 /// Why there is no such command, and which one may be meant.
@@ -51,13 +56,17 @@ fn unknown(name: &str) -> String {
         return format!("there is no /{}: {why}", name.to_lowercase());
     }
     let names = TABLE.iter().flat_map(|r| r.aliases.iter().copied().chain([r.name]));
-    let near = nearest(name, names).map_or_else(|| "/help lists all".to_owned(), |n| format!("did you mean /{n}?"));
+    let near = nearest(name, names)
+        .map_or_else(|| "/help lists all".to_owned(), |n| format!("did you mean /{n}?"));
     let shown: String = name.chars().take(32).collect();
     format!("there is no /{shown}; {near} (//{shown} sends it as text)")
 }
 
 fn absent(name: &str) -> Option<&'static str> {
-    ABSENT.iter().find(|(names, _)| names.iter().any(|n| n.eq_ignore_ascii_case(name))).map(|(_, why)| *why)
+    ABSENT
+        .iter()
+        .find(|(names, _)| names.iter().any(|n| n.eq_ignore_ascii_case(name)))
+        .map(|(_, why)| *why)
 }
 
 /// The word at the end of what was typed so far, for completion.
@@ -82,7 +91,8 @@ pub fn unfinished(typed: &str) -> Option<Unfinished<'_>> {
     let at = typed.len() - word.len();
     let before = args[..args.len() - word.len()].split_whitespace().count();
     // Beyond the last argument a text goes on; nothing follows anything else.
-    let arg = row.args.get(before).or_else(|| row.args.last().filter(|a| a.takes == Takes::Text))?;
+    let arg =
+        row.args.get(before).or_else(|| row.args.last().filter(|a| a.takes == Takes::Text))?;
     Some(Unfinished { takes: arg.takes, word, at })
 }
 
@@ -91,10 +101,12 @@ pub fn help(command: Option<&str>) -> String {
     let Some(name) = command else { return help_all() };
     let Some(row) = find(name) else {
         let shown: String = name.chars().take(32).collect();
-        return absent(name).map_or_else(|| unknown(name), |why| format!("there is no /{shown}: {why}"));
+        return absent(name)
+            .map_or_else(|| unknown(name), |why| format!("there is no /{shown}: {why}"));
     };
     let aliases: Vec<String> = row.aliases.iter().map(|a| format!("/{a}")).collect();
-    let also = if aliases.is_empty() { String::new() } else { format!("; also {}", aliases.join(" ")) };
+    let also =
+        if aliases.is_empty() { String::new() } else { format!("; also {}", aliases.join(" ")) };
     let api = row.method.map_or_else(String::new, |m| format!("; API: {m}"));
     format!("{}  {}{also}{api}", row.usage(), row.help)
 }
@@ -151,18 +163,27 @@ mod tests {
         assert_eq!(act("/createChatroom garden"), Action::Join("garden".into()));
         assert_eq!(act("/leave"), Action::Leave(None));
         assert_eq!(act("/history 5"), Action::History(5));
-        assert_eq!(act("/reply ^2  see you"), Action::Reply { message: "^2".into(), text: "see you".into() });
+        assert_eq!(
+            act("/reply ^2  see you"),
+            Action::Reply { message: "^2".into(), text: "see you".into() }
+        );
         assert_eq!(act("/help /join"), Action::Help(Some("join".into())));
         assert_eq!(act("/q"), Action::Quit);
     }
 
     #[test]
     fn commands_about_people_take_names_texts_and_answers() {
-        let dm = |who: &str, text: Option<&str>| Action::Dm { who: who.into(), text: text.map(str::to_owned) };
+        let dm = |who: &str, text: Option<&str>| Action::Dm {
+            who: who.into(),
+            text: text.map(str::to_owned),
+        };
         assert_eq!(act("/dm @bob see you"), dm("@bob", Some("see you")));
         assert_eq!(act("/w @bob"), dm("@bob", None));
         assert_eq!(act("/dm bob \u{201c}hi there\u{201d}"), dm("bob", Some("hi there")));
-        assert_eq!(act("/bm \"hi all\""), Action::Broadcast { text: "hi all".into(), confirmed: false });
+        assert_eq!(
+            act("/bm \"hi all\""),
+            Action::Broadcast { text: "hi all".into(), confirmed: false }
+        );
         let verify = |who: &str, equal| Action::Verify { who: who.into(), equal };
         assert_eq!(act("/verify @bob"), verify("@bob", None));
         assert_eq!(act("/verify bob b YES"), verify("bob b", Some(true)));
@@ -173,7 +194,9 @@ mod tests {
         );
         assert_eq!(act("/decline @eve"), Action::Block { who: "@eve".into(), blocked: true });
         assert_eq!(act("/receipts off"), Action::Receipts(Some(false)));
-        assert!(parse("/receipts maybe").is_err() && parse("/dm").is_err() && parse("/bm").is_err());
+        assert!(
+            parse("/receipts maybe").is_err() && parse("/dm").is_err() && parse("/bm").is_err()
+        );
     }
 
     #[test]

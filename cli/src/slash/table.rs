@@ -1,4 +1,5 @@
-//! The table of slash commands: one row each, with everything that the parser, the help, the completion and the pages need.
+//! The table of slash commands: one row each, with everything that the parser, the help, the
+//! completion and the pages need.
 
 use super::Action;
 use super::words::{LINES_MAX, choice, named, none, single, some, two, unquoted, word};
@@ -126,9 +127,17 @@ pub const TABLE: &[Row] = &[
         &["part", "exitChatroom"],
         &[may(Takes::Room, "#ROOM")],
         ("leave a room; history is kept", "room.leave"),
-        |a| if a.is_empty() { Some(Action::Leave(None)) } else { single(a).map(|r| Action::Leave(Some(r))) },
+        |a| {
+            if a.is_empty() {
+                Some(Action::Leave(None))
+            } else {
+                single(a).map(|r| Action::Leave(Some(r)))
+            }
+        },
     ),
-    row(Rooms, "rooms", &["list", "getAllChatrooms"], &[], ("your rooms", "room.list"), |a| none(a, Action::Rooms)),
+    row(Rooms, "rooms", &["list", "getAllChatrooms"], &[], ("your rooms", "room.list"), |a| {
+        none(a, Action::Rooms)
+    }),
     row(
         Rooms,
         "users",
@@ -137,12 +146,22 @@ pub const TABLE: &[Row] = &[
         ("who has been seen in this room", "room.members"),
         |a| none(a, Action::Users),
     ),
-    row(Rooms, "online", &["peers", "getActiveUsers"], &[], ("who is connected", "node.status"), |a| {
-        none(a, Action::Online)
-    }),
-    row(Rooms, "mute", &["ignore"], &[WHO], ("hide what somebody writes here, from you only", "room.mute"), |a| {
-        some(a).map(|who| Action::Mute { who, muted: true })
-    }),
+    row(
+        Rooms,
+        "online",
+        &["peers", "getActiveUsers"],
+        &[],
+        ("who is connected", "node.status"),
+        |a| none(a, Action::Online),
+    ),
+    row(
+        Rooms,
+        "mute",
+        &["ignore"],
+        &[WHO],
+        ("hide what somebody writes here, from you only", "room.mute"),
+        |a| some(a).map(|who| Action::Mute { who, muted: true }),
+    ),
     row(Rooms, "unmute", &["unignore"], &[WHO], ("show it again", "room.mute"), |a| {
         some(a).map(|who| Action::Mute { who, muted: false })
     }),
@@ -170,12 +189,20 @@ pub const TABLE: &[Row] = &[
         "reply",
         &["re"],
         &[MESSAGE, TEXT],
-        ("answer a message: ^ is the newest of others, ^2 the one before, or an id", "message.send"),
+        (
+            "answer a message: ^ is the newest of others, ^2 the one before, or an id",
+            "message.send",
+        ),
         |a| two(a).map(|(message, text)| Action::Reply { message, text }),
     ),
-    row(Messages, "me", &["action"], &[TEXT], ("say what you do: * alice waves", "message.send"), |a| {
-        some(a).map(Action::Me)
-    }),
+    row(
+        Messages,
+        "me",
+        &["action"],
+        &[TEXT],
+        ("say what you do: * alice waves", "message.send"),
+        |a| some(a).map(Action::Me),
+    ),
     row(
         Messages,
         "edit",
@@ -190,11 +217,22 @@ pub const TABLE: &[Row] = &[
         &["del", "redact"],
         &[may(Takes::Message, "MESSAGE")],
         ("withdraw your newest message, or the named one", "message.delete"),
-        |a| if a.is_empty() { Some(Action::Delete("^".to_owned())) } else { single(a).map(Action::Delete) },
+        |a| {
+            if a.is_empty() {
+                Some(Action::Delete("^".to_owned()))
+            } else {
+                single(a).map(Action::Delete)
+            }
+        },
     ),
-    row(Messages, "react", &["r"], &[MESSAGE, EMOJI], ("put an emoji on a message", "message.react"), |a| {
-        two(a).map(|(message, emoji)| Action::React { message, emoji, on: true })
-    }),
+    row(
+        Messages,
+        "react",
+        &["r"],
+        &[MESSAGE, EMOJI],
+        ("put an emoji on a message", "message.react"),
+        |a| two(a).map(|(message, emoji)| Action::React { message, emoji, on: true }),
+    ),
     row(Messages, "unreact", &[], &[MESSAGE, EMOJI], ("take it off", "message.react"), |a| {
         two(a).map(|(message, emoji)| Action::React { message, emoji, on: false })
     }),
@@ -211,7 +249,10 @@ pub const TABLE: &[Row] = &[
         "bm",
         &["broadcast"],
         &[TEXT],
-        ("say something in every room you are in, after naming them; at most once a minute", "message.broadcast"),
+        (
+            "say something in every room you are in, after naming them; at most once a minute",
+            "message.broadcast",
+        ),
         |a| unquoted(a).map(|text| Action::Broadcast { text, confirmed: false }),
     ),
     row(
@@ -222,12 +263,22 @@ pub const TABLE: &[Row] = &[
         ("say something to one person, or open the conversation", "message.send"),
         |a| named(a).map(|(who, text)| Action::Dm { who, text: unquoted(&text) }),
     ),
-    row(People, "contacts", &["people", "friends"], &[], ("the people you talk with", "contact.list"), |a| {
-        none(a, Action::Contacts)
-    }),
-    row(People, "requests", &[], &[], ("strangers who wrote and wait for an answer", "contact.list"), |a| {
-        none(a, Action::Requests)
-    }),
+    row(
+        People,
+        "contacts",
+        &["people", "friends"],
+        &[],
+        ("the people you talk with", "contact.list"),
+        |a| none(a, Action::Contacts),
+    ),
+    row(
+        People,
+        "requests",
+        &[],
+        &[],
+        ("strangers who wrote and wait for an answer", "contact.list"),
+        |a| none(a, Action::Requests),
+    ),
     row(
         People,
         "accept",
@@ -236,9 +287,14 @@ pub const TABLE: &[Row] = &[
         ("keep a person as a contact, under a name of yours if you like", "contact.accept"),
         |a| named(a).map(|(who, name)| Action::Accept { who, name: some(&name) }),
     ),
-    row(People, "block", &["decline"], &[WHO], ("take nothing from a person any more", "contact.block"), |a| {
-        some(a).map(|who| Action::Block { who, blocked: true })
-    }),
+    row(
+        People,
+        "block",
+        &["decline"],
+        &[WHO],
+        ("take nothing from a person any more", "contact.block"),
+        |a| some(a).map(|who| Action::Block { who, blocked: true }),
+    ),
     row(People, "unblock", &[], &[WHO], ("take it again", "contact.block"), |a| {
         some(a).map(|who| Action::Block { who, blocked: false })
     }),
@@ -255,7 +311,10 @@ pub const TABLE: &[Row] = &[
         "verify",
         &["compare"],
         &[WHO, may(Takes::Words(&["yes", "no"]), "yes|no")],
-        ("show the codes to compare with a person, then say whether they are equal", "contact.verify"),
+        (
+            "show the codes to compare with a person, then say whether they are equal",
+            "contact.verify",
+        ),
         |a| {
             let (who, equal) = match a.rsplit_once(char::is_whitespace) {
                 Some((who, answer)) => match choice(answer, "yes", "no") {
@@ -267,15 +326,30 @@ pub const TABLE: &[Row] = &[
             some(who).map(|who| Action::Verify { who, equal })
         },
     ),
-    row(People, "whois", &["info"], &[WHO], ("everything known about a person", "contact.get"), |a| {
-        some(a).map(Action::Whois)
-    }),
-    row(People, "trace", &["ping"], &[WHO], ("the way to a person, and how long it takes", "node.status"), |a| {
-        some(a).map(Action::Trace)
-    }),
-    row(Program, "help", &["h", "?"], &[may(Takes::Command, "COMMAND")], ("this list, or one line of it", ""), |a| {
-        Some(Action::Help(word(a).map(|w| w.trim_start_matches('/').to_owned())))
-    }),
+    row(
+        People,
+        "whois",
+        &["info"],
+        &[WHO],
+        ("everything known about a person", "contact.get"),
+        |a| some(a).map(Action::Whois),
+    ),
+    row(
+        People,
+        "trace",
+        &["ping"],
+        &[WHO],
+        ("the way to a person, and how long it takes", "node.status"),
+        |a| some(a).map(Action::Trace),
+    ),
+    row(
+        Program,
+        "help",
+        &["h", "?"],
+        &[may(Takes::Command, "COMMAND")],
+        ("this list, or one line of it", ""),
+        |a| Some(Action::Help(word(a).map(|w| w.trim_start_matches('/').to_owned()))),
+    ),
     row(
         Program,
         "nick",
@@ -298,20 +372,40 @@ pub const TABLE: &[Row] = &[
             }
         },
     ),
-    row(Program, "typing", &[], &[ON_OFF], ("tell others when you are writing to them", "privacy.set"), |a| {
-        if a.is_empty() {
-            Some(Action::Typing(None))
-        } else {
-            choice(a, "on", "off").map(|on| Action::Typing(Some(on)))
-        }
+    row(
+        Program,
+        "typing",
+        &[],
+        &[ON_OFF],
+        ("tell others when you are writing to them", "privacy.set"),
+        |a| {
+            if a.is_empty() {
+                Some(Action::Typing(None))
+            } else {
+                choice(a, "on", "off").map(|on| Action::Typing(Some(on)))
+            }
+        },
+    ),
+    row(Program, "whoami", &["id", "myid"], &[], ("your name and keys", "node.status"), |a| {
+        none(a, Action::Whoami)
     }),
-    row(Program, "whoami", &["id", "myid"], &[], ("your name and keys", "node.status"), |a| none(a, Action::Whoami)),
-    row(Program, "status", &[], &[], ("what the node is doing", "node.status"), |a| none(a, Action::Status)),
-    row(Program, "net", &["network"], &[], ("addresses and connections", "node.status"), |a| none(a, Action::Net)),
-    row(Program, "doctor", &["health"], &[], ("what is wrong, and the command that helps", "node.status"), |a| {
-        none(a, Action::Doctor)
+    row(Program, "status", &[], &[], ("what the node is doing", "node.status"), |a| {
+        none(a, Action::Status)
     }),
-    row(Program, "clear", &["cls"], &[], ("empty the screen; nothing is forgotten", ""), |a| none(a, Action::Clear)),
+    row(Program, "net", &["network"], &[], ("addresses and connections", "node.status"), |a| {
+        none(a, Action::Net)
+    }),
+    row(
+        Program,
+        "doctor",
+        &["health"],
+        &[],
+        ("what is wrong, and the command that helps", "node.status"),
+        |a| none(a, Action::Doctor),
+    ),
+    row(Program, "clear", &["cls"], &[], ("empty the screen; nothing is forgotten", ""), |a| {
+        none(a, Action::Clear)
+    }),
     row(
         Program,
         "lock",
@@ -320,9 +414,14 @@ pub const TABLE: &[Row] = &[
         ("stop the node, so that no key stays in memory, and end", "node.stop"),
         |a| none(a, Action::Lock),
     ),
-    row(Program, "quit", &["exit", "bye", "q"], &[], ("end this program; a background node stays", ""), |a| {
-        none(a, Action::Quit)
-    }),
+    row(
+        Program,
+        "quit",
+        &["exit", "bye", "q"],
+        &[],
+        ("end this program; a background node stays", ""),
+        |a| none(a, Action::Quit),
+    ),
 ];
 
 /// Words that people type and that mean nothing here (yet): the honest answer to each.
@@ -332,16 +431,31 @@ pub const ABSENT: &[(&[&str], &str)] = &[
         "nobody can be removed from an open room; /mute hides somebody from you, /block takes nothing from them any more",
     ),
     (&["role", "op", "deop", "mode"], "an open room has no roles: everybody in it may do the same"),
-    (&["invite"], "an open room needs no invitation: who knows its name can join; tell them `/join #ROOM`"),
-    (&["topic", "pin"], "rooms have no topic and no pinned messages; /announce says something apart from conversation"),
-    (&["away", "back"], "there is no away state: others see when your node is connected, and nothing more"),
-    (&["register", "login"], "there are no accounts: `klatch init` makes an identity, `klatch unlock` opens it"),
+    (
+        &["invite"],
+        "an open room needs no invitation: who knows its name can join; tell them `/join #ROOM`",
+    ),
+    (
+        &["topic", "pin"],
+        "rooms have no topic and no pinned messages; /announce says something apart from conversation",
+    ),
+    (
+        &["away", "back"],
+        "there is no away state: others see when your node is connected, and nothing more",
+    ),
+    (
+        &["register", "login"],
+        "there are no accounts: `klatch init` makes an identity, `klatch unlock` opens it",
+    ),
 ];
 
 impl Row {
     /// What follows the name, as help shows it.
     pub fn arguments(&self) -> String {
-        let words = self.args.iter().map(|a| if a.needed { a.name.to_owned() } else { format!("[{}]", a.name) });
+        let words = self
+            .args
+            .iter()
+            .map(|a| if a.needed { a.name.to_owned() } else { format!("[{}]", a.name) });
         words.collect::<Vec<_>>().join(" ")
     }
 
@@ -352,7 +466,8 @@ impl Row {
 
     /// Whether it is called so.
     pub fn answers_to(&self, name: &str) -> bool {
-        self.name.eq_ignore_ascii_case(name) || self.aliases.iter().any(|a| a.eq_ignore_ascii_case(name))
+        self.name.eq_ignore_ascii_case(name)
+            || self.aliases.iter().any(|a| a.eq_ignore_ascii_case(name))
     }
 }
 

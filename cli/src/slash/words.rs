@@ -4,8 +4,13 @@
 pub(super) const LINES_MAX: u32 = 1_000;
 
 /// Quotation marks that people put around a text or a name, each with its counterpart.
-const QUOTES: [(char, char); 5] =
-    [('"', '"'), ('\'', '\''), ('\u{201c}', '\u{201d}'), ('\u{201e}', '\u{201c}'), ('\u{2018}', '\u{2019}')];
+const QUOTES: [(char, char); 5] = [
+    ('"', '"'),
+    ('\'', '\''),
+    ('\u{201c}', '\u{201d}'),
+    ('\u{201e}', '\u{201c}'),
+    ('\u{2018}', '\u{2019}'),
+];
 
 /// The first word.
 pub(super) fn word(args: &str) -> Option<&str> {
@@ -37,7 +42,8 @@ pub(super) fn two(args: &str) -> Option<(String, String)> {
 pub(super) fn named(args: &str) -> Option<(String, String)> {
     let bare = args.strip_prefix('@').unwrap_or(args);
     if let Some((_, close)) = QUOTES.iter().find(|(open, _)| bare.starts_with(*open))
-        && let Some((name, rest)) = bare.chars().next().and_then(|open| bare[open.len_utf8()..].split_once(*close))
+        && let Some((name, rest)) =
+            bare.chars().next().and_then(|open| bare[open.len_utf8()..].split_once(*close))
         && (rest.is_empty() || rest.starts_with(char::is_whitespace))
     {
         return some(name).map(|name| (name, rest.trim().to_owned()));
@@ -71,10 +77,14 @@ mod tests {
 
     #[test]
     fn one_pair_of_quotes_around_the_whole_text_is_dropped() {
-        for text in ["\"hello there\"", "\u{201c}hello there\u{201d}", "\u{201e}hello there\u{201c}"] {
+        for text in
+            ["\"hello there\"", "\u{201c}hello there\u{201d}", "\u{201e}hello there\u{201c}"]
+        {
             assert_eq!(unquoted(text).unwrap(), "hello there");
         }
-        for text in ["say \"hi\"", "\"a\" or \"b\"", "\"a", "it's", "'tis'", "\"\"", "\"", "\"\"a\"\""] {
+        for text in
+            ["say \"hi\"", "\"a\" or \"b\"", "\"a", "it's", "'tis'", "\"\"", "\"", "\"\"a\"\""]
+        {
             assert_eq!(unquoted(text).unwrap(), text);
         }
         assert_eq!(unquoted(""), None);

@@ -33,7 +33,12 @@ pub fn answer(state: &mut State, wishes: &mut Vec<Wish>, tag: Tag, outcome: Resu
 fn failed(state: &mut State, tag: Tag, report: &Report) {
     match tag {
         Tag::Sent(room, text) => {
-            state.warn(&format!("not sent: \"{}\" · {} · {}", snippet(&text), report.cause, report.hint));
+            state.warn(&format!(
+                "not sent: \"{}\" · {} · {}",
+                snippet(&text),
+                report.cause,
+                report.hint
+            ));
             // What was typed is not lost: it is back where it was written, or above it.
             match (state.here == Some(room), state.composer.is_empty()) {
                 (true, true) => state.composer.set(&text),
@@ -71,7 +76,9 @@ fn parse<T: DeserializeOwned>(state: &mut State, value: Value) -> Option<T> {
     match serde_json::from_value(value) {
         Ok(parsed) => Some(parsed),
         Err(error) => {
-            state.warn(&format!("the node's answer is not understood ({error}): it may be of another version"));
+            state.warn(&format!(
+                "the node's answer is not understood ({error}): it may be of another version"
+            ));
             None
         }
     }
@@ -94,17 +101,25 @@ fn answered(state: &mut State, wishes: &mut Vec<Wish>, tag: Tag, value: Value) {
                 state.members.insert(room, members);
             }
         }
-        Tag::Newest(room) => with_page(state, wishes, room, value, |timeline, page| timeline.newest_page(page, PAGE)),
+        Tag::Newest(room) => {
+            with_page(state, wishes, room, value, |timeline, page| timeline.newest_page(page, PAGE))
+        }
         Tag::Older(room, before) => {
-            with_page(state, wishes, room, value, |timeline, page| timeline.older_page(before, page, PAGE));
+            with_page(state, wishes, room, value, |timeline, page| {
+                timeline.older_page(before, page, PAGE)
+            });
             centre(state);
         }
         Tag::Newer(room, after) => {
-            with_page(state, wishes, room, value, |timeline, page| timeline.newer_page(after, page, PAGE));
+            with_page(state, wishes, room, value, |timeline, page| {
+                timeline.newer_page(after, page, PAGE)
+            });
             centre(state);
         }
         Tag::Changed(room, _) => {
-            if let (Some(message), Some(timeline)) = (parse::<Message>(state, value), state.timelines.get_mut(&room)) {
+            if let (Some(message), Some(timeline)) =
+                (parse::<Message>(state, value), state.timelines.get_mut(&room))
+            {
                 timeline.replace(&message);
             }
         }
@@ -158,7 +173,8 @@ fn with_page(
     }
 }
 
-/// The journal number from which on lines are new, if so many are unread: the n-th newest line of others by arrival.
+/// The journal number from which on lines are new, if so many are unread: the n-th newest line of
+/// others by arrival.
 pub fn first_unread(timeline: &Timeline, unread: u64) -> Option<u64> {
     let others = timeline.lines.iter().filter(|m| !m.own && is_speech(m.kind));
     let mut journals: Vec<u64> = others.map(|m| m.journal).collect();
@@ -172,11 +188,17 @@ fn status_came(state: &mut State, wishes: &mut Vec<Wish>, status: Status) {
     state.me.device = Some(status.device);
     state.me.typing = status.typing;
     if status.read_only && !state.status.as_ref().is_some_and(|s| s.read_only) {
-        state.warn("the disk is full or fails: nothing new is stored until the node is started again");
+        state.warn(
+            "the disk is full or fails: nothing new is stored until the node is started again",
+        );
     }
     for peer in &status.peers {
         if !state.rtts.contains_key(&peer.peer_id) && state.rtts.len() >= RTT_PEERS_MAX {
-            let gone = state.rtts.keys().find(|id| !status.peers.iter().any(|p| p.peer_id == **id)).cloned();
+            let gone = state
+                .rtts
+                .keys()
+                .find(|id| !status.peers.iter().any(|p| p.peer_id == **id))
+                .cloned();
             match gone {
                 Some(gone) => drop(state.rtts.remove(&gone)),
                 None => continue,
@@ -256,10 +278,15 @@ fn take_over(state: &mut State, wishes: &mut Vec<Wish>, mut chats: Vec<Chat>, di
     }
     // A place just entered may be younger than this answer; that it was left is told by itself.
     let begun = state.chats.iter().filter(|c| c.is_direct() == direct && here == Some(c.room));
-    let begun: Vec<Chat> = begun.filter(|c| !chats.iter().any(|n| n.room == c.room)).cloned().collect();
+    let begun: Vec<Chat> =
+        begun.filter(|c| !chats.iter().any(|n| n.room == c.room)).cloned().collect();
     chats.extend(begun);
     let other = std::mem::take(&mut state.chats).into_iter().filter(|c| c.is_direct() != direct);
-    state.chats = if direct { other.chain(chats).collect() } else { chats.into_iter().chain(other).collect() };
+    state.chats = if direct {
+        other.chain(chats).collect()
+    } else {
+        chats.into_iter().chain(other).collect()
+    };
     if let Some(here) = here
         && state.chat_of(here).is_none()
     {
@@ -302,8 +329,11 @@ pub fn arrive(state: &mut State, wishes: &mut Vec<Wish>, room: RoomId, name: &st
             queued: 0,
             full: false,
         };
-        let at =
-            if chat.is_direct() { state.chats.len() } else { state.chats.iter().filter(|c| !c.is_direct()).count() };
+        let at = if chat.is_direct() {
+            state.chats.len()
+        } else {
+            state.chats.iter().filter(|c| !c.is_direct()).count()
+        };
         state.chats.insert(at, chat);
     }
     state.due.lists.get_or_insert(state.now_ms);
@@ -369,7 +399,11 @@ fn show(state: &mut State, shown: Vec<Shown>) {
             Shown::Found(message) => {
                 let at = clock(message.at_ms, &state.zone);
                 let words = clean(message.text.lines().next().unwrap_or_default());
-                lines.push(format!("{} {at} {}: {words}", message.id.short(), clean(&message.name)));
+                lines.push(format!(
+                    "{} {at} {}: {words}",
+                    message.id.short(),
+                    clean(&message.name)
+                ));
             }
         }
     }

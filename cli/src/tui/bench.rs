@@ -1,5 +1,5 @@
-//! How long a key takes until it is drawn, and how much memory scrolling takes: `klatch tui-bench --json`. The picture is
-//! made into escape sequences, as for a terminal, which nobody reads.
+//! How long a key takes until it is drawn, and how much memory scrolling takes: `klatch tui-bench
+//! --json`. The picture is made into escape sequences, as for a terminal, which nobody reads.
 
 use std::time::Instant;
 
@@ -33,9 +33,13 @@ type Picture = Terminal<CrosstermBackend<std::io::Sink>>;
 /// Measures and prints.
 pub fn run(ctx: &Context, args: &TuiBench) -> Result<(), Report> {
     let failed = |e: std::io::Error| Report::bug(&e);
-    let options = TerminalOptions { viewport: Viewport::Fixed(ratatui::layout::Rect::new(0, 0, COLUMNS, ROWS)) };
-    let mut picture = Terminal::with_options(CrosstermBackend::new(std::io::sink()), options).map_err(failed)?;
-    let mut state = State::new(Settings::default(), (COLUMNS, ROWS), 1_795_226_400_000, TimeZone::UTC);
+    let options = TerminalOptions {
+        viewport: Viewport::Fixed(ratatui::layout::Rect::new(0, 0, COLUMNS, ROWS)),
+    };
+    let mut picture =
+        Terminal::with_options(CrosstermBackend::new(std::io::sink()), options).map_err(failed)?;
+    let mut state =
+        State::new(Settings::default(), (COLUMNS, ROWS), 1_795_226_400_000, TimeZone::UTC);
     let mut wishes = Vec::new();
     arrive(&mut state, &mut wishes, ROOM, "#garden", ChatKind::Room(Access::Open));
     serve(&mut state, args.messages, wishes);
@@ -76,7 +80,11 @@ fn typed(state: &mut State, picture: &mut Picture, args: &TuiBench) -> std::io::
 }
 
 /// By pages up to the first line of the room.
-fn scrolled(state: &mut State, picture: &mut Picture, args: &TuiBench) -> std::io::Result<(Value, usize)> {
+fn scrolled(
+    state: &mut State,
+    picture: &mut Picture,
+    args: &TuiBench,
+) -> std::io::Result<(Value, usize)> {
     let (mut taken, mut lines_max) = (Vec::new(), 0);
     loop {
         taken.push(one(state, picture, args.messages, KeyEvent::from(KeyCode::PageUp))?);
@@ -91,7 +99,12 @@ fn scrolled(state: &mut State, picture: &mut Picture, args: &TuiBench) -> std::i
 }
 
 /// One key: fold, answers, picture. Microseconds.
-fn one(state: &mut State, picture: &mut Picture, messages: u64, key: KeyEvent) -> std::io::Result<u64> {
+fn one(
+    state: &mut State,
+    picture: &mut Picture,
+    messages: u64,
+    key: KeyEvent,
+) -> std::io::Result<u64> {
     let begun = Instant::now();
     let wishes = fold(state, state.now_ms + 1, Input::Key(key));
     picture.draw(|frame| draw::draw(state, frame))?;
@@ -103,7 +116,9 @@ fn one(state: &mut State, picture: &mut Picture, messages: u64, key: KeyEvent) -
 
 fn figures(mut taken: Vec<u64>) -> Value {
     taken.sort_unstable();
-    let at = |share: usize| taken.get((taken.len() * share / 1_000).min(taken.len().saturating_sub(1))).copied();
+    let at = |share: usize| {
+        taken.get((taken.len() * share / 1_000).min(taken.len().saturating_sub(1))).copied()
+    };
     json!({"p50": at(500), "p99": at(990), "max": taken.last(), "n": taken.len()})
 }
 
@@ -114,10 +129,10 @@ fn serve(state: &mut State, messages: u64, wishes: Vec<Wish>) {
         let place = |key: &str| params[key].as_str().and_then(EntryId::parse).map(journal);
         let page = match &tag {
             Tag::Newest(_) => page(messages.saturating_sub(PAGE as u64) + 1, messages),
-            Tag::Older(..) => {
-                place("before").map_or_else(Vec::new, |b| page(b.saturating_sub(PAGE as u64).max(1), b - 1))
-            }
-            Tag::Newer(..) => place("after").map_or_else(Vec::new, |a| page(a + 1, (a + PAGE as u64).min(messages))),
+            Tag::Older(..) => place("before")
+                .map_or_else(Vec::new, |b| page(b.saturating_sub(PAGE as u64).max(1), b - 1)),
+            Tag::Newer(..) => place("after")
+                .map_or_else(Vec::new, |a| page(a + 1, (a + PAGE as u64).min(messages))),
             _ => continue,
         };
         let answer = serde_json::to_value(page).map_err(|e| Report::bug(&e));
@@ -152,7 +167,9 @@ fn message(n: u64) -> Message {
         journal: n,
         device: DeviceId([u8::try_from(n % 5).unwrap_or_default(); 32]),
         identity: None,
-        name: ["alice", "bob", "carol", "日本太郎", "zoë"][usize::try_from(n % 5).unwrap_or_default()].to_owned(),
+        name: ["alice", "bob", "carol", "日本太郎", "zoë"]
+            [usize::try_from(n % 5).unwrap_or_default()]
+        .to_owned(),
         seq: n,
         kind: Kind::Text,
         text: format!("{n} {}", "seeds are here 種 🌱 ".repeat(words / 4 + 1)),

@@ -1,4 +1,5 @@
-//! Completion with Tab: commands and their arguments from the table of slash commands, names, rooms, emoji.
+//! Completion with Tab: commands and their arguments from the table of slash commands, names,
+//! rooms, emoji.
 
 use klatch_core::content::Kind;
 
@@ -30,7 +31,9 @@ pub fn tab(state: &mut State, back: bool) -> bool {
             completing
         }
         None => match offer(state) {
-            Some((from, candidates)) if !candidates.is_empty() => Completing { from, candidates, at: 0 },
+            Some((from, candidates)) if !candidates.is_empty() => {
+                Completing { from, candidates, at: 0 }
+            }
             _ => return false,
         },
     };
@@ -50,7 +53,9 @@ fn offer(state: &State) -> Option<(usize, Vec<(String, String)>)> {
     let from = at - word.chars().count();
     let argument = if first { slash::unfinished(&before) } else { None };
     let mut found = match argument.as_ref().map(|a| a.takes) {
-        Some(Takes::Command) => commands(word.trim_start_matches('/'), before.starts_with('/') && from == 0),
+        Some(Takes::Command) => {
+            commands(word.trim_start_matches('/'), before.starts_with('/') && from == 0)
+        }
         Some(Takes::Room) => rooms(state, word),
         Some(Takes::Person) => people(state, word, ""),
         Some(Takes::Words(words)) => simple(words.iter().copied(), word),
@@ -78,7 +83,9 @@ fn commands(word: &str, slash: bool) -> Vec<(String, String)> {
     let slash = if slash { "/" } else { "" };
     let low = word.to_lowercase();
     let names = TABLE.iter().filter(|r| r.name.starts_with(&low)).map(|r| (r.name, r.usage()));
-    let aliases = TABLE.iter().flat_map(|r| r.aliases.iter().map(move |a| (*a, format!("/{a} = /{}", r.name))));
+    let aliases = TABLE
+        .iter()
+        .flat_map(|r| r.aliases.iter().map(move |a| (*a, format!("/{a} = /{}", r.name))));
     let aliases = aliases.filter(|(a, _)| !low.is_empty() && a.to_lowercase().starts_with(&low));
     names.chain(aliases).map(|(name, shown)| (format!("{slash}{name} "), shown)).collect()
 }
@@ -99,14 +106,23 @@ fn people(state: &State, word: &str, after: &str) -> Vec<(String, String)> {
     let at = if word.starts_with('@') { "@" } else { "" };
     let low = word.trim_start_matches('@').to_lowercase();
     let spoke = state.timeline().into_iter().flat_map(|t| t.lines.iter().rev());
-    let spoke = spoke.filter(|m| !m.own && matches!(m.kind, Kind::Text | Kind::Notice)).map(|m| m.name.as_str());
+    let spoke = spoke
+        .filter(|m| !m.own && matches!(m.kind, Kind::Text | Kind::Notice))
+        .map(|m| m.name.as_str());
     let members = state.here.and_then(|room| state.members.get(&room)).into_iter().flatten();
     let members = members.filter(|m| !m.own).map(|m| m.name.as_str());
-    let direct = state.chats.iter().filter(|c| c.is_direct()).map(|c| c.name.trim_start_matches('@'));
+    let direct =
+        state.chats.iter().filter(|c| c.is_direct()).map(|c| c.name.trim_start_matches('@'));
     let mut found: Vec<(String, String)> = Vec::new();
     for name in spoke.chain(members).chain(direct) {
-        if !name.is_empty() && name.to_lowercase().starts_with(&low) && !found.iter().any(|(_, n)| n == name) {
-            found.push((format!("{at}{name}{}", if after.is_empty() { " " } else { after }), name.to_owned()));
+        if !name.is_empty()
+            && name.to_lowercase().starts_with(&low)
+            && !found.iter().any(|(_, n)| n == name)
+        {
+            found.push((
+                format!("{at}{name}{}", if after.is_empty() { " " } else { after }),
+                name.to_owned(),
+            ));
         }
     }
     for (_, shown) in &mut found {
@@ -118,8 +134,10 @@ fn people(state: &State, word: &str, after: &str) -> Vec<(String, String)> {
 fn emoji(word: &str) -> Vec<(String, String)> {
     let low = word.trim_end_matches(':').to_lowercase();
     let codes = emojis::iter().flat_map(|e| e.shortcodes().map(move |code| (e, code)));
-    let mut found: Vec<(&str, &str)> =
-        codes.filter(|(_, code)| code.starts_with(&low)).map(|(e, code)| (e.as_str(), code)).collect();
+    let mut found: Vec<(&str, &str)> = codes
+        .filter(|(_, code)| code.starts_with(&low))
+        .map(|(e, code)| (e.as_str(), code))
+        .collect();
     // The shortest is the one that was meant; the table's own order decides among equals.
     found.sort_by_key(|(_, code)| code.len());
     found.into_iter().map(|(e, code)| (format!("{e} "), format!("{e} :{code}:"))).collect()

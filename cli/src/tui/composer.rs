@@ -1,4 +1,5 @@
-//! What is being written: a text of several lines, what it answers or replaces, its history and its completion.
+//! What is being written: a text of several lines, what it answers or replaces, its history and its
+//! completion.
 
 use std::collections::VecDeque;
 
@@ -110,16 +111,22 @@ impl Composer {
         if back == self.back || back > self.history.len() {
             return false;
         }
-        let text = self.history.len().checked_sub(back).and_then(|at| self.history.get(at)).cloned();
+        let text =
+            self.history.len().checked_sub(back).and_then(|at| self.history.get(at)).cloned();
         self.set(text.as_deref().unwrap_or_default());
         self.back = back;
         true
     }
 
-    /// Whether Up and Down mean the history: nothing is written, or what is there came from it and was not changed.
+    /// Whether Up and Down mean the history: nothing is written, or what is there came from it and
+    /// was not changed.
     pub fn recalls(&self) -> bool {
         self.is_empty()
-            || (self.back > 0 && self.history.get(self.history.len() - self.back).is_some_and(|t| *t == self.text()))
+            || (self.back > 0
+                && self
+                    .history
+                    .get(self.history.len() - self.back)
+                    .is_some_and(|t| *t == self.text()))
     }
 
     /// Puts a text in at the cursor, or says why not. What is there stays as it is.
@@ -151,7 +158,8 @@ impl Composer {
         self.count();
     }
 
-    /// The cursor's line up to the cursor, whether it is the first line, and the cursor's place in characters.
+    /// The cursor's line up to the cursor, whether it is the first line, and the cursor's place in
+    /// characters.
     pub fn before_cursor(&self) -> (String, bool, usize) {
         let cursor = self.area.cursor();
         let line = self.area.lines().get(cursor.0).map(String::as_str).unwrap_or_default();
@@ -160,10 +168,17 @@ impl Composer {
 
     /// A key of plain editing, readline style. `false` if it means nothing here.
     pub fn key(&mut self, key: KeyEvent) -> Result<bool, String> {
-        let (ctrl, alt) = (key.modifiers.contains(KeyModifiers::CONTROL), key.modifiers.contains(KeyModifiers::ALT));
+        let (ctrl, alt) = (
+            key.modifiers.contains(KeyModifiers::CONTROL),
+            key.modifiers.contains(KeyModifiers::ALT),
+        );
         match (key.code, ctrl, alt) {
-            (KeyCode::Char(c), false, false) => return self.insert(c.encode_utf8(&mut [0; 4])).map(|()| true),
-            (KeyCode::Enter, _, true) | (KeyCode::Char('j'), true, _) | (KeyCode::Enter, true, _) => {
+            (KeyCode::Char(c), false, false) => {
+                return self.insert(c.encode_utf8(&mut [0; 4])).map(|()| true);
+            }
+            (KeyCode::Enter, _, true)
+            | (KeyCode::Char('j'), true, _)
+            | (KeyCode::Enter, true, _) => {
                 return self.insert("\n").map(|()| true);
             }
             (KeyCode::Char('y'), true, _) => {
@@ -181,19 +196,33 @@ impl Composer {
     fn edit_key(&mut self, code: KeyCode, ctrl: bool, alt: bool) -> bool {
         let area = &mut self.area;
         match (code, ctrl, alt) {
-            (KeyCode::Backspace, false, false) | (KeyCode::Char('h'), true, _) => drop(area.delete_char()),
-            (KeyCode::Delete, false, false) | (KeyCode::Char('d'), true, _) => drop(area.delete_next_char()),
+            (KeyCode::Backspace, false, false) | (KeyCode::Char('h'), true, _) => {
+                drop(area.delete_char())
+            }
+            (KeyCode::Delete, false, false) | (KeyCode::Char('d'), true, _) => {
+                drop(area.delete_next_char())
+            }
             (KeyCode::Char('w'), true, _) | (KeyCode::Backspace, ..) => drop(area.delete_word()),
             (KeyCode::Char('d'), _, true) | (KeyCode::Delete, ..) => drop(area.delete_next_word()),
             (KeyCode::Char('u'), true, _) => drop(area.delete_line_by_head()),
             (KeyCode::Char('k'), false, true) => drop(area.delete_line_by_end()),
             (KeyCode::Char('_' | '7' | '/'), true, _) => drop(area.undo()),
-            (KeyCode::Char('a'), true, _) | (KeyCode::Home, false, _) => area.move_cursor(CursorMove::Head),
-            (KeyCode::Char('e'), true, _) | (KeyCode::End, false, _) => area.move_cursor(CursorMove::End),
+            (KeyCode::Char('a'), true, _) | (KeyCode::Home, false, _) => {
+                area.move_cursor(CursorMove::Head)
+            }
+            (KeyCode::Char('e'), true, _) | (KeyCode::End, false, _) => {
+                area.move_cursor(CursorMove::End)
+            }
             (KeyCode::Home, true, _) => area.move_cursor(CursorMove::Top),
-            (KeyCode::Char('b'), false, true) | (KeyCode::Left, true, _) => area.move_cursor(CursorMove::WordBack),
-            (KeyCode::Char('f'), false, true) | (KeyCode::Right, true, _) => area.move_cursor(CursorMove::WordForward),
-            (KeyCode::Left, _, false) | (KeyCode::Char('b'), true, _) => area.move_cursor(CursorMove::Back),
+            (KeyCode::Char('b'), false, true) | (KeyCode::Left, true, _) => {
+                area.move_cursor(CursorMove::WordBack)
+            }
+            (KeyCode::Char('f'), false, true) | (KeyCode::Right, true, _) => {
+                area.move_cursor(CursorMove::WordForward)
+            }
+            (KeyCode::Left, _, false) | (KeyCode::Char('b'), true, _) => {
+                area.move_cursor(CursorMove::Back)
+            }
             (KeyCode::Right, _, false) => area.move_cursor(CursorMove::Forward),
             (KeyCode::Up, _, false) => area.move_cursor(CursorMove::Up),
             (KeyCode::Down, _, false) => area.move_cursor(CursorMove::Down),
@@ -264,7 +293,12 @@ mod tests {
         let mut composer = Composer::new(Keymap::Readline);
         composer.remember("first");
         composer.remember("second");
-        assert!(composer.recalls() && composer.recall(true) && composer.recall(true) && !composer.recall(true));
+        assert!(
+            composer.recalls()
+                && composer.recall(true)
+                && composer.recall(true)
+                && !composer.recall(true)
+        );
         assert_eq!(composer.text(), "first");
         assert!(composer.recalls() && composer.recall(false));
         assert_eq!(composer.text(), "second");

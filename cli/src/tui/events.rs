@@ -1,5 +1,5 @@
-//! What the node tells, taken into the state. Events are hints: where one is not enough, the store is asked again, and
-//! crowds of them are gathered into one question.
+//! What the node tells, taken into the state. Events are hints: where one is not enough, the store
+//! is asked again, and crowds of them are gathered into one question.
 
 use klatch_core::content::Kind;
 use klatch_core::event::{ContactNews, Event, Message};
@@ -33,7 +33,10 @@ pub fn told(state: &mut State, wishes: &mut Vec<Wish>, told: Told) {
             refresh_if_here(state, room);
         }
         Event::PresenceChanged { room, device, online, .. } => {
-            let member = state.members.get_mut(&room).and_then(|m| m.iter_mut().find(|m| m.device == device));
+            let member = state
+                .members
+                .get_mut(&room)
+                .and_then(|m| m.iter_mut().find(|m| m.device == device));
             if let Some(member) = member {
                 member.online = online;
             }
@@ -42,7 +45,9 @@ pub fn told(state: &mut State, wishes: &mut Vec<Wish>, told: Told) {
         }
         Event::RoomJoined { .. } => lists_soon(state),
         Event::RoomLeft { room } => left(state, wishes, room),
-        Event::ForkFound { device, .. } => state.warn(&format!("the device {} wrote two histories", device.short())),
+        Event::ForkFound { device, .. } => {
+            state.warn(&format!("the device {} wrote two histories", device.short()))
+        }
         Event::DiskBudgetReached { room } => {
             let name = name_of(state, room);
             state.warn(&format!("{name} is full on this disk: later texts are not stored here"));
@@ -145,8 +150,15 @@ fn heard(state: &mut State, wishes: &mut Vec<Wish>, message: &Message) {
 }
 
 /// Asks for a quoted message that is not in the window.
-pub fn quote(state: &mut State, wishes: &mut Vec<Wish>, room: RoomId, id: klatch_core::ids::EntryId) {
-    if state.quotes.contains_key(&id) || state.timelines.get(&room).is_some_and(|t| t.index(id).is_some()) {
+pub fn quote(
+    state: &mut State,
+    wishes: &mut Vec<Wish>,
+    room: RoomId,
+    id: klatch_core::ids::EntryId,
+) {
+    if state.quotes.contains_key(&id)
+        || state.timelines.get(&room).is_some_and(|t| t.index(id).is_some())
+    {
         return;
     }
     if state.quotes.len() >= super::state::QUOTES_MAX {
@@ -208,7 +220,9 @@ fn describe(state: &State, told: &Told) -> String {
         Event::Typing { name, typing, .. } => {
             format!("{name} {}", if *typing { "is typing" } else { "stopped typing" })
         }
-        Event::ContactChanged { name, news, .. } => format!("contact {name}: {news:?}").to_lowercase(),
+        Event::ContactChanged { name, news, .. } => {
+            format!("contact {name}: {news:?}").to_lowercase()
+        }
         Event::RoomJoined { name, .. } => format!("joined {name}"),
         Event::RoomLeft { room } => format!("left {}", name(room)),
         other => snippet(&format!("{} {other:?}", told.kind)),

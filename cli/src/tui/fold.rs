@@ -1,5 +1,5 @@
-//! The only place where the screen's state changes: state and input in, wishes out. No clock, no terminal, no socket: time
-//! comes with each input, and whatever has to be done outside is a wish.
+//! The only place where the screen's state changes: state and input in, wishes out. No clock, no
+//! terminal, no socket: time comes with each input, and whatever has to be done outside is a wish.
 
 use klatch_core::ids::{EntryId, RoomId};
 use serde_json::{Value, json};
@@ -61,8 +61,15 @@ pub fn fold(state: &mut State, now_ms: u64, input: Input) -> Vec<Wish> {
 }
 
 /// Asks something, unless the same is being asked already. Whether it was asked now.
-pub fn ask(state: &mut State, wishes: &mut Vec<Wish>, tag: Tag, method: &'static str, params: Value) -> bool {
-    let repeats = matches!(tag, Tag::Sent(..) | Tag::Change(_) | Tag::Quiet | Tag::Join | Tag::Search(_));
+pub fn ask(
+    state: &mut State,
+    wishes: &mut Vec<Wish>,
+    tag: Tag,
+    method: &'static str,
+    params: Value,
+) -> bool {
+    let repeats =
+        matches!(tag, Tag::Sent(..) | Tag::Change(_) | Tag::Quiet | Tag::Join | Tag::Search(_));
     if !repeats && !state.asked.insert(tag.clone()) {
         return false;
     }
@@ -144,7 +151,8 @@ fn search(state: &mut State, wishes: &mut Vec<Wish>) {
 /// Reads the end of the room again: delivery states, order, and what came in crowds.
 fn refresh(state: &mut State, wishes: &mut Vec<Wish>) {
     let Some(room) = state.here else { return };
-    let asked = ask(state, wishes, Tag::Newest(room), "message.list", json!({"room": room, "limit": PAGE}));
+    let asked =
+        ask(state, wishes, Tag::Newest(room), "message.list", json!({"room": room, "limit": PAGE}));
     if !asked {
         // The answer on its way may be too old.
         state.due.refresh = Some(state.now_ms + GATHER_MS);
@@ -152,8 +160,8 @@ fn refresh(state: &mut State, wishes: &mut Vec<Wish>) {
     // Own lines that are older than that page, and on the screen.
     let Some(timeline) = state.timelines.get(&room) else { return };
     let older = timeline.lines.len().saturating_sub(if timeline.at_end { PAGE } else { 0 });
-    let near =
-        timeline.bottom_index().saturating_sub(usize::from(state.size.1))..older.min(timeline.bottom_index() + 1);
+    let near = timeline.bottom_index().saturating_sub(usize::from(state.size.1))
+        ..older.min(timeline.bottom_index() + 1);
     let near = if near.start < near.end { near } else { 0..0 };
     let open = |m: &&klatch_core::event::Message| {
         m.own
@@ -168,7 +176,13 @@ fn refresh(state: &mut State, wishes: &mut Vec<Wish>) {
 
 /// Reads one line again.
 pub fn changed(state: &mut State, wishes: &mut Vec<Wish>, room: RoomId, id: EntryId) {
-    if !ask(state, wishes, Tag::Changed(room, id), "message.get", json!({"room": room, "message": id})) {
+    if !ask(
+        state,
+        wishes,
+        Tag::Changed(room, id),
+        "message.get",
+        json!({"room": room, "message": id}),
+    ) {
         state.due.refresh.get_or_insert(state.now_ms + GATHER_MS);
     }
 }
@@ -258,17 +272,18 @@ fn leave_place(state: &mut State) {
 pub fn keep_draft(state: &mut State) {
     let Some(room) = state.here else { return };
     let text = state.composer.text();
-    let changed = match (text.trim().is_empty() || state.composer.edit.is_some(), state.drafts.get(&room)) {
-        (true, _) => state.drafts.remove(&room).is_some(),
-        (false, Some(old)) if *old == text => false,
-        (false, _) => {
-            if state.drafts.len() >= DRAFTS_MAX && !state.drafts.contains_key(&room) {
-                state.drafts.pop_first();
+    let changed =
+        match (text.trim().is_empty() || state.composer.edit.is_some(), state.drafts.get(&room)) {
+            (true, _) => state.drafts.remove(&room).is_some(),
+            (false, Some(old)) if *old == text => false,
+            (false, _) => {
+                if state.drafts.len() >= DRAFTS_MAX && !state.drafts.contains_key(&room) {
+                    state.drafts.pop_first();
+                }
+                state.drafts.insert(room, text);
+                true
             }
-            state.drafts.insert(room, text);
-            true
-        }
-    };
+        };
     if changed {
         state.keep_soon();
     }
@@ -283,7 +298,10 @@ pub fn tell_typing(state: &mut State, wishes: &mut Vec<Wish>) {
     if !direct || !state.me.typing || text || command {
         return;
     }
-    if state.told_typing.is_none_or(|(told, at)| told != room || at + TYPING_AGAIN_MS <= state.now_ms) {
+    if state
+        .told_typing
+        .is_none_or(|(told, at)| told != room || at + TYPING_AGAIN_MS <= state.now_ms)
+    {
         state.told_typing = Some((room, state.now_ms));
         ask(state, wishes, Tag::Quiet, "message.typing", json!({"room": room, "typing": true}));
     }
@@ -318,7 +336,8 @@ pub fn show_selected(state: &mut State) {
             + isize::try_from(timeline.bottom.map_or(0, |(_, hidden)| hidden)).unwrap_or(0)
     } else {
         let below = timeline.bottom.map_or(0, |(_, hidden)| hidden);
-        let tall: usize = (at..=bottom).map(|i| look.height(i)).sum::<usize>().saturating_sub(below);
+        let tall: usize =
+            (at..=bottom).map(|i| look.height(i)).sum::<usize>().saturating_sub(below);
         -isize::try_from(tall.saturating_sub(height)).unwrap_or(0)
     };
     if by != 0 {

@@ -1,4 +1,5 @@
-//! What is said between the timeline and the text: a question, completions, a remark, who is typing.
+//! What is said between the timeline and the text: a question, completions, a remark, who is
+//! typing.
 
 use super::complete::Completing;
 use super::state::State;
@@ -50,8 +51,11 @@ pub fn rows(state: &State, columns: usize) -> (Vec<String>, Tone) {
 
 fn candidates(completing: &Completing) -> String {
     let n = completing.candidates.len();
-    let first = completing.at.saturating_sub(CANDIDATES_SHOWN / 2).min(n.saturating_sub(CANDIDATES_SHOWN));
+    let first =
+        completing.at.saturating_sub(CANDIDATES_SHOWN / 2).min(n.saturating_sub(CANDIDATES_SHOWN));
     let shown = completing.candidates.iter().enumerate().skip(first).take(CANDIDATES_SHOWN);
-    let shown = shown.map(|(at, (_, shown))| if at == completing.at { format!("[{shown}]") } else { shown.clone() });
+    let shown = shown.map(
+        |(at, (_, shown))| if at == completing.at { format!("[{shown}]") } else { shown.clone() },
+    );
     format!("{}/{n}  {}  (Tab)", completing.at + 1, shown.collect::<Vec<_>>().join("  "))
 }

@@ -1,5 +1,6 @@
-//! What outlives the screen: drafts and how loud each room is, in a file of the profile that only its owner can read. A
-//! profile with a passphrase keeps nothing readable on disk, so there is no such file then.
+//! What outlives the screen: drafts and how loud each room is, in a file of the profile that only
+//! its owner can read. A profile with a passphrase keeps nothing readable on disk, so there is no
+//! such file then.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -44,12 +45,14 @@ impl Keeper {
         Self { path: (!protected).then(|| profile.join(FILE)) }
     }
 
-    /// What was kept. A file that is damaged or too large is as none: it holds nothing that is needed.
+    /// What was kept. A file that is damaged or too large is as none: it holds nothing that is
+    /// needed.
     pub fn read(&self) -> Kept {
         let Some(path) = &self.path else { return Kept::default() };
         let mut text = String::new();
         let read = File::open(path).and_then(|f| f.take(FILE_BYTES_MAX).read_to_string(&mut text));
-        let mut kept: Kept = read.ok().and_then(|_| serde_json::from_str(&text).ok()).unwrap_or_default();
+        let mut kept: Kept =
+            read.ok().and_then(|_| serde_json::from_str(&text).ok()).unwrap_or_default();
         kept.drafts.retain(|_, draft| draft.len() <= TEXT_BYTES_MAX);
         while kept.drafts.len() > DRAFTS_MAX {
             kept.drafts.pop_first();
@@ -85,7 +88,10 @@ mod tests {
     fn drafts_survive_readable_to_their_owner_only_and_never_beside_a_passphrase() {
         let folder = tempfile::tempdir().unwrap();
         let room = RoomId([7; 16]);
-        let kept = Kept { drafts: [(room, "half a\nthought".to_owned())].into(), levels: [(room, Level::None)].into() };
+        let kept = Kept {
+            drafts: [(room, "half a\nthought".to_owned())].into(),
+            levels: [(room, Level::None)].into(),
+        };
         let keeper = Keeper::new(folder.path(), false);
         assert_eq!(keeper.read(), Kept::default());
         keeper.write(&kept).unwrap();

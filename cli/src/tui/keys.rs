@@ -60,7 +60,10 @@ pub const KEYS: &[(&str, &[(&str, &str)])] = &[
     ),
     (
         "--keymap vi",
-        &[("Esc, then", "h j k l w b e 0 $ x D dd cc dw cw u p i I a A o O, G gg, / searches, : begins a command")],
+        &[(
+            "Esc, then",
+            "h j k l w b e 0 $ x D dd cc dw cw u p i I a A o O, G gg, / searches, : begins a command",
+        )],
     ),
 ];
 
@@ -120,7 +123,8 @@ fn act(state: &State, wishes: &mut Vec<Wish>, action: slash::Action) {
     let here = state.chat().map(super::state::Chat::place);
     let lines = state.timeline().map(|t| &t.lines);
     let skip = lines.map_or(0, |l| l.len().saturating_sub(RECENT_MAX));
-    let recent = lines.into_iter().flatten().skip(skip).filter(|m| is_speech(m.kind)).cloned().collect();
+    let recent =
+        lines.into_iter().flatten().skip(skip).filter(|m| is_speech(m.kind)).cloned().collect();
     wishes.push(Wish::Act { action, here, recent });
 }
 
@@ -151,7 +155,8 @@ fn everywhere(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) -> bool 
         }
         KeyCode::Char('f') if ctrl && state.here.is_some() => {
             state.view = View::Chat;
-            state.overlay = Some(Overlay::Search { field: String::new(), number: 0, found: None, at: 0 });
+            state.overlay =
+                Some(Overlay::Search { field: String::new(), number: 0, found: None, at: 0 });
         }
         _ => return false,
     }
@@ -170,7 +175,8 @@ fn interrupt(state: &mut State) {
     if state.overlay.take().is_some() {
         return;
     }
-    if !state.composer.is_empty() || state.composer.reply.is_some() || state.composer.edit.is_some() {
+    if !state.composer.is_empty() || state.composer.reply.is_some() || state.composer.edit.is_some()
+    {
         let text = state.composer.take();
         state.composer.remember(&text);
         keep_draft(state);
@@ -196,7 +202,8 @@ fn network(state: &mut State, key: KeyEvent) {
 
 /// Keys that lead to another place.
 fn going(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) -> bool {
-    let (ctrl, alt) = (key.modifiers.contains(KeyModifiers::CONTROL), key.modifiers.contains(KeyModifiers::ALT));
+    let (ctrl, alt) =
+        (key.modifiers.contains(KeyModifiers::CONTROL), key.modifiers.contains(KeyModifiers::ALT));
     let here = state.here.and_then(|room| state.chats.iter().position(|c| c.room == room));
     let n = state.chats.len();
     let row = match key.code {
@@ -210,7 +217,8 @@ fn going(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) -> bool {
             let order = (0..n).map(|k| (from + k) % n);
             let unread: Vec<usize> = order.filter(|at| state.chats[*at].unread > 0).collect();
             // Who calls by name comes first.
-            let called = unread.iter().find(|at| state.chats[**at].mentions > 0).or(unread.first()).copied();
+            let called =
+                unread.iter().find(|at| state.chats[**at].mentions > 0).or(unread.first()).copied();
             if called.is_none() {
                 state.say("nothing is unread");
             }
@@ -226,7 +234,8 @@ fn going(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) -> bool {
 
 /// Keys that move over the timeline or act on a message.
 fn looking(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) -> bool {
-    let (ctrl, alt) = (key.modifiers.contains(KeyModifiers::CONTROL), key.modifiers.contains(KeyModifiers::ALT));
+    let (ctrl, alt) =
+        (key.modifiers.contains(KeyModifiers::CONTROL), key.modifiers.contains(KeyModifiers::ALT));
     let empty = state.composer.is_empty();
     let height = isize::try_from(layout::areas(state).timeline.height).unwrap_or(1).max(1);
     match key.code {
@@ -264,7 +273,13 @@ pub fn to_end(state: &mut State, wishes: &mut Vec<Wish>) {
     if timeline.follow_end() {
         timeline.lines.clear();
         timeline.loaded = false;
-        ask(state, wishes, Tag::Newest(room), "message.list", json!({"room": room, "limit": super::timeline::PAGE}));
+        ask(
+            state,
+            wishes,
+            Tag::Newest(room),
+            "message.list",
+            json!({"room": room, "limit": super::timeline::PAGE}),
+        );
     }
 }
 
@@ -305,8 +320,11 @@ fn copy(state: &mut State, wishes: &mut Vec<Wish>) {
 fn reply(state: &mut State) {
     match meant(state, false) {
         Some(message) => {
-            let to =
-                format!("{}: \"{}\"", super::text::clean(&message.name), super::text::clean(&snippet(&message.text)));
+            let to = format!(
+                "{}: \"{}\"",
+                super::text::clean(&message.name),
+                super::text::clean(&snippet(&message.text))
+            );
             state.composer.reply = Some((message.id, to));
             state.composer.edit = None;
         }
@@ -373,7 +391,10 @@ fn writing(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) {
     match key.code {
         KeyCode::Enter if plain => return enter(state, wishes),
         KeyCode::Tab | KeyCode::BackTab => {
-            complete::tab(state, key.code == KeyCode::BackTab || key.modifiers.contains(KeyModifiers::SHIFT));
+            complete::tab(
+                state,
+                key.code == KeyCode::BackTab || key.modifiers.contains(KeyModifiers::SHIFT),
+            );
             return keep_draft(state);
         }
         KeyCode::Up if plain && state.composer.recalls() => drop(state.composer.recall(true)),
@@ -397,7 +418,9 @@ fn enter(state: &mut State, wishes: &mut Vec<Wish>) {
         Ok(Input::Bare(word)) => {
             state.composer.bare = Some(word);
             let command = if word == "help" { "/help" } else { "/quit" };
-            state.warn(&format!("`{word}` was not sent: did you mean {command}? Enter again sends it"));
+            state.warn(&format!(
+                "`{word}` was not sent: did you mean {command}? Enter again sends it"
+            ));
         }
         Ok(Input::Text(said)) => send(state, wishes, &said),
         Ok(Input::Do(action)) => {
@@ -411,14 +434,30 @@ fn enter(state: &mut State, wishes: &mut Vec<Wish>) {
 }
 
 fn send(state: &mut State, wishes: &mut Vec<Wish>, text: &str) {
-    let Some(room) = state.here else { return state.warn("you are in no room: /join #ROOM, or Ctrl+K") };
+    let Some(room) = state.here else {
+        return state.warn("you are in no room: /join #ROOM, or Ctrl+K");
+    };
     let (reply, edit) = (state.composer.reply.take().map(|(id, _)| id), state.composer.edit.take());
     let typed = state.composer.take();
     state.composer.remember(&typed);
     state.told_typing = None;
     match edit {
-        Some(id) => say(state, wishes, room, "message.edit", json!({"room": room, "message": id, "text": text}), text),
-        None => say(state, wishes, room, "message.send", json!({"room": room, "text": text, "reply_to": reply}), text),
+        Some(id) => say(
+            state,
+            wishes,
+            room,
+            "message.edit",
+            json!({"room": room, "message": id, "text": text}),
+            text,
+        ),
+        None => say(
+            state,
+            wishes,
+            room,
+            "message.send",
+            json!({"room": room, "text": text, "reply_to": reply}),
+            text,
+        ),
     }
     to_end(state, wishes);
 }

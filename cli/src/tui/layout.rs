@@ -1,5 +1,5 @@
-//! Where things are on the screen: a pure function of its size and of what the user folded away. The fold asks it for the
-//! height of the timeline, the drawing for everything.
+//! Where things are on the screen: a pure function of its size and of what the user folded away.
+//! The fold asks it for the height of the timeline, the drawing for everything.
 
 use ratatui::layout::Rect;
 
@@ -52,14 +52,17 @@ pub fn areas_in(state: &State, (columns, rows): (u16, u16)) -> Areas {
     let frame = u16::from(rows >= FRAME_ROWS_MIN);
     let inner = columns.saturating_sub(u16::try_from(prompt(state, columns).1).unwrap_or(0)).max(1);
     let cursor = state.composer.area.cursor();
-    let typed = text::typed(state.composer.area.lines(), (cursor.0, cursor.1), usize::from(inner)).0.len();
-    let composer = u16::try_from(typed).unwrap_or(u16::MAX).clamp(1, COMPOSER_ROWS_MAX.min((rows / 3).max(1)));
+    let typed =
+        text::typed(state.composer.area.lines(), (cursor.0, cursor.1), usize::from(inner)).0.len();
+    let composer =
+        u16::try_from(typed).unwrap_or(u16::MAX).clamp(1, COMPOSER_ROWS_MAX.min((rows / 3).max(1)));
     let said = if frame > 0 { info::rows(state, usize::from(columns)).0.len() } else { 1 };
     let info = if rows >= 3 { u16::try_from(said).unwrap_or(1) } else { 0 };
     let below = composer + info + frame;
     let middle = rows.saturating_sub(below + frame);
-    let wish =
-        |wish: Option<bool>, auto: bool, need: u16| wish.unwrap_or(auto) && columns >= need + TIMELINE_COLUMNS_MIN;
+    let wish = |wish: Option<bool>, auto: bool, need: u16| {
+        wish.unwrap_or(auto) && columns >= need + TIMELINE_COLUMNS_MIN
+    };
     let list = wish(state.settings.list, columns >= LIST_COLUMNS_MIN, LIST_COLUMNS);
     let list = if list { LIST_COLUMNS } else { 0 };
     let people = wish(state.settings.people, columns >= PEOPLE_COLUMNS_MIN, list + PEOPLE_COLUMNS);

@@ -1,8 +1,9 @@
 //! The full screen: rooms, lines, people and a place to write.
 //!
-//! Four parts, in one direction: `state` is everything that is shown, `fold` changes it by inputs and gives back wishes,
-//! `draw` makes a picture of it, `run` waits for inputs and carries wishes out. Only the last one knows a clock, a terminal
-//! or a socket; everything else is tested without them.
+//! Four parts, in one direction: `state` is everything that is shown, `fold` changes it by inputs
+//! and gives back wishes, `draw` makes a picture of it, `run` waits for inputs and carries wishes
+//! out. Only the last one knows a clock, a terminal or a socket; everything else is tested without
+//! them.
 
 mod answers;
 pub mod bench;
@@ -47,13 +48,19 @@ use crate::client::Session;
 use crate::context::Context;
 use crate::error::Report;
 
-/// What was chosen, before anything is opened: a slip in the file of settings should not cost a room.
+/// What was chosen, before anything is opened: a slip in the file of settings should not cost a
+/// room.
 pub fn settings(ctx: &Context, screen: &Screen) -> Result<Settings, Report> {
     Settings::read(screen, &ctx.paths.data, ctx.out.is_colored())
 }
 
 /// Opens the screen, in that place if one is given, and runs it until the user ends it.
-pub async fn open(ctx: &Context, session: Session, here: Option<Here>, settings: Settings) -> Result<End, Report> {
+pub async fn open(
+    ctx: &Context,
+    session: Session,
+    here: Option<Here>,
+    settings: Settings,
+) -> Result<End, Report> {
     let now_ms = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default();
     let keeper = Keeper::new(&ctx.paths.data, ctx.protected()?);
     let mut state = State::new(settings, (80, 24), now_ms, TimeZone::system());

@@ -1,4 +1,5 @@
-//! The mouse: the wheel scrolls what is under it, a click on the list goes there. Shift gives it back to the terminal.
+//! The mouse: the wheel scrolls what is under it, a click on the list goes there. Shift gives it
+//! back to the terminal.
 
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::{Position, Rect};
@@ -16,11 +17,14 @@ pub fn mouse(state: &mut State, wishes: &mut Vec<Wish>, event: MouseEvent) {
     match event.kind {
         MouseEventKind::ScrollUp => wheel(state, -WHEEL_ROWS),
         MouseEventKind::ScrollDown => wheel(state, WHEEL_ROWS),
-        MouseEventKind::Down(MouseButton::Left) if state.overlay.is_none() && state.view == View::Chat => {
+        MouseEventKind::Down(MouseButton::Left)
+            if state.overlay.is_none() && state.view == View::Chat =>
+        {
             let at = Position::new(event.column, event.row);
             let area: Rect = layout::areas(state).list;
             if area.contains(at)
-                && let Some(room) = draw::chat_at(state, usize::from(at.y - area.y), usize::from(area.height))
+                && let Some(room) =
+                    draw::chat_at(state, usize::from(at.y - area.y), usize::from(area.height))
             {
                 go(state, wishes, room);
             }
@@ -36,7 +40,9 @@ fn wheel(state: &mut State, rows: isize) {
     };
     match &mut state.overlay {
         Some(Overlay::Help(top)) => *top = move_by(*top).min(draw::help_rows().saturating_sub(1)),
-        Some(Overlay::Panel { top, lines, .. }) => *top = move_by(*top).min(lines.len().saturating_sub(1)),
+        Some(Overlay::Panel { top, lines, .. }) => {
+            *top = move_by(*top).min(lines.len().saturating_sub(1))
+        }
         Some(_) => {}
         None if state.view == View::Network => {
             let back = isize::try_from(state.log_back).unwrap_or(0).saturating_sub(rows);

@@ -1,4 +1,5 @@
-//! What is worth a person's attention, and how a terminal is told: by an escape sequence, which works over SSH, and the bell.
+//! What is worth a person's attention, and how a terminal is told: by an escape sequence, which
+//! works over SSH, and the bell.
 
 use klatch_core::event::Message;
 
@@ -34,25 +35,36 @@ pub fn notice(state: &State, message: &Message, called: bool) -> Option<Notice> 
     Some(Notice { title, body, room, from: message.name.clone(), text: message.text.clone(), kind })
 }
 
-/// What is written to the terminal for a notice. `terminal` is its TERM, `vte` whether it says that it is of that family.
+/// What is written to the terminal for a notice. `terminal` is its TERM, `vte` whether it says that
+/// it is of that family.
 pub fn sequence(notice: &Notice, how: Notify, terminal: &str, vte: bool) -> String {
     let how = match how {
-        Notify::Auto if vte || terminal.starts_with("rxvt") || terminal.starts_with("foot") => Notify::Osc777,
+        Notify::Auto if vte || terminal.starts_with("rxvt") || terminal.starts_with("foot") => {
+            Notify::Osc777
+        }
         Notify::Auto => Notify::Osc9,
         chosen => chosen,
     };
-    // Cleaned when it was made; the separator of the second form is the only further sign with a meaning.
+    // Cleaned when it was made; the separator of the second form is the only further sign with a
+    // meaning.
     match how {
-        Notify::Osc9 | Notify::Auto => format!("\u{1b}]9;klatch: {}: {}\u{7}\u{7}", notice.title, notice.body),
+        Notify::Osc9 | Notify::Auto => {
+            format!("\u{1b}]9;klatch: {}: {}\u{7}\u{7}", notice.title, notice.body)
+        }
         Notify::Osc777 => {
-            format!("\u{1b}]777;notify;{};{}\u{7}\u{7}", notice.title.replace(';', ","), notice.body.replace(';', ","))
+            format!(
+                "\u{1b}]777;notify;{};{}\u{7}\u{7}",
+                notice.title.replace(';', ","),
+                notice.body.replace(';', ",")
+            )
         }
         Notify::Bell => "\u{7}".to_owned(),
         Notify::None => String::new(),
     }
 }
 
-/// What is written to the terminal to fill the clipboard. Terminals refuse more than some 100 kB; a text has at most 64.
+/// What is written to the terminal to fill the clipboard. Terminals refuse more than some 100 kB; a
+/// text has at most 64.
 pub fn clipboard(text: &str) -> String {
     format!("\u{1b}]52;c;{}\u{7}", base64(text.as_bytes()))
 }
@@ -61,7 +73,8 @@ fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0_u32, |w, b| (w << 8) | u32::from(*b)) << (8 * (3 - chunk.len()));
+        let word =
+            chunk.iter().fold(0_u32, |w, b| (w << 8) | u32::from(*b)) << (8 * (3 - chunk.len()));
         for n in 0..4 {
             let six = usize::try_from((word >> (18 - 6 * n)) & 63).unwrap_or_default();
             out.push(if n <= chunk.len() { char::from(ALPHABET[six]) } else { '=' });
@@ -76,7 +89,9 @@ mod tests {
 
     #[test]
     fn base64_as_everybody_writes_it() {
-        for (text, code) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
+        for (text, code) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
+        {
             assert_eq!(base64(text.as_bytes()), code);
         }
     }
@@ -92,9 +107,11 @@ mod tests {
             text: String::new(),
             kind: "direct",
         };
-        for (how, terminal, vte) in
-            [(Notify::Auto, "xterm", false), (Notify::Auto, "rxvt-unicode", false), (Notify::Auto, "xterm", true)]
-        {
+        for (how, terminal, vte) in [
+            (Notify::Auto, "xterm", false),
+            (Notify::Auto, "rxvt-unicode", false),
+            (Notify::Auto, "xterm", true),
+        ] {
             let out = sequence(&notice, how, terminal, vte);
             assert_eq!(out.matches('\u{1b}').count(), 1, "{out:?}");
             assert_eq!(out.matches('\u{7}').count(), 2, "its end and the bell: {out:?}");

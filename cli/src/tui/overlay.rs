@@ -1,4 +1,5 @@
-//! What lies over the screen: the quick switcher, the search, help, and longer answers. Their keys and what they want done.
+//! What lies over the screen: the quick switcher, the search, help, and longer answers. Their keys
+//! and what they want done.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use klatch_core::event::Message;
@@ -84,7 +85,8 @@ pub fn choices(state: &State, field: &str) -> Vec<Choice> {
         }
     };
     for chat in &state.chats {
-        let unread = if chat.unread > 0 { format!("{} unread", chat.unread) } else { String::new() };
+        let unread =
+            if chat.unread > 0 { format!("{} unread", chat.unread) } else { String::new() };
         add(&chat.name, unread, Target::Chat(chat.room));
     }
     let people = state.members.values().flatten().filter(|m| !m.own && !m.name.is_empty());

@@ -27,7 +27,9 @@ pub fn key(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) {
             state.overlay = top.map(|top| Overlay::Panel { title, lines, top });
         }
         Some(Overlay::Switcher { field, at }) => switcher(state, wishes, key, field, at),
-        Some(Overlay::Search { field, number, found, at }) => search(state, key, (field, number, found, at)),
+        Some(Overlay::Search { field, number, found, at }) => {
+            search(state, key, (field, number, found, at))
+        }
         None => {}
     }
 }
@@ -46,7 +48,13 @@ fn scrolled(top: usize, rows: usize, key: KeyEvent) -> Option<usize> {
     })
 }
 
-fn switcher(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent, mut field: String, mut at: usize) {
+fn switcher(
+    state: &mut State,
+    wishes: &mut Vec<Wish>,
+    key: KeyEvent,
+    mut field: String,
+    mut at: usize,
+) {
     let found = choices(state, &field);
     if key.code == KeyCode::Enter {
         let Some(choice) = found.into_iter().nth(at) else { return };
@@ -63,7 +71,11 @@ fn follow(state: &mut State, wishes: &mut Vec<Wish>, target: Target) {
         Target::Chat(room) => go(state, wishes, room),
         Target::Person(who) => {
             let here = state.chat().map(super::state::Chat::place);
-            wishes.push(Wish::Act { action: Action::Dm { who, text: None }, here, recent: Vec::new() });
+            wishes.push(Wish::Act {
+                action: Action::Dm { who, text: None },
+                here,
+                recent: Vec::new(),
+            });
         }
         Target::Command(name) => {
             state.composer.set(&format!("/{name} "));
@@ -82,7 +94,9 @@ fn search(state: &mut State, key: KeyEvent, (mut field, number, found, mut at): 
             return jump(state, message);
         }
         state.due.search = Some(state.now_ms);
-    } else if !list_key(&mut at, found.as_ref().map_or(0, Vec::len), key) && field_key(&mut field, key) {
+    } else if !list_key(&mut at, found.as_ref().map_or(0, Vec::len), key)
+        && field_key(&mut field, key)
+    {
         state.due.search = Some(state.now_ms + SEARCH_PAUSE_MS);
     }
     state.overlay = Some(Overlay::Search { field, number, found, at });

@@ -1,5 +1,6 @@
-//! A line of the timeline as rows of the screen: what stands before it (a new day, "new"), whom it quotes, its words, its
-//! reactions and where it is. Drawing and scrolling use the same function, so they always agree about heights.
+//! A line of the timeline as rows of the screen: what stands before it (a new day, "new"), whom it
+//! quotes, its words, its reactions and where it is. Drawing and scrolling use the same function,
+//! so they always agree about heights.
 
 use std::collections::BTreeSet;
 
@@ -39,11 +40,22 @@ pub struct Look<'a> {
 impl<'a> Look<'a> {
     /// For a timeline of so many columns.
     pub fn new(state: &'a State, timeline: &'a Timeline, columns: u16) -> Self {
-        let mut names: Vec<&str> =
-            state.members.get(&timeline.room).into_iter().flatten().map(|m| m.name.as_str()).collect();
+        let mut names: Vec<&str> = state
+            .members
+            .get(&timeline.room)
+            .into_iter()
+            .flatten()
+            .map(|m| m.name.as_str())
+            .collect();
         names.sort_unstable();
         let twice = names.windows(2).filter(|w| w[0] == w[1]).map(|w| w[0]).collect();
-        Self { state, timeline, twice, theme: Theme::new(state.settings.color), columns: usize::from(columns).max(4) }
+        Self {
+            state,
+            timeline,
+            twice,
+            theme: Theme::new(state.settings.color),
+            columns: usize::from(columns).max(4),
+        }
     }
 
     /// How many rows a line of the window has.
@@ -58,7 +70,9 @@ impl<'a> Look<'a> {
         let mut rows = Vec::new();
         let day = date(message.at_ms, &self.state.zone);
         if before.is_none_or(|b| date(b.at_ms, &self.state.zone) != day) {
-            rows.push(self.ruler(&day.map_or_else(|| "?".to_owned(), |d| self.day(d)), self.theme.dim()));
+            rows.push(
+                self.ruler(&day.map_or_else(|| "?".to_owned(), |d| self.day(d)), self.theme.dim()),
+            );
         }
         if self.begins_new(at) {
             rows.push(self.ruler(&format!("{} new", self.new_from(at)), self.theme.mention()));
@@ -91,7 +105,11 @@ impl<'a> Look<'a> {
 
     fn day(&self, day: Date) -> String {
         let today = date(self.state.now_ms, &self.state.zone);
-        let format = if today.is_some_and(|t| t.year() == day.year()) { "%a %-d %b" } else { "%a %-d %b %Y" };
+        let format = if today.is_some_and(|t| t.year() == day.year()) {
+            "%a %-d %b"
+        } else {
+            "%a %-d %b %Y"
+        };
         day.strftime(format).to_string()
     }
 
@@ -126,7 +144,10 @@ impl<'a> Look<'a> {
         let columns = self.columns.saturating_sub(gutter + kept).max(4);
         if let Some(quote) = self.quote(message) {
             let quote = cut(&quote, self.columns.saturating_sub(gutter));
-            rows.push(Line::from(vec![Span::raw(" ".repeat(gutter)), Span::styled(quote, theme.dim())]));
+            rows.push(Line::from(vec![
+                Span::raw(" ".repeat(gutter)),
+                Span::styled(quote, theme.dim()),
+            ]));
         }
         let wrapped = wrap(&body, columns);
         let last = wrapped.len() - 1;
@@ -137,7 +158,8 @@ impl<'a> Look<'a> {
                 _ => spans.push(Span::raw(" ".repeat(gutter - 1))),
             }
             let free = columns.saturating_sub(width(&text));
-            spans.push(Span::styled(text, if chosen { style.patch(theme.chosen()) } else { style }));
+            spans
+                .push(Span::styled(text, if chosen { style.patch(theme.chosen()) } else { style }));
             if let (true, Some(state)) = (n == last, state) {
                 let shown = delivery(state, wide);
                 let pad = free + kept.saturating_sub(width(&shown));
@@ -165,7 +187,9 @@ impl<'a> Look<'a> {
         let text = message.text.trim_end_matches(['\r', '\n']);
         match message.kind {
             Kind::Notice => (author, format!("announces: {text}{edited}"), self.theme.bold()),
-            Kind::Newer(_) => (author, "(needs a newer version of klatch)".to_owned(), self.theme.dim()),
+            Kind::Newer(_) => {
+                (author, "(needs a newer version of klatch)".to_owned(), self.theme.dim())
+            }
             _ => match text.strip_prefix("/me ") {
                 Some(does) => ("*".to_owned(), format!("{author} {does}{edited}"), plain),
                 None => (author, format!("{text}{edited}"), plain),
@@ -184,7 +208,11 @@ impl<'a> Look<'a> {
         let columns = (self.columns / 6).clamp(8, NAME_COLUMNS_MAX);
         let time = self.time_column(message);
         let gutter = 1 + width(&time) + columns + 1;
-        let spans = vec![Span::styled(time, self.theme.dim()), Span::styled(fit(head, columns), name), Span::raw(" ")];
+        let spans = vec![
+            Span::styled(time, self.theme.dim()),
+            Span::styled(fit(head, columns), name),
+            Span::raw(" "),
+        ];
         (gutter, spans)
     }
 
@@ -211,7 +239,8 @@ impl<'a> Look<'a> {
     fn reactions(&self, message: &Message, gutter: usize) -> Line<'static> {
         let own = self.state.me.device;
         let one = |r: &klatch_core::event::Reactions| {
-            let you = if own.is_some_and(|own| r.devices.contains(&own)) { " (you too)" } else { "" };
+            let you =
+                if own.is_some_and(|own| r.devices.contains(&own)) { " (you too)" } else { "" };
             format!("{} {}{you}", clean(&r.emoji), r.devices.len())
         };
         let all: Vec<String> = message.reactions.iter().map(one).collect();
@@ -251,5 +280,7 @@ pub fn clock(at_ms: u64, zone: &TimeZone) -> String {
 }
 
 fn date(at_ms: u64, zone: &TimeZone) -> Option<Date> {
-    Some(Timestamp::from_millisecond(i64::try_from(at_ms).ok()?).ok()?.to_zoned(zone.clone()).date())
+    Some(
+        Timestamp::from_millisecond(i64::try_from(at_ms).ok()?).ok()?.to_zoned(zone.clone()).date(),
+    )
 }

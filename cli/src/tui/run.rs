@@ -1,5 +1,5 @@
-//! The only part of the screen that waits for anything: keys, the node's events and answers, and time become inputs of the
-//! fold; its wishes are carried out.
+//! The only part of the screen that waits for anything: keys, the node's events and answers, and
+//! time become inputs of the fold; its wishes are carried out.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -25,7 +25,8 @@ use crate::error::Report;
 
 /// Pictures are at least this far apart while events come in crowds; a key is always drawn at once.
 const PICTURE: Duration = Duration::from_millis(16);
-/// Keys taken in before the picture is drawn: a paste into a terminal that does not mark pastes comes as keys.
+/// Keys taken in before the picture is drawn: a paste into a terminal that does not mark pastes
+/// comes as keys.
 const KEYS_AT_ONCE: usize = 256;
 /// Pause between tries to reach the node again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -76,7 +77,10 @@ impl Run {
     pub async fn open(mut state: State, session: Session, keeper: Keeper) -> Result<Self, Report> {
         let link = Link::open(&session.socket, None).await?;
         let screen = Screen::enter(state.settings.mouse).map_err(|e| {
-            Report::usage(format!("the terminal cannot be taken over: {e}"), "klatch chat '#ROOM' --plain")
+            Report::usage(
+                format!("the terminal cannot be taken over: {e}"),
+                "klatch chat '#ROOM' --plain",
+            )
         })?;
         state.size = screen.size();
         let (now, at) = (Instant::now(), state.now_ms);
@@ -162,7 +166,8 @@ impl Run {
     }
 
     fn now_ms(&self) -> u64 {
-        // Monotonic, so that a clock that is set does not stop what is due; rounded up, so that due is due.
+        // Monotonic, so that a clock that is set does not stop what is due; rounded up, so that due
+        // is due.
         self.began.1 + u64::try_from(self.began.0.elapsed().as_millis()).unwrap_or(u64::MAX) + 1
     }
 
@@ -231,7 +236,8 @@ impl Run {
         }
     }
 
-    /// Over a connection of its own: opening a room with a passphrase takes a moment, and nothing else should wait for it.
+    /// Over a connection of its own: opening a room with a passphrase takes a moment, and nothing
+    /// else should wait for it.
     fn act(
         &mut self,
         action: crate::slash::Action,
@@ -242,7 +248,8 @@ impl Run {
             self.state.warn("too many commands are still being carried out: wait a moment");
             return;
         }
-        let (socket, profile, done) = (self.socket.clone(), self.profile.clone(), self.acted.0.clone());
+        let (socket, profile, done) =
+            (self.socket.clone(), self.profile.clone(), self.acted.0.clone());
         self.acts.spawn(async move {
             let outcome = match Client::connect(&socket).await {
                 Ok(client) => {
@@ -269,7 +276,11 @@ impl Run {
         }
         // Texts of others go into the environment, where no shell looks for commands.
         let mut hook = Command::new(program);
-        hook.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        hook.args(words)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true);
         let fine = |text: &str| text.replace('\0', "");
         hook.env("KLATCH_ROOM", fine(&notice.room)).env("KLATCH_FROM", fine(&notice.from));
         hook.env("KLATCH_TEXT", fine(&notice.text)).env("KLATCH_KIND", notice.kind);
@@ -301,7 +312,9 @@ impl Link {
     async fn open(socket: &std::path::Path, after: Option<u64>) -> Result<Self, Report> {
         let calls = Client::connect(socket).await.map_err(|_| Report::gone())?;
         let after = after.map_or_else(|| json!("now"), |n| json!(n));
-        let events = Events::subscribe(socket, json!({"topics": [], "after": after, "summary": true})).await?;
+        let events =
+            Events::subscribe(socket, json!({"topics": [], "after": after, "summary": true}))
+                .await?;
         Ok(Self { calls, events, waiting: BTreeMap::new() })
     }
 }

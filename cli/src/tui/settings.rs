@@ -17,7 +17,10 @@ pub const SETTINGS: &[(&str, &str)] = &[
     ("keymap = \"vi\"", "or \"readline\": the keys that edit"),
     ("mouse = false", "leaves the mouse to the terminal; with it, Shift does so for once"),
     ("notify = \"osc777\"", "or \"auto\", \"osc9\", \"bell\", \"none\": how the terminal is told"),
-    ("notify_command = \"PROGRAM\"", "run for each notice, with KLATCH_FROM, _ROOM, _TEXT and _KIND"),
+    (
+        "notify_command = \"PROGRAM\"",
+        "run for each notice, with KLATCH_FROM, _ROOM, _TEXT and _KIND",
+    ),
     ("rooms, people = true", "always show, or (false) never show, that list"),
 ];
 
@@ -105,7 +108,11 @@ impl Settings {
             keymap: screen.keymap.or(file.keymap).unwrap_or_default(),
             mouse: !screen.no_mouse && file.mouse.unwrap_or(true),
             notify: screen.notify.or(file.notify).unwrap_or_default(),
-            notify_command: screen.notify_command.clone().or(file.notify_command).filter(|c| !c.trim().is_empty()),
+            notify_command: screen
+                .notify_command
+                .clone()
+                .or(file.notify_command)
+                .filter(|c| !c.trim().is_empty()),
             color,
             list: file.rooms,
             people: file.people,
@@ -138,7 +145,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let none = Screen::default();
         assert_eq!(Settings::read(&none, folder.path(), true).unwrap(), Settings::default());
-        std::fs::write(folder.path().join(FILE), "keymap = \"vi\"\nmouse = false\npeople = false\n").unwrap();
+        std::fs::write(
+            folder.path().join(FILE),
+            "keymap = \"vi\"\nmouse = false\npeople = false\n",
+        )
+        .unwrap();
         let read = Settings::read(&none, folder.path(), true).unwrap();
         assert!(read.keymap == Keymap::Vi && !read.mouse && read.people == Some(false));
         let asked = Screen { keymap: Some(Keymap::Readline), ..Screen::default() };

@@ -1,4 +1,5 @@
-//! Everything that the screen shows, as plain data. `fold.rs` changes it, `draw/` reads it; neither does anything else.
+//! Everything that the screen shows, as plain data. `fold.rs` changes it, `draw/` reads it; neither
+//! does anything else.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -58,7 +59,8 @@ pub struct State {
     pub timelines: BTreeMap<RoomId, Timeline>,
     /// Who is in the rooms visited last.
     pub members: BTreeMap<RoomId, Vec<Member>>,
-    /// Messages quoted by replies that stand in no window: author and first words. Empty while asked for.
+    /// Messages quoted by replies that stand in no window: author and first words. Empty while
+    /// asked for.
     pub quotes: BTreeMap<EntryId, (String, String)>,
     /// What is being written.
     pub composer: Composer,
@@ -426,7 +428,11 @@ impl State {
 
     /// An error of a call or a command.
     pub fn fail(&mut self, report: &Report) {
-        let hint = if report.hint.is_empty() { String::new() } else { format!(" · try: {}", report.hint) };
+        let hint = if report.hint.is_empty() {
+            String::new()
+        } else {
+            format!(" · try: {}", report.hint)
+        };
         self.warn(&format!("{}{hint}", report.cause));
     }
 
@@ -448,7 +454,8 @@ impl State {
 
     /// When the next thing is due without anything happening, Unix milliseconds.
     pub fn wake_ms(&self) -> u64 {
-        let due = [self.due.refresh, self.due.members, self.due.lists, self.due.keep, self.due.search];
+        let due =
+            [self.due.refresh, self.due.members, self.due.lists, self.due.keep, self.due.search];
         let note = self.note.as_ref().map(|n| n.until_ms);
         let typing = self.typing.values().map(|(_, until)| *until).min();
         due.into_iter().flatten().chain(note).chain(typing).fold(self.due.status, u64::min)

@@ -1,5 +1,5 @@
-//! The terminal itself: taken over, given back whatever happens, and written to. While it is taken over, the program's log
-//! and its panics go to memory instead of over the picture.
+//! The terminal itself: taken over, given back whatever happens, and written to. While it is taken
+//! over, the program's log and its panics go to memory instead of over the picture.
 
 use std::collections::VecDeque;
 use std::io::{self, Stdout, Write};
@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, Once, PoisonError};
 
 use crossterm::event::{
-    DisableBracketedPaste, DisableFocusChange, DisableMouseCapture, EnableBracketedPaste, EnableFocusChange,
-    EnableMouseCapture,
+    DisableBracketedPaste, DisableFocusChange, DisableMouseCapture, EnableBracketedPaste,
+    EnableFocusChange, EnableMouseCapture,
 };
 use crossterm::execute;
 use crossterm::terminal::{
-    BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode,
-    enable_raw_mode,
+    BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
+    disable_raw_mode, enable_raw_mode,
 };
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
@@ -92,7 +92,9 @@ impl Screen {
     pub fn suspend(&mut self) -> io::Result<()> {
         give_back();
         // As a terminal would have done it: to everything that runs in this job.
-        tokio::task::block_in_place(|| rustix::process::kill_current_process_group(rustix::process::Signal::TSTP))?;
+        tokio::task::block_in_place(|| {
+            rustix::process::kill_current_process_group(rustix::process::Signal::TSTP)
+        })?;
         self.take()
     }
 }
@@ -107,7 +109,8 @@ impl Drop for Screen {
     }
 }
 
-/// Leaves the terminal as it was. What cannot be written to a terminal that is gone does not matter.
+/// Leaves the terminal as it was. What cannot be written to a terminal that is gone does not
+/// matter.
 fn give_back() {
     let _ = execute!(
         io::stdout(),
@@ -122,7 +125,8 @@ fn give_back() {
     TAKEN.store(false, Ordering::SeqCst);
 }
 
-/// A panic of any task is told once the terminal is given back; the task that draws gives it back by being dropped.
+/// A panic of any task is told once the terminal is given back; the task that draws gives it back
+/// by being dropped.
 fn catch_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -159,7 +163,11 @@ impl<'a> MakeWriter<'a> for Log {
     type Writer = LogLine;
 
     fn make_writer(&'a self) -> LogLine {
-        if TAKEN.load(Ordering::SeqCst) { LogLine::Kept(Vec::new()) } else { LogLine::Out(io::stderr()) }
+        if TAKEN.load(Ordering::SeqCst) {
+            LogLine::Kept(Vec::new())
+        } else {
+            LogLine::Out(io::stderr())
+        }
     }
 }
 

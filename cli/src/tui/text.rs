@@ -1,18 +1,20 @@
-//! Foreign text on a grid of cells: made harmless, measured, cut and wrapped. Nothing else in the screen measures text.
+//! Foreign text on a grid of cells: made harmless, measured, cut and wrapped. Nothing else in the
+//! screen measures text.
 //!
-//! Width is counted as the terminal library counts it (`unicode-width`, by grapheme cluster), so that columns stay straight
-//! with wide characters and combining marks.
+//! Width is counted as the terminal library counts it (`unicode-width`, by grapheme cluster), so
+//! that columns stay straight with wide characters and combining marks.
 
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
 use crate::output::visible;
 
-/// Characters of one cluster that are shown. The longest real emoji have ten; a tower of combining marks has hundreds.
+/// Characters of one cluster that are shown. The longest real emoji have ten; a tower of combining
+/// marks has hundreds.
 const CLUSTER_CHARS_MAX: usize = 12;
 
-/// One line of text that cannot act on a terminal: controls and direction overrides are shown as text, towers of combining
-/// marks are cut.
+/// One line of text that cannot act on a terminal: controls and direction overrides are shown as
+/// text, towers of combining marks are cut.
 pub fn clean(text: &str) -> String {
     let text = visible(text);
     if text.is_ascii() {
@@ -30,7 +32,11 @@ pub fn clean(text: &str) -> String {
 
 /// Columns that a clean text takes.
 pub fn width(text: &str) -> usize {
-    if text.is_ascii() { text.len() } else { text.graphemes(true).map(UnicodeWidthStr::width).sum() }
+    if text.is_ascii() {
+        text.len()
+    } else {
+        text.graphemes(true).map(UnicodeWidthStr::width).sum()
+    }
 }
 
 /// As much of a clean text as fits, with `…` where something is missing.
@@ -62,8 +68,8 @@ pub fn fit(text: &str, columns: usize) -> String {
     out
 }
 
-/// Text of several lines as rows of at most so many columns, broken between words where possible. The text is cleaned here.
-/// At least one row; a character that is wider than the row stands alone.
+/// Text of several lines as rows of at most so many columns, broken between words where possible.
+/// The text is cleaned here. At least one row; a character that is wider than the row stands alone.
 pub fn wrap(text: &str, columns: usize) -> Vec<String> {
     let columns = columns.max(1);
     let mut rows = Vec::new();
@@ -105,9 +111,13 @@ fn wrap_line(line: &str, columns: usize, rows: &mut Vec<String>) {
     }
 }
 
-/// The rows of a text that is being typed, and where in them the cursor stands. Nothing is dropped at the edges: each
-/// character has its place, so the cursor can be anywhere.
-pub fn typed(lines: &[String], cursor: (usize, usize), columns: usize) -> (Vec<String>, (usize, usize)) {
+/// The rows of a text that is being typed, and where in them the cursor stands. Nothing is dropped
+/// at the edges: each character has its place, so the cursor can be anywhere.
+pub fn typed(
+    lines: &[String],
+    cursor: (usize, usize),
+    columns: usize,
+) -> (Vec<String>, (usize, usize)) {
     let columns = columns.max(1);
     let (mut rows, mut place) = (Vec::new(), (0, 0));
     for (n, line) in lines.iter().enumerate() {
@@ -163,8 +173,12 @@ mod tests {
         assert_eq!(wrap("a\n\nb\n", 9), ["a", "", "b"]);
         assert_eq!(wrap("", 9), [""]);
         assert_eq!(wrap("日本語です", 5), ["日本", "語で", "す"]);
-        for text in ["wörter und 日本語 👩‍🌾👩‍🌾👩‍🌾 mix", "x\u{301}\u{302}\u{303}yz", "\u{1b}[2J\u{202e}", "    a    b    "]
-        {
+        for text in [
+            "wörter und 日本語 👩‍🌾👩‍🌾👩‍🌾 mix",
+            "x\u{301}\u{302}\u{303}yz",
+            "\u{1b}[2J\u{202e}",
+            "    a    b    ",
+        ] {
             for columns in 1..20 {
                 for row in wrap(text, columns) {
                     let alone = row.graphemes(true).count() <= 1;
@@ -196,7 +210,10 @@ mod tests {
     fn the_cursor_is_where_the_next_character_goes() {
         let lines = |text: &str| text.split('\n').map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(typed(&lines("abc"), (0, 3), 5), (vec!["abc".to_owned()], (0, 3)));
-        assert_eq!(typed(&lines("abcde"), (0, 5), 5), (vec!["abcde".to_owned(), String::new()], (1, 0)));
+        assert_eq!(
+            typed(&lines("abcde"), (0, 5), 5),
+            (vec!["abcde".to_owned(), String::new()], (1, 0))
+        );
         assert_eq!(typed(&lines("ab\ncd"), (1, 1), 5).1, (1, 1));
         assert_eq!(typed(&lines("日本語"), (0, 2), 6).1, (0, 4));
         assert_eq!(typed(&lines("日本語"), (0, 2), 5).1, (1, 0), "where the next wide one stands");
@@ -205,7 +222,11 @@ mod tests {
 
     #[test]
     fn a_name_is_called_as_a_whole_word_only() {
-        assert!(mentions("Alice, can you?", "alice") && mentions("hi @alice", "alice") && mentions("alice", "Alice"));
+        assert!(
+            mentions("Alice, can you?", "alice")
+                && mentions("hi @alice", "alice")
+                && mentions("alice", "Alice")
+        );
         assert!(!mentions("malice", "alice") && !mentions("alices", "alice") && !mentions("x", ""));
         assert!(mentions("hé zoë!", "Zoë"));
     }

@@ -1,4 +1,5 @@
-//! Colours and signs. Each colour stands beside a sign or a word that says the same, so nothing is lost without colours.
+//! Colours and signs. Each colour stands beside a sign or a word that says the same, so nothing is
+//! lost without colours.
 
 use klatch_core::event::{Delivery, Path};
 use klatch_core::ids::DeviceId;
@@ -57,8 +58,14 @@ impl Theme {
 
     /// A name; the same person always has the same colour.
     pub fn name(self, device: DeviceId, own: bool) -> Style {
-        const COLORS: [Color; 6] =
-            [Color::Cyan, Color::Green, Color::Magenta, Color::Blue, Color::LightCyan, Color::LightMagenta];
+        const COLORS: [Color; 6] = [
+            Color::Cyan,
+            Color::Green,
+            Color::Magenta,
+            Color::Blue,
+            Color::LightCyan,
+            Color::LightMagenta,
+        ];
         if own {
             return self.bold();
         }

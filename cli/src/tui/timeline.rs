@@ -1,5 +1,6 @@
-//! The lines of one room that are in memory: a window that moves over a history of any length, and where in it the screen
-//! stands. The window is bounded, so memory stays flat however far one scrolls.
+//! The lines of one room that are in memory: a window that moves over a history of any length, and
+//! where in it the screen stands. The window is bounded, so memory stays flat however far one
+//! scrolls.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -10,12 +11,14 @@ use klatch_core::ids::{EntryId, RoomId};
 pub const PAGE: usize = 100;
 /// Lines in memory per room. A screen shows some dozens; the rest makes scrolling smooth.
 pub const LINES_MAX: usize = 500;
-/// Bytes of text in memory per room; reached before [`LINES_MAX`] only where people write very long texts.
+/// Bytes of text in memory per room; reached before [`LINES_MAX`] only where people write very long
+/// texts.
 pub const BYTES_MAX: usize = 8 << 20;
 /// The next page is asked for when so few lines are left in that direction.
 const AHEAD: usize = 40;
 
-/// The lowest line on the screen and how many of its last rows are below the edge; `None` follows the end.
+/// The lowest line on the screen and how many of its last rows are below the edge; `None` follows
+/// the end.
 pub type Place = Option<(EntryId, usize)>;
 
 /// A window of lines.
@@ -136,7 +139,12 @@ impl Timeline {
         let newest = page.iter().map(|m| m.journal).max().unwrap_or(0);
         // What came after the page was read has to stay.
         let later: Vec<Message> = match self.at_end {
-            true => self.lines.iter().filter(|m| m.journal > newest && !ids.contains(&m.id)).cloned().collect(),
+            true => self
+                .lines
+                .iter()
+                .filter(|m| m.journal > newest && !ids.contains(&m.id))
+                .cloned()
+                .collect(),
             false => Vec::new(),
         };
         match self.lines.iter().position(|m| ids.contains(&m.id)) {
@@ -185,7 +193,8 @@ impl Timeline {
         self.trim_front();
     }
 
-    /// The line before which more is to be asked for, if the screen is near the beginning of the window.
+    /// The line before which more is to be asked for, if the screen is near the beginning of the
+    /// window.
     pub fn wants_older(&self) -> Option<EntryId> {
         let near = self.bottom_index() < AHEAD + AHEAD;
         if self.loaded && !self.at_start && near { self.lines.front().map(|m| m.id) } else { None }
@@ -203,8 +212,8 @@ impl Timeline {
         self.bottom.and_then(|(id, _)| self.index(id)).unwrap_or(last)
     }
 
-    /// Where the screen stands after moving up by so many rows: never above the first line of the window. `rows` measures a
-    /// line; `height` is what the screen shows.
+    /// Where the screen stands after moving up by so many rows: never above the first line of the
+    /// window. `rows` measures a line; `height` is what the screen shows.
     pub fn above(&self, by: usize, height: usize, rows: impl Fn(usize) -> usize) -> Place {
         if self.lines.is_empty() {
             return self.bottom;
@@ -250,7 +259,13 @@ impl Timeline {
         }
     }
 
-    fn lower(&self, mut at: usize, mut hidden: usize, by: usize, rows: impl Fn(usize) -> usize) -> Place {
+    fn lower(
+        &self,
+        mut at: usize,
+        mut hidden: usize,
+        by: usize,
+        rows: impl Fn(usize) -> usize,
+    ) -> Place {
         let mut left = by;
         while left > hidden && at + 1 < self.lines.len() {
             left -= hidden;
@@ -258,7 +273,11 @@ impl Timeline {
             hidden = rows(at);
         }
         hidden = hidden.saturating_sub(left);
-        if at + 1 >= self.lines.len() && hidden == 0 && self.at_end { None } else { self.place(at, hidden) }
+        if at + 1 >= self.lines.len() && hidden == 0 && self.at_end {
+            None
+        } else {
+            self.place(at, hidden)
+        }
     }
 
     fn place(&self, at: usize, hidden: usize) -> Place {
@@ -271,8 +290,12 @@ impl Timeline {
             return;
         }
         let start = self.selected.and_then(|id| self.index(id));
-        let speech =
-            |m: &&Message| !matches!(m.kind, klatch_core::content::Kind::Profile | klatch_core::content::Kind::Leave);
+        let speech = |m: &&Message| {
+            !matches!(
+                m.kind,
+                klatch_core::content::Kind::Profile | klatch_core::content::Kind::Leave
+            )
+        };
         let found = match (up, start) {
             (true, Some(at)) => self.lines.range(..at).rev().find(speech),
             (true, None) => self.lines.range(..=self.bottom_index()).rev().find(speech),
@@ -289,7 +312,8 @@ impl Timeline {
 
     fn is_over(&self) -> bool {
         self.lines.len() > LINES_MAX
-            || (self.lines.len() > 2 && self.lines.iter().map(|m| m.text.len()).sum::<usize>() > BYTES_MAX)
+            || (self.lines.len() > 2
+                && self.lines.iter().map(|m| m.text.len()).sum::<usize>() > BYTES_MAX)
     }
 
     fn trim_front(&mut self) {
@@ -317,7 +341,8 @@ mod tests {
 
     #[test]
     fn the_window_is_bounded_whichever_way_it_moves() {
-        // A room of 100,000 lines: to the beginning and back, by pages, as the screen asks for them.
+        // A room of 100,000 lines: to the beginning and back, by pages, as the screen asks for
+        // them.
         let all = 100_000_u64;
         let mut timeline = window(all - 100..all);
         let mut pages = 0;
@@ -326,7 +351,11 @@ mod tests {
             timeline.stand(place);
             let Some(before) = timeline.wants_older() else { continue };
             let first = timeline.lines[0].journal;
-            timeline.older_page(before, (first.saturating_sub(100)..first).map(message).collect(), PAGE);
+            timeline.older_page(
+                before,
+                (first.saturating_sub(100)..first).map(message).collect(),
+                PAGE,
+            );
             assert!(timeline.lines.len() <= LINES_MAX);
             pages += 1;
         }
@@ -336,7 +365,11 @@ mod tests {
             timeline.stand(timeline.below(30, |_| 1));
             if let Some(after) = timeline.wants_newer() {
                 let last = timeline.lines.back().unwrap().journal + 1;
-                timeline.newer_page(after, (last..(last + 100).min(all)).map(message).collect(), PAGE);
+                timeline.newer_page(
+                    after,
+                    (last..(last + 100).min(all)).map(message).collect(),
+                    PAGE,
+                );
                 assert!(timeline.lines.len() <= LINES_MAX);
             }
         }
@@ -355,14 +388,22 @@ mod tests {
         timeline.newest_page((5..12).map(message).collect(), PAGE);
         assert_eq!(journals(&timeline), (0..13).collect::<Vec<_>>());
         timeline.newest_page((500..600).map(message).collect(), PAGE);
-        assert_eq!((timeline.lines.len(), timeline.at_start), (100, false), "a gap is never shown as if it were none");
+        assert_eq!(
+            (timeline.lines.len(), timeline.at_start),
+            (100, false),
+            "a gap is never shown as if it were none"
+        );
     }
 
     #[test]
     fn scrolling_stops_at_both_ends_and_the_end_is_followed_again() {
         let mut timeline = window(0..10);
         timeline.stand(timeline.above(1_000, 4, |_| 2));
-        assert_eq!(timeline.bottom, Some((message(1).id, 0)), "two lines of two rows fill the screen");
+        assert_eq!(
+            timeline.bottom,
+            Some((message(1).id, 0)),
+            "two lines of two rows fill the screen"
+        );
         timeline.append(message(10));
         assert_eq!(timeline.missed, 1);
         timeline.stand(timeline.below(3, |_| 2));

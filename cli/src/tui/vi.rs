@@ -1,4 +1,5 @@
-//! The vi keymap of the composer: the commands that fingers know. Everything with Ctrl, Alt and F keys stays as it is.
+//! The vi keymap of the composer: the commands that fingers know. Everything with Ctrl, Alt and F
+//! keys stays as it is.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui_textarea::CursorMove;
@@ -9,7 +10,8 @@ use super::layout;
 use super::overlay::Overlay;
 use super::state::{State, Wish};
 
-/// Takes a key in command mode, or Esc in insert mode. `false` if the key means what it always means.
+/// Takes a key in command mode, or Esc in insert mode. `false` if the key means what it always
+/// means.
 pub fn key(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) -> bool {
     let Some(mut vi) = state.composer.vi else { return false };
     if key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) {
@@ -34,7 +36,13 @@ pub fn key(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) -> bool {
 }
 
 /// One command. Whether text is inserted from now on.
-fn command(state: &mut State, wishes: &mut Vec<Wish>, c: char, pending: Option<char>, next: &mut Option<char>) -> bool {
+fn command(
+    state: &mut State,
+    wishes: &mut Vec<Wish>,
+    c: char,
+    pending: Option<char>,
+    next: &mut Option<char>,
+) -> bool {
     use CursorMove::{Back, Down, End, Forward, Head, Up, WordBack, WordEnd, WordForward};
     let empty = state.composer.is_empty();
     let area = &mut state.composer.area;
@@ -64,7 +72,8 @@ fn command(state: &mut State, wishes: &mut Vec<Wish>, c: char, pending: Option<c
         (None, 'h') => area.move_cursor(Back),
         (None, 'l') => area.move_cursor(Forward),
         (None, 'j' | 'k') if empty => {
-            let rows = isize::try_from(layout::areas(state).timeline.height / 4).unwrap_or(1).max(1);
+            let rows =
+                isize::try_from(layout::areas(state).timeline.height / 4).unwrap_or(1).max(1);
             scroll(state, if c == 'j' { rows } else { -rows });
         }
         (None, 'j') => area.move_cursor(Down),
@@ -86,7 +95,8 @@ fn command(state: &mut State, wishes: &mut Vec<Wish>, c: char, pending: Option<c
         }
         (None, 'G') => to_end(state, wishes),
         (None, '/') if state.here.is_some() => {
-            state.overlay = Some(Overlay::Search { field: String::new(), number: 0, found: None, at: 0 });
+            state.overlay =
+                Some(Overlay::Search { field: String::new(), number: 0, found: None, at: 0 });
         }
         (None, ':') if empty => {
             state.composer.set("/");

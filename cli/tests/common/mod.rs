@@ -1,4 +1,5 @@
-//! What the tests of the program share: a home of its own for each test, and processes that never outlive it.
+//! What the tests of the program share: a home of its own for each test, and processes that never
+//! outlive it.
 
 #![allow(
     clippy::unwrap_used,
@@ -59,8 +60,13 @@ impl Home {
     pub fn chat(&self, profile: &str, room: &str, more: &[&str]) -> Chat {
         let mut args = vec!["--profile", profile, "--name", profile, "chat", room, "--plain"];
         args.extend(more);
-        let mut child =
-            self.command(&args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        let mut child = self
+            .command(&args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
         let printed = Arc::new(Mutex::new(Vec::new()));
         let (stdout, lines) = (child.stdout.take().unwrap(), printed.clone());
         std::thread::spawn(move || {
@@ -86,7 +92,9 @@ impl Drop for Home {
         let Ok(profiles) = std::fs::read_dir(self.path()) else { return };
         for profile in profiles.flatten() {
             if profile.path().join("run/api.sock").exists() {
-                let _ = self.command(&["--profile", &profile.file_name().to_string_lossy(), "-q", "down"]).output();
+                let _ = self
+                    .command(&["--profile", &profile.file_name().to_string_lossy(), "-q", "down"])
+                    .output();
             }
         }
     }

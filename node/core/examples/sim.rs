@@ -1,4 +1,5 @@
-//! Runs simulated worlds from the command line: any number of seeds, one seed in detail, all planted mistakes.
+//! Runs simulated worlds from the command line: any number of seeds, one seed in detail, all
+//! planted mistakes.
 //!
 //! ```text
 //! cargo run --release -p klatch-core --features faults --example sim -- seeds 2000 [FIRST]
@@ -29,9 +30,13 @@ fn main() -> ExitCode {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let good = match words.as_slice() {
         ["seeds", n] => number(n).map(|n| seeds(&(0..n).collect::<Vec<_>>())),
-        ["seeds", n, first] => number(n).zip(number(first)).map(|(n, f)| seeds(&(f..f + n).collect::<Vec<_>>())),
+        ["seeds", n, first] => {
+            number(n).zip(number(first)).map(|(n, f)| seeds(&(f..f + n).collect::<Vec<_>>()))
+        }
         ["direct", n] => number(n).map(|n| direct(&(0..n).collect::<Vec<_>>())),
-        ["direct", n, first] => number(n).zip(number(first)).map(|(n, f)| direct(&(f..f + n).collect::<Vec<_>>())),
+        ["direct", n, first] => {
+            number(n).zip(number(first)).map(|(n, f)| direct(&(f..f + n).collect::<Vec<_>>()))
+        }
         ["direct-replay", seed] => number(seed).map(|s| direct_replay(s, false)),
         ["direct-replay", seed, "-v"] => number(seed).map(|s| direct_replay(s, true)),
         ["planted"] => Some(planted(500)),
@@ -61,12 +66,13 @@ fn number(text: &str) -> Option<u64> {
 /// Runs every seed, each world on a fresh thread state, as many at a time as there are cores.
 fn all(seeds: &[u64], each: impl Fn(u64) -> Outcome + Sync) -> Vec<Outcome> {
     let next = AtomicU64::new(0);
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(seeds.len().max(1));
+    let threads =
+        std::thread::available_parallelism().map_or(1, usize::from).min(seeds.len().max(1));
     let mut outcomes: Vec<Outcome> = std::thread::scope(|scope| {
         let worker = || {
             let mut done = Vec::new();
-            while let Some(seed) =
-                seeds.get(usize::try_from(next.fetch_add(1, Ordering::Relaxed)).unwrap_or(usize::MAX))
+            while let Some(seed) = seeds
+                .get(usize::try_from(next.fetch_add(1, Ordering::Relaxed)).unwrap_or(usize::MAX))
             {
                 done.push(each(*seed));
             }
@@ -86,7 +92,10 @@ fn seeds(seeds: &[u64]) -> bool {
     let failed: Vec<&Outcome> = outcomes.iter().filter(|o| o.failure.is_some()).collect();
     for outcome in failed.iter().take(20) {
         if let Some(failure) = &outcome.failure {
-            println!("seed {} failed at {failure}\n  replay it: {COMMAND} replay {} -v", outcome.seed, outcome.seed);
+            println!(
+                "seed {} failed at {failure}\n  replay it: {COMMAND} replay {} -v",
+                outcome.seed, outcome.seed
+            );
         }
     }
     figures(&outcomes);
@@ -115,7 +124,10 @@ fn direct(seeds: &[u64]) -> bool {
     }
     let rows: u64 = outcomes.iter().map(|o| o.quality.entries).sum();
     let (took, count) = (start.elapsed().as_secs_f64(), outcomes.len());
-    println!("{count} worlds of direct messages, {} failed, {took:.1} s, {rows} messages stored", failed.len());
+    println!(
+        "{count} worlds of direct messages, {} failed, {took:.1} s, {rows} messages stored",
+        failed.len()
+    );
     failed.is_empty() && count == seeds.len()
 }
 
@@ -127,15 +139,24 @@ fn direct_replay(seed: u64, trace: bool) -> bool {
 }
 
 fn figures(outcomes: &[Outcome]) {
-    let good: Vec<&Outcome> = outcomes.iter().filter(|o| o.failure.is_none() && o.quality.entries > 0).collect();
+    let good: Vec<&Outcome> =
+        outcomes.iter().filter(|o| o.failure.is_none() && o.quality.entries > 0).collect();
     let spread = |of: &dyn Fn(&Outcome) -> f64| {
         let mut values: Vec<f64> = good.iter().map(|o| of(o)).collect();
         values.sort_by(f64::total_cmp);
-        let at = |q: f64| values.get(((values.len() as f64 - 1.0) * q) as usize).copied().unwrap_or(f64::NAN);
+        let at = |q: f64| {
+            values.get(((values.len() as f64 - 1.0) * q) as usize).copied().unwrap_or(f64::NAN)
+        };
         format!("median {:.1}, p90 {:.1}, worst {:.1}", at(0.5), at(0.9), at(1.0))
     };
-    println!("after healing, seconds until all have everything:  {}", spread(&|o| o.quality.same_ms as f64 / 1e3));
-    println!("after healing, seconds until all know that:        {}", spread(&|o| o.quality.converged_ms as f64 / 1e3));
+    println!(
+        "after healing, seconds until all have everything:  {}",
+        spread(&|o| o.quality.same_ms as f64 / 1e3)
+    );
+    println!(
+        "after healing, seconds until all know that:        {}",
+        spread(&|o| o.quality.converged_ms as f64 / 1e3)
+    );
     println!(
         "gossip envelopes on links per entry:               {}",
         spread(&|o| o.quality.envelopes as f64 / o.quality.entries as f64)
@@ -157,7 +178,8 @@ fn replay(seed: u64, trace: bool) -> bool {
 fn twice(n: u64) -> bool {
     let both: Vec<u64> = (0..n).collect();
     let (first, second) = (all(&both, |s| sim::run(s, false)), all(&both, |s| sim::run(s, false)));
-    let differ: Vec<u64> = first.iter().zip(&second).filter(|(a, b)| a != b).map(|(a, _)| a.seed).collect();
+    let differ: Vec<u64> =
+        first.iter().zip(&second).filter(|(a, b)| a != b).map(|(a, _)| a.seed).collect();
     println!("{n} seeds run twice, {} with different fingerprints {differ:?}", differ.len());
     differ.is_empty()
 }
@@ -178,7 +200,8 @@ fn planted(most: u64) -> bool {
     let mut good = true;
     println!("{:<18} {:<62} {:>6}  caught as", "planted", "what is done wrong", "seeds");
     for &fault in Fault::ALL {
-        let caught = if fault.is_direct() { sim::talk::hunt(fault, most) } else { sim::hunt(fault, most) };
+        let caught =
+            if fault.is_direct() { sim::talk::hunt(fault, most) } else { sim::hunt(fault, most) };
         match caught {
             Some((seeds, failure)) => {
                 let what: String = failure.what.chars().take(90).collect();
@@ -186,7 +209,12 @@ fn planted(most: u64) -> bool {
             }
             None => {
                 good = false;
-                println!("{:<18} {:<62} {:>6}  NOT CAUGHT in {most} seeds", format!("{fault:?}"), fault.what(), "-");
+                println!(
+                    "{:<18} {:<62} {:>6}  NOT CAUGHT in {most} seeds",
+                    format!("{fault:?}"),
+                    fault.what(),
+                    "-"
+                );
             }
         }
     }

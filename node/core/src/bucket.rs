@@ -14,7 +14,8 @@ impl Bucket {
         Self { tokens: burst, at_ms: now_ms }
     }
 
-    /// Takes `n` tokens if they are there. The bucket refills with `rate` tokens per `per_ms` up to `burst`.
+    /// Takes `n` tokens if they are there. The bucket refills with `rate` tokens per `per_ms` up to
+    /// `burst`.
     pub fn take(&mut self, n: u64, rate: u64, per_ms: u64, burst: u64, now_ms: u64) -> bool {
         let gained = now_ms.saturating_sub(self.at_ms).saturating_mul(rate) / per_ms.max(1);
         if gained > 0 {

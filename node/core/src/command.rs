@@ -1,11 +1,13 @@
-//! Everything a user can ask to change. The API, the command line, the screen and the bots use these very types.
+//! Everything a user can ask to change. The API, the command line, the screen and the bots use
+//! these very types.
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{DeviceId, EntryId, IdentityId, RoomId};
 
-/// A wish of the local user. Where a command takes a `room`, messages take a conversation with one person as well: `@name`,
-/// or the conversation's id. One reply follows each command, once its effects are on disk.
+/// A wish of the local user. Where a command takes a `room`, messages take a conversation with one
+/// person as well: `@name`, or the conversation's id. One reply follows each command, once its
+/// effects are on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -88,7 +90,8 @@ pub enum Command {
         /// Journal number of the last message read.
         upto: u64,
     },
-    /// Keep a person as a contact: takes in their requests, and gives them a name of one's own choice.
+    /// Keep a person as a contact: takes in their requests, and gives them a name of one's own
+    /// choice.
     AcceptContact {
         /// `@name`, fingerprint, identity or conversation id.
         who: String,
@@ -96,7 +99,8 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         petname: Option<String>,
     },
-    /// Take nothing from a person any more, or take it again. Declining a request is blocking its sender.
+    /// Take nothing from a person any more, or take it again. Declining a request is blocking its
+    /// sender.
     BlockContact {
         /// As in `AcceptContact`.
         who: String,
@@ -117,7 +121,8 @@ pub enum Command {
         /// Compared and equal.
         verified: bool,
     },
-    /// The user is writing, or has stopped. Told to the other side only if [`Command::SetPrivacy`] allows it.
+    /// The user is writing, or has stopped. Told to the other side only if [`Command::SetPrivacy`]
+    /// allows it.
     Typing {
         /// A conversation with one person.
         room: String,
@@ -136,7 +141,8 @@ pub enum Command {
 }
 
 impl Command {
-    /// The room or person it is about, as the user named it; `None` for commands about all rooms, and for joining.
+    /// The room or person it is about, as the user named it; `None` for commands about all rooms,
+    /// and for joining.
     #[must_use]
     pub fn room(&self) -> Option<&str> {
         match self {
@@ -161,9 +167,9 @@ impl Command {
     #[must_use]
     pub fn text_bytes(&self) -> usize {
         match self {
-            Self::SendMessage { text, .. } | Self::SendNotice { text, .. } | Self::EditMessage { text, .. } => {
-                text.len()
-            }
+            Self::SendMessage { text, .. }
+            | Self::SendNotice { text, .. }
+            | Self::EditMessage { text, .. } => text.len(),
             _ => 0,
         }
     }

@@ -1,6 +1,7 @@
 //! What a message says: the one place to add a message kind (PROTOCOL.md 6).
 //!
-//! Content is the plaintext of an entry's body. The kind stands in the header; the fields are a CBOR array.
+//! Content is the plaintext of an entry's body. The kind stands in the header; the fields are a
+//! CBOR array.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +10,8 @@ use crate::identity::{self, DeviceCert};
 use crate::ids::EntryId;
 use crate::limits::{BODY_BYTES_MAX, EMOJI_BYTES_MAX, TEXT_BYTES_MAX};
 
-/// The header's `kind` field. Numbers are never reused; 16-31 are kept for control entries of private rooms.
+/// The header's `kind` field. Numbers are never reused; 16-31 are kept for control entries of
+/// private rooms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -28,11 +30,13 @@ pub enum Kind {
     Notice,
     /// The author left the room.
     Leave,
-    /// A kind that a newer version brought: kept, served and shown as such, so that versions can live in one room.
+    /// A kind that a newer version brought: kept, served and shown as such, so that versions can
+    /// live in one room.
     Newer(u8),
 }
 
-/// Kinds that change what later entries mean (membership, keys): a version that does not know one must not go on without it.
+/// Kinds that change what later entries mean (membership, keys): a version that does not know one
+/// must not go on without it.
 const CONTROL: std::ops::RangeInclusive<u8> = 16..=31;
 
 impl Kind {
@@ -55,10 +59,18 @@ impl Kind {
     #[must_use]
     pub fn from_code(code: u8) -> Option<Self> {
         let newer = (!CONTROL.contains(&code)).then_some(Self::Newer(code));
-        [Self::Profile, Self::Text, Self::Edit, Self::Delete, Self::Reaction, Self::Notice, Self::Leave]
-            .into_iter()
-            .find(|k| k.code() == code)
-            .or(newer)
+        [
+            Self::Profile,
+            Self::Text,
+            Self::Edit,
+            Self::Delete,
+            Self::Reaction,
+            Self::Notice,
+            Self::Leave,
+        ]
+        .into_iter()
+        .find(|k| k.code() == code)
+        .or(newer)
     }
 
     /// Control-like entries are always signed and end a run (PROTOCOL.md 5.3).
@@ -143,7 +155,9 @@ impl Content {
     #[must_use]
     pub fn target(&self) -> Option<EntryId> {
         match self {
-            Self::Edit { target, .. } | Self::Delete { target } | Self::Reaction { target, .. } => Some(*target),
+            Self::Edit { target, .. } | Self::Delete { target } | Self::Reaction { target, .. } => {
+                Some(*target)
+            }
             _ => None,
         }
     }
@@ -161,7 +175,9 @@ impl Content {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         match self {
-            Self::Profile { name, cert } => cbor::encode(&(name, serde_bytes::Bytes::new(&cert.encode()))),
+            Self::Profile { name, cert } => {
+                cbor::encode(&(name, serde_bytes::Bytes::new(&cert.encode())))
+            }
             Self::Text { text, reply_to } => cbor::encode(&(text, reply_to)),
             Self::Edit { target, text } => cbor::encode(&(target, text)),
             Self::Delete { target } => cbor::encode(&(target,)),
@@ -178,7 +194,8 @@ impl Content {
     pub fn decode(kind: Kind, bytes: &[u8]) -> Result<Self, DecodeError> {
         let content = match kind {
             Kind::Profile => {
-                let (name, cert): (String, serde_bytes::ByteBuf) = cbor::decode(bytes, BODY_BYTES_MAX)?;
+                let (name, cert): (String, serde_bytes::ByteBuf) =
+                    cbor::decode(bytes, BODY_BYTES_MAX)?;
                 Self::Profile { name, cert: DeviceCert::decode(&cert)? }
             }
             Kind::Text => {
@@ -219,7 +236,9 @@ impl Content {
                 !text.is_empty() && text.len() <= TEXT_BYTES_MAX
             }
             Self::Reaction { emoji, .. } => {
-                !emoji.is_empty() && emoji.len() <= EMOJI_BYTES_MAX && !emoji.chars().any(identity::is_unsafe_emoji)
+                !emoji.is_empty()
+                    && emoji.len() <= EMOJI_BYTES_MAX
+                    && !emoji.chars().any(identity::is_unsafe_emoji)
             }
             Self::Delete { .. } | Self::Leave | Self::Newer(_) => true,
         }

@@ -1,7 +1,8 @@
 //! Acknowledgements, beacons, the window of own messages and their delivery states (PROTOCOL.md 9).
 //!
-//! This file owns what others have said about having our entries, and what we owe them in the same way. What is on disk
-//! where is decided by signed acknowledgements only; a link that took bytes proves nothing but `sent`.
+//! This file owns what others have said about having our entries, and what we owe them in the same
+//! way. What is on disk where is decided by signed acknowledgements only; a link that took bytes
+//! proves nothing but `sent`.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -17,8 +18,8 @@ use crate::wire::{Frontier, frontier_ok};
 
 type AckFields = (u8, RoomId, DeviceId, Frontier, Signature);
 
-/// `Ack[room, device, frontier, sig]`: a device says, signed, what is on its disk. Point to point it names the addressed
-/// author's chain; as a beacon it names all.
+/// `Ack[room, device, frontier, sig]`: a device says, signed, what is on its disk. Point to point
+/// it names the addressed author's chain; as a beacon it names all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedAck {
     /// The room.
@@ -40,7 +41,8 @@ impl VerifiedAck {
     #[must_use]
     pub fn issue(keys: &Keys, room: RoomId, frontier: &Frontier) -> Vec<u8> {
         let device = keys.device_id();
-        let signature = sign(keys.device_key(), Context::ACK, &Self::digest(&room, &device, frontier));
+        let signature =
+            sign(keys.device_key(), Context::ACK, &Self::digest(&room, &device, frontier));
         cbor::encode(&(Self::VERSION, room, device, frontier, signature))
     }
 
@@ -49,7 +51,8 @@ impl VerifiedAck {
     /// # Errors
     /// [`Reject`].
     pub fn verify(keys: &RoomKeys, bytes: &[u8], verifier: &mut Verifier) -> Result<Self, Reject> {
-        let (v, room, device, frontier, signature): AckFields = cbor::decode(bytes, REQUEST_BYTES_MAX)?;
+        let (v, room, device, frontier, signature): AckFields =
+            cbor::decode(bytes, REQUEST_BYTES_MAX)?;
         if v != Self::VERSION {
             return Err(DecodeError::Unknown.into());
         }
@@ -59,14 +62,20 @@ impl VerifiedAck {
         if !frontier_ok(&frontier) {
             return Err(DecodeError::Bounds.into());
         }
-        if !verifier.check(&device.0, Context::ACK, &Self::digest(&room, &device, &frontier), &signature) {
+        if !verifier.check(
+            &device.0,
+            Context::ACK,
+            &Self::digest(&room, &device, &frontier),
+            &signature,
+        ) {
             return Err(Reject::Signature);
         }
         Ok(Self { room, device, frontier })
     }
 }
 
-/// Own entries that are on disk and wait for the window: gossip is a hint, so what does not fit is left to sync.
+/// Own entries that are on disk and wait for the window: gossip is a hint, so what does not fit is
+/// left to sync.
 #[derive(Debug, Default)]
 pub struct Outbox {
     runs: VecDeque<(u64, Vec<SealedEntry>)>,
@@ -143,7 +152,8 @@ struct Debt {
 impl Owed {
     /// `entries` more of `author` are on disk.
     pub fn add(&mut self, author: DeviceId, entries: u64, now: u64) {
-        let debt = self.authors.entry(author).or_insert(Debt { entries: 0, due_ms: now + ACK_DELAY_MS });
+        let debt =
+            self.authors.entry(author).or_insert(Debt { entries: 0, due_ms: now + ACK_DELAY_MS });
         debt.entries += entries;
         if debt.entries >= ACK_ENTRIES || planted!(AckBeforeCommit) {
             debt.due_ms = now;
@@ -152,7 +162,8 @@ impl Owed {
 
     /// Takes the authors whose acknowledgement is due.
     pub fn take_due(&mut self, now: u64) -> Vec<DeviceId> {
-        let due: Vec<_> = self.authors.iter().filter(|(_, d)| d.due_ms <= now).map(|(a, _)| *a).collect();
+        let due: Vec<_> =
+            self.authors.iter().filter(|(_, d)| d.due_ms <= now).map(|(a, _)| *a).collect();
         for author in &due {
             self.authors.remove(author);
         }

@@ -1,5 +1,5 @@
-//! Whose fault is it: the user's ([`CommandError`], says what to do) or the peer's ([`Reject`], a verdict and a counter).
-//! Our own faults are neither: they stop the node before damage spreads.
+//! Whose fault is it: the user's ([`CommandError`], says what to do) or the peer's ([`Reject`], a
+//! verdict and a counter). Our own faults are neither: they stop the node before damage spreads.
 
 use serde::{Deserialize, Serialize};
 
@@ -102,8 +102,11 @@ pub enum CommandError {
         /// The cap.
         max: u64,
     },
-    /// The device's own chain is known elsewhere to be longer than here (a restored backup or a cloned machine).
-    #[error("this device wrote messages that are not on this disk; writing on would fork its history")]
+    /// The device's own chain is known elsewhere to be longer than here (a restored backup or a
+    /// cloned machine).
+    #[error(
+        "this device wrote messages that are not on this disk; writing on would fork its history"
+    )]
     DeviceBehind,
     /// The store cannot write.
     #[error("the disk refuses writes: {cause}")]
@@ -226,7 +229,8 @@ impl CommandError {
     }
 }
 
-/// Why something a peer sent was refused. Never a panic, never lost data: a counter, and for most a worse opinion of the peer.
+/// Why something a peer sent was refused. Never a panic, never lost data: a counter, and for most a
+/// worse opinion of the peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 #[non_exhaustive]
 pub enum Reject {
@@ -297,6 +301,7 @@ impl Reject {
     pub fn is_fault(self) -> bool {
         // An unknown version or type comes from a newer program: ignored, not blamed.
         let malformed = matches!(self, Self::Decode(e) if e != DecodeError::Unknown);
-        malformed || matches!(self, Self::Open | Self::Signature | Self::Body | Self::Run | Self::Rule)
+        malformed
+            || matches!(self, Self::Open | Self::Signature | Self::Body | Self::Run | Self::Rule)
     }
 }

@@ -1,4 +1,5 @@
-//! Everything a user can be told. Events are a hint, the store is the truth: who misses one re-reads.
+//! Everything a user can be told. Events are a hint, the store is the truth: who misses one
+//! re-reads.
 
 use serde::{Deserialize, Serialize};
 
@@ -135,12 +136,14 @@ pub enum Event {
         /// Its transport peer id.
         peer_id: String,
     },
-    /// A subscriber was too slow; `missed` events that are not kept were not delivered to it: re-read what they are about.
+    /// A subscriber was too slow; `missed` events that are not kept were not delivered to it:
+    /// re-read what they are about.
     Lagged {
         /// How many.
         missed: u64,
     },
-    /// Durable events cannot be told to a subscriber, because its cursor leads to nowhere. Told to that subscriber only.
+    /// Durable events cannot be told to a subscriber, because its cursor leads to nowhere. Told to
+    /// that subscriber only.
     Gap {
         /// The first number that is missing.
         from: u64,
@@ -159,7 +162,8 @@ pub enum Event {
 pub enum GapReason {
     /// They are no longer kept.
     Retention,
-    /// The cursor is newer than everything here: it belongs to another profile, or this one was restored from a backup.
+    /// The cursor is newer than everything here: it belongs to another profile, or this one was
+    /// restored from a backup.
     Ahead,
 }
 
@@ -187,7 +191,8 @@ pub enum ContactNews {
     KeysChanged,
     /// Somebody else, with other keys, uses the name of a verified person.
     Impersonated,
-    /// The encrypted session was lost and made anew; messages in between may be missing and are sent again.
+    /// The encrypted session was lost and made anew; messages in between may be missing and are
+    /// sent again.
     SessionReset,
 }
 
@@ -231,7 +236,8 @@ pub struct Message {
     pub seq: u64,
     /// What it is.
     pub kind: Kind,
-    /// The text; empty for kinds without one, for deleted messages and for bodies that are not stored here.
+    /// The text; empty for kinds without one, for deleted messages and for bodies that are not
+    /// stored here.
     pub text: String,
     /// The message answered.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -272,14 +278,16 @@ pub struct Reactions {
     pub devices: Vec<DeviceId>,
 }
 
-/// Where an own message is (PROTOCOL.md 9). Never optimistic: each state is something that was observed.
+/// Where an own message is (PROTOCOL.md 9). Never optimistic: each state is something that was
+/// observed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Delivery {
     /// On this disk only.
     Queued,
-    /// On a link to at least one member; back to `queued` if that link ends before it is acknowledged.
+    /// On a link to at least one member; back to `queued` if that link ends before it is
+    /// acknowledged.
     Sent,
     /// A relay keeps it for members who are away (from step 4 on).
     Relayed,

@@ -1,4 +1,5 @@
-//! Who somebody is: the identity (a person), the device keys it certifies, names and fingerprints (PROTOCOL.md 3).
+//! Who somebody is: the identity (a person), the device keys it certifies, names and fingerprints
+//! (PROTOCOL.md 3).
 
 use std::fmt;
 
@@ -9,7 +10,8 @@ use crate::crypto::{Context, Verifier, hash, sign};
 use crate::ids::{DeviceId, Digest, IdentityId, Signature, base32};
 use crate::limits::NAME_BYTES_MAX;
 
-/// The secret keys of this node: the person's and the device's. Does not print; the keys wipe themselves.
+/// The secret keys of this node: the person's and the device's. Does not print; the keys wipe
+/// themselves.
 pub struct Keys {
     identity: SigningKey,
     device: SigningKey,
@@ -23,7 +25,8 @@ impl fmt::Debug for Keys {
 }
 
 impl Keys {
-    /// From the seeds in the keystore; the certificate is made anew (Ed25519 is deterministic, so it is the same).
+    /// From the seeds in the keystore; the certificate is made anew (Ed25519 is deterministic, so
+    /// it is the same).
     #[must_use]
     pub fn from_seeds(identity: &[u8; 32], device: &[u8; 32], created_ms: u64) -> Self {
         let (identity, device) = (SigningKey::from_bytes(identity), SigningKey::from_bytes(device));
@@ -57,7 +60,8 @@ impl Keys {
     }
 }
 
-/// `[v, identity, device, not_before, not_after|null, n, sig]`: a person says that a device is theirs (PROTOCOL.md 3.2).
+/// `[v, identity, device, not_before, not_after|null, n, sig]`: a person says that a device is
+/// theirs (PROTOCOL.md 3.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceCert {
     /// The person.
@@ -81,15 +85,23 @@ impl DeviceCert {
     pub const BYTES_MAX: usize = 180;
     const VERSION: u8 = 1;
 
-    fn issue(identity: &SigningKey, device: DeviceId, not_before: u64, not_after: Option<u64>, n: u64) -> Self {
+    fn issue(
+        identity: &SigningKey,
+        device: DeviceId,
+        not_before: u64,
+        not_after: Option<u64>,
+        n: u64,
+    ) -> Self {
         let id = IdentityId(identity.verifying_key().to_bytes());
-        let mut cert = Self { identity: id, device, not_before, not_after, n, signature: Signature([0; 64]) };
+        let mut cert =
+            Self { identity: id, device, not_before, not_after, n, signature: Signature([0; 64]) };
         cert.signature = sign(identity, Context::CERT, &cert.digest());
         cert
     }
 
     fn digest(&self) -> Digest {
-        let signed = (Self::VERSION, self.identity, self.device, self.not_before, self.not_after, self.n);
+        let signed =
+            (Self::VERSION, self.identity, self.device, self.not_before, self.not_after, self.n);
         hash(Context::CERT, &[&cbor::encode(&signed)])
     }
 
@@ -123,13 +135,21 @@ impl DeviceCert {
 #[must_use]
 pub fn fingerprint(identity: &IdentityId) -> String {
     let text = base32(&hash(Context::FINGERPRINT, &[&identity.0]).0[..10]).to_uppercase();
-    text.as_bytes().chunks(4).map(|c| String::from_utf8_lossy(c).into_owned()).collect::<Vec<_>>().join("-")
+    text.as_bytes()
+        .chunks(4)
+        .map(|c| String::from_utf8_lossy(c).into_owned())
+        .collect::<Vec<_>>()
+        .join("-")
 }
 
-/// Whether a display name is within bounds: 1 to 64 bytes, trimmed, no control, direction or invisible characters.
+/// Whether a display name is within bounds: 1 to 64 bytes, trimmed, no control, direction or
+/// invisible characters.
 #[must_use]
 pub fn valid_name(name: &str) -> bool {
-    !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.trim() == name && !name.chars().any(is_unsafe)
+    !name.is_empty()
+        && name.len() <= NAME_BYTES_MAX
+        && name.trim() == name
+        && !name.chars().any(is_unsafe)
 }
 
 /// Characters that change how text around them is shown, or that cannot be seen.

@@ -1,6 +1,7 @@
 //! The names of things: rooms, devices, identities, entries, epochs, peers.
 //!
-//! On the wire an id is a CBOR byte string; in JSON and on screen it is lower-case base32 (RFC 4648 alphabet, no padding).
+//! On the wire an id is a CBOR byte string; in JSON and on screen it is lower-case base32 (RFC 4648
+//! alphabet, no padding).
 
 use std::fmt;
 
@@ -29,7 +30,8 @@ pub fn base32(bytes: &[u8]) -> String {
     out
 }
 
-/// Inverse of [`base32`]; `None` for a foreign character, impossible length or non-zero trailing bits.
+/// Inverse of [`base32`]; `None` for a foreign character, impossible length or non-zero trailing
+/// bits.
 #[must_use]
 pub fn unbase32(text: &str) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len() * 5 / 8);
@@ -156,7 +158,8 @@ id!(
     TopicId, 32
 );
 id!(
-    /// The first 16 bytes of a [`DeviceId`], in frontiers: two keys with the same 8 could be made in a day.
+    /// The first 16 bytes of a [`DeviceId`], in frontiers: two keys with the same 8 could be made
+    /// in a day.
     DeviceShort, 16
 );
 id!(
@@ -185,8 +188,8 @@ id!(
 );
 
 impl RoomId {
-    /// The id of the conversation with a person. Only this profile uses it: the other side has another id for the same
-    /// conversation, and nothing on the wire names either.
+    /// The id of the conversation with a person. Only this profile uses it: the other side has
+    /// another id for the same conversation, and nothing on the wire names either.
     #[must_use]
     pub fn of_conversation(with: &IdentityId) -> Self {
         let digest = crate::crypto::hash(crate::crypto::Context::CONVERSATION, &[&with.0]);
@@ -197,7 +200,8 @@ impl RoomId {
 }
 
 impl Digest {
-    /// Equality in time that does not depend on where the two differ: for proofs that a peer could otherwise grope for.
+    /// Equality in time that does not depend on where the two differ: for proofs that a peer could
+    /// otherwise grope for.
     #[must_use]
     pub fn same(&self, other: &Self) -> bool {
         self.0.iter().zip(other.0).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
@@ -232,7 +236,8 @@ impl DeviceId {
     }
 }
 
-/// A transport peer: the bytes of a libp2p `PeerId`. Means nothing about who the person is until signed presence says so.
+/// A transport peer: the bytes of a libp2p `PeerId`. Means nothing about who the person is until
+/// signed presence says so.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Peer(#[serde(with = "serde_bytes")] pub Vec<u8>);
 

@@ -4,17 +4,21 @@
 //! command or network event -> Input -> Machine::handle(now, rng, Input) -> Step -> commit -> send -> tell
 //! ```
 //!
-//! No async, no clock, no sockets, no files, no randomness of its own, no hash-ordered maps: time, randomness and everything
-//! that happened are inputs; everything to be done is one owned [`step::Step`]. So a whole group of nodes runs in one thread
-//! from one seed (feature `sim`), and what a test saw once can be seen again.
+//! No async, no clock, no sockets, no files, no randomness of its own, no hash-ordered maps: time,
+//! randomness and everything that happened are inputs; everything to be done is one owned
+//! [`step::Step`]. So a whole group of nodes runs in one thread from one seed (feature `sim`), and
+//! what a test saw once can be seen again.
 //!
-//! Two principles carry the rest. *Gossip is a hint, the log is the truth*: losing any gossip message is never an error, sync
-//! repairs it. *Events are a hint, the store is the truth*: a front end that misses one re-reads.
+//! Two principles carry the rest. *Gossip is a hint, the log is the truth*: losing any gossip
+//! message is never an error, sync repairs it. *Events are a hint, the store is the truth*: a front
+//! end that misses one re-reads.
 //!
-//! Reading order: [`command`], [`query`], [`event`] (what users see), [`wire`] (what other nodes see), [`step`] (the seam), [`rows`] (what is at rest),
-//! [`machine`], [`room`], [`log`], [`sync`], [`delivery`]. The wire format is specified in `docs/PROTOCOL.md`.
+//! Reading order: [`command`], [`query`], [`event`] (what users see), [`wire`] (what other nodes
+//! see), [`step`] (the seam), [`rows`] (what is at rest), [`machine`], [`room`], [`log`], [`sync`],
+//! [`delivery`]. The wire format is specified in `docs/PROTOCOL.md`.
 
-/// Whether a deliberate mistake is planted here (`sim/faults.rs`). Always `false`, at compile time, without feature `faults`.
+/// Whether a deliberate mistake is planted here (`sim/faults.rs`). Always `false`, at compile time,
+/// without feature `faults`.
 #[allow(unused_macros, reason = "only hooks use it")]
 macro_rules! planted {
     ($fault:ident) => {{

@@ -1,22 +1,28 @@
-//! Every bound and interval of the protocol in one file, each with its reason (PROTOCOL.md, "Limits").
+//! Every bound and interval of the protocol in one file, each with its reason (PROTOCOL.md,
+//! "Limits").
 //!
-//! Sizes are bytes, times are milliseconds unless the name says otherwise. The simulator asserts the bounds.
+//! Sizes are bytes, times are milliseconds unless the name says otherwise. The simulator asserts
+//! the bounds.
 
-/// Longest text of one message. With framing, padding (at most 12 %) and signature it still fits [`ENTRY_BYTES_MAX`].
+/// Longest text of one message. With framing, padding (at most 12 %) and signature it still fits
+/// [`ENTRY_BYTES_MAX`].
 pub const TEXT_BYTES_MAX: usize = 64_000;
 /// Largest header + signature + sealed body of one entry, as encoded.
 pub const ENTRY_BYTES_MAX: usize = 73_000;
 /// Largest header alone: 16 parents and every optional field need under 600 B.
 pub const HEADER_BYTES_MAX: usize = 1_024;
-/// Largest sealed body: Padmé adds at most 12 % to [`TEXT_BYTES_MAX`], plus framing and the AEAD tag.
+/// Largest sealed body: Padmé adds at most 12 % to [`TEXT_BYTES_MAX`], plus framing and the AEAD
+/// tag.
 pub const BODY_BYTES_MAX: usize = 72_000;
 /// Smallest sealed body: [`PAD_BYTES_MIN`] and the AEAD tag.
 pub const BODY_BYTES_MIN: usize = PAD_BYTES_MIN + 16;
 /// Largest gossip envelope, and largest direct-message frame.
 pub const ENVELOPE_BYTES_MAX: usize = 73_728;
-/// gossipsub's `max_transmit_size`: the largest envelope plus protocol overhead and control messages, a network-wide constant.
+/// gossipsub's `max_transmit_size`: the largest envelope plus protocol overhead and control
+/// messages, a network-wide constant.
 pub const TRANSMIT_BYTES_MAX: usize = 131_072;
-/// Consecutive entries of one device in one run: bounds what one signature check may cost and what is parked at once.
+/// Consecutive entries of one device in one run: bounds what one signature check may cost and what
+/// is parked at once.
 pub const RUN_ENTRIES_MAX: usize = 64;
 /// Encoded entries of one run of two or more; a single large entry travels alone.
 pub const RUN_BYTES_MAX: usize = 65_536;
@@ -33,16 +39,19 @@ pub const EMOJI_BYTES_MAX: usize = 32;
 /// Smallest padded plaintext, so that short texts, reactions and receipts look the same.
 pub const PAD_BYTES_MIN: usize = 256;
 
-/// Where parents are passed over (a full room, a forked chain) the lamport clock may exceed what is known by this: more
-/// entries than the refused branch can have, too few to burn the counter.
+/// Where parents are passed over (a full room, a forked chain) the lamport clock may exceed what is
+/// known by this: more entries than the refused branch can have, too few to burn the counter.
 pub const LAMPORT_SLACK: u64 = 1 << 20;
 
-/// A remote clock may pull ours forward by no more than this; shown time and unread are clamped by it as well.
+/// A remote clock may pull ours forward by no more than this; shown time and unread are clamped by
+/// it as well.
 pub const CLOCK_AHEAD_MS_MAX: u64 = 60_000;
 
-/// Rooms of one profile: the gossipsub hello with all topics must stay below [`TRANSMIT_BYTES_MAX`].
+/// Rooms of one profile: the gossipsub hello with all topics must stay below
+/// [`TRANSMIT_BYTES_MAX`].
 pub const ROOMS_MAX: usize = 500;
-/// Device chains in one open room. A stranger can make keys for nothing; a group of friends never gets there.
+/// Device chains in one open room. A stranger can make keys for nothing; a group of friends never
+/// gets there.
 pub const CHAINS_MAX: usize = 2_000;
 /// New devices accepted in one open room per minute, after a first burst of [`CHAINS_BURST`].
 pub const CHAINS_PER_MINUTE: u64 = 60;
@@ -65,18 +74,22 @@ pub const DEVICE_BYTES_BURST: u64 = 256 << 20;
 /// Stored bytes per room; beyond it headers are kept and bodies are not, and the UI says so.
 pub const ROOM_DISK_BYTES_DEFAULT: u64 = 1 << 30;
 
-/// Runs held back per chain because something before them is missing. Asking for the range again is cheap.
+/// Runs held back per chain because something before them is missing. Asking for the range again is
+/// cheap.
 pub const PARKED_PER_CHAIN_MAX: usize = 256;
 /// Bytes held back per room.
 pub const PARKED_BYTES_MAX: usize = 4 << 20;
 
-/// Own entries published and not yet acknowledged, per room: latency is queue length, 32 keeps p99 low at full speed.
+/// Own entries published and not yet acknowledged, per room: latency is queue length, 32 keeps p99
+/// low at full speed.
 pub const WINDOW_ENTRIES: u64 = 32;
-/// A connected peer that acknowledged nothing for this long no longer holds the window; it catches up by sync.
+/// A connected peer that acknowledged nothing for this long no longer holds the window; it catches
+/// up by sync.
 pub const WINDOW_PATIENCE_MS: u64 = 2_000;
 /// Own entries accepted but not yet published, per room, before `send` answers "too fast".
 pub const OUTBOX_ENTRIES_MAX: u64 = 4_096;
-/// Bytes of own entries held in memory until they are published; beyond it they are read back from the store.
+/// Bytes of own entries held in memory until they are published; beyond it they are read back from
+/// the store.
 pub const OUTBOX_BYTES_MAX: usize = 8 << 20;
 
 /// An acknowledgement is sent after this many accepted entries of one author.
@@ -90,9 +103,11 @@ pub const FRONTIER_MAX: usize = 2_000;
 pub const BEACON_SILENCE_MS_MIN: u64 = 20_000;
 /// ...and at most this much (drawn at random so that members do not speak at once).
 pub const BEACON_SILENCE_MS_MAX: u64 = 40_000;
-/// What came by sync is not gossiped again: this soon at the earliest a beacon tells those further away...
+/// What came by sync is not gossiped again: this soon at the earliest a beacon tells those further
+/// away...
 pub const HINT_MS_MIN: u64 = 200;
-/// ...and this late at the latest; drawn at random, and left out if somebody else said the same meanwhile.
+/// ...and this late at the latest; drawn at random, and left out if somebody else said the same
+/// meanwhile.
 pub const HINT_MS_MAX: u64 = 1_000;
 /// Such hints of one room are at least this far apart: many small syncs are one piece of news.
 pub const HINT_PAUSE_MS: u64 = 5_000;
@@ -107,12 +122,14 @@ pub const PRESENCE_TTL_MS: u64 = 180_000;
 pub const HELLO_RETRY_MS: u64 = 2_000;
 /// Changes of the set of direct peers are collected for this long before presence is sent again.
 pub const PRESENCE_DEBOUNCE_MS: u64 = 150;
-/// A device counts as a recipient (`m` in `delivered n/m`) of an open room if it was present within this time.
+/// A device counts as a recipient (`m` in `delivered n/m`) of an open room if it was present within
+/// this time.
 pub const RECIPIENT_MS: u64 = 7 * 86_400_000;
 /// `last seen` is written to the store at most this often per device.
 pub const LAST_SEEN_WRITE_MS: u64 = 3_600_000;
 
-/// Bytes of one sync page. A page is verified and committed before the next is asked: this bounds memory.
+/// Bytes of one sync page. A page is verified and committed before the next is asked: this bounds
+/// memory.
 pub const PAGE_BYTES_MAX: usize = 512 << 10;
 /// Entries of one sync page.
 pub const PAGE_ENTRIES_MAX: usize = 1_000;
@@ -126,11 +143,13 @@ pub const SYNC_TIMEOUT_MS: u64 = 10_000;
 pub const GAP_DELAY_MS: u64 = 60;
 /// A gap that the last peer asked could not fill is put to all peers after this...
 pub const GAP_PAUSE_MS_MIN: u64 = 250;
-/// ...then after twice as long, and so on. From this pause on it is enough that all peers have answered...
+/// ...then after twice as long, and so on. From this pause on it is enough that all peers have
+/// answered...
 pub const GAP_PAUSE_MS_SURE: u64 = 1_000;
 /// ...and beyond this nobody else is waited for: nobody has what the waiting runs follow.
 pub const GAP_PAUSE_MS_MAX: u64 = 16_000;
-/// Chains of one peer that are read again from their beginning because its frontier contradicts ours: the proof of a fork.
+/// Chains of one peer that are read again from their beginning because its frontier contradicts
+/// ours: the proof of a fork.
 pub const RECHECKS_PER_LINK_MAX: usize = 16;
 /// First retry after a failed sync with one peer; doubles up to [`SYNC_BACKOFF_MS_MAX`].
 pub const SYNC_BACKOFF_MS_MIN: u64 = 500;
@@ -144,23 +163,26 @@ pub const BATCH_INPUTS_MAX: usize = 100;
 /// Pages from sync with more new messages than this are announced as one event.
 pub const SUMMARY_ABOVE: usize = 32;
 
-/// Own direct messages sealed in one session since the oldest that is not acknowledged. Olm keeps the keys of 40 messages
-/// that were overtaken; 32 leaves room for receipts between them.
+/// Own direct messages sealed in one session since the oldest that is not acknowledged. Olm keeps
+/// the keys of 40 messages that were overtaken; 32 leaves room for receipts between them.
 pub const DIRECT_WINDOW: u64 = 32;
-/// Own direct messages waiting for one device: half a year of a lively conversation with somebody who is away.
+/// Own direct messages waiting for one device: half a year of a lively conversation with somebody
+/// who is away.
 pub const DIRECT_QUEUE_MAX: usize = 2_000;
 /// Bytes of all own direct messages waiting: they are held in memory.
 pub const DIRECT_QUEUE_BYTES_MAX: usize = 16 << 20;
-/// Pauses between tries to deliver; then [`DIRECT_RETRY_MS_MAX`]. A new link begins again with the first.
+/// Pauses between tries to deliver; then [`DIRECT_RETRY_MS_MAX`]. A new link begins again with the
+/// first.
 pub const DIRECT_RETRY_MS: [u64; 4] = [2_000, 8_000, 30_000, 120_000];
 /// Longest pause between tries.
 pub const DIRECT_RETRY_MS_MAX: u64 = 900_000;
 /// A direct message that was not delivered for this long is given up, and its author told.
 pub const DIRECT_EXPIRY_MS: u64 = 30 * 86_400_000;
-/// A session that the other side lost is made anew at most this often, and once per link: a peer that always claims to have
-/// lost it must not keep us busy.
+/// A session that the other side lost is made anew at most this often, and once per link: a peer
+/// that always claims to have lost it must not keep us busy.
 pub const DIRECT_RESET_MS: u64 = 3_600_000;
-/// Sessions kept per device: both sides may begin at once, and late frames of a replaced one still arrive.
+/// Sessions kept per device: both sides may begin at once, and late frames of a replaced one still
+/// arrive.
 pub const DIRECT_SESSIONS_MAX: usize = 4;
 /// Devices kept of one person.
 pub const DIRECT_DEVICES_MAX: usize = 5;
@@ -170,11 +192,14 @@ pub const REQUEST_MESSAGES_MAX: u64 = 32;
 pub const REQUESTS_MAX: usize = 200;
 /// People kept in all: identities cost nothing.
 pub const CONTACTS_MAX: usize = 5_000;
-/// The fallback key, for those whom we gave no one-time key, is replaced this often. The one before it still opens.
+/// The fallback key, for those whom we gave no one-time key, is replaced this often. The one before
+/// it still opens.
 pub const FALLBACK_MS: u64 = 7 * 86_400_000;
-/// One-time keys handed out at once; then one a minute. Whoever gets none begins with the fallback key.
+/// One-time keys handed out at once; then one a minute. Whoever gets none begins with the fallback
+/// key.
 pub const ONE_TIME_KEYS_BURST: u64 = 50;
-/// Lamport clocks and times of direct messages stay below: JSON readers have 53 bits, and nothing may overflow.
+/// Lamport clocks and times of direct messages stay below: JSON readers have 53 bits, and nothing
+/// may overflow.
 pub const DIRECT_CLOCK_MAX: u64 = 1 << 53;
 /// Withdrawals of messages that have not arrived yet, kept per person.
 pub const DIRECT_ORPHANS_MAX: usize = 64;

@@ -1,4 +1,5 @@
-//! The state machine: one state, one input, one step. It only finds the room and forwards; the rules live in the parts.
+//! The state machine: one state, one input, one step. It only finds the room and forwards; the
+//! rules live in the parts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +16,8 @@ use crate::limits::{EMOJI_BYTES_MAX, ROOM_DISK_BYTES_DEFAULT, ROOMS_MAX, TEXT_BY
 use crate::room::exchange::PageIn;
 use crate::room::{Room, Source, Taken};
 use crate::step::{
-    CommandId, GossipId, Input, PeopleView, RequestId, RoomView, Snapshot, Step, TopicChange, Verdict, Write,
+    CommandId, GossipId, Input, PeopleView, RequestId, RoomView, Snapshot, Step, TopicChange,
+    Verdict, Write,
 };
 use crate::wire;
 
@@ -35,7 +37,8 @@ pub trait Entropy {
 
 /// What a part may use while it handles an input.
 pub(crate) struct Ctx<'a> {
-    /// Steady milliseconds for timers: follows the wall clock, but never goes back when that is set back.
+    /// Steady milliseconds for timers: follows the wall clock, but never goes back when that is set
+    /// back.
     pub now: u64,
     /// Unix milliseconds, for everything that is dated.
     pub wall: u64,
@@ -110,8 +113,11 @@ impl Machine {
     pub fn open(keys: Keys, me: Peer, snapshot: Snapshot, now: u64) -> Self {
         let own = keys.device_id();
         let budget = ROOM_DISK_BYTES_DEFAULT;
-        let rooms: BTreeMap<RoomId, Room> =
-            snapshot.rooms.into_iter().map(|r| (r.row.room, Room::restore(r, own, now, budget))).collect();
+        let rooms: BTreeMap<RoomId, Room> = snapshot
+            .rooms
+            .into_iter()
+            .map(|r| (r.row.room, Room::restore(r, own, now, budget)))
+            .collect();
         let topics = rooms.values().map(|r| (r.keys.topic, r.id())).collect();
         Self {
             keys,
@@ -129,18 +135,25 @@ impl Machine {
         }
     }
 
-    /// Starts again from what is on disk after a commit failed: everything since then is forgotten, links are kept.
+    /// Starts again from what is on disk after a commit failed: everything since then is forgotten,
+    /// links are kept.
     pub fn reopen(self, snapshot: Snapshot, now: u64, rng: &mut dyn Entropy) -> (Self, Step) {
-        let devices: Vec<_> = self.rooms.iter().map(|(id, r)| (*id, r.links.linked_devices())).collect();
+        let devices: Vec<_> =
+            self.rooms.iter().map(|(id, r)| (*id, r.links.linked_devices())).collect();
         let (links, request, direct) = (self.links, self.request, self.direct);
-        let mut machine = Self::open(self.keys, self.me, snapshot, now).with_disk_budget(self.disk_budget);
+        let mut machine =
+            Self::open(self.keys, self.me, snapshot, now).with_disk_budget(self.disk_budget);
         machine.request = request;
         machine.direct.restore_links(direct);
         let mut step = Step::default();
         for (peer, topics) in links {
             step.absorb(machine.handle(now, rng, Input::LinkUp { peer: peer.clone() }));
             for topic in topics {
-                step.absorb(machine.handle(now, rng, Input::PeerSubscribed { peer: peer.clone(), topic }));
+                step.absorb(machine.handle(
+                    now,
+                    rng,
+                    Input::PeerSubscribed { peer: peer.clone(), topic },
+                ));
             }
         }
         for (id, known) in devices {
@@ -152,7 +165,8 @@ impl Machine {
         (machine, step)
     }
 
-    /// Stores at most so many bytes per room from others (default 1 GiB); applies to rooms joined later as well.
+    /// Stores at most so many bytes per room from others (default 1 GiB); applies to rooms joined
+    /// later as well.
     #[must_use]
     pub fn with_disk_budget(mut self, bytes: u64) -> Self {
         self.disk_budget = bytes;
@@ -186,8 +200,8 @@ impl Machine {
         find_id(&self.rooms, name)
     }
 
-    /// Whether own messages wait in this room for members that are connected: the shell holds more of them back, in
-    /// order, instead of having them refused. `now` is Unix milliseconds.
+    /// Whether own messages wait in this room for members that are connected: the shell holds more
+    /// of them back, in order, instead of having them refused. `now` is Unix milliseconds.
     #[must_use]
     pub fn is_congested(&self, room: &RoomId, now: u64) -> bool {
         self.rooms.get(room).is_some_and(|r| r.is_congested(now + self.ahead))
@@ -203,7 +217,20 @@ impl Machine {
     pub fn handle(&mut self, now: u64, rng: &mut dyn Entropy, input: Input) -> Step {
         let mut step = Step::default();
         let (wall, now) = (now, self.steady(now));
-        let Self { keys, me, name, rooms, direct, topics, links, journal, request, disk_budget, ahead, .. } = self;
+        let Self {
+            keys,
+            me,
+            name,
+            rooms,
+            direct,
+            topics,
+            links,
+            journal,
+            request,
+            disk_budget,
+            ahead,
+            ..
+        } = self;
         let mut ctx = Ctx { now, wall, rng, keys, me, name, journal, request, step: &mut step };
         if !matches!(input, Input::Command { .. } | Input::Join { .. }) {
             // Own entries of a batch are adjacent in the journal: nothing may come between them.
@@ -263,12 +290,16 @@ impl Machine {
                     room.link_down(&mut ctx, &peer);
                 }
             }
-            Input::PeerSlow { peer } => rooms.values_mut().for_each(|r| r.peer_slow(&mut ctx, &peer)),
+            Input::PeerSlow { peer } => {
+                rooms.values_mut().for_each(|r| r.peer_slow(&mut ctx, &peer))
+            }
             Input::RequestFailed { peer, request } => {
                 direct.request_failed(&mut ctx, request);
                 rooms.values_mut().for_each(|r| r.request_failed(&mut ctx, &peer, request));
             }
-            Input::DirectAsked { peer, token, frame } => direct.asked(&mut ctx, rooms, &peer, token, frame),
+            Input::DirectAsked { peer, token, frame } => {
+                direct.asked(&mut ctx, rooms, &peer, token, frame)
+            }
             Input::DirectAnswered { peer, request, answer } => {
                 direct.answered(&mut ctx, rooms, &peer, request, answer);
             }
@@ -367,7 +398,13 @@ fn from_peer(
     }
 }
 
-fn gossip(ctx: &mut Ctx<'_>, room: &mut Room, peer: Peer, message: GossipId, run: crate::log::entry::VerifiedRun) {
+fn gossip(
+    ctx: &mut Ctx<'_>,
+    room: &mut Room,
+    peer: Peer,
+    message: GossipId,
+    run: crate::log::entry::VerifiedRun,
+) {
     match room.accept(ctx, run, Source::Gossip) {
         Ok(Taken::New(_)) => verdict(ctx, room, peer, message),
         Ok(Taken::Parked) => {
@@ -395,7 +432,11 @@ fn heard_ack(ctx: &mut Ctx<'_>, room: &mut Room, via: &Peer, ack: &VerifiedAck) 
 
 /// Valid: forwarded, unless everybody is connected to everybody.
 fn verdict(ctx: &mut Ctx<'_>, room: &Room, peer: Peer, message: GossipId) {
-    let verdict = if room.links.full_mesh || planted!(ForwardNever) { Verdict::Ignore } else { Verdict::Accept };
+    let verdict = if room.links.full_mesh || planted!(ForwardNever) {
+        Verdict::Ignore
+    } else {
+        Verdict::Accept
+    };
     ctx.step.verdicts.push((peer, message, verdict));
 }
 
@@ -407,22 +448,37 @@ fn find_id(rooms: &BTreeMap<RoomId, Room>, name: &str) -> Option<RoomId> {
         .filter(|r| Some(r.id()) == by_id || (wanted.as_deref() == Some(r.name()) && !r.row.left))
         .map(Room::id)
         .collect();
-    // An open room and a passphrase room may share a name; the open one is meant unless only the other is here.
-    let chosen = matches.iter().find(|id| rooms.get(id).is_some_and(|r| !r.row.passphrase)).or(matches.first());
+    // An open room and a passphrase room may share a name; the open one is meant unless only the
+    // other is here.
+    let chosen = matches
+        .iter()
+        .find(|id| rooms.get(id).is_some_and(|r| !r.row.passphrase))
+        .or(matches.first());
     chosen.copied()
 }
 
-fn find<'r>(rooms: &'r mut BTreeMap<RoomId, Room>, name: &str) -> Result<&'r mut Room, CommandError> {
+fn find<'r>(
+    rooms: &'r mut BTreeMap<RoomId, Room>,
+    name: &str,
+) -> Result<&'r mut Room, CommandError> {
     match find_id(rooms, name) {
-        Some(id) => rooms.get_mut(&id).ok_or(CommandError::UnknownRoom { room: name.to_owned(), nearest: None }),
-        None => Err(CommandError::UnknownRoom { room: name.to_owned(), nearest: nearest(rooms, name) }),
+        Some(id) => rooms
+            .get_mut(&id)
+            .ok_or(CommandError::UnknownRoom { room: name.to_owned(), nearest: None }),
+        None => {
+            Err(CommandError::UnknownRoom { room: name.to_owned(), nearest: nearest(rooms, name) })
+        }
     }
 }
 
 fn nearest(rooms: &BTreeMap<RoomId, Room>, name: &str) -> Option<String> {
     let wanted = group::normalise(name).ok()?;
     let close = |r: &&Room| edit_distance(&wanted, r.name()) <= 2 && !r.row.left;
-    rooms.values().filter(close).min_by_key(|r| edit_distance(&wanted, r.name())).map(|r| r.name().to_owned())
+    rooms
+        .values()
+        .filter(close)
+        .min_by_key(|r| edit_distance(&wanted, r.name()))
+        .map(|r| r.name().to_owned())
 }
 
 /// Levenshtein distance, for "did you mean".
@@ -450,7 +506,11 @@ pub(crate) fn check_text(text: &str) -> Result<(), CommandError> {
     if bytes > max { Err(CommandError::TextTooLong { bytes, max }) } else { Ok(()) }
 }
 
-fn command_in(ctx: &mut Ctx<'_>, rooms: &mut BTreeMap<RoomId, Room>, command: Command) -> Result<Reply, CommandError> {
+fn command_in(
+    ctx: &mut Ctx<'_>,
+    rooms: &mut BTreeMap<RoomId, Room>,
+    command: Command,
+) -> Result<Reply, CommandError> {
     let (name, content) = match command {
         Command::JoinRoom { room, .. } => return Err(CommandError::BadRoomName { room }),
         Command::SetName { .. } => return Err(CommandError::BadName),
@@ -496,7 +556,9 @@ fn command_in(ctx: &mut Ctx<'_>, rooms: &mut BTreeMap<RoomId, Room>, command: Co
         Command::AcceptContact { who, .. }
         | Command::BlockContact { who, .. }
         | Command::RenameContact { who, .. }
-        | Command::VerifyContact { who, .. } => return Err(CommandError::UnknownPerson { who, nearest: None }),
+        | Command::VerifyContact { who, .. } => {
+            return Err(CommandError::UnknownPerson { who, nearest: None });
+        }
         Command::Typing { room, .. } => return Err(CommandError::WrongPlace { room }),
         Command::SetPrivacy { .. } => return Err(CommandError::WrongPlace { room: String::new() }),
     };
@@ -508,7 +570,11 @@ fn command_in(ctx: &mut Ctx<'_>, rooms: &mut BTreeMap<RoomId, Room>, command: Co
     Ok(Reply::Stored { message, room: room.id(), seq, journal })
 }
 
-fn set_name(ctx: &mut Ctx<'_>, rooms: &mut BTreeMap<RoomId, Room>, new: &str) -> Result<Reply, CommandError> {
+fn set_name(
+    ctx: &mut Ctx<'_>,
+    rooms: &mut BTreeMap<RoomId, Room>,
+    new: &str,
+) -> Result<Reply, CommandError> {
     if !valid_name(new) {
         return Err(CommandError::BadName);
     }
@@ -553,8 +619,8 @@ fn join(
     let now = ctx.now;
     let room = rooms.entry(id).or_insert_with(|| Room::new(row, now, disk_budget));
     if room.row.left {
-        // While the room was left nobody told us who follows it: what is remembered is stale. It is forgotten here and not
-        // when leaving, which may still fail to be committed.
+        // While the room was left nobody told us who follows it: what is remembered is stale. It is
+        // forgotten here and not when leaving, which may still fail to be committed.
         for topics in links.values_mut() {
             topics.remove(&room.keys.topic);
         }

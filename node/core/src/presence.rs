@@ -1,4 +1,5 @@
-//! Presence: which device is where, and whom it is connected to (PROTOCOL.md 9.3). Short-lived, never stored.
+//! Presence: which device is where, and whom it is connected to (PROTOCOL.md 9.3). Short-lived,
+//! never stored.
 //!
 //! Only a signed presence binds a device to a transport peer; nothing is believed of a peer before.
 
@@ -29,26 +30,47 @@ pub struct VerifiedPresence {
     pub peer: Peer,
     /// [`direct_set`] of the device.
     pub direct: Digest,
-    /// Author's clock, Unix milliseconds. Orders the records of a device; how long one is believed is counted from its
-    /// arrival, so that a wrong clock does not make a member invisible.
+    /// Author's clock, Unix milliseconds. Orders the records of a device; how long one is believed
+    /// is counted from its arrival, so that a wrong clock does not make a member invisible.
     pub expires_ms: u64,
 }
 
 impl VerifiedPresence {
     const VERSION: u8 = 1;
 
-    fn digest(room: &RoomId, device: &DeviceId, peer: &Peer, direct: &Digest, expires_ms: u64) -> Digest {
-        let fields = (Self::VERSION, room, device, ByteBuf::from(peer.0.clone()), direct, expires_ms);
+    fn digest(
+        room: &RoomId,
+        device: &DeviceId,
+        peer: &Peer,
+        direct: &Digest,
+        expires_ms: u64,
+    ) -> Digest {
+        let fields =
+            (Self::VERSION, room, device, ByteBuf::from(peer.0.clone()), direct, expires_ms);
         hash(Context::PRESENCE, &[&cbor::encode(&fields)])
     }
 
     /// Signs where this device is.
     #[must_use]
-    pub fn issue(keys: &Keys, room: RoomId, peer: &Peer, direct: Digest, expires_ms: u64) -> Vec<u8> {
+    pub fn issue(
+        keys: &Keys,
+        room: RoomId,
+        peer: &Peer,
+        direct: Digest,
+        expires_ms: u64,
+    ) -> Vec<u8> {
         let device = keys.device_id();
         let digest = Self::digest(&room, &device, peer, &direct, expires_ms);
         let signature = sign(keys.device_key(), Context::PRESENCE, &digest);
-        cbor::encode(&(Self::VERSION, room, device, ByteBuf::from(peer.0.clone()), direct, expires_ms, signature))
+        cbor::encode(&(
+            Self::VERSION,
+            room,
+            device,
+            ByteBuf::from(peer.0.clone()),
+            direct,
+            expires_ms,
+            signature,
+        ))
     }
 
     /// Checks form, room and signature.
@@ -56,7 +78,8 @@ impl VerifiedPresence {
     /// # Errors
     /// [`Reject`].
     pub fn verify(keys: &RoomKeys, bytes: &[u8], verifier: &mut Verifier) -> Result<Self, Reject> {
-        let (v, room, device, peer, direct, expires_ms, signature): Fields = cbor::decode(bytes, BYTES_MAX)?;
+        let (v, room, device, peer, direct, expires_ms, signature): Fields =
+            cbor::decode(bytes, BYTES_MAX)?;
         if v != Self::VERSION {
             return Err(DecodeError::Unknown.into());
         }
@@ -75,7 +98,8 @@ impl VerifiedPresence {
     }
 }
 
-/// Digest of a device and all devices it is directly connected to. In a full mesh all members have the same one.
+/// Digest of a device and all devices it is directly connected to. In a full mesh all members have
+/// the same one.
 #[must_use]
 pub fn direct_set<'a>(devices: impl Iterator<Item = &'a DeviceId>) -> Digest {
     let mut sorted: Vec<_> = devices.collect();

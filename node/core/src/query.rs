@@ -1,4 +1,5 @@
-//! Everything a user can ask to read. Queries are answered by the shell from the store; they never pass through the core.
+//! Everything a user can ask to read. Queries are answered by the shell from the store; they never
+//! pass through the core.
 
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +30,8 @@ pub enum Query {
         /// Only lines displayed before this one (paging back).
         #[serde(default)]
         before: Option<EntryId>,
-        /// Only lines displayed after this one, the oldest ones first (paging forward). Cannot be joined with the others.
+        /// Only lines displayed after this one, the oldest ones first (paging forward). Cannot be
+        /// joined with the others.
         #[serde(default)]
         after: Option<EntryId>,
         /// Only lines that contain these words (the last one may be a prefix).
@@ -53,8 +55,9 @@ pub enum Query {
         /// Which.
         message: EntryId,
     },
-    /// Everything durable in the order in which it happened here, after a journal number: messages and their changes in all
-    /// rooms and conversations, and what else has a number. How a follower misses nothing.
+    /// Everything durable in the order in which it happened here, after a journal number: messages
+    /// and their changes in all rooms and conversations, and what else has a number. How a follower
+    /// misses nothing.
     Events {
         /// Journal number of the last event seen; 0 for all.
         after: u64,
@@ -63,7 +66,8 @@ pub enum Query {
     },
     /// The people kept or met in conversations, with their conversations.
     Contacts,
-    /// Everything about one person, verification codes included. Takes a moment: the codes are stretched.
+    /// Everything about one person, verification codes included. Takes a moment: the codes are
+    /// stretched.
     Person {
         /// `@name`, fingerprint, identity or conversation id.
         who: String,
@@ -333,9 +337,11 @@ pub struct Discovery {
     pub mdns: Mdns,
     /// Peers that multicast has brought and that are not out of date.
     pub found: u32,
-    /// Milliseconds since multicast last brought something new; nothing if it never did since the start.
+    /// Milliseconds since multicast last brought something new; nothing if it never did since the
+    /// start.
     pub heard_ms_ago: Option<u64>,
-    /// Peers known from the address book, the configuration or discovery that are not connected now.
+    /// Peers known from the address book, the configuration or discovery that are not connected
+    /// now.
     pub missing: u32,
 }
 

@@ -1,4 +1,5 @@
-//! What is at rest: the changes of the store that a step asks for, its rows, and what is read back at start.
+//! What is at rest: the changes of the store that a step asks for, its rows, and what is read back
+//! at start.
 
 use std::sync::Arc;
 
@@ -82,7 +83,8 @@ pub enum Write {
         /// Which message.
         id: EntryId,
     },
-    /// Insert or replace what is known of a person, `read_upto` included: conversations have no [`Write::ReadUpto`].
+    /// Insert or replace what is known of a person, `read_upto` included: conversations have no
+    /// [`Write::ReadUpto`].
     Contact(ContactRow),
     /// Insert or replace the encrypted sessions with one device, as one opaque value.
     Ratchet {
@@ -111,8 +113,8 @@ pub enum Write {
     },
 }
 
-/// A direct message, or a change of one, at rest. Its content is plain here: the file is encrypted, and the session keys
-/// that it came under are gone.
+/// A direct message, or a change of one, at rest. Its content is plain here: the file is encrypted,
+/// and the session keys that it came under are gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirectRow {
     /// Journal number: arrival order over everything in the profile.
@@ -162,7 +164,8 @@ pub struct ContactRow {
     pub standing: Standing,
     /// Digest of the keys that were compared, if they were.
     pub verified: Option<Digest>,
-    /// Everything else the core remembers of them (devices, certificates, keys, peer hints), in its own encoding.
+    /// Everything else the core remembers of them (devices, certificates, keys, peer hints), in its
+    /// own encoding.
     pub keys: Vec<u8>,
     /// Everything up to this journal number was read.
     pub read_upto: u64,
@@ -183,8 +186,8 @@ pub struct OutboxRow {
     pub id: EntryId,
     /// When it was queued, Unix milliseconds.
     pub queued_ms: u64,
-    /// In the core's own encoding: what is to be said, to seal it anew should the session be lost, and the sealed frame.
-    /// Exactly that frame is sent again. Secret.
+    /// In the core's own encoding: what is to be said, to seal it anew should the session be lost,
+    /// and the sealed frame. Exactly that frame is sent again. Secret.
     pub frame: Vec<u8>,
     /// Whether there is a sealed frame: without a session, or beyond the window, there is none yet.
     pub sealed: bool,

@@ -1,8 +1,9 @@
 //! What goes into the core ([`Input`]) and what comes out of it ([`Step`]).
 //!
-//! A [`Step`] is one owned value, so its effects cannot be drained by half. The driver applies a batch of them in this
-//! order and no other: commit every write in one transaction; then topics, publishes, sends, directs, serves and verdicts; then
-//! replies and events (docs/ARCHITECTURE.md, "One direction").
+//! A [`Step`] is one owned value, so its effects cannot be drained by half. The driver applies a
+//! batch of them in this order and no other: commit every write in one transaction; then topics,
+//! publishes, sends, directs, serves and verdicts; then replies and events (docs/ARCHITECTURE.md,
+//! "One direction").
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,8 +18,8 @@ use crate::ids::{DeviceId, Digest, EntryId, IdentityId, Peer, RoomId, TopicId};
 use crate::log::entry::VerifiedRun;
 use crate::presence::VerifiedPresence;
 pub use crate::rows::{
-    ContactRow, DeviceRow, DirectIndexRow, DirectRow, DirectSnapshot, EntryRow, IndexRow, OutboxRow, RoomRow,
-    RoomSnapshot, Snapshot, Write,
+    ContactRow, DeviceRow, DirectIndexRow, DirectRow, DirectSnapshot, EntryRow, IndexRow,
+    OutboxRow, RoomRow, RoomSnapshot, Snapshot, Write,
 };
 use crate::sync::SyncRequest;
 use crate::wire::Frontier;
@@ -30,8 +31,8 @@ pub type RequestId = u64;
 /// Names an incoming request that wants one response. Chosen by the shell.
 pub type Token = u64;
 
-/// Everything that can happen to a node. Values that come from the network have been decoded and verified before
-/// (`Verified...` types cannot be made otherwise).
+/// Everything that can happen to a node. Values that come from the network have been decoded and
+/// verified before (`Verified...` types cannot be made otherwise).
 #[derive(Debug)]
 pub enum Input {
     /// The user wants something.
@@ -161,7 +162,8 @@ pub enum Input {
         /// What, decoded; signatures in it are checked.
         answer: VerifiedAnswer,
     },
-    /// A request of ours failed: no answer, refused, or the link ended. Direct frames end here as well.
+    /// A request of ours failed: no answer, refused, or the link ended. Direct frames end here as
+    /// well.
     RequestFailed {
         /// Who.
         peer: Peer,
@@ -266,7 +268,8 @@ pub struct PeopleView {
     pub changed: BTreeSet<IdentityId>,
     /// Devices known by person.
     pub devices: BTreeMap<IdentityId, Vec<DeviceId>>,
-    /// What the verification codes are made of, by person: both sides' keys in a fixed order (PROTOCOL.md).
+    /// What the verification codes are made of, by person: both sides' keys in a fixed order
+    /// (PROTOCOL.md).
     pub codes: BTreeMap<IdentityId, Digest>,
     /// Own direct messages that are on the way to a linked device now (`sent`).
     pub sent: BTreeSet<EntryId>,

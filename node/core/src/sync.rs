@@ -1,13 +1,15 @@
 //! Whom to ask, when, and how often: the pull side of the exact exchange (PROTOCOL.md 8).
 //!
-//! A node asks with its frontier and gets what it lacks, page by page, in an order in which everything can be accepted at
-//! once. Each page is committed before the next is asked. One peer per room is asked at a time, so that a newcomer does
-//! not get the same history from everybody.
+//! A node asks with its frontier and gets what it lacks, page by page, in an order in which
+//! everything can be accepted at once. Each page is committed before the next is asked. One peer
+//! per room is asked at a time, so that a newcomer does not get the same history from everybody.
 
 use std::collections::BTreeMap;
 
 use crate::ids::{Peer, RoomId};
-use crate::limits::{LINKS_MAX, PAGE_BYTES_MAX, SYNC_BACKOFF_MS_MAX, SYNC_BACKOFF_MS_MIN, SYNC_TIMEOUT_MS};
+use crate::limits::{
+    LINKS_MAX, PAGE_BYTES_MAX, SYNC_BACKOFF_MS_MAX, SYNC_BACKOFF_MS_MIN, SYNC_TIMEOUT_MS,
+};
 use crate::step::RequestId;
 use crate::wire::Frontier;
 
@@ -74,7 +76,8 @@ impl Planner {
         Some(peer)
     }
 
-    /// Bytes to ask a peer for: half as many after each failure, so that a slow link gets a page through in time.
+    /// Bytes to ask a peer for: half as many after each failure, so that a slow link gets a page
+    /// through in time.
     #[must_use]
     pub fn page_bytes(&self, peer: &Peer) -> usize {
         PAGE_BYTES_MAX >> self.peers.get(peer).map_or(0, |p| p.failures.min(5))
@@ -131,7 +134,9 @@ impl Planner {
     pub fn next_due(&self) -> Option<u64> {
         match &self.flight {
             Some(f) => Some(f.deadline_ms),
-            None => self.peers.values().filter_map(|p| p.due_ms.map(|d| d.max(p.pause_until_ms))).min(),
+            None => {
+                self.peers.values().filter_map(|p| p.due_ms.map(|d| d.max(p.pause_until_ms))).min()
+            }
         }
     }
 

@@ -1,5 +1,5 @@
-//! Everything nodes say to each other: the gossip envelope, and requests and responses between two nodes
-//! (PROTOCOL.md 7 and 8). Encoding, caps, and the checks that need keys but no state.
+//! Everything nodes say to each other: the gossip envelope, and requests and responses between two
+//! nodes (PROTOCOL.md 7 and 8). Encoding, caps, and the checks that need keys but no state.
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -11,13 +11,15 @@ use crate::delivery::VerifiedAck;
 use crate::error::Reject;
 use crate::ids::{DeviceShort, Digest, EpochId, HashShort, Peer, Signature};
 use crate::limits::{
-    ENVELOPE_BYTES_MAX, FRONTIER_MAX, PAGE_ENTRIES_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, RUN_ENTRIES_MAX,
+    ENVELOPE_BYTES_MAX, FRONTIER_MAX, PAGE_ENTRIES_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX,
+    RUN_ENTRIES_MAX,
 };
 use crate::log::entry::{EntryFields, SealedEntry, VerifiedRun, body_hash, verify_run};
 use crate::presence::VerifiedPresence;
 use crate::sync::SyncRequest;
 
-/// The last signed entry of each chain: `[[device 16 B, seq, hash 8 B], ...]`, sorted by device. Says all that a node has.
+/// The last signed entry of each chain: `[[device 16 B, seq, hash 8 B], ...]`, sorted by device.
+/// Says all that a node has.
 pub type Frontier = Vec<(DeviceShort, u64, HashShort)>;
 
 /// Whether a frontier is sorted, without duplicates and within [`FRONTIER_MAX`].
@@ -47,7 +49,8 @@ impl Serialize for ByteNonce {
 impl<'de> Deserialize<'de> for ByteNonce {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let bytes = ByteBuf::deserialize(d)?;
-        let bytes: [u8; 24] = bytes.as_slice().try_into().map_err(|_| serde::de::Error::custom("24 bytes"))?;
+        let bytes: [u8; 24] =
+            bytes.as_slice().try_into().map_err(|_| serde::de::Error::custom("24 bytes"))?;
         Ok(Self(bytes))
     }
 }
@@ -69,9 +72,16 @@ const TYPE_PRESENCE: u8 = 3;
 
 /// Envelope with a run of entries.
 #[must_use]
-pub fn envelope_of_run(keys: &RoomKeys, now_ms: u64, nonce: [u8; 24], entries: &[SealedEntry]) -> Vec<u8> {
-    let heads: Vec<_> = entries.iter().map(|e| (ByteBuf::from(e.header.to_vec()), e.signature)).collect();
-    let bodies = entries.iter().map(|e| e.body.as_ref().map(|b| ByteBuf::from(b.to_vec()))).collect();
+pub fn envelope_of_run(
+    keys: &RoomKeys,
+    now_ms: u64,
+    nonce: [u8; 24],
+    entries: &[SealedEntry],
+) -> Vec<u8> {
+    let heads: Vec<_> =
+        entries.iter().map(|e| (ByteBuf::from(e.header.to_vec()), e.signature)).collect();
+    let bodies =
+        entries.iter().map(|e| e.body.as_ref().map(|b| ByteBuf::from(b.to_vec()))).collect();
     envelope(keys, now_ms, nonce, TYPE_RUN, cbor::encode(&heads), bodies)
 }
 
@@ -83,7 +93,12 @@ pub fn envelope_of_beacon(keys: &RoomKeys, now_ms: u64, nonce: [u8; 24], ack: Ve
 
 /// Envelope with presence.
 #[must_use]
-pub fn envelope_of_presence(keys: &RoomKeys, now_ms: u64, nonce: [u8; 24], presence: Vec<u8>) -> Vec<u8> {
+pub fn envelope_of_presence(
+    keys: &RoomKeys,
+    now_ms: u64,
+    nonce: [u8; 24],
+    presence: Vec<u8>,
+) -> Vec<u8> {
     envelope(keys, now_ms, nonce, TYPE_PRESENCE, presence, Vec::new())
 }
 
@@ -104,7 +119,15 @@ fn envelope(
     let signature = sign(keys.topic_key(), Context::ENVELOPE, &digest);
     let bytes = head.len() + bodies.iter().flatten().map(|b| b.len() + 8).sum::<usize>() + 256;
     cbor::encode_large(
-        &Envelope(VERSION, topic_pk, slot, ByteNonce(nonce), ByteBuf::from(head), bodies, signature),
+        &Envelope(
+            VERSION,
+            topic_pk,
+            slot,
+            ByteNonce(nonce),
+            ByteBuf::from(head),
+            bodies,
+            signature,
+        ),
         bytes,
     )
 }
@@ -117,14 +140,23 @@ fn associated(topic_pk: &Digest, slot: u32) -> Vec<u8> {
     aad
 }
 
-/// The digest covers the hashes of the bodies, so a body is hashed once for header and topic signature.
-fn envelope_digest(topic_pk: &Digest, slot: u32, nonce: &[u8; 24], head: &[u8], bodies: &[Option<ByteBuf>]) -> Digest {
-    let hashes: Vec<u8> = bodies.iter().flat_map(|b| b.as_ref().map_or([0; 32], |b| body_hash(b).0)).collect();
+/// The digest covers the hashes of the bodies, so a body is hashed once for header and topic
+/// signature.
+fn envelope_digest(
+    topic_pk: &Digest,
+    slot: u32,
+    nonce: &[u8; 24],
+    head: &[u8],
+    bodies: &[Option<ByteBuf>],
+) -> Digest {
+    let hashes: Vec<u8> =
+        bodies.iter().flat_map(|b| b.as_ref().map_or([0; 32], |b| body_hash(b).0)).collect();
     hash(Context::ENVELOPE, &[&associated(topic_pk, slot), nonce, head, &hashes])
 }
 
-/// Opens and verifies an envelope. The topic signature is checked only by nodes that forward it: a member that does not
-/// knows from the AEAD that the sender holds the room's keys (PROTOCOL.md 7.2).
+/// Opens and verifies an envelope. The topic signature is checked only by nodes that forward it: a
+/// member that does not knows from the AEAD that the sender holds the room's keys (PROTOCOL.md
+/// 7.2).
 ///
 /// # Errors
 /// [`Reject`].
@@ -134,7 +166,8 @@ pub fn open_envelope(
     forwarding: bool,
     verifier: &mut Verifier,
 ) -> Result<Gossip, Reject> {
-    let Envelope(version, topic_pk, slot, nonce, head, bodies, signature) = cbor::decode(bytes, ENVELOPE_BYTES_MAX)?;
+    let Envelope(version, topic_pk, slot, nonce, head, bodies, signature) =
+        cbor::decode(bytes, ENVELOPE_BYTES_MAX)?;
     if version != VERSION {
         return Err(DecodeError::Unknown.into());
     }
@@ -154,15 +187,20 @@ pub fn open_envelope(
     }
     match kind {
         TYPE_RUN => {
-            let heads: Vec<(ByteBuf, Option<Signature>)> = cbor::decode(&payload, ENVELOPE_BYTES_MAX)?;
+            let heads: Vec<(ByteBuf, Option<Signature>)> =
+                cbor::decode(&payload, ENVELOPE_BYTES_MAX)?;
             if heads.len() != bodies.len() || heads.len() > RUN_ENTRIES_MAX {
                 return Err(Reject::Run);
             }
-            // An author publishes with bodies. Who strips them would make the real run a duplicate: only sync may omit some.
+            // An author publishes with bodies. Who strips them would make the real run a duplicate:
+            // only sync may omit some.
             if bodies.iter().any(Option::is_none) {
                 return Err(Reject::Body);
             }
-            let entries = heads.into_iter().zip(bodies).map(|((h, s), b)| SealedEntry::from_fields((h, s, b)));
+            let entries = heads
+                .into_iter()
+                .zip(bodies)
+                .map(|((h, s), b)| SealedEntry::from_fields((h, s, b)));
             Ok(Gossip::Run(verify_run(keys, entries.collect(), verifier)?))
         }
         TYPE_BEACON => Ok(Gossip::Beacon(VerifiedAck::verify(keys, &payload, verifier)?)),
@@ -171,7 +209,8 @@ pub fn open_envelope(
     }
 }
 
-/// `[1, type, epoch, proof, body]`: a request between two nodes. Nothing is answered before membership is proved.
+/// `[1, type, epoch, proof, body]`: a request between two nodes. Nothing is answered before
+/// membership is proved.
 #[derive(Serialize, Deserialize)]
 struct RequestFrame(u8, u8, EpochId, Digest, ByteBuf);
 
@@ -201,7 +240,13 @@ pub fn request_epoch(bytes: &[u8]) -> Result<EpochId, Reject> {
 
 /// Encodes a sync request from `me` to `peer`.
 #[must_use]
-pub fn sync_request(keys: &RoomKeys, me: &Peer, peer: &Peer, frontier: &Frontier, bytes_max: u32) -> Vec<u8> {
+pub fn sync_request(
+    keys: &RoomKeys,
+    me: &Peer,
+    peer: &Peer,
+    frontier: &Frontier,
+    bytes_max: u32,
+) -> Vec<u8> {
     // The second field is where private rooms will name and prove the asking device.
     let body = cbor::encode(&(frontier, None::<ByteBuf>, bytes_max));
     request(keys, me, peer, REQUEST_SYNC, body)
@@ -244,11 +289,16 @@ pub fn open_request(
     }
     match kind {
         REQUEST_SYNC => {
-            let (frontier, who, bytes_max): (Frontier, Option<ByteBuf>, u32) = cbor::decode(&body, REQUEST_BYTES_MAX)?;
+            let (frontier, who, bytes_max): (Frontier, Option<ByteBuf>, u32) =
+                cbor::decode(&body, REQUEST_BYTES_MAX)?;
             if !frontier_ok(&frontier) || who.is_some() {
                 return Err(DecodeError::Bounds.into());
             }
-            Ok(Request::Sync(SyncRequest { room: keys.room, frontier, bytes_max: bytes_max as usize }))
+            Ok(Request::Sync(SyncRequest {
+                room: keys.room,
+                frontier,
+                bytes_max: bytes_max as usize,
+            }))
         }
         REQUEST_ACK => Ok(Request::Ack(VerifiedAck::verify(keys, &body, verifier)?)),
         REQUEST_HELLO => {
@@ -275,21 +325,35 @@ pub fn response_ok() -> Vec<u8> {
     cbor::encode(&ResponseFrame(VERSION, STATUS_OK, Digest([0; 32]), Vec::new(), Vec::new(), false))
 }
 
-/// The answer to everything that is not served, whatever the reason: an outsider learns nothing from it.
+/// The answer to everything that is not served, whatever the reason: an outsider learns nothing
+/// from it.
 #[must_use]
 pub fn response_refused() -> Vec<u8> {
-    cbor::encode(&ResponseFrame(VERSION, STATUS_REFUSED, Digest([0; 32]), Vec::new(), Vec::new(), false))
+    cbor::encode(&ResponseFrame(
+        VERSION,
+        STATUS_REFUSED,
+        Digest([0; 32]),
+        Vec::new(),
+        Vec::new(),
+        false,
+    ))
 }
 
 /// Whether a response says yes.
 #[must_use]
 pub fn response_is_ok(bytes: &[u8]) -> bool {
-    cbor::decode::<ResponseFrame>(bytes, RESPONSE_BYTES_MAX).is_ok_and(|r| r.0 == VERSION && r.1 == STATUS_OK)
+    cbor::decode::<ResponseFrame>(bytes, RESPONSE_BYTES_MAX)
+        .is_ok_and(|r| r.0 == VERSION && r.1 == STATUS_OK)
 }
 
 /// One page of entries.
 #[must_use]
-pub fn response_page(proof: Digest, entries: &[SealedEntry], frontier: &Frontier, more: bool) -> Vec<u8> {
+pub fn response_page(
+    proof: Digest,
+    entries: &[SealedEntry],
+    frontier: &Frontier,
+    more: bool,
+) -> Vec<u8> {
     let mut entries: Vec<EntryFields> = entries.iter().map(SealedEntry::to_fields).collect();
     if planted!(LoseBody) {
         // A profile without a body is refused outright: that would be no test.
@@ -323,7 +387,8 @@ pub fn open_page(
     bytes: &[u8],
     verifier: &mut Verifier,
 ) -> Result<Page, Reject> {
-    let ResponseFrame(version, status, proof, fields, frontier, more) = cbor::decode(bytes, RESPONSE_BYTES_MAX)?;
+    let ResponseFrame(version, status, proof, fields, frontier, more) =
+        cbor::decode(bytes, RESPONSE_BYTES_MAX)?;
     if version != VERSION {
         return Err(DecodeError::Unknown.into());
     }

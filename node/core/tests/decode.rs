@@ -1,5 +1,6 @@
-//! Arbitrary and mutated bytes into every decoder: nothing panics, nothing is accepted in another spelling, nothing that is
-//! signed is accepted with one bit changed, and bytes that promise much end soon.
+//! Arbitrary and mutated bytes into every decoder: nothing panics, nothing is accepted in another
+//! spelling, nothing that is signed is accepted with one bit changed, and bytes that promise much
+//! end soon.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, clippy::disallowed_types)]
 
@@ -33,7 +34,8 @@ const UNREAD: [u8; 2] = [7, 16];
 /// Bytes of a structure; content has a kind.
 type Sample = (&'static str, Option<u8>, Vec<u8>);
 
-/// Every accepted vector up to this size is a seed of mutations: longer ones are the same structures with more in them.
+/// Every accepted vector up to this size is a seed of mutations: longer ones are the same
+/// structures with more in them.
 const SEED_BYTES_MAX: usize = 4_000;
 
 fn vectors() -> Vec<Sample> {
@@ -54,11 +56,16 @@ fn vectors() -> Vec<Sample> {
     out
 }
 
-/// Into the decoder; what is accepted must be the one spelling of what it says. Returns whether it was.
+/// Into the decoder; what is accepted must be the one spelling of what it says. Returns whether it
+/// was.
 fn feed(f: &mut Fixture, structure: &str, kind: Option<u8>, bytes: &[u8]) -> bool {
     let accepted = judge(f, structure, kind, true, bytes).is_ok();
     if accepted && structure != "padding" && !is_unread(kind) {
-        assert!(raw::is_strict(bytes), "{structure} accepted in another spelling: {}", judge::hex(bytes));
+        assert!(
+            raw::is_strict(bytes),
+            "{structure} accepted in another spelling: {}",
+            judge::hex(bytes)
+        );
     }
     accepted
 }
@@ -71,8 +78,11 @@ fn is_unread(kind: Option<u8>) -> bool {
 /// Into all decoders.
 fn feed_all(f: &mut Fixture, bytes: &[u8]) {
     for structure in STRUCTURES {
-        let kinds: Vec<Option<u8>> =
-            if *structure == "content" { (0..=6).chain(UNREAD).map(Some).collect() } else { vec![None] };
+        let kinds: Vec<Option<u8>> = if *structure == "content" {
+            (0..=6).chain(UNREAD).map(Some).collect()
+        } else {
+            vec![None]
+        };
         for kind in kinds {
             feed(f, structure, kind, bytes);
         }
@@ -80,11 +90,20 @@ fn feed_all(f: &mut Fixture, bytes: &[u8]) {
     let _ = judge(f, "envelope", None, false, bytes);
 }
 
-/// Whether a changed bit may still be a valid structure: unsigned fields, and frontiers under a proof that covers only who
-/// speaks to whom (PROTOCOL.md 8.2).
+/// Whether a changed bit may still be a valid structure: unsigned fields, and frontiers under a
+/// proof that covers only who speaks to whom (PROTOCOL.md 8.2).
 fn may_differ(structure: &str) -> bool {
     // A sealed direct message is signed by nobody, and of its answers only the bundle is.
-    matches!(structure, "header" | "content" | "padding" | "request" | "response" | "direct_request" | "direct_answer")
+    matches!(
+        structure,
+        "header"
+            | "content"
+            | "padding"
+            | "request"
+            | "response"
+            | "direct_request"
+            | "direct_answer"
+    )
 }
 
 #[test]
@@ -101,20 +120,26 @@ fn every_truncation_is_refused() {
 fn every_changed_bit_of_what_is_signed_is_refused() {
     let mut f = Fixture::new();
     for (structure, kind, bytes) in vectors() {
-        // Inside a long structure every eleventh bit: all bits of the short ones, a new residue class in each byte.
+        // Inside a long structure every eleventh bit: all bits of the short ones, a new residue
+        // class in each byte.
         let step = if bytes.len() > 600 { 11 } else { 1 };
         for bit in (0..bytes.len() * 8).step_by(step) {
             let mut bent = bytes.clone();
             bent[bit / 8] ^= 1 << (bit % 8);
             let accepted = feed(&mut f, structure, kind, &bent);
-            assert!(!accepted || may_differ(structure), "{structure}, bit {bit}: {}", judge::hex(&bent));
+            assert!(
+                !accepted || may_differ(structure),
+                "{structure}, bit {bit}: {}",
+                judge::hex(&bent)
+            );
         }
     }
 }
 
 #[test]
 fn members_that_do_not_forward_are_fooled_by_the_topic_signature_only() {
-    // They skip that signature: its bits may change. Everything else is held by the AEAD, the hashes and the author.
+    // They skip that signature: its bits may change. Everything else is held by the AEAD, the
+    // hashes and the author.
     let mut f = Fixture::new();
     for (structure, kind, bytes) in vectors().into_iter().filter(|v| v.0 == "envelope") {
         let said = judge(&mut f, structure, kind, false, &bytes).unwrap();
@@ -163,9 +188,14 @@ fn bytes_that_promise_much_end_soon() {
         promise(&[0x5b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], 100),
         promise(&[0x7b, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0xff], 100),
         promise(&[0xbb, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], 100),
-        // A response whose list of entries promises 2^32, each of which promises a body of 2^32 bytes.
-        [&[0x86, 1, 0, 0x58, 0x20][..], &[0; 32], &[0x9a, 0xff, 0xff, 0xff, 0xff, 0x83, 0x5a, 0xff, 0xff, 0xff, 0xff]]
-            .concat(),
+        // A response whose list of entries promises 2^32, each of which promises a body of 2^32
+        // bytes.
+        [
+            &[0x86, 1, 0, 0x58, 0x20][..],
+            &[0; 32],
+            &[0x9a, 0xff, 0xff, 0xff, 0xff, 0x83, 0x5a, 0xff, 0xff, 0xff, 0xff],
+        ]
+        .concat(),
         // The longest list of the smallest entries that fits a response.
         [
             &[0x86, 1, 0, 0x58, 0x20][..],
@@ -191,8 +221,13 @@ fn a_full_frontier_is_read_and_a_longer_one_refused() {
     let of = |f: &Fixture, n: usize| {
         // Chains have no holes: a position of more than 32 bits is not reached by writing.
         let seq = u64::from(u32::MAX);
-        let rows: Vec<_> = (0..n as u128).map(|i| make::height(&i.to_be_bytes(), seq, &[0xff; 8])).collect();
-        make::signed(&alice, klatch_core::crypto::Context::ACK, &make::ack_fields(f, &alice.device_id(), &rows))
+        let rows: Vec<_> =
+            (0..n as u128).map(|i| make::height(&i.to_be_bytes(), seq, &[0xff; 8])).collect();
+        make::signed(
+            &alice,
+            klatch_core::crypto::Context::ACK,
+            &make::ack_fields(f, &alice.device_id(), &rows),
+        )
     };
     let full = of(&f, FRONTIER_MAX);
     assert!(judge(&mut f, "ack", None, true, &full).is_ok());
@@ -204,7 +239,10 @@ fn a_full_frontier_is_read_and_a_longer_one_refused() {
         "fits an envelope"
     );
     let long = of(&f, FRONTIER_MAX + 1);
-    assert_eq!(judge(&mut f, "ack", None, true, &long).unwrap_err(), Reject::Decode(DecodeError::Bounds));
+    assert_eq!(
+        judge(&mut f, "ack", None, true, &long).unwrap_err(),
+        Reject::Decode(DecodeError::Bounds)
+    );
 }
 
 #[test]
@@ -215,7 +253,9 @@ fn the_longest_text_fits_and_a_run_of_more_than_its_bytes_is_refused() {
     assert!(judge(&mut f, "run", None, true, &make::run_bytes(&longest)).is_ok());
     let (heads, bodies) = make::split(&longest);
     let bytes = make::envelope(&f, 1, &make::head(1, &heads), false, &bodies);
-    assert!(bytes.len() <= ENVELOPE_BYTES_MAX && judge(&mut f, "envelope", None, true, &bytes).is_ok());
+    assert!(
+        bytes.len() <= ENVELOPE_BYTES_MAX && judge(&mut f, "envelope", None, true, &bytes).is_ok()
+    );
     let long = make::text(&"x".repeat(30_000));
     let run = make::run(&f, &alice, 4, vec![long.clone(), long.clone(), long]);
     assert!(run.iter().map(SealedEntry::len).sum::<usize>() > RUN_BYTES_MAX);
@@ -231,7 +271,9 @@ fn a_request_for_nothing_known_is_refused_like_a_wrong_proof() {
     for (at, item) in [(2, raw::blob(&[7; 16])), (3, raw::blob(&[7; 32]))] {
         let right = std::mem::replace(&mut items[at], item);
         let (keys, bytes) = (&f.keys, raw::array(&items));
-        let refused = klatch_core::wire::open_request(keys, &f.me, &f.peer, &bytes, &mut f.verifier).unwrap_err();
+        let refused =
+            klatch_core::wire::open_request(keys, &f.me, &f.peer, &bytes, &mut f.verifier)
+                .unwrap_err();
         assert_eq!(refused, Reject::Proof);
         items[at] = right;
     }
@@ -296,11 +338,15 @@ fn value() -> impl Strategy<Value = Vec<u8>> {
         any::<u64>().prop_map(raw::uint),
         (0u64..30).prop_map(raw::uint),
         prop::collection::vec(any::<u8>(), 0..70).prop_map(|b| raw::blob(&b)),
-        (prop::sample::select(vec![8, 16, 24, 32, 64]), any::<u8>()).prop_map(|(n, b)| raw::blob(&vec![b; n])),
+        (prop::sample::select(vec![8, 16, 24, 32, 64]), any::<u8>())
+            .prop_map(|(n, b)| raw::blob(&vec![b; n])),
         ".{0,20}".prop_map(|t| raw::text(&t)),
-        prop::sample::select(vec![0xf4, 0xf5, 0xf6, 0xf7, 0x20, 0xa0, 0xe0]).prop_map(|b: u8| vec![b]),
+        prop::sample::select(vec![0xf4, 0xf5, 0xf6, 0xf7, 0x20, 0xa0, 0xe0])
+            .prop_map(|b: u8| vec![b]),
     ];
-    leaf.prop_recursive(4, 40, 16, |inner| prop::collection::vec(inner, 0..16).prop_map(|items| raw::array(&items)))
+    leaf.prop_recursive(4, 40, 16, |inner| {
+        prop::collection::vec(inner, 0..16).prop_map(|items| raw::array(&items))
+    })
 }
 
 #[test]
@@ -317,15 +363,20 @@ fn the_last_possible_position_ends_in_an_error() {
 fn a_header_without_a_body_hash_is_refused() {
     let mut f = Fixture::new();
     let alice = make::alice();
-    let mut run = make::bent(&f, &alice, 3, &Content::Leave, |h| (h.body_hash, h.body_len) = (None, 0));
+    let mut run =
+        make::bent(&f, &alice, 3, &Content::Leave, |h| (h.body_hash, h.body_len) = (None, 0));
     run[0].body = None;
     let bytes = make::run_bytes(&run);
-    assert_eq!(judge(&mut f, "run", None, true, &bytes).unwrap_err(), Reject::Decode(DecodeError::Bounds));
+    assert_eq!(
+        judge(&mut f, "run", None, true, &bytes).unwrap_err(),
+        Reject::Decode(DecodeError::Bounds)
+    );
 }
 
 #[test]
 fn gossip_without_its_bodies_is_refused() {
-    // Anybody with the room's keys can strip a body off; taking the header alone would make the real thing a duplicate.
+    // Anybody with the room's keys can strip a body off; taking the header alone would make the
+    // real thing a duplicate.
     let mut f = Fixture::new();
     let alice = make::alice();
     let (heads, _) = make::split(&make::run(&f, &alice, 3, vec![make::text("hello")]));

@@ -1,4 +1,5 @@
-//! Direct messages, told as stories with alice, bob and carol. Real Olm; only the network and the time are simulated.
+//! Direct messages, told as stories with alice, bob and carol. Real Olm; only the network and the
+//! time are simulated.
 
 #![cfg(feature = "sim")]
 
@@ -107,7 +108,11 @@ fn who_is_blocked_learns_nothing_and_nothing_is_stored() {
     story.passes(60_000);
     assert_eq!(alice.letter_state(&bob, second), Delivery::Queued);
     bob.sees_of(&alice, &["alice: buy this"]);
-    let refused = bob.tries(Command::SendMessage { room: "@alice".into(), text: "no".into(), reply_to: None });
+    let refused = bob.tries(Command::SendMessage {
+        room: "@alice".into(),
+        text: "no".into(),
+        reply_to: None,
+    });
     assert!(matches!(refused, Err(CommandError::BlockedPerson { .. })));
     bob.must(Command::BlockContact { who: "@alice".into(), blocked: false });
     story.passes(3_600_000);
@@ -157,8 +162,15 @@ fn both_may_begin_at_once() {
     let (a, b) = {
         let world = story.world();
         let mut w = world.borrow_mut();
-        let say = |to: &str, text: &str| Command::SendMessage { room: to.into(), text: text.into(), reply_to: None };
-        (w.order(alice.node, say("@bob", "from alice")), w.order(bob.node, say("@alice", "from bob")))
+        let say = |to: &str, text: &str| Command::SendMessage {
+            room: to.into(),
+            text: text.into(),
+            reply_to: None,
+        };
+        (
+            w.order(alice.node, say("@bob", "from alice")),
+            w.order(bob.node, say("@alice", "from bob")),
+        )
     };
     story.passes(1_000);
     for (person, command) in [(&alice, a), (&bob, b)] {
@@ -215,7 +227,11 @@ fn somebody_else_under_a_verified_name_is_noticed() {
         p.joins("#garden");
     });
     story.settles();
-    let ambiguous = alice.tries(Command::SendMessage { room: "@bob".into(), text: "hi".into(), reply_to: None });
+    let ambiguous = alice.tries(Command::SendMessage {
+        room: "@bob".into(),
+        text: "hi".into(),
+        reply_to: None,
+    });
     assert!(matches!(ambiguous, Err(CommandError::AmbiguousPerson { .. })));
     let known = alice.conversation(&bob).to_string();
     alice.writes(&known, "is it you?");
@@ -246,9 +262,14 @@ fn what_is_never_delivered_is_given_up_after_a_month() {
 #[test]
 fn names_that_are_not_clear_or_oneself_are_refused() {
     let (_, [alice, _]) = two();
-    let say = |to: &str| alice.tries(Command::SendMessage { room: to.into(), text: "hi".into(), reply_to: None });
+    let say = |to: &str| {
+        alice.tries(Command::SendMessage { room: to.into(), text: "hi".into(), reply_to: None })
+    };
     assert_eq!(say("@alice"), Err(CommandError::Yourself));
-    assert_eq!(say("@bbo"), Err(CommandError::UnknownPerson { who: "bbo".into(), nearest: Some("bob".into()) }));
+    assert_eq!(
+        say("@bbo"),
+        Err(CommandError::UnknownPerson { who: "bbo".into(), nearest: Some("bob".into()) })
+    );
     let notice = alice.tries(Command::SendNotice { room: "@bob".into(), text: "x".into() });
     assert_eq!(notice, Err(CommandError::WrongPlace { room: "@bob".into() }));
 }

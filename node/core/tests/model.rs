@@ -1,5 +1,6 @@
-//! A naive chat beside the real one: it sees the same commands and must show the same messages (`sim/model.rs`). Here the
-//! comparison itself is put to the test; every seeded world makes it at every node.
+//! A naive chat beside the real one: it sees the same commands and must show the same messages
+//! (`sim/model.rs`). Here the comparison itself is put to the test; every seeded world makes it at
+//! every node.
 
 #![cfg(feature = "sim")]
 
@@ -57,11 +58,17 @@ fn the_model_notices_what_is_missing_invented_or_changed() {
     says(&mut chat, 1, "one");
     says(&mut chat, 2, "two");
     assert!(agrees(&chat, &[shown(1, "one"), shown(2, "two")]));
-    assert!(agrees(&chat, &[shown(2, "two"), shown(1, "one")]), "order is compared between nodes, not with the model");
+    assert!(
+        agrees(&chat, &[shown(2, "two"), shown(1, "one")]),
+        "order is compared between nodes, not with the model"
+    );
     assert!(!agrees(&chat, &[shown(1, "one")]), "missing");
     assert!(!agrees(&chat, &[shown(1, "one"), shown(2, "two"), shown(3, "three")]), "invented");
     assert!(!agrees(&chat, &[shown(1, "one"), shown(2, "twi")]), "changed");
-    assert!(!agrees(&chat, &[shown(1, "one"), Message { missing: true, ..shown(2, "two") }]), "without its body");
+    assert!(
+        !agrees(&chat, &[shown(1, "one"), Message { missing: true, ..shown(2, "two") }]),
+        "without its body"
+    );
 }
 
 #[test]
@@ -69,14 +76,24 @@ fn edits_deletes_and_reactions_have_their_effect_once_and_in_order() {
     let mut chat = Chat::default();
     let room = || String::from("#r");
     says(&mut chat, 1, "one");
-    chat.apply(ROOM, ALICE, id(2), &Command::EditMessage { room: room(), message: id(1), text: "uno".into() });
+    chat.apply(
+        ROOM,
+        ALICE,
+        id(2),
+        &Command::EditMessage { room: room(), message: id(1), text: "uno".into() },
+    );
     assert!(agrees(&chat, &[Message { edited: true, ..shown(1, "uno") }]));
     let react = |on| Command::React { room: room(), message: id(1), emoji: "👍".into(), on };
     chat.apply(ROOM, BOB, id(3), &react(true));
     assert!(!agrees(&chat, &[Message { edited: true, ..shown(1, "uno") }]));
     chat.apply(ROOM, BOB, id(4), &react(false));
     chat.apply(ROOM, ALICE, id(5), &Command::DeleteMessage { room: room(), message: id(1) });
-    chat.apply(ROOM, ALICE, id(6), &Command::EditMessage { room: room(), message: id(1), text: "late".into() });
+    chat.apply(
+        ROOM,
+        ALICE,
+        id(6),
+        &Command::EditMessage { room: room(), message: id(1), text: "late".into() },
+    );
     assert!(agrees(&chat, &[Message { edited: true, deleted: true, ..shown(1, "") }]));
 }
 

@@ -1,5 +1,5 @@
-//! Seeded worlds in every test run: the first seeds, those that failed once, and some planted mistakes. The program
-//! `examples/sim.rs` runs any number of them.
+//! Seeded worlds in every test run: the first seeds, those that failed once, and some planted
+//! mistakes. The program `examples/sim.rs` runs any number of them.
 
 #![cfg(feature = "sim")]
 
@@ -7,8 +7,10 @@ use klatch_core::sim::{self, Outcome};
 
 fn must_pass(seeds: impl IntoIterator<Item = u64>) -> Vec<Outcome> {
     let outcomes: Vec<Outcome> = seeds.into_iter().map(|seed| sim::run(seed, false)).collect();
-    let failed: Vec<String> =
-        outcomes.iter().filter_map(|o| Some(format!("seed {}: {}", o.seed, o.failure.as_ref()?))).collect();
+    let failed: Vec<String> = outcomes
+        .iter()
+        .filter_map(|o| Some(format!("seed {}: {}", o.seed, o.failure.as_ref()?)))
+        .collect();
     assert!(
         failed.is_empty(),
         "{}\nreplay: cargo run --release -p klatch-core --features faults --example sim -- replay SEED -v",
@@ -20,7 +22,10 @@ fn must_pass(seeds: impl IntoIterator<Item = u64>) -> Vec<Outcome> {
 #[test]
 fn groups_converge_whatever_goes_wrong() {
     let outcomes = must_pass(1_000..1_060);
-    assert!(outcomes.iter().all(|o| o.quality.entries > 0), "a world in which nobody said anything proves nothing");
+    assert!(
+        outcomes.iter().all(|o| o.quality.entries > 0),
+        "a world in which nobody said anything proves nothing"
+    );
 }
 
 #[test]

@@ -1,5 +1,6 @@
-//! What Klatch promises, told as stories with alice, bob and carol (and mallory, who has the keys of every room and breaks
-//! rules). Real signatures and real sealing; only the network and the time are simulated.
+//! What Klatch promises, told as stories with alice, bob and carol (and mallory, who has the keys
+//! of every room and breaks rules). Real signatures and real sealing; only the network and the time
+//! are simulated.
 
 #![cfg(feature = "sim")]
 
@@ -56,9 +57,16 @@ fn edits_deletes_and_reactions_reach_everybody_and_leave_no_text_behind() {
         let world = story.world();
         let world = world.borrow();
         let room = world.nodes[who.node].disk.rooms.values().next().unwrap();
-        assert!(room.entry(&secret).unwrap().entry.body.is_none(), "the sealed text is gone as well");
+        assert!(
+            room.entry(&secret).unwrap().entry.body.is_none(),
+            "the sealed text is gone as well"
+        );
     }
-    let refused = bob.tries(Command::EditMessage { room: "#garden".into(), message: typo, text: "mine".into() });
+    let refused = bob.tries(Command::EditMessage {
+        room: "#garden".into(),
+        message: typo,
+        text: "mine".into(),
+    });
     assert_eq!(refused, Err(CommandError::NotYours));
 }
 
@@ -101,7 +109,9 @@ fn a_passphrase_room_cannot_be_read_by_who_only_knows_its_name() {
     assert!(theirs.open(&entry).is_ok());
     assert!(hers.open(&entry).is_err());
     let envelope = klatch_core::wire::envelope_of_run(theirs, 0, [0; 24], &[entry]);
-    assert!(klatch_core::wire::open_envelope(hers, &envelope, true, &mut Verifier::default()).is_err());
+    assert!(
+        klatch_core::wire::open_envelope(hers, &envelope, true, &mut Verifier::default()).is_err()
+    );
 }
 
 #[test]
@@ -113,7 +123,11 @@ fn a_message_is_queued_then_sent_then_delivered_to_each() {
     story.settles();
 
     let message = alice.says("are you there?");
-    assert_eq!(alice.state_of(message), Delivery::Sent, "on a link, nobody has said that it is on a disk");
+    assert_eq!(
+        alice.state_of(message),
+        Delivery::Sent,
+        "on a link, nobody has said that it is on a disk"
+    );
     story.passes(400);
     assert_eq!(alice.state_of(message), Delivery::Delivered { n: 2, m: 2 });
 
@@ -169,14 +183,19 @@ fn a_fork_is_found_proved_and_shown_and_parts_nobody() {
     let mallory = story.mallorys_device();
     for who in [&alice, &bob] {
         let told = who.was_told();
-        assert!(told.iter().any(|e| matches!(e, Event::ForkFound { device, .. } if *device == mallory)), "shown");
+        assert!(
+            told.iter().any(|e| matches!(e, Event::ForkFound { device, .. } if *device == mallory)),
+            "shown"
+        );
         let world = story.world();
         let world = world.borrow();
         let room = world.nodes[who.node].disk.rooms.values().next().unwrap();
         assert!(room.forks.contains_key(&mallory), "proved");
         assert_eq!(room.devices[&mallory].forked, Some(1), "where");
     }
-    let honest = |lines: Vec<String>| lines.into_iter().filter(|l| !l.starts_with("mallory")).collect::<Vec<_>>();
+    let honest = |lines: Vec<String>| {
+        lines.into_iter().filter(|l| !l.starts_with("mallory")).collect::<Vec<_>>()
+    };
     for who in [&alice, &bob] {
         let mut lines = honest(who.reads("#garden"));
         lines.sort();
@@ -200,7 +219,8 @@ fn a_restored_backup_reads_on_but_refuses_to_write() {
     bob.restores(&backup);
     story.settles();
     bob.sees(&["bob: one", "bob: two", "alice: three", "bob: four"]);
-    let text = || Command::SendMessage { room: "#garden".into(), text: "five".into(), reply_to: None };
+    let text =
+        || Command::SendMessage { room: "#garden".into(), text: "five".into(), reply_to: None };
     assert_eq!(bob.tries(text()), Err(CommandError::DeviceBehind), "it would fork its own chain");
     bob.goes_away();
     bob.comes_back();
@@ -264,7 +284,10 @@ fn a_full_disk_budget_keeps_the_headers_and_says_so() {
     assert_eq!(lines[0], "alice: small");
     assert_eq!(lines[4], "alice: (not stored)");
     assert!(bob.was_told().iter().any(|e| matches!(e, Event::DiskBudgetReached { .. })));
-    assert_eq!(alice.state_of(alice.timeline().last().unwrap().id), Delivery::Delivered { n: 1, m: 1 });
+    assert_eq!(
+        alice.state_of(alice.timeline().last().unwrap().id),
+        Delivery::Delivered { n: 1, m: 1 }
+    );
 }
 
 #[test]
@@ -278,7 +301,11 @@ fn who_leaves_and_comes_back_has_missed_nothing() {
     bob.says("two");
     story.settles();
     carol.sees_in("#garden", &["alice: one"]);
-    let refused = carol.tries(Command::SendMessage { room: "#garden".into(), text: "hm".into(), reply_to: None });
+    let refused = carol.tries(Command::SendMessage {
+        room: "#garden".into(),
+        text: "hm".into(),
+        reply_to: None,
+    });
     assert!(matches!(refused, Err(CommandError::UnknownRoom { .. })));
     carol.joins("#garden");
     carol.says("three");
@@ -311,7 +338,10 @@ fn a_clock_a_day_ahead_drags_nobody_and_does_not_stay_on_top() {
     let room = world.nodes[alice.node].disk.rooms.values().next().unwrap();
     let hers = room.entries.iter().rfind(|e| e.device == alices).unwrap();
     let ahead = klatch_core::log::entry::hlc_ms(hers.hlc).saturating_sub(hers.arrived_ms);
-    assert!(ahead <= klatch_core::limits::CLOCK_AHEAD_MS_MAX, "her own clock stays hers: {ahead} ms ahead");
+    assert!(
+        ahead <= klatch_core::limits::CLOCK_AHEAD_MS_MAX,
+        "her own clock stays hers: {ahead} ms ahead"
+    );
 }
 
 #[test]

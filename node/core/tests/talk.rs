@@ -1,4 +1,5 @@
-//! Worlds of direct messages in every test run: the first seeds, those that failed once, and some planted mistakes.
+//! Worlds of direct messages in every test run: the first seeds, those that failed once, and some
+//! planted mistakes.
 
 #![cfg(feature = "sim")]
 
@@ -6,8 +7,10 @@ use klatch_core::sim::{self, talk};
 
 fn must_pass(seeds: impl IntoIterator<Item = u64>) -> u64 {
     let outcomes: Vec<_> = seeds.into_iter().map(|seed| talk::run(seed, false)).collect();
-    let failed: Vec<String> =
-        outcomes.iter().filter_map(|o| Some(format!("seed {}: {}", o.seed, o.failure.as_ref()?))).collect();
+    let failed: Vec<String> = outcomes
+        .iter()
+        .filter_map(|o| Some(format!("seed {}: {}", o.seed, o.failure.as_ref()?)))
+        .collect();
     assert!(
         failed.is_empty(),
         "{}\nreplay: cargo run --release -p klatch-core --features faults --example sim -- direct-replay SEED -v",
@@ -40,7 +43,8 @@ mod planted {
 
     #[test]
     fn every_mistake_in_direct_messages_is_noticed() {
-        let missed: Vec<_> = Fault::ALL.iter().filter(|f| f.is_direct() && hunt(**f, 300).is_none()).collect();
+        let missed: Vec<_> =
+            Fault::ALL.iter().filter(|f| f.is_direct() && hunt(**f, 300).is_none()).collect();
         assert!(missed.is_empty(), "{missed:?} not noticed");
     }
 }

@@ -1,4 +1,5 @@
-//! `message.broadcast`: one text in every joined room, said only after the rooms were named, and not often.
+//! `message.broadcast`: one text in every joined room, said only after the rooms were named, and
+//! not often.
 
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -32,26 +33,37 @@ pub(super) async fn run(
     mut params: Map<String, Value>,
 ) -> Result<Value, RpcError> {
     let key = sends::key(&mut params)?;
-    let p: Params = serde_json::from_value(Value::Object(params)).map_err(|e| method.mismatch(&e))?;
+    let p: Params =
+        serde_json::from_value(Value::Object(params)).map_err(|e| method.mismatch(&e))?;
     let rooms: Vec<_> = rooms(&hub.node).await?.into_iter().filter(|r| !r.left).collect();
     let named: Vec<Value> = rooms.iter().map(|r| json!({"room": r.room, "name": r.name})).collect();
     if p.dry_run {
         return Ok(json!({"rooms": named, "sent": 0}));
     }
     if rooms.is_empty() {
-        return Err(RpcError::failed("no room is joined", "KLATCH-NO-ROOM", "`room.join` opens one", 3));
+        return Err(RpcError::failed(
+            "no room is joined",
+            "KLATCH-NO-ROOM",
+            "`room.join` opens one",
+            3,
+        ));
     }
     if !p.confirm {
         let names: Vec<&str> = rooms.iter().map(|r| r.name.as_str()).collect();
         let text = format!("this would be said in {} rooms: {}", rooms.len(), names.join(", "));
-        let error = RpcError::failed(text, "KLATCH-CONFIRM", "call it again with `confirm: true`", 2);
+        let error =
+            RpcError::failed(text, "KLATCH-CONFIRM", "call it again with `confirm: true`", 2);
         return Err(error.with_partial(json!({"rooms": named})));
     }
     let before = begin(hub, key.as_deref())?;
     let (mut done, mut failed) = (Vec::new(), None);
     for room in rooms {
         let key = key.as_ref().map(|key| format!("{key}/{}", room.room));
-        let command = Command::SendMessage { room: room.room.to_string(), text: p.text.clone(), reply_to: None };
+        let command = Command::SendMessage {
+            room: room.room.to_string(),
+            text: p.text.clone(),
+            reply_to: None,
+        };
         let mut line = json!({"room": room.room, "name": room.name});
         match sends::once(hub, rights, key.as_deref(), command).await {
             Ok(Reply::Stored { message, journal, .. }) => {
@@ -87,7 +99,12 @@ fn begin(hub: &Context, key: Option<&str>) -> Result<Option<(Instant, Option<Str
     {
         let left = (PAUSE - at.elapsed()).as_secs() + 1;
         let text = "something was said in all rooms less than a minute ago";
-        let mut error = RpcError::failed(text, "KLATCH-TOO-SOON", format!("wait {left} s, or send to one room"), 6);
+        let mut error = RpcError::failed(
+            text,
+            "KLATCH-TOO-SOON",
+            format!("wait {left} s, or send to one room"),
+            6,
+        );
         error.data.retryable = true;
         return Err(error);
     }

@@ -1,9 +1,11 @@
-//! Subscriptions: replay the journal after a cursor, then follow live events, without a gap or a double in between.
+//! Subscriptions: replay the journal after a cursor, then follow live events, without a gap or a
+//! double in between.
 //!
-//! A subscriber is always in one of two states. In step, it takes live events as they come; each durable one must be the
-//! next number. Behind (at first, after a catch-up, when it read too slowly, or when a number is missing), it reads the journal
-//! from its cursor until it is in step. So a slow subscriber costs nobody anything and misses nothing that is kept; what is
-//! not kept is counted and announced.
+//! A subscriber is always in one of two states. In step, it takes live events as they come; each
+//! durable one must be the next number. Behind (at first, after a catch-up, when it read too
+//! slowly, or when a number is missing), it reads the journal from its cursor until it is in step.
+//! So a slow subscriber costs nobody anything and misses nothing that is kept; what is not kept is
+//! counted and announced.
 
 use std::collections::VecDeque;
 
@@ -26,7 +28,8 @@ use crate::journal::{Bounds, Wanted};
 const PAGE: u32 = 64;
 /// Prefixes of one subscription, and types. A front end needs one, or one per open room.
 const TOPICS_MAX: usize = 512;
-/// Events that `events.read` looks at in one call, whatever it finds: the caller goes on from the cursor.
+/// Events that `events.read` looks at in one call, whatever it finds: the caller goes on from the
+/// cursor.
 const SCAN_MAX: u64 = 4_096;
 /// Bytes after which `events.read` answers with what it has.
 const READ_BYTES_MAX: usize = 1 << 20;
@@ -42,7 +45,8 @@ pub(super) enum After {
 impl After {
     /// A journal number, `start` or `now`; numbers also as text, with or without `j:`.
     pub(super) fn parse(value: &Value) -> Result<Self, RpcError> {
-        let number = |text: &str| text.strip_prefix("j:").unwrap_or(text).parse().map(Self::Cursor).ok();
+        let number =
+            |text: &str| text.strip_prefix("j:").unwrap_or(text).parse().map(Self::Cursor).ok();
         let found = match value {
             Value::String(s) if s == "start" => Some(Self::Start),
             Value::String(s) if s == "now" => Some(Self::Now),
@@ -50,7 +54,9 @@ impl After {
             Value::Number(n) => n.as_u64().map(Self::Cursor),
             _ => None,
         };
-        found.ok_or_else(|| RpcError::params("`after` is not a cursor", "a journal number, \"start\" or \"now\""))
+        found.ok_or_else(|| {
+            RpcError::params("`after` is not a cursor", "a journal number, \"start\" or \"now\"")
+        })
     }
 
     /// The cursor to begin with, and what cannot be told.
@@ -60,7 +66,9 @@ impl After {
         match self {
             Self::Start => (before.min(bounds.head), None),
             Self::Now => (bounds.head, None),
-            Self::Cursor(n) if n > bounds.head => (bounds.head, gap(bounds.head + 1, n, GapReason::Ahead)),
+            Self::Cursor(n) if n > bounds.head => {
+                (bounds.head, gap(bounds.head + 1, n, GapReason::Ahead))
+            }
             Self::Cursor(n) if n < before => (before, gap(n + 1, before, GapReason::Retention)),
             Self::Cursor(n) => (n, None),
         }
@@ -82,7 +90,8 @@ struct Params {
 
 impl Params {
     fn parse(method: &Method, params: Map<String, Value>) -> Result<Self, RpcError> {
-        let p: Self = serde_json::from_value(Value::Object(params)).map_err(|e| method.mismatch(&e))?;
+        let p: Self =
+            serde_json::from_value(Value::Object(params)).map_err(|e| method.mismatch(&e))?;
         if p.topics.len() > TOPICS_MAX || p.types.len() > TOPICS_MAX {
             let text = format!("at most {TOPICS_MAX} topics and types");
             return Err(RpcError::params(text, "a prefix such as `room/` covers many"));
@@ -142,13 +151,30 @@ pub(super) struct Follower {
 
 impl Follower {
     /// Finds the cursor. The live feed is taken first, so that nothing falls in between.
-    pub(super) async fn open(node: &Node, after: After, filter: Filter, summary: bool) -> Result<Self, RpcError> {
+    pub(super) async fn open(
+        node: &Node,
+        after: After,
+        filter: Filter,
+        summary: bool,
+    ) -> Result<Self, RpcError> {
         let live = node.subscribe();
         let bounds = node.journal_bounds().await?;
         let (cursor, gap) = after.resolve(bounds);
         let owed = gap.clone().into_iter().collect();
         let (page, behind) = (VecDeque::new(), cursor < bounds.head);
-        Ok(Self { node: node.clone(), live, filter, summary, cursor, bounds, gap, page, upto: cursor, behind, owed })
+        Ok(Self {
+            node: node.clone(),
+            live,
+            filter,
+            summary,
+            cursor,
+            bounds,
+            gap,
+            page,
+            upto: cursor,
+            behind,
+            owed,
+        })
     }
 
     /// The next event that is wanted.
@@ -286,7 +312,11 @@ pub(super) async fn read(
             if !filter.wants(&item.topic, &item.event) {
                 continue;
             }
-            bytes += if let Event::MessageAdded { message } = &item.event { message.text.len() } else { 0 };
+            bytes += if let Event::MessageAdded { message } = &item.event {
+                message.text.len()
+            } else {
+                0
+            };
             events.push(item.json());
             if events.len() >= limit || bytes >= READ_BYTES_MAX {
                 break 'pages;
@@ -315,8 +345,14 @@ mod tests {
         ] {
             assert_eq!(After::parse(&text).unwrap(), after);
         }
-        for bad in [json!(-1), json!("yesterday"), json!(1.5), json!(null), json!("j:"), json!("99999999999999999999")]
-        {
+        for bad in [
+            json!(-1),
+            json!("yesterday"),
+            json!(1.5),
+            json!(null),
+            json!("j:"),
+            json!("99999999999999999999"),
+        ] {
             assert!(After::parse(&bad).is_err(), "{bad}");
         }
     }

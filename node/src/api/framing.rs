@@ -12,8 +12,8 @@ pub(super) const LINE_BYTES_MAX: usize = 1 << 20;
 /// A request that has begun must end within this; a quiet client may stay for ever.
 pub(super) const LINE_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// Cuts a stream into lines, within [`LINE_BYTES_MAX`] and a time. [`LineReader::next`] may be dropped and
-/// called again without losing anything.
+/// Cuts a stream into lines, within [`LINE_BYTES_MAX`] and a time. [`LineReader::next`] may be
+/// dropped and called again without losing anything.
 pub(super) struct LineReader<R> {
     read: R,
     buffer: Vec<u8>,
@@ -41,7 +41,9 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
             }
             self.seen = self.buffer.len();
             if self.seen >= LINE_BYTES_MAX {
-                return Err(RpcError::invalid(format!("a request has at most {LINE_BYTES_MAX} bytes")));
+                return Err(RpcError::invalid(format!(
+                    "a request has at most {LINE_BYTES_MAX} bytes"
+                )));
             }
             let read = match self.begun {
                 None => self.read.read_buf(&mut self.buffer).await,
@@ -53,7 +55,8 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
                 },
             };
             match read {
-                // Half a line at the end of the stream is taken as a whole one: `printf` forgets the line break.
+                // Half a line at the end of the stream is taken as a whole one: `printf` forgets
+                // the line break.
                 Ok(0) if self.buffer.is_empty() => return Ok(None),
                 Ok(0) => {
                     self.seen = 0;
@@ -98,7 +101,10 @@ mod tests {
     async fn only_a_request_that_has_begun_can_time_out() {
         let (mut tx, rx) = tokio::io::duplex(64);
         let mut reader = LineReader::new(rx, Duration::from_millis(20));
-        assert!(timeout(Duration::from_millis(100), reader.next()).await.is_err(), "a quiet client stays");
+        assert!(
+            timeout(Duration::from_millis(100), reader.next()).await.is_err(),
+            "a quiet client stays"
+        );
         tx.write_all(b"{\"half").await.unwrap();
         assert!(reader.next().await.is_err());
     }

@@ -1,4 +1,5 @@
-//! What answers each method. Most are one core command or query; `message.send` and `node.wait` can wait.
+//! What answers each method. Most are one core command or query; `message.send` and `node.wait` can
+//! wait.
 
 use std::time::Duration;
 
@@ -50,7 +51,8 @@ impl Wait {
     }
 }
 
-/// Answers every method but those that need a connection of their own: subscriptions, cancelling, authenticating.
+/// Answers every method but those that need a connection of their own: subscriptions, cancelling,
+/// authenticating.
 pub(super) async fn answer(
     hub: &Context,
     rights: &Rights,
@@ -87,7 +89,9 @@ async fn answer_own(
         }
         Own::Ping => Ok("pong".into()),
         Own::Discover => Ok(spec::document()),
-        Own::Version => Ok(json!({"name": "klatch", "version": env!("CARGO_PKG_VERSION"), "api": spec::API_VERSION})),
+        Own::Version => Ok(
+            json!({"name": "klatch", "version": env!("CARGO_PKG_VERSION"), "api": spec::API_VERSION}),
+        ),
         Own::Health => Ok(health(node)),
         Own::Peers => match node.query(Query::Status).await? {
             Answer::Status(status) => to_value(&status.peers),
@@ -98,12 +102,17 @@ async fn answer_own(
         Own::Topics => Ok(super::topics::list()),
         Own::TokenCreate => hub.tokens.create(node, method, params).await,
         Own::TokenList => hub.tokens.list(node).await,
-        Own::TokenRevoke => hub.tokens.revoke(node, params["name"].as_str().unwrap_or_default()).await,
+        Own::TokenRevoke => {
+            hub.tokens.revoke(node, params["name"].as_str().unwrap_or_default()).await
+        }
         Own::HttpOpen => super::http::open(hub, method, params).await,
         Own::HttpClose => Ok(json!({"closed": super::http::close(hub).await})),
         Own::Subscribe | Own::Unsubscribe | Own::Cancel | Own::Authenticate => {
             let hint = "use the socket, `klatch api serve --stdio`, or a WebSocket; for events also GET /events";
-            let text = format!("{} needs a connection that stays, and is not part of a batch", method.name);
+            let text = format!(
+                "{} needs a connection that stays, and is not part of a batch",
+                method.name
+            );
             Err(RpcError::failed(text, "KLATCH-API-CONNECTION", hint, 2))
         }
     }
@@ -130,7 +139,12 @@ async fn room(node: &Node, params: &Map<String, Value>) -> Result<Value, RpcErro
 
 pub(super) fn to_value<T: serde::Serialize>(value: &T) -> Result<Value, RpcError> {
     serde_json::to_value(value).map_err(|e| {
-        RpcError::failed(format!("the answer is not JSON: {e}"), "KLATCH-INTERNAL", "please report this", 1)
+        RpcError::failed(
+            format!("the answer is not JSON: {e}"),
+            "KLATCH-INTERNAL",
+            "please report this",
+            1,
+        )
     })
 }
 
@@ -155,7 +169,8 @@ async fn send(
 ) -> Result<Value, RpcError> {
     let key = sends::key(&mut params)?;
     let node = &hub.node;
-    let p: SendParams = serde_json::from_value(Value::Object(params)).map_err(|e| method.mismatch(&e))?;
+    let p: SendParams =
+        serde_json::from_value(Value::Object(params)).map_err(|e| method.mismatch(&e))?;
     let mut events = node.subscribe();
     let command = Command::SendMessage { room: p.room, text: p.text, reply_to: p.reply_to };
     let reply = sends::once(hub, rights, key.as_deref(), command).await?;
@@ -193,15 +208,19 @@ fn not_there_yet(state: Option<Delivery>) -> RpcError {
     }
 }
 
-/// Sleeps until something happened, at most [`RECHECK`] and not beyond the deadline. What happened does not matter: the
-/// caller reads the store again.
+/// Sleeps until something happened, at most [`RECHECK`] and not beyond the deadline. What happened
+/// does not matter: the caller reads the store again.
 async fn next_change(events: &mut Listener, deadline: Instant) {
     let until = deadline.min(Instant::now() + RECHECK);
     // Either way it is time to look again.
     let _ = timeout_at(until, events.changed()).await;
 }
 
-async fn find_message(node: &Node, room: RoomId, message: EntryId) -> Result<Option<Message>, RpcError> {
+async fn find_message(
+    node: &Node,
+    room: RoomId,
+    message: EntryId,
+) -> Result<Option<Message>, RpcError> {
     use klatch_core::error::CommandError::UnknownMessage;
     match node.query(Query::Message { room: room.to_string(), message }).await {
         Ok(Answer::Message(found)) => Ok(Some(*found)),
@@ -217,9 +236,13 @@ struct WaitParams {
 }
 
 async fn wait(node: &Node, method: &Method, params: Map<String, Value>) -> Result<Value, RpcError> {
-    let p: WaitParams = serde_json::from_value(Value::Object(params)).map_err(|e| method.mismatch(&e))?;
+    let p: WaitParams =
+        serde_json::from_value(Value::Object(params)).map_err(|e| method.mismatch(&e))?;
     let target = Target::parse(&p.target).ok_or_else(|| {
-        RpcError::params("that cannot be waited for", "node, peer, peer:NAME, room:ROOM or delivered:MESSAGE")
+        RpcError::params(
+            "that cannot be waited for",
+            "node, peer, peer:NAME, room:ROOM or delivered:MESSAGE",
+        )
     })?;
     let mut events = node.subscribe();
     let deadline = deadline(p.timeout_ms);
@@ -228,7 +251,10 @@ async fn wait(node: &Node, method: &Method, params: Map<String, Value>) -> Resul
             return Ok(found);
         }
         if Instant::now() >= deadline {
-            return Err(RpcError::timeout(format!("{} was not ready in time", target.words()), target.hint()));
+            return Err(RpcError::timeout(
+                format!("{} was not ready in time", target.words()),
+                target.hint(),
+            ));
         }
         next_change(&mut events, deadline).await;
     }
@@ -269,7 +295,9 @@ impl Target {
             Self::Peer(_) | Self::Room(_) => {
                 "`klatch status` shows who is connected; start the other node, or give --peer"
             }
-            Self::Delivered(_) => "it goes out by itself while this node and the members' nodes run",
+            Self::Delivered(_) => {
+                "it goes out by itself while this node and the members' nodes run"
+            }
         }
     }
 
@@ -278,9 +306,12 @@ impl Target {
         match self {
             Self::Node => Ok(Some(json!({"ready": true}))),
             Self::Peer(who) => {
-                let Answer::Status(status) = node.query(Query::Status).await? else { return Ok(None) };
-                let wanted =
-                    |p: &&PeerSummary| who.as_ref().is_none_or(|w| p.peer_id == *w || p.name.as_ref() == Some(w));
+                let Answer::Status(status) = node.query(Query::Status).await? else {
+                    return Ok(None);
+                };
+                let wanted = |p: &&PeerSummary| {
+                    who.as_ref().is_none_or(|w| p.peer_id == *w || p.name.as_ref() == Some(w))
+                };
                 status.peers.iter().find(wanted).map(to_value).transpose()
             }
             Self::Room(room) => {
@@ -289,17 +320,22 @@ impl Target {
                 let rooms = rooms(node).await?;
                 let plain = room.trim_start_matches('#').to_lowercase();
                 let wanted = |r: &&RoomSummary| {
-                    r.room.to_string() == *room || r.name.trim_start_matches('#').to_lowercase() == plain
+                    r.room.to_string() == *room
+                        || r.name.trim_start_matches('#').to_lowercase() == plain
                 };
                 rooms.iter().find(wanted).filter(|r| r.online > 0).map(to_value).transpose()
             }
             Self::Delivered(id) => {
                 for room in rooms(node).await? {
                     if let Some(message) = find_message(node, room.room, *id).await? {
-                        return Wait::Delivered.met(message.state).then(|| to_value(&message)).transpose();
+                        return Wait::Delivered
+                            .met(message.state)
+                            .then(|| to_value(&message))
+                            .transpose();
                     }
                 }
-                Err(klatch_core::error::CommandError::UnknownMessage { message: id.to_string() }.into())
+                Err(klatch_core::error::CommandError::UnknownMessage { message: id.to_string() }
+                    .into())
             }
         }
     }

@@ -1,8 +1,9 @@
-//! The local API: JSON-RPC 2.0, one object per line, over a Unix socket that only its owner can open, and over loopback HTTP
-//! when asked for.
+//! The local API: JSON-RPC 2.0, one object per line, over a Unix socket that only its owner can
+//! open, and over loopback HTTP when asked for.
 //!
-//! Owns who may connect, how requests are framed, and the table of methods; the types are the core's own. Contains no
-//! chat rule and keeps nothing: commands, queries and events go straight to [`Node`].
+//! Owns who may connect, how requests are framed, and the table of methods; the types are the
+//! core's own. Contains no chat rule and keeps nothing: commands, queries and events go straight to
+//! [`Node`].
 //!
 //! | file | owns |
 //! |---|---|
@@ -86,7 +87,10 @@ impl ApiError {
         match self {
             Self::InUse(_) => "`klatch status` shows it, `klatch down` stops it".to_owned(),
             Self::Untrusted(..) => "look who made it, remove it, and start again".to_owned(),
-            Self::Io(..) => "check that the folder exists and belongs to you, or set KLATCH_HOME to another".to_owned(),
+            Self::Io(..) => {
+                "check that the folder exists and belongs to you, or set KLATCH_HOME to another"
+                    .to_owned()
+            }
         }
     }
 }
@@ -103,7 +107,8 @@ pub struct Server {
     hub: Context,
 }
 
-/// Offers the API of a node on [`SOCKET`] in `runtime`, a folder that is created with mode 0700 if needed.
+/// Offers the API of a node on [`SOCKET`] in `runtime`, a folder that is created with mode 0700 if
+/// needed.
 ///
 /// # Errors
 /// [`ApiError`]: the socket is in use, or its folder is not ours.
@@ -113,8 +118,8 @@ pub fn serve(node: Node, runtime: &Path) -> Result<Server, ApiError> {
     Ok(Server::start(node, Some(path), |context| tokio::spawn(socket::accept(listener, context))))
 }
 
-/// Answers one client inside this process. There is no socket, so nobody else can come to depend on a node that will end
-/// soon.
+/// Answers one client inside this process. There is no socket, so nobody else can come to depend on
+/// a node that will end soon.
 ///
 /// # Errors
 /// [`ApiError::Io`]: no file descriptor is left.
@@ -124,7 +129,11 @@ pub fn serve_alone(node: Node) -> Result<(Server, UnixStream), ApiError> {
 }
 
 impl Server {
-    fn start(node: Node, path: Option<PathBuf>, spawn: impl FnOnce(Context) -> JoinHandle<()>) -> Self {
+    fn start(
+        node: Node,
+        path: Option<PathBuf>,
+        spawn: impl FnOnce(Context) -> JoinHandle<()>,
+    ) -> Self {
         let (close, closing) = watch::channel(false);
         let (stopping, stop) = watch::channel(false);
         let (count, clients) = watch::channel(0);

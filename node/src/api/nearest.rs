@@ -1,6 +1,8 @@
-//! "Did you mean": the nearest of some names. Used for methods, parameters, rooms and slash commands.
+//! "Did you mean": the nearest of some names. Used for methods, parameters, rooms and slash
+//! commands.
 
-/// The candidate with the smallest edit distance, if it is close enough to be a slip of the fingers.
+/// The candidate with the smallest edit distance, if it is close enough to be a slip of the
+/// fingers.
 pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     /// Longer words are not compared: the distance is quadratic in time.
     const WORD_CHARS_MAX: usize = 64;
@@ -13,7 +15,8 @@ pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Opt
 
 /// Insertions, deletions, replacements and swaps of neighbours between two words.
 fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.to_lowercase().chars().collect(), b.to_lowercase().chars().collect());
+    let (a, b): (Vec<char>, Vec<char>) =
+        (a.to_lowercase().chars().collect(), b.to_lowercase().chars().collect());
     let mut before: Vec<usize> = Vec::new();
     let mut above: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.iter().enumerate() {

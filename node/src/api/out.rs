@@ -1,4 +1,5 @@
-//! Lines on their way to one client, bounded in number and in bytes: a client that does not read holds up itself only.
+//! Lines on their way to one client, bounded in number and in bytes: a client that does not read
+//! holds up itself only.
 
 use std::sync::Arc;
 
@@ -65,6 +66,9 @@ mod tests {
         out.say("z".repeat(BYTES_MAX as usize * 3)).await.unwrap();
         let waiting = tokio::spawn(async move { out.say("late".into()).await });
         drop(lines);
-        assert!(waiting.await.unwrap().is_err(), "a client that is gone frees whoever waits for it");
+        assert!(
+            waiting.await.unwrap().is_err(),
+            "a client that is gone frees whoever waits for it"
+        );
     }
 }

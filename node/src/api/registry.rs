@@ -1,7 +1,9 @@
-//! The one table of methods: name, scope, documentation, parameters, and what answers. Parser, `rpc.discover`, the error
-//! texts and later the generated documentation read it; a method that is not here does not exist.
+//! The one table of methods: name, scope, documentation, parameters, and what answers. Parser,
+//! `rpc.discover`, the error texts and later the generated documentation read it; a method that is
+//! not here does not exist.
 //!
-//! Most methods are a core [`Command`] or [`Query`] by another name: their parameters are the fields of that type.
+//! Most methods are a core [`Command`] or [`Query`] by another name: their parameters are the
+//! fields of that type.
 
 use klatch_core::command::Command;
 use klatch_core::query::Query;
@@ -11,7 +13,8 @@ use serde_json::{Map, Value};
 use super::nearest::nearest;
 use super::rpc::RpcError;
 
-/// Who may call a method. On the socket the owner may do everything; elsewhere a token says what it is good for.
+/// Who may call a method. On the socket the owner may do everything; elsewhere a token says what it
+/// is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
@@ -136,7 +139,12 @@ const fn may(name: &'static str, kind: &'static str, doc: &'static str) -> Param
     Param { name, kind, required: false, default: None, doc }
 }
 
-const fn or(name: &'static str, kind: &'static str, default: &'static str, doc: &'static str) -> Param {
+const fn or(
+    name: &'static str,
+    kind: &'static str,
+    default: &'static str,
+    doc: &'static str,
+) -> Param {
     Param { name, kind, required: false, default: Some(default), doc }
 }
 
@@ -145,11 +153,21 @@ const MESSAGE: Param = need("message", "string", "id of the message");
 const TEXT: Param = need("text", "string", "1 to 64,000 bytes of UTF-8");
 const WHO: Param = need("who", "string", "`@name`, fingerprint, identity or conversation id");
 const TIMEOUT: Param = or("timeout_ms", "integer", "30000", "give up after this time");
-const TOPICS: Param = or("topics", "array", "[]", "byte prefixes such as `room/` or `room/ID/message`; all without it");
-const TYPES: Param = or("types", "array", "[]", "types such as `message.added` or `message.*`; all without it");
-const KEY: Param =
-    may("idempotency_key", "string", "the same key within 24 hours answers the same and does nothing twice");
-const JOIN: &[Param] = &[ROOM, may("passphrase", "string", "the room that name and passphrase make together")];
+const TOPICS: Param = or(
+    "topics",
+    "array",
+    "[]",
+    "byte prefixes such as `room/` or `room/ID/message`; all without it",
+);
+const TYPES: Param =
+    or("types", "array", "[]", "types such as `message.added` or `message.*`; all without it");
+const KEY: Param = may(
+    "idempotency_key",
+    "string",
+    "the same key within 24 hours answers the same and does nothing twice",
+);
+const JOIN: &[Param] =
+    &[ROOM, may("passphrase", "string", "the room that name and passphrase make together")];
 
 const fn row(
     name: &'static str,
@@ -174,7 +192,12 @@ pub const METHODS: &[Method] = &[
         Read,
         O(Own::Wait),
         &[
-            or("target", "string", "\"node\"", "`node`, `peer`, `peer:NAME`, `room:ROOM` or `delivered:MESSAGE`"),
+            or(
+                "target",
+                "string",
+                "\"node\"",
+                "`node`, `peer`, `peer:NAME`, `room:ROOM` or `delivered:MESSAGE`",
+            ),
             TIMEOUT,
         ],
         "answer once the target is ready: somebody is connected, or a message is at every member",
@@ -183,8 +206,22 @@ pub const METHODS: &[Method] = &[
     row("node.health", &[], Read, O(Own::Health), &[], "whether the node works, and why not"),
     row("node.stop", &[], Admin, O(Own::Stop), &[], "stop the node cleanly"),
     row("room.join", &["join_room"], Manage, C("join_room"), JOIN, "open a room"),
-    row("room.create", &["create_room"], Manage, C("join_room"), JOIN, "open a room nobody may be in yet"),
-    row("room.leave", &[], Manage, C("leave_room"), &[ROOM], "say goodbye and stop following; history is kept"),
+    row(
+        "room.create",
+        &["create_room"],
+        Manage,
+        C("join_room"),
+        JOIN,
+        "open a room nobody may be in yet",
+    ),
+    row(
+        "room.leave",
+        &[],
+        Manage,
+        C("leave_room"),
+        &[ROOM],
+        "say goodbye and stop following; history is kept",
+    ),
     row("room.list", &["list_rooms"], Read, Q("rooms"), &[], "the rooms of this profile"),
     row("room.get", &[], Read, O(Own::Room), &[ROOM], "one room of this profile"),
     row("room.members", &[], Read, Q("members"), &[ROOM], "the devices seen in a room"),
@@ -193,7 +230,11 @@ pub const METHODS: &[Method] = &[
         &[],
         Manage,
         C("mute_device"),
-        &[ROOM, need("device", "string", "whom: a device id"), or("muted", "boolean", "true", "hide, or show again")],
+        &[
+            ROOM,
+            need("device", "string", "whom: a device id"),
+            or("muted", "boolean", "true", "hide, or show again"),
+        ],
         "hide what a device writes; here only",
     ),
     row(
@@ -229,7 +270,11 @@ pub const METHODS: &[Method] = &[
             or("limit", "integer", "50", "at most this many, the newest; up to 1,000"),
             may("since_ms", "integer", "shown at or after this time, Unix milliseconds"),
             may("before", "string", "only what is displayed before this message"),
-            may("after", "string", "only what is displayed after this message, the oldest first; alone"),
+            may(
+                "after",
+                "string",
+                "only what is displayed after this message, the oldest first; alone",
+            ),
             may("search", "string", "only messages with these words"),
         ],
         "messages in display order, oldest first",
@@ -247,8 +292,22 @@ pub const METHODS: &[Method] = &[
         "messages and changes in arrival order: a cursor that misses nothing",
     ),
     row("message.get", &[], Read, Q("message"), &[ROOM, MESSAGE], "one message"),
-    row("message.edit", &[], Send, C("edit_message"), &[ROOM, MESSAGE, TEXT], "replace the text of an own message"),
-    row("message.delete", &[], Send, C("delete_message"), &[ROOM, MESSAGE], "withdraw an own message"),
+    row(
+        "message.edit",
+        &[],
+        Send,
+        C("edit_message"),
+        &[ROOM, MESSAGE, TEXT],
+        "replace the text of an own message",
+    ),
+    row(
+        "message.delete",
+        &[],
+        Send,
+        C("delete_message"),
+        &[ROOM, MESSAGE],
+        "withdraw an own message",
+    ),
     row(
         "message.react",
         &[],
@@ -262,7 +321,14 @@ pub const METHODS: &[Method] = &[
         ],
         "put an emoji on a message",
     ),
-    row("message.announce", &[], Send, C("send_notice"), &[ROOM, TEXT, KEY], "say something apart from conversation"),
+    row(
+        "message.announce",
+        &[],
+        Send,
+        C("send_notice"),
+        &[ROOM, TEXT, KEY],
+        "say something apart from conversation",
+    ),
     row(
         "message.broadcast",
         &[],
@@ -270,7 +336,12 @@ pub const METHODS: &[Method] = &[
         O(Own::Broadcast),
         &[
             TEXT,
-            or("confirm", "boolean", "false", "without it the answer is an error that names the rooms"),
+            or(
+                "confirm",
+                "boolean",
+                "false",
+                "without it the answer is an error that names the rooms",
+            ),
             or("dry_run", "boolean", "false", "only name the rooms"),
             KEY,
         ],
@@ -288,7 +359,14 @@ pub const METHODS: &[Method] = &[
         "tell the other side that one is writing, if `privacy.set` allows it",
     ),
     row("contact.list", &[], Read, Q("contacts"), &[], "the people kept or met in conversations"),
-    row("contact.get", &[], Read, Q("person"), &[WHO], "everything about one person, verification codes included"),
+    row(
+        "contact.get",
+        &[],
+        Read,
+        Q("person"),
+        &[WHO],
+        "everything about one person, verification codes included",
+    ),
     row(
         "contact.accept",
         &["contact.add"],
@@ -310,7 +388,14 @@ pub const METHODS: &[Method] = &[
         &[],
         Manage,
         C("rename_contact"),
-        &[WHO, may("petname", "string", "your own name for them; without it the one they give themselves")],
+        &[
+            WHO,
+            may(
+                "petname",
+                "string",
+                "your own name for them; without it the one they give themselves",
+            ),
+        ],
         "your own name for a person",
     ),
     row(
@@ -318,7 +403,15 @@ pub const METHODS: &[Method] = &[
         &[],
         Manage,
         C("verify_contact"),
-        &[WHO, or("verified", "boolean", "true", "the codes were compared and are equal, or this is taken back")],
+        &[
+            WHO,
+            or(
+                "verified",
+                "boolean",
+                "true",
+                "the codes were compared and are equal, or this is taken back",
+            ),
+        ],
         "remember that the verification codes were compared",
     ),
     row(
@@ -348,8 +441,18 @@ pub const METHODS: &[Method] = &[
         &[
             TOPICS,
             TYPES,
-            or("after", "any", "\"now\"", "journal number of the last event seen, `start` or `now`"),
-            or("summary", "boolean", "false", "one event for a long catch-up instead of each message"),
+            or(
+                "after",
+                "any",
+                "\"now\"",
+                "journal number of the last event seen, `start` or `now`",
+            ),
+            or(
+                "summary",
+                "boolean",
+                "false",
+                "one event for a long catch-up instead of each message",
+            ),
         ],
         "replay events after a cursor, then follow; each comes as a notification `event`",
     ),
@@ -369,12 +472,24 @@ pub const METHODS: &[Method] = &[
         &[
             TOPICS,
             TYPES,
-            or("after", "any", "\"start\"", "journal number of the last event seen, `start` or `now`"),
+            or(
+                "after",
+                "any",
+                "\"start\"",
+                "journal number of the last event seen, `start` or `now`",
+            ),
             or("limit", "integer", "100", "at most this many; up to 1,000"),
         ],
         "events after a cursor, without following; go on from the answer's `cursor` while `more` is true",
     ),
-    row("events.topics", &[], Read, O(Own::Topics), &[], "the forms of topics, with the types of events in them"),
+    row(
+        "events.topics",
+        &[],
+        Read,
+        O(Own::Topics),
+        &[],
+        "the forms of topics, with the types of events in them",
+    ),
     row("peer.list", &[], Read, O(Own::Peers), &[], "the peers that are connected now"),
     row(
         "token.create",
@@ -403,7 +518,12 @@ pub const METHODS: &[Method] = &[
         &[],
         Admin,
         O(Own::HttpOpen),
-        &[or("address", "string", "\"127.0.0.1:0\"", "an address of this machine's own loopback, and a port; 0: any")],
+        &[or(
+            "address",
+            "string",
+            "\"127.0.0.1:0\"",
+            "an address of this machine's own loopback, and a port; 0: any",
+        )],
         "serve this API over HTTP, on loopback only; the answer names the address and the file of a token",
     ),
     row("http.close", &[], Admin, O(Own::HttpClose), &[], "end it"),
@@ -447,9 +567,15 @@ impl Method {
         for key in params.keys() {
             if !self.params.iter().any(|p| p.name == key) {
                 let near = nearest(key, self.params.iter().map(|p| p.name));
-                let hint = near.map_or_else(|| self.usage(), |near| format!("did you mean `{near}`? {}", self.usage()));
+                let hint = near.map_or_else(
+                    || self.usage(),
+                    |near| format!("did you mean `{near}`? {}", self.usage()),
+                );
                 let key: String = key.chars().take(64).collect();
-                return Err(RpcError::params(format!("{} has no parameter `{key}`", self.name), hint));
+                return Err(RpcError::params(
+                    format!("{} has no parameter `{key}`", self.name),
+                    hint,
+                ));
             }
         }
         for param in self.params {
@@ -513,7 +639,8 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_each_row_builds_what_it_names() {
-        let mut names: Vec<&str> = METHODS.iter().flat_map(|m| m.aliases.iter().copied().chain([m.name])).collect();
+        let mut names: Vec<&str> =
+            METHODS.iter().flat_map(|m| m.aliases.iter().copied().chain([m.name])).collect();
         names.sort_unstable();
         let all = names.len();
         names.dedup();
@@ -545,14 +672,26 @@ mod tests {
         assert!(find("frobnicate").unwrap_err().data.hint.contains("rpc.discover"));
         assert!(find(&"x".repeat(1_000_000)).unwrap_err().message.len() < 200);
         let params = serde_json::from_value(json!({"rom": "#a"})).unwrap();
-        assert!(find("room.join").unwrap().check(params).unwrap_err().data.hint.contains("did you mean `room`"));
+        assert!(
+            find("room.join")
+                .unwrap()
+                .check(params)
+                .unwrap_err()
+                .data
+                .hint
+                .contains("did you mean `room`")
+        );
         let error = find("room.join").unwrap().check(Map::new()).unwrap_err();
         assert!(error.message.contains("needs `room`"), "{error:?}");
     }
 
     #[test]
     fn aliases_of_older_chats_are_the_same_methods() {
-        for (alias, name) in [("create_room", "room.create"), ("join_room", "room.join"), ("list_rooms", "room.list")] {
+        for (alias, name) in [
+            ("create_room", "room.create"),
+            ("join_room", "room.join"),
+            ("list_rooms", "room.list"),
+        ] {
             assert_eq!(find(alias).unwrap().name, name);
         }
     }

@@ -1,4 +1,5 @@
-//! What a client may do: scopes, perhaps one room only, until a time, until revoked. The owner, on the socket, may do all.
+//! What a client may do: scopes, perhaps one room only, until a time, until revoked. The owner, on
+//! the socket, may do all.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -82,7 +83,9 @@ impl Rights {
 
     /// Not revoked and not expired.
     pub(super) fn valid(&self) -> bool {
-        let fresh = |g: &Grant| g.terms.expires_ms.is_none_or(|at| now_ms() < at) && !g.revoked.load(Ordering::Relaxed);
+        let fresh = |g: &Grant| {
+            g.terms.expires_ms.is_none_or(|at| now_ms() < at) && !g.revoked.load(Ordering::Relaxed)
+        };
         self.grant.as_ref().is_none_or(|g| fresh(g))
     }
 
@@ -93,8 +96,10 @@ impl Rights {
         }
         let Some(grant) = &self.grant else { return Ok(()) };
         if !grant.terms.scopes.contains(&method.scope) && !is_free(method.name) {
-            let hint = format!("make one with the scope `{}`: `klatch token create`", method.scope.name());
-            let text = format!("{} needs a token with the scope `{}`", method.name, method.scope.name());
+            let hint =
+                format!("make one with the scope `{}`: `klatch token create`", method.scope.name());
+            let text =
+                format!("{} needs a token with the scope `{}`", method.name, method.scope.name());
             return Err(RpcError::failed(text, "KLATCH-TOKEN-SCOPE", hint, 4));
         }
         if grant.terms.room.is_some() && method.reach() == Reach::Everything {
@@ -103,14 +108,17 @@ impl Rights {
         Ok(())
     }
 
-    /// Checks which room is meant, and puts its id in the place of its name, so that it is the one that was checked.
+    /// Checks which room is meant, and puts its id in the place of its name, so that it is the one
+    /// that was checked.
     pub(super) async fn bind(
         &self,
         node: &Node,
         method: &Method,
         mut params: Map<String, Value>,
     ) -> Result<Map<String, Value>, RpcError> {
-        let Some(room) = self.room().filter(|_| method.reach() == Reach::OneRoom) else { return Ok(params) };
+        let Some(room) = self.room().filter(|_| method.reach() == Reach::OneRoom) else {
+            return Ok(params);
+        };
         let named = match params.get("room") {
             Some(Value::String(name)) => Some(name.clone()),
             Some(_) => return Err(elsewhere(method)),

@@ -1,7 +1,8 @@
-//! JSON-RPC 2.0 as this API speaks it: requests, responses and errors. Knows no method and no socket.
+//! JSON-RPC 2.0 as this API speaks it: requests, responses and errors. Knows no method and no
+//! socket.
 //!
-//! Every error carries [`ErrorData`]: a stable code, what to try, whether to try again, and the exit code a command-line
-//! program should end with. The command line prints these very fields.
+//! Every error carries [`ErrorData`]: a stable code, what to try, whether to try again, and the
+//! exit code a command-line program should end with. The command line prints these very fields.
 
 use klatch_core::error::CommandError;
 use serde::{Deserialize, Serialize};
@@ -32,7 +33,8 @@ pub struct ErrorData {
     pub retryable: bool,
     /// Exit code for command-line programs (`klatch help exit-codes`).
     pub exit: u8,
-    /// What was done all the same, for example the id of a message that is stored but not yet delivered.
+    /// What was done all the same, for example the id of a message that is stored but not yet
+    /// delivered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partial: Option<Box<Value>>,
 }
@@ -49,19 +51,42 @@ pub struct RpcError {
 }
 
 impl RpcError {
-    fn new(code: i32, message: impl Into<String>, name: &str, hint: impl Into<String>, exit: u8) -> Self {
-        let data = ErrorData { code: name.to_owned(), hint: hint.into(), retryable: false, exit, partial: None };
+    fn new(
+        code: i32,
+        message: impl Into<String>,
+        name: &str,
+        hint: impl Into<String>,
+        exit: u8,
+    ) -> Self {
+        let data = ErrorData {
+            code: name.to_owned(),
+            hint: hint.into(),
+            retryable: false,
+            exit,
+            partial: None,
+        };
         Self { code, message: message.into(), data }
     }
 
     /// A method that could not be done.
-    pub fn failed(message: impl Into<String>, name: &str, hint: impl Into<String>, exit: u8) -> Self {
+    pub fn failed(
+        message: impl Into<String>,
+        name: &str,
+        hint: impl Into<String>,
+        exit: u8,
+    ) -> Self {
         Self::new(FAILED, message, name, hint, exit)
     }
 
     /// The line is not JSON.
     pub fn parse(cause: &serde_json::Error) -> Self {
-        Self::new(PARSE_ERROR, format!("not JSON: {cause}"), "KLATCH-API-PARSE", "send one JSON object per line", 2)
+        Self::new(
+            PARSE_ERROR,
+            format!("not JSON: {cause}"),
+            "KLATCH-API-PARSE",
+            "send one JSON object per line",
+            2,
+        )
     }
 
     /// JSON, but not a request.
@@ -77,7 +102,13 @@ impl RpcError {
             |near| format!("did you mean {near}? `rpc.discover` lists all methods"),
         );
         let name = shortened(name);
-        Self::new(METHOD_NOT_FOUND, format!("there is no method `{name}`"), "KLATCH-API-METHOD", hint, 2)
+        Self::new(
+            METHOD_NOT_FOUND,
+            format!("there is no method `{name}`"),
+            "KLATCH-API-METHOD",
+            hint,
+            2,
+        )
     }
 
     /// Wrong parameters.
@@ -87,7 +118,12 @@ impl RpcError {
 
     /// A token that is missing or worth nothing.
     pub fn unauthorised(message: impl Into<String>) -> Self {
-        Self::failed(message, "KLATCH-TOKEN", "`klatch token create` makes one, `klatch token list` shows them", 4)
+        Self::failed(
+            message,
+            "KLATCH-TOKEN",
+            "`klatch token create` makes one, `klatch token list` shows them",
+            4,
+        )
     }
 
     /// Taken back by `rpc.cancel`.
@@ -141,7 +177,8 @@ impl Request {
     /// # Errors
     /// The id (null if unreadable) and the error to answer with.
     pub fn parse(line: &[u8]) -> Result<Self, Box<(Value, RpcError)>> {
-        let value = serde_json::from_slice(line).map_err(|e| Box::new((Value::Null, RpcError::parse(&e))))?;
+        let value = serde_json::from_slice(line)
+            .map_err(|e| Box::new((Value::Null, RpcError::parse(&e))))?;
         Self::take(value)
     }
 
@@ -157,7 +194,8 @@ impl Request {
         if let Some(Value::Bool(_) | Value::Array(_) | Value::Object(_)) = id {
             return Err(Box::new((Value::Null, RpcError::invalid("`id` is a string or a number"))));
         }
-        let fail = |text: &str| Err(Box::new((id.clone().unwrap_or_default(), RpcError::invalid(text))));
+        let fail =
+            |text: &str| Err(Box::new((id.clone().unwrap_or_default(), RpcError::invalid(text))));
         if object.get("jsonrpc").is_some_and(|v| v != "2.0") {
             return fail("`jsonrpc` is \"2.0\"");
         }
@@ -170,7 +208,10 @@ impl Request {
             Some(Value::Array(list)) if list.is_empty() => Map::new(),
             Some(_) => {
                 let hint = "parameters go by name: {\"room\":\"#garden\"}";
-                return Err(Box::new((id.unwrap_or_default(), RpcError::params("`params` is not an object", hint))));
+                return Err(Box::new((
+                    id.unwrap_or_default(),
+                    RpcError::params("`params` is not an object", hint),
+                )));
             }
         };
         Ok(Self { id, method, params })

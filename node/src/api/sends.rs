@@ -1,7 +1,8 @@
-//! Sending once: a request with an idempotency key is done the first time and answered the same way ever after, for a day.
+//! Sending once: a request with an idempotency key is done the first time and answered the same way
+//! ever after, for a day.
 //!
-//! The key is noted in the very transaction that stores the message, so this holds across a crash as well: either both are
-//! on disk or neither is.
+//! The key is noted in the very transaction that stores the message, so this holds across a crash
+//! as well: either both are on disk or neither is.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -24,7 +25,8 @@ use crate::store::Note;
 
 /// For so long a key is remembered.
 const KEY_TIME: Duration = Duration::from_secs(24 * 3_600);
-/// Keys remembered; beyond it the oldest is forgotten. A bot that sends one message per ten seconds has a day's worth.
+/// Keys remembered; beyond it the oldest is forgotten. A bot that sends one message per ten seconds
+/// has a day's worth.
 const KEYS_MAX: usize = 8_192;
 /// Characters of a key.
 const KEY_CHARS_MAX: usize = 128;
@@ -61,7 +63,9 @@ impl Sends {
             for (key, value) in node.notes(KIND).await? {
                 let name = key.strip_prefix(KIND).and_then(Digest::parse);
                 match (name, serde_json::from_str::<Done>(&value)) {
-                    (Some(name), Ok(done)) if !is_over(&done) => drop(known.insert(name, State::Done(done))),
+                    (Some(name), Ok(done)) if !is_over(&done) => {
+                        drop(known.insert(name, State::Done(done)))
+                    }
                     _ => stale.push(Note { key, value: None }),
                 }
             }
@@ -96,7 +100,9 @@ fn digest(parts: &[&str]) -> Digest {
 pub(super) fn key(params: &mut serde_json::Map<String, Value>) -> Result<Option<String>, RpcError> {
     match params.remove("idempotency_key") {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::String(key)) if !key.is_empty() && key.chars().count() <= KEY_CHARS_MAX => Ok(Some(key)),
+        Some(Value::String(key)) if !key.is_empty() && key.chars().count() <= KEY_CHARS_MAX => {
+            Ok(Some(key))
+        }
         Some(_) => {
             let text = format!("`idempotency_key` is a text of 1 to {KEY_CHARS_MAX} characters");
             Err(RpcError::params(text, "for example a random number, made anew for each message"))
@@ -121,7 +127,9 @@ pub(super) async fn once(
                 Some(State::Done(done)) if is_over(done) => drop(known.remove(&name)),
                 Some(State::Done(done)) if done.print == print => return Ok(done.reply.clone()),
                 Some(State::Done(_)) => return Err(used()),
-                Some(State::Pending(pending)) if pending.has_changed().is_err() => drop(known.remove(&name)),
+                Some(State::Pending(pending)) if pending.has_changed().is_err() => {
+                    drop(known.remove(&name))
+                }
                 _ => {}
             }
             match known.get(&name) {
@@ -143,14 +151,17 @@ pub(super) async fn once(
         let at_ms = now_ms();
         let keep = Keep::new(move |reply| {
             let done = Done { print, at_ms, reply: reply.clone() };
-            let mut notes = vec![Note { key: note(&name), value: serde_json::to_string(&done).ok() }];
+            let mut notes =
+                vec![Note { key: note(&name), value: serde_json::to_string(&done).ok() }];
             notes.extend(forgotten.map(|old| Note { key: note(&old), value: None }));
             notes
         });
         let result = hub.node.command_kept(command, Some(keep)).await;
         let mut known = hub.sends.load(&hub.node).await?;
         match &result {
-            Ok(reply) => drop(known.insert(name, State::Done(Done { print, at_ms, reply: reply.clone() }))),
+            Ok(reply) => {
+                drop(known.insert(name, State::Done(Done { print, at_ms, reply: reply.clone() })))
+            }
             Err(_) => drop(known.remove(&name)),
         }
         drop(begun);
@@ -172,5 +183,10 @@ fn make_room(known: &mut BTreeMap<Digest, State>) -> Option<Digest> {
 
 fn used() -> RpcError {
     let hint = "a key stands for one message: make a new one for each, and repeat it only with the same message";
-    RpcError::failed("this idempotency key was used for something else", "KLATCH-IDEMPOTENCY", hint, 2)
+    RpcError::failed(
+        "this idempotency key was used for something else",
+        "KLATCH-IDEMPOTENCY",
+        hint,
+        2,
+    )
 }

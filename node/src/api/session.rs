@@ -1,7 +1,8 @@
-//! One client, whatever way it came: its requests, its subscriptions, its rights, and what bounds them.
+//! One client, whatever way it came: its requests, its subscriptions, its rights, and what bounds
+//! them.
 //!
-//! Requests are started in the order sent and answered as they finish, so a client that does not wait for answers gets
-//! group commit.
+//! Requests are started in the order sent and answered as they finish, so a client that does not
+//! wait for answers gets group commit.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -71,11 +72,13 @@ impl Session {
         }
     }
 
-    /// Reads and answers until the client has gone or the API closes. `half` is raised when the client sends no more.
+    /// Reads and answers until the client has gone or the API closes. `half` is raised when the
+    /// client sends no more.
     pub(super) async fn serve(&mut self, mut source: impl Source, half: &watch::Sender<bool>) {
         let mut closing = self.hub.closing.clone();
         let mut reading = true;
-        // A client that sent its requests and closed its sending side still gets its answers and events.
+        // A client that sent its requests and closed its sending side still gets its answers and
+        // events.
         while reading || !self.in_flight.is_empty() || !self.subscriptions.is_empty() {
             let room = self.in_flight.len() < IN_FLIGHT_MAX;
             let done = tokio::select! {
@@ -110,7 +113,10 @@ impl Session {
         }
     }
 
-    async fn answered(&mut self, (line, key): (Option<String>, Option<String>)) -> Result<(), Gone> {
+    async fn answered(
+        &mut self,
+        (line, key): (Option<String>, Option<String>),
+    ) -> Result<(), Gone> {
         if let Some(key) = key {
             self.cancels.remove(&key);
         }
@@ -133,7 +139,8 @@ impl Session {
             Incoming::One(Ok(request)) => self.one(request).await,
             Incoming::Batch(list) => {
                 let (hub, rights) = (self.hub.clone(), self.rights.clone());
-                self.in_flight.push(Box::pin(async move { (batch(&hub, &rights, list).await, None) }));
+                self.in_flight
+                    .push(Box::pin(async move { (batch(&hub, &rights, list).await, None) }));
                 Ok(())
             }
         }
@@ -175,7 +182,8 @@ impl Session {
     /// Starts a request that may take a while.
     fn begin(&mut self, id: Option<Value>, method: &'static Method, params: Map<String, Value>) {
         let (hub, rights) = (self.hub.clone(), self.rights.clone());
-        let (work, cancel) = abortable(async move { methods::answer(&hub, &rights, method, params).await });
+        let (work, cancel) =
+            abortable(async move { methods::answer(&hub, &rights, method, params).await });
         let key = id.as_ref().map(Value::to_string);
         if let Some(key) = &key {
             self.cancels.insert(key.clone(), cancel);
@@ -186,17 +194,24 @@ impl Session {
         }));
     }
 
-    async fn subscribe(&mut self, id: Option<Value>, method: &Method, params: Map<String, Value>) -> Result<(), Gone> {
+    async fn subscribe(
+        &mut self,
+        id: Option<Value>,
+        method: &Method,
+        params: Map<String, Value>,
+    ) -> Result<(), Gone> {
         let id = id.unwrap_or_default();
         self.subscriptions.retain(|_, task| !task.is_finished());
         if self.subscriptions.len() >= SUBSCRIPTIONS_MAX {
             let text = format!("at most {SUBSCRIPTIONS_MAX} subscriptions on one connection");
-            let error = RpcError::failed(text, "KLATCH-API-BUSY", "one subscription takes many topics", 2);
+            let error =
+                RpcError::failed(text, "KLATCH-API-BUSY", "one subscription takes many topics", 2);
             return self.out.say(response(&id, Err(error))).await;
         }
         self.subscribed += 1;
         let sub = format!("s{}", self.subscribed);
-        let opened = Subscription::open(&self.hub.node, &self.rights, method, params, sub.clone()).await;
+        let opened =
+            Subscription::open(&self.hub.node, &self.rights, method, params, sub.clone()).await;
         let subscription = match opened {
             Ok(subscription) => subscription,
             Err(error) => return self.out.say(response(&id, Err(error))).await,
@@ -210,14 +225,17 @@ impl Session {
 }
 
 /// The method that a request means, if the client may call it.
-fn find(rights: &Rights, request: Request) -> Result<(&'static Method, Map<String, Value>), RpcError> {
+fn find(
+    rights: &Rights,
+    request: Request,
+) -> Result<(&'static Method, Map<String, Value>), RpcError> {
     let method = registry::find(&request.method)?;
     rights.may(method)?;
     Ok((method, method.check(request.params)?))
 }
 
-/// Answers a message of a client that has no connection of its own: no subscription, nothing to cancel. `None` if nothing is
-/// to be said.
+/// Answers a message of a client that has no connection of its own: no subscription, nothing to
+/// cancel. `None` if nothing is to be said.
 pub(super) async fn answer(hub: &Context, rights: &Rights, message: &[u8]) -> Option<String> {
     match Incoming::parse(message) {
         Incoming::One(request) => alone(hub, rights, request).await.map(|v| v.to_string()),

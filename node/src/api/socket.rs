@@ -1,7 +1,8 @@
-//! The socket file and the connections on it: who may connect, how lines are cut, and what bounds each client.
+//! The socket file and the connections on it: who may connect, how lines are cut, and what bounds
+//! each client.
 //!
-//! One task per connection reads requests and answers them ([`Session`]). A second task writes, so that a client that stops
-//! reading holds up its own connection only.
+//! One task per connection reads requests and answers them ([`Session`]). A second task writes, so
+//! that a client that stops reading holds up its own connection only.
 
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
@@ -24,7 +25,8 @@ use super::rights::Rights;
 use super::rpc::{RpcError, response};
 use super::session::Session;
 
-/// Clients at a time. A front end takes three connections, so this is room for some of them and for scripts.
+/// Clients at a time. A front end takes three connections, so this is room for some of them and for
+/// scripts.
 const CLIENTS_MAX: usize = 32;
 /// Time for the last answers to leave when the node stops.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(1);
@@ -44,7 +46,9 @@ pub(super) fn bind(folder: &Path, path: &Path) -> Result<UnixListener, ApiError>
         // Somebody may answer: ask first, and remove only what nobody listens on.
         Ok(_) => match std::os::unix::net::UnixStream::connect(path) {
             Ok(_) => return Err(ApiError::InUse(path.to_owned())),
-            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path).map_err(io)?,
+            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
+                std::fs::remove_file(path).map_err(io)?
+            }
             Err(e) => return Err(io(e)),
         },
     }
@@ -113,12 +117,22 @@ pub(super) async fn one(stream: UnixStream, context: Context) {
 fn admit(stream: &UnixStream, context: &Context) -> Result<Counted, RpcError> {
     let own = rustix::process::geteuid().as_raw();
     if !stream.peer_cred().is_ok_and(|c| c.uid() == own) {
-        return Err(RpcError::failed("this node belongs to another user", "KLATCH-API-USER", "start your own", 4));
+        return Err(RpcError::failed(
+            "this node belongs to another user",
+            "KLATCH-API-USER",
+            "start your own",
+            4,
+        ));
     }
     if let Some(counted) = Counted::new(context, CLIENTS_MAX) {
         return Ok(counted);
     }
-    let mut error = RpcError::failed("too many clients are attached", "KLATCH-API-BUSY", "close some and try again", 5);
+    let mut error = RpcError::failed(
+        "too many clients are attached",
+        "KLATCH-API-BUSY",
+        "close some and try again",
+        5,
+    );
     error.data.retryable = true;
     Err(error)
 }
@@ -140,7 +154,8 @@ async fn run(stream: UnixStream, context: Context, _guard: Counted) {
         () = session.serve(LineReader::new(read, LINE_TIME_MAX), &half) => false,
         _ = &mut writer => true,
     };
-    // Ends the subscriptions and the unanswered requests; the writer sends what is in its queue and ends too.
+    // Ends the subscriptions and the unanswered requests; the writer sends what is in its queue and
+    // ends too.
     drop(session);
     if !writer_gone && timeout(CLOSE_TIME_MAX, &mut writer).await.is_err() {
         writer.abort();
@@ -148,7 +163,11 @@ async fn run(stream: UnixStream, context: Context, _guard: Counted) {
 }
 
 /// Writes lines until there are no more or the client is gone.
-async fn write_lines(mut write: OwnedWriteHalf, mut lines: mpsc::Receiver<Line>, mut half: watch::Receiver<bool>) {
+async fn write_lines(
+    mut write: OwnedWriteHalf,
+    mut lines: mpsc::Receiver<Line>,
+    mut half: watch::Receiver<bool>,
+) {
     loop {
         tokio::select! {
             line = lines.recv() => {
@@ -164,7 +183,8 @@ async fn write_lines(mut write: OwnedWriteHalf, mut lines: mpsc::Receiver<Line>,
     let _ = write.shutdown().await;
 }
 
-/// Ends when the client has closed both directions: nobody waits for an answer any more. The reader sees the first one.
+/// Ends when the client has closed both directions: nobody waits for an answer any more. The reader
+/// sees the first one.
 async fn gone(write: &OwnedWriteHalf, half: &mut watch::Receiver<bool>) {
     if half.wait_for(|closed| *closed).await.is_err() {
         // The connection is over: what is queued still leaves.

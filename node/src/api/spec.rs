@@ -1,4 +1,5 @@
-//! The table of methods as an OpenRPC document, and as a page for people (docs/API.md). Types come from the core's own.
+//! The table of methods as an OpenRPC document, and as a page for people (docs/API.md). Types come
+//! from the core's own.
 
 use klatch_core::command::Reply;
 use klatch_core::event::{Delivery, Event, Message};
@@ -19,7 +20,8 @@ const OPENRPC: &str = "1.3.2";
 /// What `rpc.discover` answers and `klatch api spec` prints.
 #[must_use]
 pub fn document() -> Value {
-    let settings = SchemaSettings::draft07().with(|s| s.definitions_path = "/components/schemas".into());
+    let settings =
+        SchemaSettings::draft07().with(|s| s.definitions_path = "/components/schemas".into());
     let mut types = settings.into_generator();
     let methods: Vec<Value> = METHODS.iter().map(|m| method(&mut types, m)).collect();
     let event = event(&mut types);
@@ -75,7 +77,8 @@ fn of<T: JsonSchema>(types: &mut SchemaGenerator) -> Value {
 
 /// An object with these properties, all of them always there.
 fn object(properties: Value) -> Value {
-    let required: Vec<String> = properties.as_object().into_iter().flat_map(Map::keys).cloned().collect();
+    let required: Vec<String> =
+        properties.as_object().into_iter().flat_map(Map::keys).cloned().collect();
     json!({"type": "object", "properties": properties, "required": required})
 }
 
@@ -116,11 +119,16 @@ fn own_result(types: &mut SchemaGenerator, own: Own) -> Value {
     let gap = json!({"type": ["object", "null"], "description": "`from`, `to`, `reason`: what cannot be told"});
     match own {
         Own::Send => {
-            let state = json!({"type": "object", "properties": {"state": of::<Option<Delivery>>(types)}});
+            let state =
+                json!({"type": "object", "properties": {"state": of::<Option<Delivery>>(types)}});
             json!({"allOf": [of::<Reply>(types), state]})
         }
-        Own::Broadcast => object(json!({"rooms": list(json!({"type": "object"})), "sent": number()})),
-        Own::Wait => json!({"description": "what was waited for: a room, a peer, a message, or `ready`"}),
+        Own::Broadcast => {
+            object(json!({"rooms": list(json!({"type": "object"})), "sent": number()}))
+        }
+        Own::Wait => {
+            json!({"description": "what was waited for: a room, a peer, a message, or `ready`"})
+        }
         Own::Stop => object(json!({"stopping": flag()})),
         Own::Ping => json!({"const": "pong"}),
         Own::Discover => json!({"type": "object", "description": "this document"}),
@@ -128,15 +136,17 @@ fn own_result(types: &mut SchemaGenerator, own: Own) -> Value {
         Own::Health => object(json!({"live": flag(), "ready": flag(), "why": list(text())})),
         Own::Peers => of::<Vec<PeerSummary>>(types),
         Own::Room => of::<RoomSummary>(types),
-        Own::Subscribe => {
-            object(json!({"sub": text(), "cursor": number(), "oldest": number(), "head": number(), "gap": gap}))
-        }
+        Own::Subscribe => object(
+            json!({"sub": text(), "cursor": number(), "oldest": number(), "head": number(), "gap": gap}),
+        ),
         Own::Unsubscribe => object(json!({"ended": flag()})),
         Own::Read => object(json!({
             "events": list(event(types)), "cursor": number(), "oldest": number(), "head": number(), "gap": gap,
             "more": flag(),
         })),
-        Own::Topics => list(object(json!({"topic": text(), "types": list(text()), "durable": flag(), "doc": text()}))),
+        Own::Topics => list(object(
+            json!({"topic": text(), "types": list(text()), "durable": flag(), "doc": text()}),
+        )),
         Own::Cancel => object(json!({"cancelled": flag()})),
         Own::Authenticate => object(json!({"name": text()})),
         Own::TokenCreate => token(),
@@ -148,7 +158,8 @@ fn own_result(types: &mut SchemaGenerator, own: Own) -> Value {
 }
 
 fn token() -> Value {
-    let mut schema = object(json!({"name": text(), "scopes": list(text()), "created_ms": number()}));
+    let mut schema =
+        object(json!({"name": text(), "scopes": list(text()), "created_ms": number()}));
     schema["properties"]["room"] = text();
     schema["properties"]["expires_ms"] = number();
     schema["properties"]["file"] = json!({"type": ["string", "null"]});
@@ -164,10 +175,11 @@ fn event(types: &mut SchemaGenerator) -> Value {
         "type": text(),
         "event": of::<Event>(types),
     }));
-    schema["properties"]["ephemeral"] = json!({"const": true, "description": "there if it is not kept"});
-    schema["properties"]["sub"] = json!({"type": "string", "description": "the subscription, in notifications"});
-    schema["properties"]["seq"] =
-        json!({"type": "integer", "description": "counts the notifications of a subscription from 1"});
+    schema["properties"]["ephemeral"] =
+        json!({"const": true, "description": "there if it is not kept"});
+    schema["properties"]["sub"] =
+        json!({"type": "string", "description": "the subscription, in notifications"});
+    schema["properties"]["seq"] = json!({"type": "integer", "description": "counts the notifications of a subscription from 1"});
     schema
 }
 
@@ -193,7 +205,8 @@ fn errors() -> Value {
     })
 }
 
-// ---- the page ---------------------------------------------------------------------------------------------------
+// ---- the page
+// ---------------------------------------------------------------------------------------------------
 
 const INTRODUCTION: &str = include_str!("spec.md");
 
@@ -291,7 +304,10 @@ mod tests {
             let schema = m["result"]["schema"].as_object().unwrap();
             assert!(!schema.is_empty(), "{name}: say what it answers");
             for p in m["params"].as_array().unwrap() {
-                assert!(p["name"].is_string() && p["schema"].is_object() && p["required"].is_boolean(), "{name}: {p}");
+                assert!(
+                    p["name"].is_string() && p["schema"].is_object() && p["required"].is_boolean(),
+                    "{name}: {p}"
+                );
             }
         }
         let mut found = Vec::new();
@@ -312,8 +328,12 @@ mod tests {
         assert!(reaction.as_object().unwrap().keys().eq(properties.keys()), "{properties:?}");
         assert_eq!(schemas["RoomId"]["pattern"], "^[a-z2-7]{26}$");
         let id = klatch_core::ids::RoomId([7; 16]).to_string();
-        assert!(id.len() == 26 && id.bytes().all(|b| b.is_ascii_lowercase() || (b'2'..=b'7').contains(&b)));
-        for (name, key) in [("Message", "state"), ("Status", "journal"), ("RoomSummary", "unread")] {
+        assert!(
+            id.len() == 26
+                && id.bytes().all(|b| b.is_ascii_lowercase() || (b'2'..=b'7').contains(&b))
+        );
+        for (name, key) in [("Message", "state"), ("Status", "journal"), ("RoomSummary", "unread")]
+        {
             assert!(schemas[name]["properties"][key].is_object(), "{name}.{key}");
         }
     }
@@ -322,6 +342,9 @@ mod tests {
     fn the_page_in_docs_is_this_one() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/API.md");
         let kept = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(kept == markdown(), "make it anew: cargo run -p klatch -- api spec --markdown > docs/API.md");
+        assert!(
+            kept == markdown(),
+            "make it anew: cargo run -p klatch -- api spec --markdown > docs/API.md"
+        );
     }
 }

@@ -83,12 +83,16 @@ impl Client {
     }
 
     async fn hear(&mut self) -> Option<Value> {
-        let line = timeout(PATIENCE, self.lines.next_line()).await.expect("an answer in time").ok()??;
+        let line =
+            timeout(PATIENCE, self.lines.next_line()).await.expect("an answer in time").ok()??;
         Some(serde_json::from_str(&line).unwrap())
     }
 
     async fn call(&mut self, method: &str, params: Value) -> Value {
-        self.say(&json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params}).to_string()).await;
+        self.say(
+            &json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params}).to_string(),
+        )
+        .await;
         self.hear().await.unwrap()
     }
 
@@ -114,7 +118,10 @@ async fn wrong_requests_get_typed_errors_and_the_connection_stays() {
     assert_eq!(answer["error"]["data"]["code"], "KLATCH-ROOM-NOT-FOUND");
     assert_eq!(answer["error"]["data"]["exit"], 3);
     assert_eq!(client.call("rpc.ping", json!({})).await["result"], "pong");
-    assert!(client.call("rpc.discover", json!({})).await["result"]["methods"].as_array().unwrap().len() > 15);
+    assert!(
+        client.call("rpc.discover", json!({})).await["result"]["methods"].as_array().unwrap().len()
+            > 15
+    );
     world.end().await;
 }
 
@@ -180,7 +187,10 @@ async fn a_subscriber_that_was_away_misses_nothing() {
             break;
         }
     }
-    assert_eq!(third.call("events.unsubscribe", json!({"sub": "s1"})).await["result"]["ended"], true);
+    assert_eq!(
+        third.call("events.unsubscribe", json!({"sub": "s1"})).await["result"]["ended"],
+        true
+    );
     world.end().await;
 }
 
@@ -212,7 +222,8 @@ async fn a_subscriber_that_reads_late_gets_every_message_once() {
     let mut seen = std::collections::BTreeSet::new();
     while (seen.len() as u64) < MESSAGES {
         let event = slow.event().await;
-        if event["event"]["event"] == "message_added" && event["event"]["message"]["kind"] == "text" {
+        if event["event"]["event"] == "message_added" && event["event"]["message"]["kind"] == "text"
+        {
             assert!(seen.insert(event["cursor"].as_u64().unwrap()), "twice: {event}");
         }
     }

@@ -1,5 +1,5 @@
-//! Tokens: who may use the API where the socket's owner check does not reach. A token is 256 random bits in a file that only
-//! its owner can read; the store keeps its hash and what it grants.
+//! Tokens: who may use the API where the socket's owner check does not reach. A token is 256 random
+//! bits in a file that only its owner can read; the store keeps its hash and what it grants.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -63,14 +63,21 @@ fn hash(token: &str) -> Digest {
 
 fn fresh() -> Result<String, RpcError> {
     let mut secret = [0; 32];
-    getrandom::fill(&mut secret)
-        .map_err(|e| RpcError::failed(format!("no randomness: {e}"), "KLATCH-SYSTEM", "look at the system's log", 1))?;
+    getrandom::fill(&mut secret).map_err(|e| {
+        RpcError::failed(
+            format!("no randomness: {e}"),
+            "KLATCH-SYSTEM",
+            "look at the system's log",
+            1,
+        )
+    })?;
     Ok(format!("{MARK}{}", base32(&secret)))
 }
 
 /// Puts a token into a new file that only its owner can read.
 fn write(path: &Path, token: &str) -> std::io::Result<()> {
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(token.as_bytes())?;
     file.write_all(b"\n")?;
     file.sync_all()
@@ -78,7 +85,12 @@ fn write(path: &Path, token: &str) -> std::io::Result<()> {
 
 fn file_error(path: &Path, error: &std::io::Error) -> RpcError {
     let text = format!("cannot write {}: {error}", path.display());
-    RpcError::failed(text, "KLATCH-FILE", "check who owns the folder, and that the disk is not full", 1)
+    RpcError::failed(
+        text,
+        "KLATCH-FILE",
+        "check who owns the folder, and that the disk is not full",
+        1,
+    )
 }
 
 impl Tokens {
@@ -106,7 +118,9 @@ impl Tokens {
             }
         }
         let rights = found.map(Rights::of).filter(Rights::valid);
-        rights.ok_or_else(|| RpcError::unauthorised("this token is not known here, was revoked, or has expired"))
+        rights.ok_or_else(|| {
+            RpcError::unauthorised("this token is not known here, was revoked, or has expired")
+        })
     }
 
     /// `token.create`.
@@ -116,14 +130,24 @@ impl Tokens {
         method: &Method,
         params: Map<String, Value>,
     ) -> Result<Value, RpcError> {
-        let p: Create = serde_json::from_value(Value::Object(params)).map_err(|e| method.mismatch(&e))?;
+        let p: Create =
+            serde_json::from_value(Value::Object(params)).map_err(|e| method.mismatch(&e))?;
         let fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
-        if p.name.is_empty() || p.name.len() > NAME_MAX || !p.name.chars().all(fine) || p.name == SESSION {
-            let hint = format!("1 to {NAME_MAX} lower-case letters, digits, `-` or `_`, and not `{SESSION}`");
+        if p.name.is_empty()
+            || p.name.len() > NAME_MAX
+            || !p.name.chars().all(fine)
+            || p.name == SESSION
+        {
+            let hint = format!(
+                "1 to {NAME_MAX} lower-case letters, digits, `-` or `_`, and not `{SESSION}`"
+            );
             return Err(RpcError::params("that cannot be the name of a token", hint));
         }
         if p.scopes.is_empty() {
-            return Err(RpcError::params("a token without any scope is good for nothing", "read, send, manage, admin"));
+            return Err(RpcError::params(
+                "a token without any scope is good for nothing",
+                "read, send, manage, admin",
+            ));
         }
         let room = match p.room {
             Some(room) => Some(node.find_room(room).await?),
@@ -132,12 +156,23 @@ impl Tokens {
         {
             let all = self.load(node).await?;
             if all.contains_key(&p.name) {
-                let hint = format!("`klatch token revoke {}` first, or choose another name", p.name);
-                return Err(RpcError::failed("there is a token of that name", "KLATCH-TOKEN-EXISTS", hint, 2));
+                let hint =
+                    format!("`klatch token revoke {}` first, or choose another name", p.name);
+                return Err(RpcError::failed(
+                    "there is a token of that name",
+                    "KLATCH-TOKEN-EXISTS",
+                    hint,
+                    2,
+                ));
             }
             if all.len() >= TOKENS_MAX {
                 let text = format!("at most {TOKENS_MAX} tokens");
-                return Err(RpcError::failed(text, "KLATCH-TOKENS", "revoke one: `klatch token list`", 2));
+                return Err(RpcError::failed(
+                    text,
+                    "KLATCH-TOKENS",
+                    "revoke one: `klatch token list`",
+                    2,
+                ));
             }
         }
         let now = now_ms();
@@ -153,7 +188,8 @@ impl Tokens {
         let token = fresh()?;
         let (at, secret) = (path.clone(), token.clone());
         let written = tokio::task::spawn_blocking(move || {
-            private_folder(&folder).map_err(|e| RpcError::failed(e.to_string(), e.code(), e.hint(), 1))?;
+            private_folder(&folder)
+                .map_err(|e| RpcError::failed(e.to_string(), e.code(), e.hint(), 1))?;
             // A file without its hash in the store is what a crash leaves: it is worth nothing.
             let _ = std::fs::remove_file(&at);
             write(&at, &secret).map_err(|e| file_error(&at, &e))
@@ -162,7 +198,9 @@ impl Tokens {
         let hash = hash(&token);
         let kept = Kept { hash, terms: terms.clone() };
         let value = serde_json::to_string(&kept).unwrap_or_default();
-        let noted = node.note(vec![Note { key: format!("{KIND}{}", terms.name), value: Some(value) }]).await;
+        let noted = node
+            .note(vec![Note { key: format!("{KIND}{}", terms.name), value: Some(value) }])
+            .await;
         if let Err(error) = noted {
             let _ = std::fs::remove_file(&path);
             return Err(error.into());
@@ -178,7 +216,9 @@ impl Tokens {
         let kept = |path: &PathBuf| path.exists();
         let path = |name: &str| Some(node.inner.home.join("tokens").join(name)).filter(kept);
         let listed = all.values().filter(|(_, g)| g.terms.name != SESSION);
-        Ok(listed.map(|(_, grant)| shown(&grant.terms, path(&grant.terms.name).as_deref())).collect())
+        Ok(listed
+            .map(|(_, grant)| shown(&grant.terms, path(&grant.terms.name).as_deref()))
+            .collect())
     }
 
     /// `token.revoke`. Whoever uses it hears so with the next request or event.
@@ -186,7 +226,12 @@ impl Tokens {
         let known = self.load(node).await?.contains_key(name);
         if !known || name == SESSION {
             let hint = "`klatch token list` shows them";
-            return Err(RpcError::failed("there is no token of that name", "KLATCH-TOKEN-NOT-FOUND", hint, 3));
+            return Err(RpcError::failed(
+                "there is no token of that name",
+                "KLATCH-TOKEN-NOT-FOUND",
+                hint,
+                3,
+            ));
         }
         node.note(vec![Note { key: format!("{KIND}{name}"), value: None }]).await?;
         self.forget(node, name).await?;
@@ -201,13 +246,20 @@ impl Tokens {
         Ok(())
     }
 
-    /// A token with all rights that lives as long as the HTTP server. Only its file is kept, for the owner to read.
+    /// A token with all rights that lives as long as the HTTP server. Only its file is kept, for
+    /// the owner to read.
     pub(super) async fn begin_session(&self, node: &Node) -> Result<PathBuf, RpcError> {
         let (token, path) = (fresh()?, node.inner.runtime.join("http.token"));
         let _ = std::fs::remove_file(&path);
         write(&path, &token).map_err(|e| file_error(&path, &e))?;
         let scopes = [Scope::Read, Scope::Send, Scope::Manage, Scope::Admin].into();
-        let terms = Terms { name: SESSION.to_owned(), scopes, room: None, created_ms: now_ms(), expires_ms: None };
+        let terms = Terms {
+            name: SESSION.to_owned(),
+            scopes,
+            room: None,
+            created_ms: now_ms(),
+            expires_ms: None,
+        };
         let grant = Arc::new(Grant { terms, revoked: AtomicBool::new(false) });
         self.load(node).await?.insert(SESSION.to_owned(), (hash(&token), grant));
         Ok(path)

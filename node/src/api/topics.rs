@@ -1,5 +1,5 @@
-//! Where events belong and what they are called: topics, by whose bytes subscribers filter, and types. Both are derived
-//! here and nowhere else.
+//! Where events belong and what they are called: topics, by whose bytes subscribers filter, and
+//! types. Both are derived here and nowhere else.
 
 use klatch_core::content::Kind;
 use klatch_core::event::Event;
@@ -14,25 +14,45 @@ pub(super) struct Form {
     pub(super) doc: &'static str,
 }
 
-const fn form(topic: &'static str, types: &'static [&'static str], durable: bool, doc: &'static str) -> Form {
+const fn form(
+    topic: &'static str,
+    types: &'static [&'static str],
+    durable: bool,
+    doc: &'static str,
+) -> Form {
     Form { topic, types, durable, doc }
 }
 
-/// All forms. ROOM is a room's id, DM that of a conversation, PERSON an identity, PEER a transport peer id: each of a fixed
-/// length, so that no prefix matches a neighbour by accident.
+/// All forms. ROOM is a room's id, DM that of a conversation, PERSON an identity, PEER a transport
+/// peer id: each of a fixed length, so that no prefix matches a neighbour by accident.
 pub(super) const FORMS: &[Form] = &[
     form("room/ROOM/message", &["message.added"], true, "a message, or a notice"),
-    form("room/ROOM/message", &["history.added"], true, "many messages by catch-up, if `summary` was asked for"),
+    form(
+        "room/ROOM/message",
+        &["history.added"],
+        true,
+        "many messages by catch-up, if `summary` was asked for",
+    ),
     form("room/ROOM/edit", &["message.edited"], true, "an author replaced a text"),
     form("room/ROOM/delete", &["message.deleted"], true, "an author withdrew a message"),
-    form("room/ROOM/reaction", &["message.reacted"], true, "an emoji was put on a message, or taken off"),
+    form(
+        "room/ROOM/reaction",
+        &["message.reacted"],
+        true,
+        "an emoji was put on a message, or taken off",
+    ),
     form(
         "room/ROOM/member",
         &["member.changed", "member.left"],
         true,
         "somebody introduced themselves, or said goodbye",
     ),
-    form("room/ROOM/meta", &["room.joined", "room.left"], true, "this profile opened or left the room"),
+    form(
+        "room/ROOM/meta",
+        &["room.joined", "room.left"],
+        true,
+        "this profile opened or left the room",
+    ),
     form("room/ROOM/meta", &["room.full"], true, "the room reached its disk budget"),
     form("room/ROOM/fork", &["room.forked"], true, "a device wrote two histories"),
     form("room/ROOM/receipt", &["delivery.changed"], false, "own messages are somewhere else now"),
@@ -47,14 +67,31 @@ pub(super) const FORMS: &[Form] = &[
     form("dm/DM/typing", &["typing.changed"], false, "somebody is writing, or has stopped"),
     form("contact/PERSON/state", &["contact.changed"], true, "something about a person changed"),
     form("peer/PEER/connected", &["peer.connected"], false, "a link to a peer is there"),
-    form("peer/PEER/disconnected", &["peer.disconnected"], false, "the last link to a peer is gone"),
-    form("node/dropped", &["event.dropped"], false, "told whatever was asked for: the subscriber was too slow"),
-    form("node/gap", &["event.gap"], false, "told whatever was asked for: the cursor leads to nowhere"),
+    form(
+        "peer/PEER/disconnected",
+        &["peer.disconnected"],
+        false,
+        "the last link to a peer is gone",
+    ),
+    form(
+        "node/dropped",
+        &["event.dropped"],
+        false,
+        "told whatever was asked for: the subscriber was too slow",
+    ),
+    form(
+        "node/gap",
+        &["event.gap"],
+        false,
+        "told whatever was asked for: the cursor leads to nowhere",
+    ),
 ];
 
 /// What `events.topics` answers.
 pub(super) fn list() -> Value {
-    let forms = FORMS.iter().map(|f| json!({"topic": f.topic, "types": f.types, "durable": f.durable, "doc": f.doc}));
+    let forms = FORMS
+        .iter()
+        .map(|f| json!({"topic": f.topic, "types": f.types, "durable": f.durable, "doc": f.doc}));
     Value::Array(forms.collect())
 }
 
@@ -96,18 +133,21 @@ pub fn kind(event: &Event) -> &'static str {
 /// Where an event belongs.
 #[must_use]
 pub fn topic(event: &Event) -> String {
-    let place =
-        |direct: bool, room: &RoomId, leaf: &str| format!("{}/{room}/{leaf}", if direct { "dm" } else { "room" });
+    let place = |direct: bool, room: &RoomId, leaf: &str| {
+        format!("{}/{room}/{leaf}", if direct { "dm" } else { "room" })
+    };
     match event {
-        Event::MessageAdded { message } => place(message.direct, &message.room, of_kind(message.kind).0),
+        Event::MessageAdded { message } => {
+            place(message.direct, &message.room, of_kind(message.kind).0)
+        }
         Event::HistoryAdded { room, .. } => place(false, room, "message"),
         Event::DeliveryChanged { room, direct, .. } => place(*direct, room, "receipt"),
         Event::PresenceChanged { room, .. } => place(false, room, "presence"),
         Event::Synced { room } => place(false, room, "sync"),
         Event::ForkFound { room, .. } => place(false, room, "fork"),
-        Event::RoomJoined { room, .. } | Event::RoomLeft { room } | Event::DiskBudgetReached { room } => {
-            place(false, room, "meta")
-        }
+        Event::RoomJoined { room, .. }
+        | Event::RoomLeft { room }
+        | Event::DiskBudgetReached { room } => place(false, room, "meta"),
         Event::ContactChanged { identity, .. } => format!("contact/{identity}/state"),
         Event::Typing { room, .. } => place(true, room, "typing"),
         Event::PeerConnected { peer_id, .. } => format!("peer/{peer_id}/connected"),
@@ -136,18 +176,27 @@ impl Filter {
         }
         let is = kind(event);
         self.within.is_none_or(|room| crate::journal::room_of(event) == Some(room))
-            && (self.topics.is_empty() || self.topics.iter().any(|t| topic.as_bytes().starts_with(t.as_bytes())))
+            && (self.topics.is_empty()
+                || self.topics.iter().any(|t| topic.as_bytes().starts_with(t.as_bytes())))
             && (self.types.is_empty()
-                || self.types.iter().any(|t| t.strip_suffix('*').map_or(is == t, |start| is.starts_with(start))))
+                || self
+                    .types
+                    .iter()
+                    .any(|t| t.strip_suffix('*').map_or(is == t, |start| is.starts_with(start))))
     }
 
-    /// The one room that everything wanted is about, if there is one: its journal is shorter than that of the profile.
+    /// The one room that everything wanted is about, if there is one: its journal is shorter than
+    /// that of the profile.
     pub(super) fn only_room(&self) -> Option<RoomId> {
         if self.within.is_some() {
             return self.within;
         }
         let mut rooms = self.topics.iter().map(|topic| {
-            let id = topic.strip_prefix("room/").or_else(|| topic.strip_prefix("dm/"))?.split('/').next()?;
+            let id = topic
+                .strip_prefix("room/")
+                .or_else(|| topic.strip_prefix("dm/"))?
+                .split('/')
+                .next()?;
             RoomId::parse(id)
         });
         let first = rooms.next()??;
@@ -196,7 +245,10 @@ mod tests {
 
     #[test]
     fn one_room_is_recognised() {
-        assert_eq!(filter(&[&format!("room/{A}/message"), &format!("room/{A}/")], &[]).only_room(), Some(A));
+        assert_eq!(
+            filter(&[&format!("room/{A}/message"), &format!("room/{A}/")], &[]).only_room(),
+            Some(A)
+        );
         assert_eq!(filter(&[&format!("room/{A}/"), "dm/"], &[]).only_room(), None);
         assert_eq!(filter(&[], &[]).only_room(), None);
         assert_eq!(filter(&["room/abc"], &[]).only_room(), None);
@@ -217,8 +269,10 @@ mod tests {
             Event::PeerDisconnected { peer_id: peer_id() },
             Event::Lagged { missed: 1 },
         ] {
-            let plain =
-                topic(&event).replace(&A.to_string(), if topic(&event).starts_with("dm") { "DM" } else { "ROOM" });
+            let plain = topic(&event).replace(
+                &A.to_string(),
+                if topic(&event).starts_with("dm") { "DM" } else { "ROOM" },
+            );
             let plain = plain.replace("12D3", "PEER");
             let found = FORMS.iter().any(|f| f.topic == plain && f.types.contains(&kind(&event)));
             assert!(found, "{plain} {}", kind(&event));

@@ -8,7 +8,9 @@ use libp2p::{Multiaddr, PeerId};
 
 /// An address this node cannot use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not an address of a node: {why}; write it like /ip4/192.0.2.7/tcp/4100 or 192.0.2.7:4100")]
+#[error(
+    "`{text}` is not an address of a node: {why}; write it like /ip4/192.0.2.7/tcp/4100 or 192.0.2.7:4100"
+)]
 pub struct AddressError {
     /// As given.
     pub text: String,
@@ -16,7 +18,8 @@ pub struct AddressError {
     pub why: &'static str,
 }
 
-/// Parses `/ip4/…/tcp/…`, `/ip4/…/udp/…/quic-v1`, either with `/p2p/…`, or plain `host:port` (TCP, IP address only).
+/// Parses `/ip4/…/tcp/…`, `/ip4/…/udp/…/quic-v1`, either with `/p2p/…`, or plain `host:port` (TCP,
+/// IP address only).
 ///
 /// # Errors
 /// When it is neither, or names something other than an IP address.
@@ -126,7 +129,10 @@ mod tests {
         let peer = PeerId::random();
         let full = format!("/ip4/192.0.2.7/udp/4100/quic-v1/p2p/{peer}");
         let (id, bare) = split_peer(parse(&full).unwrap());
-        assert_eq!((id, bare.to_string().as_str()), (Some(peer), "/ip4/192.0.2.7/udp/4100/quic-v1"));
+        assert_eq!(
+            (id, bare.to_string().as_str()),
+            (Some(peer), "/ip4/192.0.2.7/udp/4100/quic-v1")
+        );
         for bad in [
             "",
             "garden",

@@ -15,8 +15,9 @@ use libp2p::{StreamProtocol, identify, mdns, memory_connection_limits, ping};
 use super::codec::Raw;
 use super::counters::Counters;
 use super::settings::{
-    self, CONNECTIONS_OUT_SHARE, CONNECTIONS_PER_PEER_MAX, DIRECT_LANE, DIRECT_PROTOCOL, IDENTIFY_AGENT,
-    IDENTIFY_PROTOCOL, LaneBounds, MDNS_QUERY, PENDING_MAX, PING, ROOM_LANE, ROOM_PROTOCOL,
+    self, CONNECTIONS_OUT_SHARE, CONNECTIONS_PER_PEER_MAX, DIRECT_LANE, DIRECT_PROTOCOL,
+    IDENTIFY_AGENT, IDENTIFY_PROTOCOL, LaneBounds, MDNS_QUERY, PENDING_MAX, PING, ROOM_LANE,
+    ROOM_PROTOCOL,
 };
 use super::topics::{self, Filter, OwnTopicsOnly, Topics};
 use super::{NetworkConfig, NetworkError};
@@ -76,7 +77,9 @@ fn lane(protocol: &'static str, bounds: &'static LaneBounds) -> request_response
         Raw { bounds },
         iter::once((StreamProtocol::new(protocol), ProtocolSupport::Full)),
         request_response::Config::default()
-            .with_request_timeout(std::time::Duration::from_millis(klatch_core::limits::SYNC_TIMEOUT_MS))
+            .with_request_timeout(std::time::Duration::from_millis(
+                klatch_core::limits::SYNC_TIMEOUT_MS,
+            ))
             .with_max_concurrent_streams(bounds.streams_max),
     )
 }

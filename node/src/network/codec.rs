@@ -1,7 +1,8 @@
-//! Requests and responses as opaque bytes on a stream: a 4-byte big-endian length, then that many bytes.
+//! Requests and responses as opaque bytes on a stream: a 4-byte big-endian length, then that many
+//! bytes.
 //!
-//! The length comes first so that too much is refused before it is read, and so that a stream that ends early is an error
-//! and not an empty answer.
+//! The length comes first so that too much is refused before it is read, and so that a stream that
+//! ends early is an error and not an empty answer.
 
 use std::io;
 
@@ -22,12 +23,16 @@ pub(super) struct Raw {
 
 impl request_response::Codec for Raw {
     type Protocol = StreamProtocol;
-    /// `None` announced more bytes than allowed. The library does not report a request that cannot be read, and who sends
-    /// such is to be blamed.
+    /// `None` announced more bytes than allowed. The library does not report a request that cannot
+    /// be read, and who sends such is to be blamed.
     type Request = Option<Vec<u8>>;
     type Response = Vec<u8>;
 
-    async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Option<Vec<u8>>>
+    async fn read_request<T>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+    ) -> io::Result<Option<Vec<u8>>>
     where
         T: AsyncRead + Unpin + Send,
     {
@@ -44,14 +49,24 @@ impl request_response::Codec for Raw {
         read(io, self.bounds.response_bytes_max).await
     }
 
-    async fn write_request<T>(&mut self, _: &StreamProtocol, io: &mut T, bytes: Option<Vec<u8>>) -> io::Result<()>
+    async fn write_request<T>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+        bytes: Option<Vec<u8>>,
+    ) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
         write(io, &bytes.unwrap_or_default()).await
     }
 
-    async fn write_response<T>(&mut self, _: &StreamProtocol, io: &mut T, bytes: Vec<u8>) -> io::Result<()>
+    async fn write_response<T>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+        bytes: Vec<u8>,
+    ) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
@@ -80,7 +95,8 @@ async fn read<T: AsyncRead + Unpin + Send>(io: &mut T, max: usize) -> io::Result
 }
 
 async fn write<T: AsyncWrite + Unpin + Send>(io: &mut T, bytes: &[u8]) -> io::Result<()> {
-    let length = u32::try_from(bytes.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let length =
+        u32::try_from(bytes.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     io.write_all(&length.to_be_bytes()).await?;
     io.write_all(bytes).await?;
     io.flush().await

@@ -39,7 +39,8 @@ counters! {
     published_bytes,
     /// Envelopes nobody connected was subscribed to; sync delivers them.
     published_to_nobody,
-    /// Envelopes that fit into no peer's queue, or were refused as too large or as published before.
+    /// Envelopes that fit into no peer's queue, or were refused as too large or as published
+    /// before.
     publish_failed,
     /// Envelopes received, each once.
     gossip,

@@ -1,8 +1,8 @@
 //! Whom to dial and when. Pure: time is an argument, the swarm is told by the caller.
 //!
-//! A *target* is a peer (with its addresses) or a bare address whose peer is not known yet. Back-off is kept per
-//! address, not per peer: however many peers a liar claims to live at one address, that address sees a few dials a
-//! minute.
+//! A *target* is a peer (with its addresses) or a bare address whose peer is not known yet.
+//! Back-off is kept per address, not per peer: however many peers a liar claims to live at one
+//! address, that address sees a few dials a minute.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +11,8 @@ use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId};
 
 use super::settings::{
-    ADDRESSES_PER_PEER_MAX, CONFIGURED_MAX, DIALS_MAX, DISCOVERED_MAX, PROVEN_MS, REDIAL_MS_MAX, REDIAL_MS_MIN,
+    ADDRESSES_PER_PEER_MAX, CONFIGURED_MAX, DIALS_MAX, DISCOVERED_MAX, PROVEN_MS, REDIAL_MS_MAX,
+    REDIAL_MS_MIN,
 };
 
 /// Where an address comes from.
@@ -62,10 +63,9 @@ struct Pause {
 impl Dialer {
     pub(super) fn new(own: PeerId) -> Self {
         // Differs between nodes, which is all the jitter needs.
-        let jitter = own
-            .to_bytes()
-            .iter()
-            .fold(0x9e37_79b9_7f4a_7c15_u64, |acc, b| (acc ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3));
+        let jitter = own.to_bytes().iter().fold(0x9e37_79b9_7f4a_7c15_u64, |acc, b| {
+            (acc ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3)
+        });
         Self {
             own,
             targets: BTreeMap::new(),
@@ -77,7 +77,8 @@ impl Dialer {
         }
     }
 
-    /// Adds an address (without `/p2p`). Beyond the bounds it is forgotten; discovery will name it again.
+    /// Adds an address (without `/p2p`). Beyond the bounds it is forgotten; discovery will name it
+    /// again.
     pub(super) fn add(&mut self, peer: Option<PeerId>, address: Multiaddr, source: Source) {
         if peer == Some(self.own) {
             return;
@@ -87,8 +88,10 @@ impl Dialer {
             None => t.peer.is_none() && t.addresses.iter().any(|(a, _)| *a == address),
         });
         if let Some(target) = found {
-            // Counted for each source: a book full of places where a peer once was must not keep out where it is now.
-            let same = target.addresses.iter().filter(|(_, sources)| sources.contains(&source)).count();
+            // Counted for each source: a book full of places where a peer once was must not keep
+            // out where it is now.
+            let same =
+                target.addresses.iter().filter(|(_, sources)| sources.contains(&source)).count();
             if let Some((_, sources)) = target.addresses.iter_mut().find(|(a, _)| *a == address) {
                 sources.insert(source);
             } else if same < ADDRESSES_PER_PEER_MAX {
@@ -96,9 +99,18 @@ impl Dialer {
             }
             return;
         }
-        let max = if source == Source::Configured { CONFIGURED_MAX + DISCOVERED_MAX } else { DISCOVERED_MAX };
-        let configured = |t: &Target| t.addresses.iter().any(|(_, s)| s.contains(&Source::Configured));
-        let count = self.targets.values().filter(|t| source == Source::Configured || !configured(t)).count();
+        let max = if source == Source::Configured {
+            CONFIGURED_MAX + DISCOVERED_MAX
+        } else {
+            DISCOVERED_MAX
+        };
+        let configured =
+            |t: &Target| t.addresses.iter().any(|(_, s)| s.contains(&Source::Configured));
+        let count = self
+            .targets
+            .values()
+            .filter(|t| source == Source::Configured || !configured(t))
+            .count();
         if count < max {
             let addresses = vec![(address, BTreeSet::from([source]))];
             self.targets.insert(self.next_target, Target { peer, met: None, addresses });
@@ -129,8 +141,9 @@ impl Dialer {
         self.sweep();
     }
 
-    /// What is to be dialled now. Each counts as begun for its addresses: report the outcome under the connection's id
-    /// with [`Self::begun`], or with [`Self::refused`] if the swarm did not take it.
+    /// What is to be dialled now. Each counts as begun for its addresses: report the outcome under
+    /// the connection's id with [`Self::begun`], or with [`Self::refused`] if the swarm did not
+    /// take it.
     pub(super) fn due(&mut self, now_ms: u64) -> Vec<(u64, Dial)> {
         let mut room = DIALS_MAX.saturating_sub(self.dialling.len());
         let busy: BTreeSet<u64> = self.dialling.values().map(|(target, _)| *target).collect();
@@ -145,7 +158,8 @@ impl Dialer {
             }
             let ready = |a: &Multiaddr| self.pauses.get(a).is_none_or(|p| p.until_ms <= now_ms);
             let mut now: Vec<_> = target.addresses.iter().filter(|(a, _)| ready(a)).collect();
-            // Where a peer is now comes before where it once was: a dial tries a few at a time, in this order.
+            // Where a peer is now comes before where it once was: a dial tries a few at a time, in
+            // this order.
             now.sort_by_key(|(_, sources)| Reverse(sources.last().copied()));
             let addresses: Vec<Multiaddr> = now.into_iter().map(|(a, _)| a.clone()).collect();
             if addresses.is_empty() {
@@ -186,14 +200,21 @@ impl Dialer {
     }
 
     /// A connection to a peer is there. `address` is the one dialled, if this node dialled.
-    pub(super) fn linked(&mut self, connection: ConnectionId, peer: PeerId, address: Option<&Multiaddr>, now_ms: u64) {
+    pub(super) fn linked(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        address: Option<&Multiaddr>,
+        now_ms: u64,
+    ) {
         self.linked.insert(peer);
         let Some((target, addresses)) = self.dialling.remove(&connection) else { return };
         if let Some(target) = self.targets.get_mut(&target) {
             target.met = Some(peer);
         }
         for dialled in &addresses {
-            // Addresses that lost the race are no worse for it: none is dialled while the link lives.
+            // Addresses that lost the race are no worse for it: none is dialled while the link
+            // lives.
             let pause = self.pauses.entry(dialled.clone()).or_default();
             pause.until_ms = now_ms + if Some(dialled) == address { 0 } else { REDIAL_MS_MIN };
         }
@@ -223,10 +244,14 @@ impl Dialer {
 
     /// Targets without a link.
     pub(super) fn missing(&self) -> usize {
-        self.targets.values().filter(|t| !t.peer.or(t.met).is_some_and(|p| self.linked.contains(&p))).count()
+        self.targets
+            .values()
+            .filter(|t| !t.peer.or(t.met).is_some_and(|p| self.linked.contains(&p)))
+            .count()
     }
 
-    /// Drops what nobody vouches for; back-off of an address outlives its target until it has run out.
+    /// Drops what nobody vouches for; back-off of an address outlives its target until it has run
+    /// out.
     pub(super) fn forget(&mut self, now_ms: u64) {
         let named: BTreeSet<&Multiaddr> =
             self.targets.values().flat_map(|t| t.addresses.iter().map(|(a, _)| a)).collect();
@@ -240,7 +265,8 @@ impl Dialer {
         self.targets.retain(|_, target| !target.addresses.is_empty());
     }
 
-    /// Doubles the pause of an address, give or take a quarter, so that nodes that lost each other do not meet in step.
+    /// Doubles the pause of an address, give or take a quarter, so that nodes that lost each other
+    /// do not meet in step.
     fn fail(&mut self, address: &Multiaddr, now_ms: u64) {
         self.jitter ^= self.jitter << 13;
         self.jitter ^= self.jitter >> 7;
@@ -337,7 +363,11 @@ mod tests {
         dialer.replace_files(&[(peer, vec![loopback_tcp(4_100)])]);
         dialer.add(Some(peer), loopback_tcp(4_200), Source::Mdns);
         let dials = dialer.due(0);
-        assert_eq!(dials[0].1.addresses[..2], [loopback_tcp(4_200), loopback_tcp(4_100)], "and it is tried first");
+        assert_eq!(
+            dials[0].1.addresses[..2],
+            [loopback_tcp(4_200), loopback_tcp(4_100)],
+            "and it is tried first"
+        );
         assert_eq!(dials[0].1.addresses.len(), ADDRESSES_PER_PEER_MAX + 2);
     }
 

@@ -1,9 +1,11 @@
-//! Nodes of one user on one machine find each other through files in a private folder, without any network.
+//! Nodes of one user on one machine find each other through files in a private folder, without any
+//! network.
 //!
-//! Each node writes `PEERID.addr`: its process id and the addresses at which this machine reaches it. A small thread
-//! reads the folder; the network task never touches the disk. (A thread and not the runtime's blocking pool, because it
-//! lives as long as the node and so cannot be starved by, or starve, other blocking work.) It wakes every two seconds for
-//! one directory listing; files are read again only when they changed.
+//! Each node writes `PEERID.addr`: its process id and the addresses at which this machine reaches
+//! it. A small thread reads the folder; the network task never touches the disk. (A thread and not
+//! the runtime's blocking pool, because it lives as long as the node and so cannot be starved by,
+//! or starve, other blocking work.) It wakes every two seconds for one directory listing; files are
+//! read again only when they changed.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -20,7 +22,8 @@ use rustix::process::{Pid, geteuid, test_kill_process};
 use tokio::sync::{mpsc, oneshot};
 
 use super::settings::{
-    ADDRESS_FILE_BYTES_MAX, ADDRESS_FILES_MAX, ADDRESSES_PER_PEER_MAX, SCAN, SCAN_FAST, SCAN_FAST_FOR,
+    ADDRESS_FILE_BYTES_MAX, ADDRESS_FILES_MAX, ADDRESSES_PER_PEER_MAX, SCAN, SCAN_FAST,
+    SCAN_FAST_FOR,
 };
 use super::{NetworkError, address};
 
@@ -55,7 +58,10 @@ impl Watcher {
         thread::Builder::new()
             .name("klatch-discovery".to_owned())
             .spawn(move || watch(files, &order_queue, &found_queue))
-            .map_err(|e| NetworkError::Setup { part: "the discovery thread", cause: e.to_string() })?;
+            .map_err(|e| NetworkError::Setup {
+                part: "the discovery thread",
+                cause: e.to_string(),
+            })?;
         Ok(Self { orders, found })
     }
 
@@ -75,12 +81,17 @@ impl Watcher {
     }
 }
 
-/// What others on this machine should dial: TCP on loopback (faster there than QUIC), else whatever there is.
+/// What others on this machine should dial: TCP on loopback (faster there than QUIC), else whatever
+/// there is.
 fn reachable(addresses: &[Multiaddr]) -> Vec<Multiaddr> {
-    let tcp: Vec<&Multiaddr> = addresses.iter().filter(|a| address::tcp_port(a).is_some()).collect();
+    let tcp: Vec<&Multiaddr> =
+        addresses.iter().filter(|a| address::tcp_port(a).is_some()).collect();
     let local: Vec<&Multiaddr> =
         tcp.iter().copied().filter(|a| address::ip(a).is_some_and(|ip| ip.is_loopback())).collect();
-    let best = [local, tcp, addresses.iter().collect()].into_iter().find(|list| !list.is_empty()).unwrap_or_default();
+    let best = [local, tcp, addresses.iter().collect()]
+        .into_iter()
+        .find(|list| !list.is_empty())
+        .unwrap_or_default();
     best.into_iter().take(ADDRESSES_PER_PEER_MAX).cloned().collect()
 }
 
@@ -130,7 +141,11 @@ impl AddressFiles {
     /// Makes the folder if it is missing; refuses one that others can write to or read.
     fn open(dir: &Path, peer: PeerId) -> Result<Self, NetworkError> {
         let fail = |cause: String| NetworkError::RuntimeDir { path: dir.to_owned(), cause };
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| fail(e.to_string()))?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .map_err(|e| fail(e.to_string()))?;
         let meta = fs::symlink_metadata(dir).map_err(|e| fail(e.to_string()))?;
         if !meta.is_dir() {
             return Err(fail("it is not a folder".to_owned()));
@@ -139,9 +154,18 @@ impl AddressFiles {
             return Err(fail("it belongs to another user; choose another folder".to_owned()));
         }
         if meta.mode() & 0o077 != 0 {
-            return Err(fail(format!("others have access to it; run `chmod 700 {}`", dir.display())));
+            return Err(fail(format!(
+                "others have access to it; run `chmod 700 {}`",
+                dir.display()
+            )));
         }
-        Ok(Self { dir: dir.to_owned(), peer, own: Vec::new(), written: Vec::new(), known: BTreeMap::new() })
+        Ok(Self {
+            dir: dir.to_owned(),
+            peer,
+            own: Vec::new(),
+            written: Vec::new(),
+            known: BTreeMap::new(),
+        })
     }
 
     fn path(&self) -> PathBuf {
@@ -155,11 +179,14 @@ impl AddressFiles {
         }
         match self.write() {
             Ok(()) => self.written = self.own.clone(),
-            Err(error) => tracing::warn!(%error, "address file not written: other nodes here may not find this one"),
+            Err(error) => {
+                tracing::warn!(%error, "address file not written: other nodes here may not find this one")
+            }
         }
     }
 
-    /// Complete or not at all: readers may look at any moment. Not synced: after a crash of the machine it is stale.
+    /// Complete or not at all: readers may look at any moment. Not synced: after a crash of the
+    /// machine it is stale.
     fn write(&self) -> io::Result<()> {
         let mut text = format!("pid {}\n", process::id());
         for address in &self.own {
@@ -184,7 +211,9 @@ impl AddressFiles {
         let mut seen = BTreeMap::new();
         for entry in entries.flatten().take(ADDRESS_FILES_MAX) {
             let name = entry.file_name();
-            let Some(peer) = name.to_str().and_then(|n| n.strip_suffix(".addr")).and_then(|n| n.parse().ok()) else {
+            let Some(peer) =
+                name.to_str().and_then(|n| n.strip_suffix(".addr")).and_then(|n| n.parse().ok())
+            else {
                 continue;
             };
             let Ok(meta) = entry.metadata() else { continue };
@@ -216,7 +245,8 @@ fn read(path: &Path, modified: Option<SystemTime>) -> Seen {
     let number = lines.next().and_then(|l| l.strip_prefix("pid ")).and_then(|n| n.parse().ok());
     // A negative number would make `Pid` panic, and names a group of processes besides.
     let pid = number.filter(|n: &i32| *n > 0).and_then(Pid::from_raw);
-    let addresses = lines.filter_map(|l| address::parse(l).ok()).take(ADDRESSES_PER_PEER_MAX).collect();
+    let addresses =
+        lines.filter_map(|l| address::parse(l).ok()).take(ADDRESSES_PER_PEER_MAX).collect();
     Seen { modified, pid, addresses }
 }
 
@@ -263,8 +293,11 @@ mod tests {
         fs::write(name(PeerId::random()), [0xff; 9_000]).unwrap();
         fs::write(dir.path().join("hello.addr"), "pid 1\n").unwrap();
         let live = PeerId::random();
-        fs::write(name(live), format!("pid {}\n/ip4/127.0.0.1/tcp/1\nrubbish\n/dns4/x/tcp/1\n", process::id()))
-            .unwrap();
+        fs::write(
+            name(live),
+            format!("pid {}\n/ip4/127.0.0.1/tcp/1\nrubbish\n/dns4/x/tcp/1\n", process::id()),
+        )
+        .unwrap();
         assert_eq!(files.scan(), vec![(live, vec![address::loopback_tcp(1)])]);
         assert_eq!(
             fs::read_dir(dir.path()).unwrap().count(),

@@ -1,4 +1,5 @@
-//! What the swarm reports, turned into events for the driver. Every handler is short and does not wait.
+//! What the swarm reports, turned into events for the driver. Every handler is short and does not
+//! wait.
 
 use std::time::Instant;
 
@@ -29,8 +30,12 @@ impl Task {
     pub(super) fn on_swarm(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Gossip(event)) => self.on_gossip(event),
-            SwarmEvent::Behaviour(BehaviourEvent::Room(event)) => self.on_request(Which::Room, event),
-            SwarmEvent::Behaviour(BehaviourEvent::Direct(event)) => self.on_request(Which::Direct, event),
+            SwarmEvent::Behaviour(BehaviourEvent::Room(event)) => {
+                self.on_request(Which::Room, event)
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Direct(event)) => {
+                self.on_request(Which::Direct, event)
+            }
             SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.on_ping(event),
             SwarmEvent::Behaviour(BehaviourEvent::Mdns(event)) => self.on_mdns(event),
             SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.on_identify(event),
@@ -47,7 +52,9 @@ impl Task {
                 count(&self.counters.incoming_failed);
                 tracing::debug!(%error, "incoming connection failed");
             }
-            SwarmEvent::NewListenAddr { listener_id, address } => self.on_listening(listener_id, address),
+            SwarmEvent::NewListenAddr { listener_id, address } => {
+                self.on_listening(listener_id, address)
+            }
             SwarmEvent::ExpiredListenAddr { .. } => self.announce(),
             SwarmEvent::ListenerClosed { addresses, reason, .. } => {
                 let cause = reason.err().map_or_else(|| "closed".to_owned(), |e| e.to_string());
@@ -75,7 +82,8 @@ impl Task {
             }
             gossipsub::Event::Unsubscribed { peer_id, topic } => {
                 let Some(id) = TopicId::parse(topic.as_str()) else { return };
-                let known = self.links.get_mut(&peer_id).is_some_and(|link| link.topics.remove(&id));
+                let known =
+                    self.links.get_mut(&peer_id).is_some_and(|link| link.topics.remove(&id));
                 if known && self.topics.find(&topic).is_some() {
                     self.out.push(NetEvent::Unsubscribed { peer: peer_of(&peer_id), topic: id });
                 }
@@ -91,14 +99,23 @@ impl Task {
         }
     }
 
-    fn on_message(&mut self, source: PeerId, id: gossipsub::MessageId, message: gossipsub::Message) {
+    fn on_message(
+        &mut self,
+        source: PeerId,
+        id: gossipsub::MessageId,
+        message: gossipsub::Message,
+    ) {
         let Some(topic) = self.topics.find(&message.topic) else {
             return self.report(&source, &id, Verdict::Ignore);
         };
         count(&self.counters.gossip);
         add(&self.counters.gossip_bytes, message.data.len());
-        let event =
-            NetEvent::Gossip { peer: peer_of(&source), message: GossipId(id.0.clone()), topic, bytes: message.data };
+        let event = NetEvent::Gossip {
+            peer: peer_of(&source),
+            message: GossipId(id.0.clone()),
+            topic,
+            bytes: message.data,
+        };
         if !self.out.push_gossip(event) {
             count(&self.counters.gossip_dropped);
             self.report(&source, &id, Verdict::Ignore);
@@ -110,7 +127,11 @@ impl Task {
 
     fn on_request(&mut self, which: Which, event: RequestEvent) {
         match event {
-            RequestEvent::Message { peer, message: Message::Request { request_id, request, channel }, .. } => {
+            RequestEvent::Message {
+                peer,
+                message: Message::Request { request_id, request, channel },
+                ..
+            } => {
                 let Some(request) = request else {
                     count(&self.counters.serve_refused);
                     return self.penalise(peer, Reject::Decode(DecodeError::TooLong));
@@ -130,7 +151,9 @@ impl Task {
                     }
                 }
             }
-            RequestEvent::Message { message: Message::Response { request_id, response }, .. } => {
+            RequestEvent::Message {
+                message: Message::Response { request_id, response }, ..
+            } => {
                 let (lane, net) = self.lane(which);
                 if let Some((peer, id)) = lane.asking.done(net, request_id) {
                     let (peer, bytes) = (peer_of(&peer), response);
@@ -151,7 +174,8 @@ impl Task {
                     self.out.push(NetEvent::RequestFailed { peer: peer_of(&peer), id });
                 }
             }
-            RequestEvent::InboundFailure { request_id, .. } | RequestEvent::ResponseSent { request_id, .. } => {
+            RequestEvent::InboundFailure { request_id, .. }
+            | RequestEvent::ResponseSent { request_id, .. } => {
                 self.lane(which).0.serving.ended(request_id);
             }
         }
@@ -193,7 +217,8 @@ impl Task {
         }
     }
 
-    /// mDNS finds every libp2p program on the LAN. Who is none of ours (node or relay) only takes a place.
+    /// mDNS finds every libp2p program on the LAN. Who is none of ours (node or relay) only takes a
+    /// place.
     fn on_identify(&mut self, event: identify::Event) {
         if let identify::Event::Received { peer_id, info, .. } = event
             && !info.protocol_version.starts_with(PROTOCOL_FAMILY)
@@ -203,9 +228,16 @@ impl Task {
         }
     }
 
-    fn on_established(&mut self, peer: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
+    fn on_established(
+        &mut self,
+        peer: PeerId,
+        connection: ConnectionId,
+        endpoint: &ConnectedPoint,
+    ) {
         let (remote, dialled) = match endpoint {
-            ConnectedPoint::Dialer { address, .. } => (address::split_peer(address.clone()).1, true),
+            ConnectedPoint::Dialer { address, .. } => {
+                (address::split_peer(address.clone()).1, true)
+            }
             ConnectedPoint::Listener { send_back_addr, .. } => (send_back_addr.clone(), false),
         };
         self.dialer.linked(connection, peer, dialled.then_some(&remote), self.now_ms());

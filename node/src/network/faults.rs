@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use klatch_core::error::Reject;
 use libp2p::PeerId;
 
-use super::settings::{BLOCK_MS, FAULT_HALF_MS, FAULT_POINTS, FAULT_POINTS_MAX, NUISANCE_POINTS, OFFENDERS_MAX};
+use super::settings::{
+    BLOCK_MS, FAULT_HALF_MS, FAULT_POINTS, FAULT_POINTS_MAX, NUISANCE_POINTS, OFFENDERS_MAX,
+};
 
 /// Points against peers, kept across reconnects.
 #[derive(Debug, Default)]
@@ -27,7 +29,8 @@ impl Faults {
             return false;
         }
         let entry = self.points.entry(peer).or_insert(Points { points: 0, at_ms: now_ms });
-        let halvings = u32::try_from(now_ms.saturating_sub(entry.at_ms) / FAULT_HALF_MS).unwrap_or(u32::MAX);
+        let halvings =
+            u32::try_from(now_ms.saturating_sub(entry.at_ms) / FAULT_HALF_MS).unwrap_or(u32::MAX);
         if halvings > 0 {
             entry.points = entry.points.checked_shr(halvings).unwrap_or(0);
             entry.at_ms = now_ms;
@@ -46,8 +49,12 @@ impl Faults {
 
     /// Peers whose time is over.
     pub(super) fn released(&mut self, now_ms: u64) -> Vec<PeerId> {
-        let free: Vec<PeerId> =
-            self.blocked_until.iter().filter(|(_, until)| **until <= now_ms).map(|(peer, _)| *peer).collect();
+        let free: Vec<PeerId> = self
+            .blocked_until
+            .iter()
+            .filter(|(_, until)| **until <= now_ms)
+            .map(|(peer, _)| *peer)
+            .collect();
         for peer in &free {
             self.blocked_until.remove(peer);
         }
@@ -55,7 +62,8 @@ impl Faults {
     }
 }
 
-/// How much a reason weighs. What an honest peer may cause weighs nothing: it may have been handed on in good faith.
+/// How much a reason weighs. What an honest peer may cause weighs nothing: it may have been handed
+/// on in good faith.
 pub(super) fn weight(reason: Reject) -> u32 {
     match reason {
         _ if reason.is_fault() => FAULT_POINTS,
@@ -67,7 +75,9 @@ pub(super) fn weight(reason: Reject) -> u32 {
 /// Keeps a table within its bound by forgetting the entry with the smallest time.
 fn evict<V>(table: &mut BTreeMap<PeerId, V>, time: impl Fn(&V) -> u64) {
     while table.len() > OFFENDERS_MAX {
-        let Some(oldest) = table.iter().min_by_key(|(_, v)| time(v)).map(|(peer, _)| *peer) else { return };
+        let Some(oldest) = table.iter().min_by_key(|(_, v)| time(v)).map(|(peer, _)| *peer) else {
+            return;
+        };
         table.remove(&oldest);
     }
 }
@@ -99,6 +109,9 @@ mod tests {
         for i in 0..3 * OFFENDERS_MAX as u64 {
             faults.count(PeerId::random(), if i % 2 == 0 { 1 } else { FAULT_POINTS_MAX }, i);
         }
-        assert!(faults.points.len() <= OFFENDERS_MAX + 1 && faults.blocked_until.len() <= OFFENDERS_MAX + 1);
+        assert!(
+            faults.points.len() <= OFFENDERS_MAX + 1
+                && faults.blocked_until.len() <= OFFENDERS_MAX + 1
+        );
     }
 }

@@ -28,9 +28,9 @@ pub struct NetworkHandle {
 }
 
 impl NetworkHandle {
-    /// Hands a command over; none is lost while the task lives. Waits while the queue is full (in number or bytes). That
-    /// wait cannot last: the task drains its commands whatever the caller does with events. Call it from a plain thread;
-    /// inside async code it would hold up a worker.
+    /// Hands a command over; none is lost while the task lives. Waits while the queue is full (in
+    /// number or bytes). That wait cannot last: the task drains its commands whatever the caller
+    /// does with events. Call it from a plain thread; inside async code it would hold up a worker.
     ///
     /// # Errors
     /// When the task has ended.
@@ -80,7 +80,11 @@ impl NetworkHandle {
 
     fn try_send(&self, command: NetCommand) -> Result<(), TrySend> {
         if self.queued_bytes.load(Ordering::Relaxed) >= COMMAND_BYTES_MAX && command.weight() > 0 {
-            return if self.commands.is_closed() { Err(TrySend::Closed) } else { Err(TrySend::Full(command)) };
+            return if self.commands.is_closed() {
+                Err(TrySend::Closed)
+            } else {
+                Err(TrySend::Full(command))
+            };
         }
         let weight = command.weight();
         self.queued_bytes.fetch_add(weight, Ordering::Relaxed);

@@ -1,4 +1,5 @@
-//! What is known of one linked peer: its connections, its topics, whether it lives and whether it reads.
+//! What is known of one linked peer: its connections, its topics, whether it lives and whether it
+//! reads.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -23,7 +24,8 @@ pub(super) struct Link {
     /// Something was dropped: the driver has to be told.
     pub(super) slow_owed: bool,
     slow_told: Option<Instant>,
-    /// gossipsub dropped messages twice and wrote nothing in between. It counts what is forwarded, which we cannot.
+    /// gossipsub dropped messages twice and wrote nothing in between. It counts what is forwarded,
+    /// which we cannot.
     overflowed: bool,
     written_at_drop: Option<u64>,
     written_at_tick: u64,
@@ -44,7 +46,12 @@ pub(super) enum Ailment {
 }
 
 impl Link {
-    pub(super) fn new(connection: ConnectionId, address: Multiaddr, dialled: bool, meter: Arc<Meter>) -> Self {
+    pub(super) fn new(
+        connection: ConnectionId,
+        address: Multiaddr,
+        dialled: bool,
+        meter: Arc<Meter>,
+    ) -> Self {
         Self {
             connections: vec![connection],
             address,
@@ -95,7 +102,8 @@ impl Link {
         due
     }
 
-    /// Once per tick: is the peer alive, does it take what we send? `deaf`: we do not read ourselves.
+    /// Once per tick: is the peer alive, does it take what we send? `deaf`: we do not read
+    /// ourselves.
     pub(super) fn tick(&mut self, deaf: bool) -> Option<Ailment> {
         let read = self.meter.read();
         self.silent_ticks = if read == self.read_seen && !deaf { self.silent_ticks + 1 } else { 0 };
@@ -117,8 +125,9 @@ impl Link {
     }
 }
 
-/// Estimates what waits in gossipsub's queue of a peer: sizes handed over, oldest first, less what was written since.
-/// Other streams write too, so the estimate errs on the low side; it never counts more messages than the queue holds.
+/// Estimates what waits in gossipsub's queue of a peer: sizes handed over, oldest first, less what
+/// was written since. Other streams write too, so the estimate errs on the low side; it never
+/// counts more messages than the queue holds.
 struct Unsent {
     sizes: VecDeque<usize>,
     bytes: usize,
@@ -176,8 +185,12 @@ mod tests {
     fn a_silent_peer_ails_after_its_time_and_not_while_we_are_deaf() {
         let meters = Meters::new(Arc::default());
         let peer = libp2p::PeerId::random();
-        let mut link =
-            Link::new(ConnectionId::new_unchecked(1), super::super::address::any_tcp(1), true, meters.of(peer));
+        let mut link = Link::new(
+            ConnectionId::new_unchecked(1),
+            super::super::address::any_tcp(1),
+            true,
+            meters.of(peer),
+        );
         for _ in 0..5 * SILENT_TICKS {
             assert_eq!(link.tick(true), None);
         }
@@ -190,8 +203,12 @@ mod tests {
     fn a_peer_that_takes_nothing_ails_only_with_much_waiting() {
         let meters = Meters::new(Arc::default());
         let peer = libp2p::PeerId::random();
-        let mut link =
-            Link::new(ConnectionId::new_unchecked(1), super::super::address::any_tcp(1), true, meters.of(peer));
+        let mut link = Link::new(
+            ConnectionId::new_unchecked(1),
+            super::super::address::any_tcp(1),
+            true,
+            meters.of(peer),
+        );
         link.handed(STALLED_BYTES - 1);
         assert!((0..2 * STALLED_TICKS).all(|_| link.tick(true).is_none()));
         link.handed(1);
@@ -204,16 +221,27 @@ mod tests {
         let meters = Meters::new(Arc::default());
         let peer = libp2p::PeerId::random();
         let meter = meters.of(peer);
-        let mut link =
-            Link::new(ConnectionId::new_unchecked(1), super::super::address::any_tcp(1), true, meter.clone());
+        let mut link = Link::new(
+            ConnectionId::new_unchecked(1),
+            super::super::address::any_tcp(1),
+            true,
+            meter.clone(),
+        );
         for _ in 0..5 * STALLED_TICKS {
             meter.wrote(1);
             link.handed(STALLED_BYTES);
-            assert_eq!(link.tick(true), None, "publishing in between does not hide that something was written");
+            assert_eq!(
+                link.tick(true),
+                None,
+                "publishing in between does not hide that something was written"
+            );
         }
         meter.wrote(usize::MAX / 2);
         link.dropped(1_000);
-        assert!((0..2 * STALLED_TICKS).all(|_| link.tick(true).is_none()), "an old loss in an idle link");
+        assert!(
+            (0..2 * STALLED_TICKS).all(|_| link.tick(true).is_none()),
+            "an old loss in an idle link"
+        );
         link.dropped(1);
         let stalled = (1..).find(|_| link.tick(true).is_some());
         assert_eq!(stalled, Some(STALLED_TICKS), "losses go on and nothing leaves");
@@ -236,6 +264,9 @@ mod tests {
             unsent.push(1);
         }
         unsent.forget_newest(9 * QUEUE_MESSAGES_MAX);
-        assert_eq!(unsent.bytes, QUEUE_MESSAGES_MAX, "what never was in the queue is not taken out of it");
+        assert_eq!(
+            unsent.bytes, QUEUE_MESSAGES_MAX,
+            "what never was in the queue is not taken out of it"
+        );
     }
 }

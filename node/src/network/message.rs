@@ -14,18 +14,21 @@ use super::counters::CountersSnapshot;
 /// What the driver wants of the network. Commands are carried out in the order they were sent.
 #[derive(Debug)]
 pub enum NetCommand {
-    /// Follow a topic. Answered by one [`NetEvent::Subscribed`] for each linked peer that follows it already.
+    /// Follow a topic. Answered by one [`NetEvent::Subscribed`] for each linked peer that follows
+    /// it already.
     Subscribe(TopicId),
     /// Leave a topic.
     Unsubscribe(TopicId),
-    /// Hand an envelope to every linked peer that follows the topic. Best effort: what is lost, sync repairs.
+    /// Hand an envelope to every linked peer that follows the topic. Best effort: what is lost,
+    /// sync repairs.
     Publish {
         /// Where.
         topic: TopicId,
         /// The sealed envelope.
         bytes: Vec<u8>,
     },
-    /// Ask a linked peer. Ends in exactly one [`NetEvent::Response`] or [`NetEvent::RequestFailed`].
+    /// Ask a linked peer. Ends in exactly one [`NetEvent::Response`] or
+    /// [`NetEvent::RequestFailed`].
     Request {
         /// Whom.
         peer: Peer,
@@ -72,8 +75,8 @@ pub enum NetCommand {
         /// Which rule.
         reason: Reject,
     },
-    /// Keep a link to this address from now on. Check it first with [`super::address::parse`]: a form that is not
-    /// supported is only logged.
+    /// Keep a link to this address from now on. Check it first with [`super::address::parse`]: a
+    /// form that is not supported is only logged.
     Dial(Multiaddr),
     /// Close the links to a peer. Nothing keeps it from coming back.
     Disconnect(Peer),
@@ -138,7 +141,8 @@ pub enum NetEvent {
         /// The sealed envelope.
         bytes: Vec<u8>,
     },
-    /// A peer asks. Wants one [`NetCommand::Respond`] or [`NetCommand::Decline`] within ten seconds.
+    /// A peer asks. Wants one [`NetCommand::Respond`] or [`NetCommand::Decline`] within ten
+    /// seconds.
     Request {
         /// Who.
         peer: Peer,
@@ -156,7 +160,8 @@ pub enum NetEvent {
         /// The encoded response.
         bytes: Vec<u8>,
     },
-    /// A peer hands us a direct frame. Wants one [`NetCommand::Respond`] or [`NetCommand::Decline`] within ten seconds.
+    /// A peer hands us a direct frame. Wants one [`NetCommand::Respond`] or [`NetCommand::Decline`]
+    /// within ten seconds.
     DirectAsked {
         /// Who.
         peer: Peer,
@@ -174,14 +179,16 @@ pub enum NetEvent {
         /// The encoded answer.
         bytes: Vec<u8>,
     },
-    /// No answer to a request or a direct frame: refused, timed out, not connected, or too many requests at once.
+    /// No answer to a request or a direct frame: refused, timed out, not connected, or too many
+    /// requests at once.
     RequestFailed {
         /// Who.
         peer: Peer,
         /// Of the request.
         id: u64,
     },
-    /// Something between this peer and us was dropped on the way, in one direction or the other: sync with it.
+    /// Something between this peer and us was dropped on the way, in one direction or the other:
+    /// sync with it.
     Slow {
         /// Who.
         peer: Peer,
@@ -239,7 +246,8 @@ pub struct MdnsStatus {
     pub state: Mdns,
     /// Peers found and not expired.
     pub found: usize,
-    /// How long ago it last brought a peer or an address that was new. (The library does not tell of repetitions.)
+    /// How long ago it last brought a peer or an address that was new. (The library does not tell
+    /// of repetitions.)
     pub heard: Option<Duration>,
 }
 

@@ -1,7 +1,8 @@
 //! Counts the bytes of every stream, per peer, below the protocols.
 //!
-//! gossipsub does not tell how much of what it was given has left. The meter does: what was handed over minus what was
-//! written since is what still waits ([`super::link`]). Bytes read tell that a peer lives, whatever protocol it speaks.
+//! gossipsub does not tell how much of what it was given has left. The meter does: what was handed
+//! over minus what was written since is what still waits ([`super::link`]). Bytes read tell that a
+//! peer lives, whatever protocol it speaks.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -70,8 +71,11 @@ impl Meters {
         if table.len() >= SWEEP {
             table.retain(|_, meter| meter.strong_count() > 0);
         }
-        let meter =
-            Arc::new(Meter { written: AtomicU64::new(0), read: AtomicU64::new(0), totals: self.totals.clone() });
+        let meter = Arc::new(Meter {
+            written: AtomicU64::new(0),
+            read: AtomicU64::new(0),
+            totals: self.totals.clone(),
+        });
         table.insert(peer, Arc::downgrade(&meter));
         meter
     }
@@ -97,12 +101,18 @@ where
     type Substream = MeteredStream<M::Substream>;
     type Error = M::Error;
 
-    fn poll_inbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Self::Substream, Self::Error>> {
+    fn poll_inbound(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Self::Substream, Self::Error>> {
         let inner = ready!(Pin::new(&mut self.inner).poll_inbound(cx))?;
         Poll::Ready(Ok(MeteredStream { inner, meter: self.meter.clone() }))
     }
 
-    fn poll_outbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Self::Substream, Self::Error>> {
+    fn poll_outbound(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Self::Substream, Self::Error>> {
         let inner = ready!(Pin::new(&mut self.inner).poll_outbound(cx))?;
         Poll::Ready(Ok(MeteredStream { inner, meter: self.meter.clone() }))
     }
@@ -111,7 +121,10 @@ where
         Pin::new(&mut self.inner).poll_close(cx)
     }
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<StreamMuxerEvent, Self::Error>> {
+    fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<StreamMuxerEvent, Self::Error>> {
         Pin::new(&mut self.inner).poll(cx)
     }
 }
@@ -123,7 +136,11 @@ pub(super) struct MeteredStream<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for MeteredStream<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         let n = ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
         Poll::Ready(Ok(self.meter.got(n)))
     }
@@ -139,7 +156,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for MeteredStream<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for MeteredStream<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let n = ready!(Pin::new(&mut self.inner).poll_write(cx, buf))?;
         Poll::Ready(Ok(self.meter.wrote(n)))
     }

@@ -1,18 +1,19 @@
 //! The network: one task that owns the libp2p swarm, and a handle to it for a plain thread.
 //!
-//! The task moves bytes and knows nothing of rooms, members or messages: topics are 32-byte names, envelopes, requests
-//! and responses are opaque. It never awaits anything but its `select!`, never touches the disk and never waits for the
-//! driver, so the two cannot block each other for good:
+//! The task moves bytes and knows nothing of rooms, members or messages: topics are 32-byte names,
+//! envelopes, requests and responses are opaque. It never awaits anything but its `select!`, never
+//! touches the disk and never waits for the driver, so the two cannot block each other for good:
 //!
-//! * driver to network: [`NetworkHandle::send`] over a bounded channel. The driver may wait a moment when it is full;
-//!   the task always drains it, whatever the driver does.
-//! * network to driver: the event sink answers at once ([`Delivered`]). What it has no room for waits in a bounded queue
-//!   inside the task. Gossip beyond a byte limit is dropped and reported as [`NetEvent::Slow`] (sync repairs it);
-//!   everything else is kept, and the task stops polling the swarm until there is room: peers feel that as TCP
-//!   back-pressure.
+//! * driver to network: [`NetworkHandle::send`] over a bounded channel. The driver may wait a
+//!   moment when it is full; the task always drains it, whatever the driver does.
+//! * network to driver: the event sink answers at once ([`Delivered`]). What it has no room for
+//!   waits in a bounded queue inside the task. Gossip beyond a byte limit is dropped and reported
+//!   as [`NetEvent::Slow`] (sync repairs it); everything else is kept, and the task stops polling
+//!   the swarm until there is room: peers feel that as TCP back-pressure.
 //!
-//! Settings are in [`settings`], each with its reason; what may be sent to a peer that does not read is bounded in bytes
-//! (`link.rs`); who is dialled when is in `dialer.rs`; nodes of one machine find each other by files (`discovery.rs`).
+//! Settings are in [`settings`], each with its reason; what may be sent to a peer that does not
+//! read is bounded in bytes (`link.rs`); who is dialled when is in `dialer.rs`; nodes of one
+//! machine find each other by files (`discovery.rs`).
 
 pub mod address;
 mod behaviour;
@@ -61,7 +62,8 @@ pub struct NetworkConfig {
     pub identify: bool,
     /// Addresses to keep a link to: `--peer` and the address book, last seen first.
     pub peers: Vec<(Option<Peer>, Multiaddr)>,
-    /// Folder (0700) where nodes of one user on one machine leave their addresses; none switches that off.
+    /// Folder (0700) where nodes of one user on one machine leave their addresses; none switches
+    /// that off.
     pub runtime_dir: Option<PathBuf>,
     /// Established connections in all.
     pub connections_max: u32,
@@ -123,12 +125,18 @@ pub enum NetworkError {
 
 /// Starts the network on the current tokio runtime.
 ///
-/// `events` is called from the network task for every event, in order; it must not block. The task ends on
-/// [`NetCommand::Shutdown`], when the last handle is dropped, or when the sink answers [`Delivered::Closed`].
+/// `events` is called from the network task for every event, in order; it must not block. The task
+/// ends on [`NetCommand::Shutdown`], when the last handle is dropped, or when the sink answers
+/// [`Delivered::Closed`].
 ///
 /// # Errors
-/// When there is no runtime, an address is malformed or taken, or the runtime folder is not private.
-pub fn spawn<E>(config: NetworkConfig, keypair: Keypair, events: E) -> Result<(NetworkHandle, Started), NetworkError>
+/// When there is no runtime, an address is malformed or taken, or the runtime folder is not
+/// private.
+pub fn spawn<E>(
+    config: NetworkConfig,
+    keypair: Keypair,
+    events: E,
+) -> Result<(NetworkHandle, Started), NetworkError>
 where
     E: FnMut(NetEvent) -> Delivered + Send + 'static,
 {

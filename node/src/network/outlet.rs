@@ -1,4 +1,5 @@
-//! The way out to the driver: offers events to its sink, in order, and keeps what the sink has no room for.
+//! The way out to the driver: offers events to its sink, in order, and keeps what the sink has no
+//! room for.
 
 use std::collections::VecDeque;
 
@@ -72,7 +73,8 @@ impl Outlet {
 
     /// Less than half of what may wait does.
     pub(super) fn is_calm(&self) -> bool {
-        self.pending.len() < EVENTS_PENDING_MAX / 2 && self.gossip_bytes < GOSSIP_PENDING_BYTES_MAX / 2
+        self.pending.len() < EVENTS_PENDING_MAX / 2
+            && self.gossip_bytes < GOSSIP_PENDING_BYTES_MAX / 2
     }
 
     pub(super) fn len(&self) -> usize {
@@ -107,7 +109,12 @@ mod tests {
     use super::*;
 
     fn gossip(n: usize) -> NetEvent {
-        NetEvent::Gossip { peer: Peer(vec![1]), message: GossipId(vec![2]), topic: TopicId([3; 32]), bytes: vec![0; n] }
+        NetEvent::Gossip {
+            peer: Peer(vec![1]),
+            message: GossipId(vec![2]),
+            topic: TopicId([3; 32]),
+            bytes: vec![0; n],
+        }
     }
 
     #[test]

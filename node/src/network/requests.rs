@@ -1,5 +1,6 @@
-//! Requests in both directions, for one protocol: which are in flight, who waits in line, how many bytes each peer may make
-//! us hold. A node has two of these [`Lane`]s, so a flood in one takes nothing from the other.
+//! Requests in both directions, for one protocol: which are in flight, who waits in line, how many
+//! bytes each peer may make us hold. A node has two of these [`Lane`]s, so a flood in one takes
+//! nothing from the other.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -65,9 +66,16 @@ impl Asking {
         Self { bounds, in_flight: HashMap::new(), lines: BTreeMap::new() }
     }
 
-    /// Sends a request to a linked peer, or puts it in line; `false` when it is too large or the line too long.
+    /// Sends a request to a linked peer, or puts it in line; `false` when it is too large or the
+    /// line too long.
     #[must_use]
-    pub(super) fn ask(&mut self, net: &mut Behaviour<Raw>, peer: PeerId, id: u64, bytes: Vec<u8>) -> bool {
+    pub(super) fn ask(
+        &mut self,
+        net: &mut Behaviour<Raw>,
+        peer: PeerId,
+        id: u64,
+        bytes: Vec<u8>,
+    ) -> bool {
         let line = self.lines.entry(peer).or_default();
         if bytes.len() > self.bounds.request_bytes_max
             || line.queue.len() >= self.bounds.queued_max
@@ -82,7 +90,11 @@ impl Asking {
     }
 
     /// A request has ended, well or not: our name for it.
-    pub(super) fn done(&mut self, net: &mut Behaviour<Raw>, request: OutboundRequestId) -> Option<(PeerId, u64)> {
+    pub(super) fn done(
+        &mut self,
+        net: &mut Behaviour<Raw>,
+        request: OutboundRequestId,
+    ) -> Option<(PeerId, u64)> {
         let (peer, id) = self.in_flight.remove(&request)?;
         if let Some(line) = self.lines.get_mut(&peer) {
             line.in_flight -= 1;
@@ -157,11 +169,17 @@ pub(super) enum Answered {
 
 impl Serving {
     fn new(which: Which, bounds: &'static LaneBounds) -> Self {
-        Self { bounds, next_token: which.bit(), waiting: BTreeMap::new(), open: HashMap::new(), loads: BTreeMap::new() }
+        Self {
+            bounds,
+            next_token: which.bit(),
+            waiting: BTreeMap::new(),
+            open: HashMap::new(),
+            loads: BTreeMap::new(),
+        }
     }
 
-    /// A request arrived. The token under which it is answered, or none if the peer has too many open: dropping the
-    /// channel tells it so.
+    /// A request arrived. The token under which it is answered, or none if the peer has too many
+    /// open: dropping the channel tells it so.
     pub(super) fn arrived(
         &mut self,
         peer: PeerId,
@@ -170,7 +188,9 @@ impl Serving {
         channel: ResponseChannel<Vec<u8>>,
     ) -> Option<u64> {
         let load = self.loads.entry(peer).or_default();
-        if load.asked >= self.bounds.serving_max || load.asked_bytes + bytes > self.bounds.serving_bytes_max {
+        if load.asked >= self.bounds.serving_max
+            || load.asked_bytes + bytes > self.bounds.serving_bytes_max
+        {
             return None;
         }
         load.asked += 1;
@@ -183,12 +203,19 @@ impl Serving {
     }
 
     /// Answers a request.
-    pub(super) fn respond(&mut self, net: &mut Behaviour<Raw>, token: u64, bytes: Vec<u8>) -> Answered {
+    pub(super) fn respond(
+        &mut self,
+        net: &mut Behaviour<Raw>,
+        token: u64,
+        bytes: Vec<u8>,
+    ) -> Answered {
         let Some((request, channel)) = self.waiting.remove(&token) else { return Answered::Late };
         let Some(open) = self.open.get_mut(&request) else { return Answered::Late };
         let load = self.loads.entry(open.peer).or_default();
         let size = bytes.len();
-        if size > self.bounds.response_bytes_max || load.answer_bytes + size > self.bounds.responding_bytes_max {
+        if size > self.bounds.response_bytes_max
+            || load.answer_bytes + size > self.bounds.responding_bytes_max
+        {
             return Answered::Refused;
         }
         if net.send_response(channel, bytes).is_err() {
@@ -220,8 +247,12 @@ impl Serving {
 
     /// The link is gone, and every stream with it.
     pub(super) fn unlinked(&mut self, peer: &PeerId) {
-        let gone: Vec<InboundRequestId> =
-            self.open.iter().filter(|(_, open)| open.peer == *peer).map(|(request, _)| *request).collect();
+        let gone: Vec<InboundRequestId> = self
+            .open
+            .iter()
+            .filter(|(_, open)| open.peer == *peer)
+            .map(|(request, _)| *request)
+            .collect();
         for request in gone {
             self.ended(request);
         }

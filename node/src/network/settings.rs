@@ -1,5 +1,6 @@
-//! Every bound and interval of the transport layer, each with its reason, and the gossipsub configuration made of them.
-//! Bounds that are part of the protocol (sizes of envelopes, requests, pages) are in [`klatch_core::limits`].
+//! Every bound and interval of the transport layer, each with its reason, and the gossipsub
+//! configuration made of them. Bounds that are part of the protocol (sizes of envelopes, requests,
+//! pages) are in [`klatch_core::limits`].
 
 use std::time::Duration;
 
@@ -12,24 +13,28 @@ use super::NetworkError;
 pub const ROOM_PROTOCOL: &str = "/klatch/room/1";
 /// The request-response protocol that carries direct messages.
 pub const DIRECT_PROTOCOL: &str = "/klatch/dm/1";
-/// What the protocol version of every node and relay of this network begins with, whatever its number.
+/// What the protocol version of every node and relay of this network begins with, whatever its
+/// number.
 pub const PROTOCOL_FAMILY: &str = "/klatch/";
 /// identify's protocol version: names the network, not the release.
 pub const IDENTIFY_PROTOCOL: &str = "/klatch/1";
 /// identify's agent: the same for every release and platform, so that it tells peers nothing.
 pub const IDENTIFY_AGENT: &str = "klatch";
 
-/// Commands waiting for the task. A batch of the driver is about 100 inputs with a few effects each.
+/// Commands waiting for the task. A batch of the driver is about 100 inputs with a few effects
+/// each.
 pub const COMMANDS_MAX: usize = 512;
-/// Bytes in those commands: responses are large, so a count alone would allow hundreds of megabytes.
+/// Bytes in those commands: responses are large, so a count alone would allow hundreds of
+/// megabytes.
 pub const COMMAND_BYTES_MAX: usize = 16 << 20;
-/// How long a sender sleeps before it looks again whether the task took something: a fraction of a commit to disk.
+/// How long a sender sleeps before it looks again whether the task took something: a fraction of a
+/// commit to disk.
 pub const COMMAND_RETRY: Duration = Duration::from_micros(250);
 
 /// Events kept for a driver that is busy; beyond it the swarm is not polled until there is room.
 pub const EVENTS_PENDING_MAX: usize = 1_024;
-/// Bytes of gossip kept for a busy driver; beyond it gossip is dropped and sync fetches it later. A window of 32
-/// envelopes from ten authors of 15 kB each fits.
+/// Bytes of gossip kept for a busy driver; beyond it gossip is dropped and sync fetches it later. A
+/// window of 32 envelopes from ten authors of 15 kB each fits.
 pub const GOSSIP_PENDING_BYTES_MAX: usize = 8 << 20;
 /// How soon a full sink is tried again.
 pub const EVENT_RETRY: Duration = Duration::from_millis(1);
@@ -38,15 +43,17 @@ pub const TURN_MAX: usize = 64;
 /// Timer of liveness, back-off and bookkeeping.
 pub const TICK: Duration = Duration::from_millis(250);
 
-/// Messages queued per peer inside gossipsub. In a forwarding room a peer is sent every author's window of 32: sixteen
-/// authors at full speed fit (256 lost messages with five authors whose windows were loose).
+/// Messages queued per peer inside gossipsub. In a forwarding room a peer is sent every author's
+/// window of 32: sixteen authors at full speed fit (256 lost messages with five authors whose
+/// windows were loose).
 pub const QUEUE_MESSAGES_MAX: usize = 512;
-/// A peer with more than this unsent that takes nothing for [`STALLED_TICKS`] is disconnected: it comes back by sync.
+/// A peer with more than this unsent that takes nothing for [`STALLED_TICKS`] is disconnected: it
+/// comes back by sync.
 pub const STALLED_BYTES: usize = 4 << 20;
 /// Five seconds without one byte taken: longer than any retransmission pause on a usable link.
 pub const STALLED_TICKS: u32 = 20;
-/// Unsent bytes of all peers together. Beyond it the peer with the most is disconnected, so readers that stop cost the
-/// node no more than this (each peer's copy is its own allocation in gossipsub).
+/// Unsent bytes of all peers together. Beyond it the peer with the most is disconnected, so readers
+/// that stop cost the node no more than this (each peer's copy is its own allocation in gossipsub).
 pub const UNSENT_BYTES_MAX: usize = 128 << 20;
 
 /// The driver hears at most this often that a peer lost something: each time it begins a sync.
@@ -65,12 +72,13 @@ pub struct LaneBounds {
     pub queued_max: usize,
     /// Bytes of requests in line per peer.
     pub queued_bytes_max: usize,
-    /// Requests of one peer not yet answered by the driver; a peer that asks more than it can be served is refused.
+    /// Requests of one peer not yet answered by the driver; a peer that asks more than it can be
+    /// served is refused.
     pub serving_max: usize,
     /// Bytes of those requests.
     pub serving_bytes_max: usize,
-    /// Bytes of responses handed over and not yet written out, per peer. More is declined, and asked again by the peer when
-    /// it has read what it has.
+    /// Bytes of responses handed over and not yet written out, per peer. More is declined, and
+    /// asked again by the peer when it has read what it has.
     pub responding_bytes_max: usize,
     /// Streams per connection, both directions together.
     pub streams_max: usize,
@@ -89,9 +97,9 @@ pub const ROOM_LANE: LaneBounds = LaneBounds {
     streams_max: 64,
 };
 
-/// Direct messages: what is in line is in the sender's outbox as well, so a short line loses nothing. An honest peer has 16
-/// frames in flight, 1.2 MB if each is as large as can be; twice as many are held, should its answers be on the way. An
-/// answer is a word, or a bundle of keys.
+/// Direct messages: what is in line is in the sender's outbox as well, so a short line loses
+/// nothing. An honest peer has 16 frames in flight, 1.2 MB if each is as large as can be; twice as
+/// many are held, should its answers be on the way. An answer is a word, or a bundle of keys.
 pub const DIRECT_LANE: LaneBounds = LaneBounds {
     request_bytes_max: limits::ENVELOPE_BYTES_MAX,
     response_bytes_max: DIRECT_ANSWER_BYTES_MAX,
@@ -105,16 +113,19 @@ pub const DIRECT_LANE: LaneBounds = LaneBounds {
 };
 /// Largest answer to a direct frame.
 pub const DIRECT_ANSWER_BYTES_MAX: usize = klatch_core::direct::frame::ANSWER_BYTES_MAX;
-/// Streams per connection in the muxer: both lanes and a few for gossip, ping, identify and negotiation.
+/// Streams per connection in the muxer: both lanes and a few for gossip, ping, identify and
+/// negotiation.
 pub const STREAMS_MAX: usize = 128;
 
-/// Connections being set up, each direction: half-open handshakes are cheap for the other side and not for us.
+/// Connections being set up, each direction: half-open handshakes are cheap for the other side and
+/// not for us.
 pub const PENDING_MAX: u32 = 32;
 /// Both ends may dial at once; a third connection to one peer has no use.
 pub const CONNECTIONS_PER_PEER_MAX: u32 = 2;
 /// Established connections in all, by default: every member of a group of 30, twice.
 pub const CONNECTIONS_MAX: u32 = 64;
-/// Of those, kept free for peers this node dials (known members), when strangers take all they can: a quarter.
+/// Of those, kept free for peers this node dials (known members), when strangers take all they can:
+/// a quarter.
 pub const CONNECTIONS_OUT_SHARE: u32 = 4;
 /// Process memory above which no connection is accepted. An idle node needs 20 MB.
 pub const MEMORY_BYTES_MAX: usize = 1 << 30;
@@ -123,10 +134,11 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A link without streams is kept this long; the default of 10 s would end quiet rooms.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Ping interval and timeout. The library reports the second failure in a row; then the connection is closed.
+/// Ping interval and timeout. The library reports the second failure in a row; then the connection
+/// is closed.
 pub const PING: Duration = Duration::from_secs(10);
-/// Ticks without one byte from a peer before its link is closed: 25 s, two pings of either side and some. Ticks, not
-/// clock time: a laptop that slept must not close links that are still good.
+/// Ticks without one byte from a peer before its link is closed: 25 s, two pings of either side and
+/// some. Ticks, not clock time: a laptop that slept must not close links that are still good.
 pub const SILENT_TICKS: u32 = 100;
 
 /// mDNS asks again this often; the default of 5 min leaves a lost query unnoticed for too long.
@@ -137,31 +149,37 @@ pub const TOPICS_PER_PEER_MAX: usize = 2_000;
 
 /// gossipsub's heartbeat: repair by IHAVE starts within a second.
 pub const HEARTBEAT: Duration = Duration::from_millis(700);
-/// Heartbeats a message stays in memory for forwarding and repair: 3.5 s, the time a verdict may take. Own messages stay
-/// that long as well: five nodes that exchanged 40 kB messages at full speed held 540 MB with a history of ten.
+/// Heartbeats a message stays in memory for forwarding and repair: 3.5 s, the time a verdict may
+/// take. Own messages stay that long as well: five nodes that exchanged 40 kB messages at full
+/// speed held 540 MB with a history of ten.
 pub const HISTORY: usize = 5;
-/// Both back-offs after leaving a mesh. The long defaults (60 s, 10 s) keep a quick rejoin out of the mesh for a minute.
+/// Both back-offs after leaving a mesh. The long defaults (60 s, 10 s) keep a quick rejoin out of
+/// the mesh for a minute.
 pub const BACKOFF: Duration = Duration::from_secs(3);
-/// Ids in one IHAVE. A receiver closes the gossip stream for good on more control bytes than it allows: 500 ids of 20 B
-/// are 11 kB, below [`CONTROL_BYTES_MAX`] and below the 16 KiB of other implementations.
+/// Ids in one IHAVE. A receiver closes the gossip stream for good on more control bytes than it
+/// allows: 500 ids of 20 B are 11 kB, below [`CONTROL_BYTES_MAX`] and below the 16 KiB of other
+/// implementations.
 pub const IHAVE_IDS_MAX: usize = 500;
-/// Control part of one gossipsub RPC that is accepted: all of it. The hello names every topic at once, 62 B each, and a
-/// hello beyond this limit ends the gossip stream for good: 500 rooms with three epochs need 93 kB,
-/// [`TOPICS_PER_PEER_MAX`] need 124 kB.
+/// Control part of one gossipsub RPC that is accepted: all of it. The hello names every topic at
+/// once, 62 B each, and a hello beyond this limit ends the gossip stream for good: 500 rooms with
+/// three epochs need 93 kB, [`TOPICS_PER_PEER_MAX`] need 124 kB.
 pub const CONTROL_BYTES_MAX: usize = limits::TRANSMIT_BYTES_MAX;
-/// Bytes of one topic in that hello: flag, name of 52 characters, two more flags, and the tags and lengths of all.
+/// Bytes of one topic in that hello: flag, name of 52 characters, two more flags, and the tags and
+/// lengths of all.
 pub const HELLO_BYTES_PER_TOPIC: usize = 62;
-/// gossipsub remembers ids this long. Its mesh delivers late copies within seconds; replays are refused by the log, and
-/// each remembered id costs about 100 B.
+/// gossipsub remembers ids this long. Its mesh delivers late copies within seconds; replays are
+/// refused by the log, and each remembered id costs about 100 B.
 pub const DUPLICATES: Duration = Duration::from_secs(20);
-/// Bytes of a message id. Short ids keep IHAVE small; 160 bits leave no room for collisions on purpose.
+/// Bytes of a message id. Short ids keep IHAVE small; 160 bits leave no room for collisions on
+/// purpose.
 pub const MESSAGE_ID_BYTES: usize = 20;
 
 /// Points at which a peer is disconnected and refused: five faults that no honest peer can cause.
 pub const FAULT_POINTS_MAX: u32 = 50;
 /// Points of one such fault.
 pub const FAULT_POINTS: u32 = 10;
-/// Points of asking for too much or without proof: many honest reasons, so fifty of them in a minute.
+/// Points of asking for too much or without proof: many honest reasons, so fifty of them in a
+/// minute.
 pub const NUISANCE_POINTS: u32 = 1;
 /// Points halve this often.
 pub const FAULT_HALF_MS: u64 = 60_000;
@@ -170,8 +188,8 @@ pub const BLOCK_MS: u64 = 300_000;
 /// Offenders remembered. Keys are free, so more memory would not help either.
 pub const OFFENDERS_MAX: usize = 1_024;
 
-/// First pause between dials of one address; doubles up to [`REDIAL_MS_MAX`]. A false address costs its target six
-/// dials in the first minute and one a minute afterwards.
+/// First pause between dials of one address; doubles up to [`REDIAL_MS_MAX`]. A false address costs
+/// its target six dials in the first minute and one a minute afterwards.
 pub const REDIAL_MS_MIN: u64 = 1_000;
 /// Longest pause between dials of one address.
 pub const REDIAL_MS_MAX: u64 = 60_000;
@@ -225,8 +243,9 @@ pub(super) fn gossip() -> Result<gossipsub::Config, NetworkError> {
         .mesh_outbound_min(2)
         // Own messages reach every connected member in one hop.
         .flood_publish(true)
-        // Off: in a full mesh nobody forwards, so there is no copy to save, and the notices (one to every mesh peer for
-        // each message received) cost more than the few copies they save elsewhere.
+        // Off: in a full mesh nobody forwards, so there is no copy to save, and the notices (one to
+        // every mesh peer for each message received) cost more than the few copies they save
+        // elsewhere.
         .idontwant_message_size_threshold(limits::TRANSMIT_BYTES_MAX)
         .idontwant_on_publish(false)
         .heartbeat_initial_delay(Duration::from_millis(500))

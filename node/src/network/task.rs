@@ -1,5 +1,5 @@
-//! The task that owns the swarm: set-up, the loop, commands. What the swarm reports is in `events.rs`, what happens by
-//! the clock and at the end in `upkeep.rs`.
+//! The task that owns the swarm: set-up, the loop, commands. What the swarm reports is in
+//! `events.rs`, what happens by the clock and at the end in `upkeep.rs`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -32,7 +32,9 @@ use super::message::{NetCommand, NetEvent};
 use super::meter::Meters;
 use super::outlet::{Outlet, Sink};
 use super::requests::{Answered, Lane, Which};
-use super::settings::{COMMANDS_MAX, DIRECT_LANE, EVENT_RETRY, IDLE_TIMEOUT, ROOM_LANE, TICK, TURN_MAX};
+use super::settings::{
+    COMMANDS_MAX, DIRECT_LANE, EVENT_RETRY, IDLE_TIMEOUT, ROOM_LANE, TICK, TURN_MAX,
+};
 use super::topics::{Topics, ident};
 use super::{NetworkConfig, NetworkError, address, id_of, peer_of, transport};
 
@@ -89,7 +91,8 @@ pub(super) fn spawn(
     let (ended, stopped) = std_mpsc::sync_channel(1);
     runtime.spawn(async move {
         task.run().await;
-        // Dropped at the end of the task, also by a panic or the end of the runtime: that is the signal.
+        // Dropped at the end of the task, also by a panic or the end of the runtime: that is the
+        // signal.
         drop(ended);
     });
     Ok((handle.clone(), Started { peer: handle.peer, stopped: Stopped(stopped) }))
@@ -110,7 +113,9 @@ impl Task {
             transport::build(keypair, config.quic, &meters)?,
             Behaviour::new(config, keypair, topics.clone(), counters.clone())?,
             own,
-            swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT).with_smart_dial(),
+            swarm::Config::with_tokio_executor()
+                .with_idle_connection_timeout(IDLE_TIMEOUT)
+                .with_smart_dial(),
         );
         Ok(Self {
             swarm,
@@ -136,12 +141,15 @@ impl Task {
     fn listen(&mut self, config: &NetworkConfig) -> Result<(), NetworkError> {
         let loopback = [address::loopback_tcp(0)];
         let list = if config.loopback_only { &loopback[..] } else { &config.listen[..] };
-        let own_udp: Vec<_> = list.iter().filter(|a| address::tcp_port(a).is_none()).filter_map(address::ip).collect();
+        let own_udp: Vec<_> = list
+            .iter()
+            .filter(|a| address::tcp_port(a).is_none())
+            .filter_map(address::ip)
+            .collect();
         for address in list {
-            let listener = self
-                .swarm
-                .listen_on(address.clone())
-                .map_err(|e| NetworkError::Listen { address: address.clone(), cause: root_cause(&e) })?;
+            let listener = self.swarm.listen_on(address.clone()).map_err(|e| {
+                NetworkError::Listen { address: address.clone(), cause: root_cause(&e) }
+            })?;
             let twin = config.quic && address::ip(address).is_some_and(|ip| !own_udp.contains(&ip));
             if twin && address::tcp_port(address).is_some() {
                 self.twins.insert(listener, address.clone());
@@ -220,16 +228,22 @@ impl Task {
             }
             NetCommand::Publish { topic, bytes } => self.publish(topic, bytes),
             NetCommand::Request { peer, id, bytes } => self.request(Which::Room, peer, id, bytes),
-            NetCommand::AskDirect { peer, id, bytes } => self.request(Which::Direct, peer, id, bytes),
+            NetCommand::AskDirect { peer, id, bytes } => {
+                self.request(Which::Direct, peer, id, bytes)
+            }
             NetCommand::Respond { token, bytes } => {
                 let (lane, net) = self.lane(Which::of_token(token));
                 match lane.serving.respond(net, token, bytes) {
                     Answered::Sent => {}
-                    Answered::Late => tracing::debug!(token, "answer came after the request had ended"),
+                    Answered::Late => {
+                        tracing::debug!(token, "answer came after the request had ended")
+                    }
                     Answered::Refused => count(&self.counters.serve_refused),
                 }
             }
-            NetCommand::Decline { token } => self.lane(Which::of_token(token)).0.serving.decline(token),
+            NetCommand::Decline { token } => {
+                self.lane(Which::of_token(token)).0.serving.decline(token)
+            }
             NetCommand::Verdict { peer, message, verdict } => {
                 if let Some(peer) = id_of(&peer) {
                     self.report(&peer, &MessageId::new(&message.0), verdict);
@@ -268,7 +282,9 @@ impl Task {
         match self.swarm.behaviour_mut().gossip.subscribe(&ident(topic)) {
             Ok(true) => {}
             Ok(false) => return,
-            Err(error) => return tracing::error!(%error, topic = topic.short(), "cannot follow a topic"),
+            Err(error) => {
+                return tracing::error!(%error, topic = topic.short(), "cannot follow a topic");
+            }
         }
         for (peer, _) in self.links.iter().filter(|(_, link)| link.topics.contains(&topic)) {
             self.out.push(NetEvent::Subscribed { peer: peer_of(peer), topic });
@@ -318,7 +334,10 @@ impl Task {
     }
 
     /// Our side of a protocol, and the library's.
-    pub(super) fn lane(&mut self, which: Which) -> (&mut Lane, &mut request_response::Behaviour<Raw>) {
+    pub(super) fn lane(
+        &mut self,
+        which: Which,
+    ) -> (&mut Lane, &mut request_response::Behaviour<Raw>) {
         let net = self.swarm.behaviour_mut();
         match which {
             Which::Room => (&mut self.room, &mut net.room),
@@ -333,7 +352,10 @@ impl Task {
             Verdict::Ignore => MessageAcceptance::Ignore,
             Verdict::Reject => MessageAcceptance::Reject,
         };
-        self.swarm.behaviour_mut().gossip.report_message_validation_result(message, peer, acceptance);
+        self.swarm
+            .behaviour_mut()
+            .gossip
+            .report_message_validation_result(message, peer, acceptance);
     }
 
     /// Counts a fault; disconnects and refuses who has too many.
@@ -374,7 +396,9 @@ impl Task {
                     .condition(PeerCondition::DisconnectedAndNotDialing)
                     .addresses(dial.addresses.clone())
                     .build(),
-                (None, Some(address)) => DialOpts::unknown_peer_id().address(address.clone()).build(),
+                (None, Some(address)) => {
+                    DialOpts::unknown_peer_id().address(address.clone()).build()
+                }
                 (None, None) => continue,
             };
             let connection = opts.connection_id();

@@ -12,7 +12,10 @@ use libp2p::Multiaddr;
 use libp2p::identity::Keypair;
 use tokio::runtime::{Builder, Runtime};
 
-use super::{Delivered, NetCommand, NetEvent, NetworkConfig, NetworkError, NetworkHandle, Started, Status, spawn};
+use super::{
+    Delivered, NetCommand, NetEvent, NetworkConfig, NetworkError, NetworkHandle, Started, Status,
+    spawn,
+};
 
 mod bounds;
 mod direct;
@@ -30,7 +33,8 @@ pub(super) struct Node {
 
 fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    RUNTIME.get_or_init(|| Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap())
+    RUNTIME
+        .get_or_init(|| Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap())
 }
 
 pub(super) fn config() -> NetworkConfig {
@@ -41,12 +45,13 @@ impl Node {
     pub(super) fn start(config: NetworkConfig, queue: usize) -> Self {
         let (tx, events) = sync_channel(queue);
         let _inside = runtime().enter();
-        let (net, started) = spawn(config, Keypair::generate_ed25519(), move |event| match tx.try_send(event) {
-            Ok(()) => Delivered::Taken,
-            Err(TrySendError::Full(event)) => Delivered::Full(event),
-            Err(TrySendError::Disconnected(_)) => Delivered::Closed,
-        })
-        .unwrap();
+        let (net, started) =
+            spawn(config, Keypair::generate_ed25519(), move |event| match tx.try_send(event) {
+                Ok(()) => Delivered::Taken,
+                Err(TrySendError::Full(event)) => Delivered::Full(event),
+                Err(TrySendError::Disconnected(_)) => Delivered::Closed,
+            })
+            .unwrap();
         Self { net, started, events }
     }
 
@@ -83,7 +88,9 @@ impl Node {
 
     pub(super) fn address(&self, quic: bool) -> Multiaddr {
         self.until(|event| match event {
-            NetEvent::Listening { address } if address.to_string().contains("quic") == quic => Some(address),
+            NetEvent::Listening { address } if address.to_string().contains("quic") == quic => {
+                Some(address)
+            }
             _ => None,
         })
     }
@@ -176,7 +183,8 @@ fn an_envelope_arrives_once_and_the_largest_one_too() {
         assert_eq!((peer.clone(), bytes.len()), (bob.peer(), size));
         alice.send(NetCommand::Verdict { peer, message, verdict: Verdict::Accept });
     }
-    // The same bytes again are a duplicate, also from the other side; only the next new envelope arrives.
+    // The same bytes again are a duplicate, also from the other side; only the next new envelope
+    // arrives.
     bob.send(publish(vec![200; 200]));
     alice.send(publish(vec![200; 200]));
     bob.send(publish(vec![9; 9]));
@@ -202,7 +210,8 @@ fn quic_carries_the_same() {
 fn a_room_joined_later_learns_who_follows_it_already() {
     let (alice, bob) = pair(false);
     alice.send(NetCommand::Subscribe(TOPIC));
-    // Alice's announcement reaches bob while he does not follow the topic. A request after it proves that it did.
+    // Alice's announcement reaches bob while he does not follow the topic. A request after it
+    // proves that it did.
     alice.send(NetCommand::Request { peer: bob.peer(), id: 1, bytes: vec![] });
     bob.request();
     bob.send(NetCommand::Subscribe(TOPIC));
@@ -234,7 +243,8 @@ fn three_in_a_line_forward_what_was_accepted_and_not_what_was_ignored() {
 #[test]
 fn requests_are_answered_declined_or_fail_and_the_limits_hold_at_both_ends() {
     let (alice, bob) = pair(false);
-    let ask = |id, size| bob.send(NetCommand::Request { peer: alice.peer(), id, bytes: vec![1; size] });
+    let ask =
+        |id, size| bob.send(NetCommand::Request { peer: alice.peer(), id, bytes: vec![1; size] });
     ask(1, REQUEST_BYTES_MAX);
     let (peer, token, bytes) = alice.request();
     assert_eq!((peer, bytes.len()), (bob.peer(), REQUEST_BYTES_MAX));
@@ -280,12 +290,14 @@ fn many_requests_at_once_wait_in_line_and_all_end() {
 fn nodes_of_one_machine_find_each_other_and_notice_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let run = dir.path().join("run");
-    let nodes: Vec<Node> =
-        (0..3).map(|_| Node::start(NetworkConfig { runtime_dir: Some(run.clone()), ..config() }, 1_000)).collect();
+    let nodes: Vec<Node> = (0..3)
+        .map(|_| Node::start(NetworkConfig { runtime_dir: Some(run.clone()), ..config() }, 1_000))
+        .collect();
     for node in &nodes {
         let mut peers = vec![node.linked(), node.linked()];
         peers.sort();
-        let mut others: Vec<Peer> = nodes.iter().map(Node::peer).filter(|p| *p != node.peer()).collect();
+        let mut others: Vec<Peer> =
+            nodes.iter().map(Node::peer).filter(|p| *p != node.peer()).collect();
         others.sort();
         assert_eq!(peers, others);
     }
@@ -296,7 +308,9 @@ fn nodes_of_one_machine_find_each_other_and_notice_the_end() {
     for node in [&bob, &carol] {
         node.until_is(&NetEvent::LinkDown { peer: gone.clone() });
         let status = node.status_until(|s| s.dialling <= 1);
-        assert!(status.mdns.state == Mdns::Off && status.mdns.found == 0 && status.mdns.heard.is_none());
+        assert!(
+            status.mdns.state == Mdns::Off && status.mdns.found == 0 && status.mdns.heard.is_none()
+        );
     }
     bob.stop();
     carol.stop();
@@ -323,7 +337,10 @@ fn what_cannot_work_is_said_at_the_start() {
     let error = spawn(busy, keypair(), |_| Delivered::Taken).map(drop).unwrap_err().to_string();
     assert!(error.contains("in use") && error.contains("--listen"), "{error}");
     let strange = NetworkConfig { peers: vec![(None, "/unix/x".parse().unwrap())], ..config() };
-    assert!(matches!(spawn(strange, keypair(), |_| Delivered::Taken).map(drop), Err(NetworkError::Address(_))));
+    assert!(matches!(
+        spawn(strange, keypair(), |_| Delivered::Taken).map(drop),
+        Err(NetworkError::Address(_))
+    ));
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Which gossip topics exist for us: the set of followed ones, and what is let in of others.
 //!
-//! Peers may tell us about topics we do not follow, within limits: if such a subscription were refused, a room joined
-//! later would never learn who follows it already (gossipsub announces a topic only once per link). *Messages* on
-//! topics that are not ours are refused before gossipsub keeps them in its history.
+//! Peers may tell us about topics we do not follow, within limits: if such a subscription were
+//! refused, a room joined later would never learn who follows it already (gossipsub announces a
+//! topic only once per link). *Messages* on topics that are not ours are refused before gossipsub
+//! keeps them in its history.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,7 +11,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use klatch_core::ids::TopicId;
 use libp2p::gossipsub::{
-    DataTransform, IdentTopic, MaxCountSubscriptionFilter, Message, RawMessage, TopicHash, TopicSubscriptionFilter,
+    DataTransform, IdentTopic, MaxCountSubscriptionFilter, Message, RawMessage, TopicHash,
+    TopicSubscriptionFilter,
 };
 
 use super::counters::{Counters, count};
@@ -78,7 +80,12 @@ impl DataTransform for OwnTopicsOnly {
             count(&self.counters.gossip_foreign);
             return Err(io::ErrorKind::InvalidData.into());
         }
-        Ok(Message { source: raw.source, data: raw.data, sequence_number: raw.sequence_number, topic: raw.topic })
+        Ok(Message {
+            source: raw.source,
+            data: raw.data,
+            sequence_number: raw.sequence_number,
+            topic: raw.topic,
+        })
     }
 
     fn outbound_transform(&self, _: &TopicHash, data: Vec<u8>) -> Result<Vec<u8>, io::Error> {

@@ -16,7 +16,8 @@ pub(super) fn build(
     with_quic: bool,
     meters: &Meters,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, NetworkError> {
-    let noise = noise::Config::new(keypair).map_err(|e| NetworkError::Setup { part: "noise", cause: e.to_string() })?;
+    let noise = noise::Config::new(keypair)
+        .map_err(|e| NetworkError::Setup { part: "noise", cause: e.to_string() })?;
     let mut muxer = yamux::Config::default();
     muxer.set_max_num_streams(STREAMS_MAX);
     let (tcp_meters, quic_meters) = (meters.clone(), meters.clone());
@@ -26,7 +27,9 @@ pub(super) fn build(
         .authenticate(noise)
         .multiplex(muxer)
         .timeout(HANDSHAKE_TIMEOUT)
-        .map(move |(peer, muxer), _| (peer, StreamMuxerBox::new(Metered::new(muxer, tcp_meters.of(peer)))));
+        .map(move |(peer, muxer), _| {
+            (peer, StreamMuxerBox::new(Metered::new(muxer, tcp_meters.of(peer))))
+        });
 
     let quic = if with_quic {
         let mut config = quic::Config::new(keypair);
@@ -36,7 +39,9 @@ pub(super) fn build(
     } else {
         OptionalTransport::none()
     }
-    .map(move |(peer, muxer), _| (peer, StreamMuxerBox::new(Metered::new(muxer, quic_meters.of(peer)))));
+    .map(move |(peer, muxer), _| {
+        (peer, StreamMuxerBox::new(Metered::new(muxer, quic_meters.of(peer))))
+    });
 
     Ok(tcp.or_transport(quic).map(|either, _| either.into_inner()).boxed())
 }

@@ -1,4 +1,5 @@
-//! What the task does by the clock and at the end: liveness of links, bounds on what waits for them, status, shutdown.
+//! What the task does by the clock and at the end: liveness of links, bounds on what waits for
+//! them, status, shutdown.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -21,10 +22,14 @@ impl Task {
     /// Looks after links, refused peers and dials.
     pub(super) fn on_tick(&mut self) {
         let now_ms = self.now_ms();
-        // While the driver is behind, the swarm is not polled and nothing is read: that says nothing about the peers.
+        // While the driver is behind, the swarm is not polled and nothing is read: that says
+        // nothing about the peers.
         let deaf = self.out.is_full();
-        let ailing: Vec<(PeerId, Ailment)> =
-            self.links.iter_mut().filter_map(|(peer, link)| Some((*peer, link.tick(deaf)?))).collect();
+        let ailing: Vec<(PeerId, Ailment)> = self
+            .links
+            .iter_mut()
+            .filter_map(|(peer, link)| Some((*peer, link.tick(deaf)?)))
+            .collect();
         for (peer, ailment) in ailing {
             tracing::info!(?ailment, "link closed");
             count(match ailment {
@@ -55,7 +60,8 @@ impl Task {
         }
     }
 
-    /// Says which peers lost something, not too often and once the driver has time to do something about it.
+    /// Says which peers lost something, not too often and once the driver has time to do something
+    /// about it.
     fn tell_slow(&mut self) {
         if !self.out.is_calm() {
             return;
@@ -78,7 +84,11 @@ impl Task {
             up: link.since.elapsed(),
             connections: link.connections.len(),
             rtt: link.rtt,
-            topics: link.topics.iter().filter(|t| topics.find(&ident(**t).hash()).is_some()).count(),
+            topics: link
+                .topics
+                .iter()
+                .filter(|t| topics.find(&ident(**t).hash()).is_some())
+                .count(),
             unsent_bytes: link.unsent_bytes(),
         });
         Status {
@@ -101,15 +111,19 @@ impl Task {
             (true, Some(_)) => Mdns::On,
         };
         // Several addresses of one peer are one neighbour.
-        let found: BTreeSet<&PeerId> = behaviour.map(|b| b.discovered_nodes().collect()).unwrap_or_default();
+        let found: BTreeSet<&PeerId> =
+            behaviour.map(|b| b.discovered_nodes().collect()).unwrap_or_default();
         MdnsStatus { state, found: found.len(), heard: self.mdns_heard.map(|at| at.elapsed()) }
     }
 
-    /// Lets queued bytes leave, closes every connection, removes the address file. Events are no longer reported.
+    /// Lets queued bytes leave, closes every connection, removes the address file. Events are no
+    /// longer reported.
     pub(super) async fn stop(mut self) {
         let removed = self.watcher.as_ref().map(Watcher::stop);
         let end = time::Instant::now() + DRAIN;
-        while time::Instant::now() < end && self.links.values_mut().any(|link| link.unsent_bytes() > 0) {
+        while time::Instant::now() < end
+            && self.links.values_mut().any(|link| link.unsent_bytes() > 0)
+        {
             self.poll_for(DRAIN_STEP).await;
         }
         let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
@@ -122,7 +136,8 @@ impl Task {
             self.poll_for(DRAIN_STEP).await;
         }
         if let Some(removed) = removed {
-            // Too late is as good as never: the process ends, and others remove the files of dead processes.
+            // Too late is as good as never: the process ends, and others remove the files of dead
+            // processes.
             let _ = time::timeout_at(end, removed).await;
         }
     }

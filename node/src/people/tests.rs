@@ -121,7 +121,8 @@ struct World {
 impl World {
     fn new(writes: &[Write], view: PeopleView) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut store = Store::open(folder.path(), &MasterKey::new(Secret::from_bytes([1; 32]))).unwrap();
+        let mut store =
+            Store::open(folder.path(), &MasterKey::new(Secret::from_bytes([1; 32]))).unwrap();
         store.commit(&[room(GARDEN, "#garden", false), room(SHED, "#shed", true)]).unwrap();
         store.commit(writes).unwrap();
         let shared = Shared::default();
@@ -150,7 +151,10 @@ fn texts(messages: &[Message]) -> Vec<&str> {
 #[test]
 fn a_name_means_a_room_a_person_or_nothing() {
     let writes = [
-        Write::Contact(ContactRow { petname: Some("bob".into()), ..contact(1, "robert", Standing::Accepted) }),
+        Write::Contact(ContactRow {
+            petname: Some("bob".into()),
+            ..contact(1, "robert", Standing::Accepted)
+        }),
         member(GARDEN, 2, "bob", 5),
         member(GARDEN, 3, "carol", 5),
         member(SHED, 4, "dave", 5),
@@ -159,7 +163,11 @@ fn a_name_means_a_room_a_person_or_nothing() {
     ];
     let world = World::new(&writes, PeopleView::default());
     assert_eq!(world.place("#garden"), Ok(Place::Room(GARDEN)));
-    assert_eq!(world.place("@bob"), Ok(Place::With(person(1))), "the own name wins over the claimed one");
+    assert_eq!(
+        world.place("@bob"),
+        Ok(Place::With(person(1))),
+        "the own name wins over the claimed one"
+    );
     assert_eq!(world.place(&format!("@{}", fingerprint(&person(2)))), Ok(Place::With(person(2))));
     assert_eq!(world.place(&with(1).to_string()), Ok(Place::With(person(1))));
     assert_eq!(world.place("@carol"), Ok(Place::With(person(3))), "somebody met in a room");
@@ -168,7 +176,10 @@ fn a_name_means_a_room_a_person_or_nothing() {
     assert_eq!(world.place("@me"), Err(CommandError::Yourself));
     assert_eq!(world.place(&with(3).to_string()), Ok(Place::With(person(3))));
     assert!(matches!(world.place(&with(33).to_string()), Err(CommandError::UnknownRoom { .. })));
-    assert!(matches!(world.place("bob"), Err(CommandError::UnknownRoom { .. })), "without @ it is a room");
+    assert!(
+        matches!(world.place("bob"), Err(CommandError::UnknownRoom { .. })),
+        "without @ it is a room"
+    );
 }
 
 #[test]
@@ -183,11 +194,17 @@ fn people_are_listed_with_what_is_known_of_them() {
         direct(1, 1, false, &text("hello")),
         direct(1, 2, true, &text("who is there")),
     ];
-    let view = PeopleView { online: [person(3)].into(), changed: [person(4)].into(), ..PeopleView::default() };
+    let view = PeopleView {
+        online: [person(3)].into(),
+        changed: [person(4)].into(),
+        ..PeopleView::default()
+    };
     let world = World::new(&writes, view);
     let all = world.people().contacts().unwrap();
-    let names: Vec<(&str, Verification)> = all.iter().map(|c| (c.name.as_str(), c.verification)).collect();
-    let (no, yes, other) = (Verification::Unverified, Verification::Verified, Verification::Changed);
+    let names: Vec<(&str, Verification)> =
+        all.iter().map(|c| (c.name.as_str(), c.verification)).collect();
+    let (no, yes, other) =
+        (Verification::Unverified, Verification::Verified, Verification::Changed);
     assert_eq!(names, [("zoe", no), ("bert", other), ("carol", yes), ("adam", no)]);
     assert_eq!((all[0].messages, all[0].unread, all[0].last_ms, all[0].online), (2, 1, 2, false));
     assert_eq!((all[2].last_ms, all[2].online), (77, true));
@@ -212,7 +229,10 @@ fn a_person_has_codes_devices_and_common_rooms() {
     assert_eq!((bob.rooms, bob.devices), (vec!["#garden".to_owned()], vec![DeviceId([8; 32])]));
     assert_eq!((bob.digits, bob.emoji), verify::code(&digest).unwrap());
     let carol = world.people().person("carol").unwrap();
-    assert_eq!((carol.contact.standing, carol.contact.room, carol.digits.as_str()), (Standing::Met, with(2), ""));
+    assert_eq!(
+        (carol.contact.standing, carol.contact.room, carol.digits.as_str()),
+        (Standing::Met, with(2), "")
+    );
     assert_eq!((carol.contact.last_ms, carol.devices), (3, vec![DeviceId([2; 32])]));
 }
 
@@ -220,16 +240,24 @@ fn a_person_has_codes_devices_and_common_rooms() {
 fn a_conversation_shows_names_states_and_changes() {
     let first = EntryId([1; 16]);
     let writes = [
-        Write::Contact(ContactRow { petname: Some("Bobby".into()), ..contact(1, "bob", Standing::Accepted) }),
+        Write::Contact(ContactRow {
+            petname: Some("Bobby".into()),
+            ..contact(1, "bob", Standing::Accepted)
+        }),
         direct(1, 1, true, &text("one")),
         direct(1, 2, false, &text("two")),
         direct(1, 3, true, &text("three")),
         direct(1, 4, true, &text("four")),
         direct(1, 5, true, &Content::Edit { target: first, text: "uno".into() }),
         direct(1, 6, false, &Content::Edit { target: first, text: "not theirs to change".into() }),
-        Write::DirectState { room: with(1), id: EntryId([4; 16]), state: Delivery::Delivered { n: 1, m: 1 } },
+        Write::DirectState {
+            room: with(1),
+            id: EntryId([4; 16]),
+            state: Delivery::Delivered { n: 1, m: 1 },
+        },
     ];
-    let view = PeopleView { sent: [EntryId([3; 16]), EntryId([4; 16])].into(), ..PeopleView::default() };
+    let view =
+        PeopleView { sent: [EntryId([3; 16]), EntryId([4; 16])].into(), ..PeopleView::default() };
     let world = World::new(&writes, view);
     let page = |limit, before| Page { limit, since_ms: None, before, search: None };
     let lines = world.people().lines(person(1), &page(10, None)).unwrap();
@@ -265,7 +293,10 @@ fn the_journal_of_all_has_rooms_and_conversations_in_one_order() {
         let all = world.people().journal_of_all(&world.rooms(), after, limit).unwrap();
         all.iter().map(|m| (m.journal, m.direct)).collect::<Vec<_>>()
     };
-    assert_eq!(numbers(0, 100), [(1, true), (2, false), (3, true), (4, false), (5, false), (6, true)]);
+    assert_eq!(
+        numbers(0, 100),
+        [(1, true), (2, false), (3, true), (4, false), (5, false), (6, true)]
+    );
     let (mut seen, mut after) = (Vec::new(), 0);
     loop {
         let part = numbers(after, 2);

@@ -1,5 +1,6 @@
-//! Reading the body store: sealed bodies too large for the encrypted file, as received, in segment files. Where each one
-//! lies stands in the encrypted file. What is written there, and when, is in `segments`.
+//! Reading the body store: sealed bodies too large for the encrypted file, as received, in segment
+//! files. Where each one lies stands in the encrypted file. What is written there, and when, is in
+//! `segments`.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -12,7 +13,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use super::error::StoreError;
 use super::segments;
 
-/// Segments that a reader keeps open: those of the last 512 MiB. More are opened again when they are asked for.
+/// Segments that a reader keeps open: those of the last 512 MiB. More are opened again when they
+/// are asked for.
 const FILES_MAX: usize = 8;
 
 /// Where a body lies.
@@ -33,8 +35,8 @@ impl Span {
     }
 }
 
-/// The segments that exist, shared by the writer and its readers. Reading a body holds it, overwriting one takes it alone:
-/// nobody sees half a body.
+/// The segments that exist, shared by the writer and its readers. Reading a body holds it,
+/// overwriting one takes it alone: nobody sees half a body.
 #[derive(Clone, Default)]
 pub(super) struct Live(Arc<RwLock<BTreeSet<u32>>>);
 
@@ -69,7 +71,8 @@ impl Bodies {
             return Ok(None);
         }
         let file = self.take(span.segment, &live)?;
-        let mut body: Arc<[u8]> = std::iter::repeat_n(0, usize::try_from(span.size).unwrap_or(usize::MAX)).collect();
+        let mut body: Arc<[u8]> =
+            std::iter::repeat_n(0, usize::try_from(span.size).unwrap_or(usize::MAX)).collect();
         if let Some(bytes) = Arc::get_mut(&mut body) {
             file.read_exact_at(bytes, span.start).map_err(|e| unread(span.segment, &file, &e))?;
         }
@@ -101,9 +104,10 @@ impl Bodies {
 fn unread(number: u32, file: &File, error: &std::io::Error) -> StoreError {
     let name = segments::name(number);
     match error.kind() {
-        ErrorKind::UnexpectedEof => {
-            StoreError::Truncated { file: name, bytes: file.metadata().map_or(0, |meta| meta.len()) }
-        }
+        ErrorKind::UnexpectedEof => StoreError::Truncated {
+            file: name,
+            bytes: file.metadata().map_or(0, |meta| meta.len()),
+        },
         _ => StoreError::Io { file: name, cause: error.to_string() },
     }
 }

@@ -1,5 +1,5 @@
-//! The address book: where peers were last reached, so that the next start dials them first. A hint, bounded, encrypted
-//! with everything else.
+//! The address book: where peers were last reached, so that the next start dials them first. A
+//! hint, bounded, encrypted with everything else.
 
 use klatch_core::ids::DeviceId;
 use rusqlite::params;
@@ -8,10 +8,12 @@ use super::Store;
 use super::error::StoreError;
 use super::row::{int, whole};
 
-/// Peers remembered: the members of the rooms of one person. Those not reached for longest go first.
+/// Peers remembered: the members of the rooms of one person. Those not reached for longest go
+/// first.
 pub(super) const PEERS_MAX: i64 = 256;
-/// Addresses remembered of one: a desktop, a VPN and a mobile network, each by two transports and two address families, are
-/// fewer. Those unused for longest go first, so a peer that says new ones all the time displaces only its own.
+/// Addresses remembered of one: a desktop, a VPN and a mobile network, each by two transports and
+/// two address families, are fewer. Those unused for longest go first, so a peer that says new ones
+/// all the time displaces only its own.
 pub(super) const ADDRESSES_PER_PEER_MAX: i64 = 8;
 /// Longest address text taken; real ones stay below 200 bytes.
 const ADDRESS_BYTES_MAX: usize = 512;
@@ -30,8 +32,8 @@ pub struct KnownAddress {
 }
 
 impl Store {
-    /// Remembers that a peer was reached at an address. Oversized addresses are ignored. Without a `device`, one that was
-    /// known stays.
+    /// Remembers that a peer was reached at an address. Oversized addresses are ignored. Without a
+    /// `device`, one that was known stays.
     ///
     /// # Errors
     /// As [`Store::commit`].
@@ -69,12 +71,14 @@ impl Store {
     /// # Errors
     /// When the file cannot be read.
     pub fn addresses(&self) -> Result<Vec<KnownAddress>, StoreError> {
-        let mut select =
-            self.main.prepare_cached("SELECT peer, device, addr, seen_ms FROM address ORDER BY seen_ms DESC")?;
+        let mut select = self.main.prepare_cached(
+            "SELECT peer, device, addr, seen_ms FROM address ORDER BY seen_ms DESC",
+        )?;
         let mut rows = select.query([])?;
         let mut found = Vec::new();
         while let Some(r) = rows.next()? {
-            let device = r.get_ref(1)?.as_blob_or_null().map_err(|_| StoreError::value("device"))?;
+            let device =
+                r.get_ref(1)?.as_blob_or_null().map_err(|_| StoreError::value("device"))?;
             found.push(KnownAddress {
                 peer: r.get(0)?,
                 device: device.and_then(DeviceId::from_slice),

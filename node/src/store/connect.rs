@@ -1,4 +1,5 @@
-//! How a database file is opened: pragmas, the key, migrations, and which way of being unusable a file has.
+//! How a database file is opened: pragmas, the key, migrations, and which way of being unusable a
+//! file has.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
@@ -11,15 +12,17 @@ use zeroize::Zeroizing;
 
 use super::error::StoreError;
 
-/// Page size of the encrypted file. A commit of one small message touches seven pages, and each is encrypted and hashed as
-/// a whole: 4 kB takes two thirds of the time of 8 kB, and reads are as fast (measured).
+/// Page size of the encrypted file. A commit of one small message touches seven pages, and each is
+/// encrypted and hashed as a whole: 4 kB takes two thirds of the time of 8 kB, and reads are as
+/// fast (measured).
 pub(super) const PAGE_BYTES: u64 = 4_096;
 /// Ending of the write-ahead log.
 pub(super) const WAL: &str = "-wal";
-/// How long a connection waits for another one's lock. Readers never hold one that blocks the writer; this covers a
-/// checkpoint or a backup program.
+/// How long a connection waits for another one's lock. Readers never hold one that blocks the
+/// writer; this covers a checkpoint or a backup program.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// The write-ahead log is cut back to this size after a checkpoint: a burst shall not cost disk for ever.
+/// The write-ahead log is cut back to this size after a checkpoint: a burst shall not cost disk for
+/// ever.
 const WAL_BYTES_MAX: u64 = 32 << 20;
 /// Prepared statements kept per connection: more than there are in this module.
 const STATEMENTS_MAX: usize = 128;
@@ -43,12 +46,17 @@ impl Role {
     }
 }
 
-/// The engine gets ready with the first connection, but other threads do not wait for its cipher then: their keys are
-/// refused. Nodes that start at the same time in one process would meet that.
+/// The engine gets ready with the first connection, but other threads do not wait for its cipher
+/// then: their keys are refused. Nodes that start at the same time in one process would meet that.
 static READY: Once = Once::new();
 
-/// Opens `path`, with a raw key if it is encrypted, and reads its first page to see whether that works.
-pub(super) fn open(path: &Path, key: Option<&[u8; 32]>, role: Role) -> Result<Connection, StoreError> {
+/// Opens `path`, with a raw key if it is encrypted, and reads its first page to see whether that
+/// works.
+pub(super) fn open(
+    path: &Path,
+    key: Option<&[u8; 32]>,
+    role: Role,
+) -> Result<Connection, StoreError> {
     // What is wrong, if anything, comes back with the real one.
     READY.call_once(|| drop(Connection::open_in_memory()));
     let file = file_name(path);
@@ -60,7 +68,8 @@ pub(super) fn open(path: &Path, key: Option<&[u8; 32]>, role: Role) -> Result<Co
     if let Some(key) = key {
         conn.execute_batch(&key_pragma(key)).map_err(sql)?;
     }
-    conn.query_row("SELECT count(*) FROM sqlite_schema", [], |r| r.get::<_, i64>(0)).map_err(sql)?;
+    conn.query_row("SELECT count(*) FROM sqlite_schema", [], |r| r.get::<_, i64>(0))
+        .map_err(sql)?;
     conn.execute_batch(&format!(
         "PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;
          PRAGMA cache_size = -{}; PRAGMA journal_size_limit = {WAL_BYTES_MAX};",
@@ -75,8 +84,8 @@ pub(super) fn open(path: &Path, key: Option<&[u8; 32]>, role: Role) -> Result<Co
     Ok(conn)
 }
 
-/// The statements that unlock an encrypted file; wiped after use. The engine's own log goes to standard error, which is
-/// the user's screen: it is switched off, the error comes back anyway.
+/// The statements that unlock an encrypted file; wiped after use. The engine's own log goes to
+/// standard error, which is the user's screen: it is switched off, the error comes back anyway.
 fn key_pragma(key: &[u8; 32]) -> Zeroizing<String> {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let mut text = Zeroizing::new(String::with_capacity(256));
@@ -85,7 +94,8 @@ fn key_pragma(key: &[u8; 32]) -> Zeroizing<String> {
         text.push(char::from(HEX[usize::from(byte >> 4)]));
         text.push(char::from(HEX[usize::from(byte & 15)]));
     }
-    // Processors have instructions for SHA-256: a fifth less time per commit than with the default, SHA-512 (measured).
+    // Processors have instructions for SHA-256: a fifth less time per commit than with the default,
+    // SHA-512 (measured).
     text.push_str("'\"; PRAGMA cipher_hmac_algorithm = HMAC_SHA256; PRAGMA cipher_page_size = ");
     text.push_str(&PAGE_BYTES.to_string());
     text.push(';');
@@ -104,8 +114,13 @@ pub(super) fn create(path: &Path) -> Result<(), StoreError> {
         .map_err(|e| StoreError::from_io(&file_name(path), &e))
 }
 
-/// Applies the migrations a file lacks, one transaction each; refuses a file that has more than are known.
-pub(super) fn migrate(conn: &mut Connection, file: &str, migrations: &[&str]) -> Result<(), StoreError> {
+/// Applies the migrations a file lacks, one transaction each; refuses a file that has more than are
+/// known.
+pub(super) fn migrate(
+    conn: &mut Connection,
+    file: &str,
+    migrations: &[&str],
+) -> Result<(), StoreError> {
     let sql = |e: rusqlite::Error| StoreError::in_file(file, &e);
     let known = i64::try_from(migrations.len()).unwrap_or(i64::MAX);
     let found = version(conn, file)?;
@@ -114,7 +129,9 @@ pub(super) fn migrate(conn: &mut Connection, file: &str, migrations: &[&str]) ->
     }
     let done = usize::try_from(found).unwrap_or(0);
     for (statements, version) in migrations.iter().skip(done).zip(found + 1..) {
-        let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(sql)?;
+        let tx = conn
+            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+            .map_err(sql)?;
         tx.execute_batch(statements).map_err(sql)?;
         tx.execute_batch(&format!("PRAGMA user_version = {version};")).map_err(sql)?;
         tx.commit().map_err(sql)?;
@@ -124,11 +141,12 @@ pub(super) fn migrate(conn: &mut Connection, file: &str, migrations: &[&str]) ->
 
 /// The format of a file; 0 for an empty one.
 pub(super) fn version(conn: &Connection, file: &str) -> Result<i64, StoreError> {
-    conn.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(|e| StoreError::in_file(file, &e))
+    conn.query_row("PRAGMA user_version", [], |r| r.get(0))
+        .map_err(|e| StoreError::in_file(file, &e))
 }
 
-/// Moves the write-ahead log into the file and empties it, so that what was deleted is nowhere. `false` if a reader is in
-/// the way: try again later.
+/// Moves the write-ahead log into the file and empties it, so that what was deleted is nowhere.
+/// `false` if a reader is in the way: try again later.
 pub(super) fn scrub(conn: &Connection, file: &str) -> Result<bool, StoreError> {
     let sql = |e: rusqlite::Error| StoreError::in_file(file, &e);
     conn.busy_timeout(Duration::ZERO).map_err(sql)?;
@@ -161,5 +179,6 @@ pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
 
 /// Last part of a path, for messages.
 pub(super) fn file_name(path: &Path) -> String {
-    path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned())
+    path.file_name()
+        .map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned())
 }

@@ -1,11 +1,12 @@
-//! What can go wrong with the files of a profile, told apart so that the user hears what to do. Nothing is overwritten
-//! when one of these comes from opening.
+//! What can go wrong with the files of a profile, told apart so that the user hears what to do.
+//! Nothing is overwritten when one of these comes from opening.
 
 use rusqlite::{ErrorCode, ffi};
 
 use super::MAIN_FILE;
 
-/// Why the store could not do something. The text says what failed; [`StoreError::hint`] what to try.
+/// Why the store could not do something. The text says what failed; [`StoreError::hint`] what to
+/// try.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -52,7 +53,8 @@ pub enum StoreError {
         /// What the system said.
         cause: String,
     },
-    /// No space, or another refusal to write. Nothing of the batch was kept; a later try may succeed.
+    /// No space, or another refusal to write. Nothing of the batch was kept; a later try may
+    /// succeed.
     #[error("the disk refuses writes: {cause}")]
     Full {
         /// What the system said.
@@ -72,7 +74,8 @@ pub enum StoreError {
         /// Which file.
         file: String,
     },
-    /// A write contradicts what is stored (a second entry in one place, a room that was never written): our own fault.
+    /// A write contradicts what is stored (a second entry in one place, a room that was never
+    /// written): our own fault.
     #[error("a write contradicts the store: {cause}")]
     Conflict {
         /// What was noticed.
@@ -92,16 +95,26 @@ impl StoreError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Newer { .. } => "install the version of klatch that wrote it, or a newer one",
-            Self::WrongKey => "put the keystore and the database of the same profile together; neither was changed",
+            Self::WrongKey => {
+                "put the keystore and the database of the same profile together; neither was changed"
+            }
             Self::Corrupt { .. } | Self::Truncated { .. } => {
                 "it was left untouched: restore a backup, or move the profile aside and start a fresh one; members still have the history"
             }
-            Self::Missing { .. } => "put the file back; without it, move the profile aside and start a fresh one",
-            Self::Unreadable { .. } => "check that the file belongs to you and that the disk is mounted read-write",
+            Self::Missing { .. } => {
+                "put the file back; without it, move the profile aside and start a fresh one"
+            }
+            Self::Unreadable { .. } => {
+                "check that the file belongs to you and that the disk is mounted read-write"
+            }
             Self::Full { .. } => "free some space; history can still be read and nothing is lost",
-            Self::Io { .. } => "check the disk (for example with `dmesg`) and copy the profile to a healthy one",
+            Self::Io { .. } => {
+                "check the disk (for example with `dmesg`) and copy the profile to a healthy one"
+            }
             Self::Busy { .. } => "stop the other program that uses this profile",
-            Self::Conflict { .. } | Self::Engine { .. } => "restart the node; if it comes back, please report it",
+            Self::Conflict { .. } | Self::Engine { .. } => {
+                "restart the node; if it comes back, please report it"
+            }
         }
     }
 
@@ -136,13 +149,15 @@ impl StoreError {
     pub(super) fn from_io(file: &str, error: &std::io::Error) -> Self {
         let cause = error.to_string();
         match error.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Self::Full { cause },
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                Self::Full { cause }
+            }
             _ => Self::Unreadable { file: file.to_owned(), cause },
         }
     }
 
-    /// A refused write outside of the engine: no space, a quota, a file size limit, a device that fails. The remedy is the
-    /// same, and nothing of the batch is kept.
+    /// A refused write outside of the engine: no space, a quota, a file size limit, a device that
+    /// fails. The remedy is the same, and nothing of the batch is kept.
     pub(super) fn refused(error: &std::io::Error) -> Self {
         Self::Full { cause: error.to_string() }
     }
@@ -159,8 +174,8 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
-/// A failed write reports as an I/O error rather than as "full" when the system says no for another reason (quota, a
-/// file size limit, a full device behind a network): the remedy is the same.
+/// A failed write reports as an I/O error rather than as "full" when the system says no for another
+/// reason (quota, a file size limit, a full device behind a network): the remedy is the same.
 fn is_write(extended: i32) -> bool {
     matches!(
         extended,

@@ -1,11 +1,13 @@
 //! What a profile keeps on disk: the store, the keystore and the lock.
 //!
-//! The store is a database and a series of segment files. `klatch.db` is encrypted as a whole under a key derived from the
-//! keystore's master key and holds entries, rooms, names and the search index; `bodies-00000001.seg`, ... are plain and hold
-//! sealed bodies over 4 kB as received, at places that the database knows. One [`Store`] writes, in one transaction per
-//! batch; any number of [`Reader`]s read without ever blocking it. What rooms say is never stored in clear: opening bodies is
-//! done by the caller, who has the keys. Direct messages are plain inside the encrypted file (`direct`).
-//! Losing power at any moment loses nothing that [`Store::commit`] has returned from.
+//! The store is a database and a series of segment files. `klatch.db` is encrypted as a whole under
+//! a key derived from the keystore's master key and holds entries, rooms, names and the search
+//! index; `bodies-00000001.seg`, ... are plain and hold sealed bodies over 4 kB as received, at
+//! places that the database knows. One [`Store`] writes, in one transaction per batch; any number
+//! of [`Reader`]s read without ever blocking it. What rooms say is never stored in clear: opening
+//! bodies is done by the caller, who has the keys. Direct messages are plain inside the encrypted
+//! file (`direct`). Losing power at any moment loses nothing that [`Store::commit`] has returned
+//! from.
 
 mod bodies;
 mod book;
@@ -51,7 +53,8 @@ pub use row::LineKey;
 
 /// The encrypted file.
 const MAIN_FILE: &str = "klatch.db";
-/// Sealed bodies larger than this go to a segment: encrypting them again costs more than the second fsync.
+/// Sealed bodies larger than this go to a segment: encrypting them again costs more than the second
+/// fsync.
 const BODY_APART_ABOVE: usize = 4_096;
 
 /// The writer's end of a profile's files. Exactly one exists per profile (see [`lock`]).
@@ -74,8 +77,8 @@ impl Store {
     /// Opens the files in `folder`, or makes them if there are none.
     ///
     /// # Errors
-    /// A [`StoreError`] that tells a wrong key, a newer format, and damaged, missing or unreadable files apart. Nothing is
-    /// overwritten then.
+    /// A [`StoreError`] that tells a wrong key, a newer format, and damaged, missing or unreadable
+    /// files apart. Nothing is overwritten then.
     pub fn open(folder: &Path, key: &MasterKey) -> Result<Self, StoreError> {
         let (db_key, tag) = (key.database_key(), key.database_tag());
         let apart = segments::list(folder)?;
@@ -103,14 +106,17 @@ impl Store {
         };
         match store.tidy() {
             // History can be read all the same; it is done at the next start.
-            Err(error @ StoreError::Full { .. }) => tracing::warn!(%error, "cannot tidy up after the last run"),
+            Err(error @ StoreError::Full { .. }) => {
+                tracing::warn!(%error, "cannot tidy up after the last run")
+            }
             done => done?,
         }
         Ok(store)
     }
 
-    /// Opens what is there for a look at names, changing nothing: bodies are not read. Nothing if the profile has never been
-    /// used, or was last used by an older program and will be brought up to date at the next start.
+    /// Opens what is there for a look at names, changing nothing: bodies are not read. Nothing if
+    /// the profile has never been used, or was last used by an older program and will be brought up
+    /// to date at the next start.
     ///
     /// # Errors
     /// As [`Store::open`].
@@ -125,13 +131,17 @@ impl Store {
         if found > known || found < 0 {
             return Err(StoreError::Newer { file: MAIN_FILE.to_owned(), found, known });
         }
-        (found == known).then(|| Reader::open(folder, &key.database_key(), bodies::Live::default())).transpose()
+        (found == known)
+            .then(|| Reader::open(folder, &key.database_key(), bodies::Live::default()))
+            .transpose()
     }
 
-    /// Writes all of it or nothing, durably. Large bodies go first: without their entry they are harmless.
+    /// Writes all of it or nothing, durably. Large bodies go first: without their entry they are
+    /// harmless.
     ///
     /// # Errors
-    /// [`StoreError::Full`] when the disk refuses; nothing is kept then and a later call may succeed.
+    /// [`StoreError::Full`] when the disk refuses; nothing is kept then and a later call may
+    /// succeed.
     pub fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
         let notes = std::mem::take(&mut self.notes);
         if writes.is_empty() && notes.is_empty() {
@@ -141,8 +151,9 @@ impl Store {
         let spans = self.segments.append(&write::bodies_apart(writes))?;
         let done = write::apply(&mut self.main, &mut self.interned, writes, &spans, &notes);
         if done.is_err() {
-            // Numbers given out in the failed transaction mean nothing. Its bodies stay until the next batch takes their
-            // place: a log that could not be flushed may bring it back after a crash.
+            // Numbers given out in the failed transaction mean nothing. Its bodies stay until the
+            // next batch takes their place: a log that could not be flushed may bring it back after
+            // a crash.
             self.interned = write::Interned::default();
         }
         let dropped = done?;
@@ -154,7 +165,8 @@ impl Store {
         {
             tracing::warn!(%error, "an empty segment is still on disk; will try again");
         }
-        self.stale_keys |= writes.iter().any(|w| matches!(w, Write::Ratchet { .. } | Write::Account(_)));
+        self.stale_keys |=
+            writes.iter().any(|w| matches!(w, Write::Ratchet { .. } | Write::Account(_)));
         if writes.iter().any(|w| matches!(w, Write::DropDirect { .. })) {
             self.unscrubbed = true;
             if let Err(error) = self.scrub() {
@@ -164,8 +176,8 @@ impl Store {
         Ok(())
     }
 
-    /// As [`Store::commit`], but a power cut right afterwards may undo it (a crash of the program does not): for what others
-    /// will say again, such as acknowledgements.
+    /// As [`Store::commit`], but a power cut right afterwards may undo it (a crash of the program
+    /// does not): for what others will say again, such as acknowledgements.
     ///
     /// # Errors
     /// As [`Store::commit`].
@@ -195,8 +207,8 @@ impl Store {
         Reader::open(&self.folder, &self.key, self.segments.live())
     }
 
-    /// Removes bodies for good. A failure here loses nothing: the request stands in the encrypted file and is repeated with
-    /// the next removal or start.
+    /// Removes bodies for good. A failure here loses nothing: the request stands in the encrypted
+    /// file and is repeated with the next removal or start.
     fn remove_bodies(&mut self, count: usize) {
         self.unscrubbed = true;
         if let Err(error) = self.clear_doomed().and_then(|()| self.scrub()) {
@@ -226,7 +238,10 @@ impl Store {
         let tx = self.main.transaction()?;
         for spans in spans.chunk_by(|a, b| a.segment == b.segment) {
             tx.prepare_cached("UPDATE segment SET bodies = bodies - ?2 WHERE number = ?1")?
-                .execute(rusqlite::params![spans.first().map(|s| s.segment), row::count(spans.len())])?;
+                .execute(rusqlite::params![
+                    spans.first().map(|s| s.segment),
+                    row::count(spans.len())
+                ])?;
         }
         tx.execute("DELETE FROM doomed", [])?;
         tx.commit()?;
@@ -237,13 +252,16 @@ impl Store {
     fn drop_empty_segments(&mut self) -> Result<(), StoreError> {
         let empty: Vec<u32> = self
             .main
-            .prepare_cached("DELETE FROM segment WHERE bodies <= 0 AND number <> ?1 RETURNING number")?
+            .prepare_cached(
+                "DELETE FROM segment WHERE bodies <= 0 AND number <> ?1 RETURNING number",
+            )?
             .query_map([self.segments.number()], |r| r.get(0))?
             .collect::<Result<_, _>>()?;
         self.segments.remove(&empty)
     }
 
-    /// Empties the write-ahead log if something was removed; does nothing while a reader is in the way.
+    /// Empties the write-ahead log if something was removed; does nothing while a reader is in the
+    /// way.
     fn scrub(&mut self) -> Result<(), StoreError> {
         if self.unscrubbed {
             let done = connect::scrub(&self.main, MAIN_FILE)?;
@@ -278,8 +296,8 @@ impl std::fmt::Debug for Store {
     }
 }
 
-/// Whether the profile has files already; refuses what would make the engine start an empty database over lost data.
-/// `apart` says whether there is any file of large bodies.
+/// Whether the profile has files already; refuses what would make the engine start an empty
+/// database over lost data. `apart` says whether there is any file of large bodies.
 fn look(main: &Path, apart: bool) -> Result<bool, StoreError> {
     let log = connect::size(&connect::beside(main, connect::WAL))?.unwrap_or(0);
     match connect::size(main)? {
@@ -300,11 +318,17 @@ fn used(folder: &Path, apart: &BTreeMap<u32, u64>) -> Result<bool, StoreError> {
     look(&folder.join(MAIN_FILE), apart)
 }
 
-/// Opens the encrypted file. If that does not work, the bodies beside it tell whether it is damaged or belongs to another
-/// keystore.
-fn open_main(folder: &Path, key: &MasterKey, role: Role, apart: &BTreeMap<u32, u64>) -> Result<Connection, StoreError> {
+/// Opens the encrypted file. If that does not work, the bodies beside it tell whether it is damaged
+/// or belongs to another keystore.
+fn open_main(
+    folder: &Path,
+    key: &MasterKey,
+    role: Role,
+    apart: &BTreeMap<u32, u64>,
+) -> Result<Connection, StoreError> {
     let tag = key.database_tag();
-    let made_here = || segments::made_under(folder, &tag, apart) || moving::made_under(folder, &tag);
+    let made_here =
+        || segments::made_under(folder, &tag, apart) || moving::made_under(folder, &tag);
     connect::open(&folder.join(MAIN_FILE), Some(&key.database_key()), role).map_err(|e| match e {
         StoreError::Corrupt { .. } if !made_here() => StoreError::WrongKey,
         other => other,
@@ -320,7 +344,8 @@ fn known_segments(main: &Connection) -> Result<BTreeMap<u32, u64>, StoreError> {
 
 /// A number from `meta`; 0 if it was never set.
 fn meta(main: &Connection, key: &str) -> Result<u64, StoreError> {
-    let mut select = main.prepare_cached("SELECT coalesce((SELECT value FROM meta WHERE key = ?1), 0)")?;
+    let mut select =
+        main.prepare_cached("SELECT coalesce((SELECT value FROM meta WHERE key = ?1), 0)")?;
     Ok(whole(select.query_row([key], |r| r.get(0))?))
 }
 

@@ -1,6 +1,6 @@
-//! Bodies from the format before the segments: a plain SQLite file, `bodies.db`. They are moved when such a profile is
-//! opened, in steps that each leave a profile that opens: a body is in its segment before its entry says so, and the old
-//! file goes only when no entry needs it.
+//! Bodies from the format before the segments: a plain SQLite file, `bodies.db`. They are moved
+//! when such a profile is opened, in steps that each leave a profile that opens: a body is in its
+//! segment before its entry says so, and the old file goes only when no entry needs it.
 
 use std::fs::OpenOptions;
 use std::path::Path;
@@ -23,7 +23,8 @@ pub(super) const MIGRATIONS: &[&str] = &["
 CREATE TABLE keycheck (tag BLOB NOT NULL) STRICT;
 CREATE TABLE body (journal INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
 "];
-/// In `meta`; not 0 while entries may have their body in the old file. Set by the migration of the main file.
+/// In `meta`; not 0 while entries may have their body in the old file. Set by the migration of the
+/// main file.
 const TO_MOVE: &str = "bodies_to_move";
 /// Bodies per step: up to 18 MB in memory.
 const STEP: i64 = 256;
@@ -36,7 +37,11 @@ impl Old {
     ///
     /// # Errors
     /// When it is needed, and missing or unusable. Nothing was changed then.
-    pub(super) fn open(main: &Connection, folder: &Path, tag: &[u8; 32]) -> Result<Option<Self>, StoreError> {
+    pub(super) fn open(
+        main: &Connection,
+        folder: &Path,
+        tag: &[u8; 32],
+    ) -> Result<Option<Self>, StoreError> {
         if meta(main, TO_MOVE)? == 0 {
             return Ok(None);
         }
@@ -54,7 +59,11 @@ impl Old {
     }
 
     /// Moves everything that is left.
-    pub(super) fn empty(self, main: &mut Connection, segments: &mut Segments) -> Result<(), StoreError> {
+    pub(super) fn empty(
+        self,
+        main: &mut Connection,
+        segments: &mut Segments,
+    ) -> Result<(), StoreError> {
         let mut after = 0;
         while let Some(last) = self.step(main, segments, after)? {
             after = last;
@@ -62,8 +71,14 @@ impl Old {
         set_meta(main, TO_MOVE, 0)
     }
 
-    /// Moves some bodies of entries after a journal number, and returns the last number; `None` when none are left.
-    fn step(&self, main: &mut Connection, segments: &mut Segments, after: i64) -> Result<Option<i64>, StoreError> {
+    /// Moves some bodies of entries after a journal number, and returns the last number; `None`
+    /// when none are left.
+    fn step(
+        &self,
+        main: &mut Connection,
+        segments: &mut Segments,
+        after: i64,
+    ) -> Result<Option<i64>, StoreError> {
         let journals: Vec<i64> = main
             .prepare_cached(
                 "SELECT e.journal FROM entry e JOIN sealed s USING (journal)
@@ -71,7 +86,8 @@ impl Old {
             )?
             .query_map([after, BODY_APART, STEP], |r| r.get(0))?
             .collect::<Result<_, _>>()?;
-        let bodies = journals.iter().map(|journal| self.body(*journal)).collect::<Result<Vec<_>, _>>()?;
+        let bodies =
+            journals.iter().map(|journal| self.body(*journal)).collect::<Result<Vec<_>, _>>()?;
         let found: Vec<&[u8]> = bodies.iter().flatten().map(Vec::as_slice).collect();
         let spans = segments.append(&found)?;
         let tx = main.transaction()?;
@@ -94,22 +110,20 @@ impl Old {
 
     fn body(&self, journal: i64) -> Result<Option<Vec<u8>>, StoreError> {
         let sql = |e: rusqlite::Error| StoreError::in_file(BODIES_FILE, &e);
-        let mut select = self.0.prepare_cached("SELECT bytes FROM body WHERE journal = ?1").map_err(sql)?;
+        let mut select =
+            self.0.prepare_cached("SELECT bytes FROM body WHERE journal = ?1").map_err(sql)?;
         select.query_row([journal], |r| r.get(0)).optional().map_err(sql)
     }
 }
 
 fn place(tx: &Connection, journal: i64, span: &Span) -> Result<(), StoreError> {
-    tx.prepare_cached("UPDATE sealed SET segment = ?2, start = ?3, size = ?4 WHERE journal = ?1")?.execute(params![
-        journal,
-        span.segment,
-        int(span.start),
-        span.size
-    ])?;
+    tx.prepare_cached("UPDATE sealed SET segment = ?2, start = ?3, size = ?4 WHERE journal = ?1")?
+        .execute(params![journal, span.segment, int(span.start), span.size])?;
     Ok(())
 }
 
-/// Removes what is left of the old file, which nobody needs: overwritten first, since removed bodies were in it as well.
+/// Removes what is left of the old file, which nobody needs: overwritten first, since removed
+/// bodies were in it as well.
 pub(super) fn remove(folder: &Path) -> Result<(), StoreError> {
     let path = folder.join(BODIES_FILE);
     if let Some(bytes) = connect::size(&path)? {

@@ -1,5 +1,6 @@
-//! Notes: small values that the shell keeps beside what the core writes, such as tokens of the API and keys of requests that
-//! were done. A note can be part of the very transaction that did what it is about.
+//! Notes: small values that the shell keeps beside what the core writes, such as tokens of the API
+//! and keys of requests that were done. A note can be part of the very transaction that did what it
+//! is about.
 
 use rusqlite::{Connection, params};
 
@@ -50,9 +51,9 @@ pub(super) fn write(tx: &Connection, notes: &[Note]) -> Result<(), StoreError> {
     for note in notes {
         let key = format!("{PREFIX}{}", note.key);
         match &note.value {
-            Some(value) => {
-                tx.prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?.execute(params![key, value])?
-            }
+            Some(value) => tx
+                .prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?
+                .execute(params![key, value])?,
             None => tx.prepare_cached("DELETE FROM meta WHERE key = ?1")?.execute(params![key])?,
         };
     }

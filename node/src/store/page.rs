@@ -1,8 +1,9 @@
 //! Pages for other nodes: what a peer lacks, in arrival order, whole runs only.
 //!
-//! The chains of a room are merged by the journal number at which their next run ends, so a page costs what it holds plus
-//! one look-up per chain, however much the peer has already. That order respects causality: an entry of another chain that
-//! arrived between those of an own run cannot follow any of them, because a run leaves the node only when it has ended.
+//! The chains of a room are merged by the journal number at which their next run ends, so a page
+//! costs what it holds plus one look-up per chain, however much the peer has already. That order
+//! respects causality: an entry of another chain that arrived between those of an own run cannot
+//! follow any of them, because a run leaves the node only when it has ended.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -27,8 +28,9 @@ struct Next {
 }
 
 impl Reader {
-    /// Entries of a room that a peer with this frontier lacks, and whether there are more. At least one run, even if it is
-    /// larger than asked for. A frontier names the last position a peer has of each chain; of others it wants everything.
+    /// Entries of a room that a peer with this frontier lacks, and whether there are more. At least
+    /// one run, even if it is larger than asked for. A frontier names the last position a peer has
+    /// of each chain; of others it wants everything.
     ///
     /// # Errors
     /// When the files cannot be read.
@@ -47,7 +49,9 @@ impl Reader {
         while let Some(Reverse(next)) = nexts.pop() {
             let mut run = self.run(&tx, room, &next)?;
             let run_size: usize = run.iter().map(SealedEntry::len).sum();
-            if !page.is_empty() && (size + run_size > bytes_max || page.len() + run.len() > entries_max) {
+            if !page.is_empty()
+                && (size + run_size > bytes_max || page.len() + run.len() > entries_max)
+            {
                 return Ok((page, true));
             }
             size += run_size;
@@ -73,8 +77,13 @@ impl Reader {
 }
 
 /// The first missing run of every chain that has one.
-fn missing(tx: &Connection, room: i64, after: &Frontier) -> Result<BinaryHeap<Reverse<Next>>, StoreError> {
-    let held: HashMap<DeviceShort, u64> = after.iter().map(|(device, seq, _)| (*device, *seq)).collect();
+fn missing(
+    tx: &Connection,
+    room: i64,
+    after: &Frontier,
+) -> Result<BinaryHeap<Reverse<Next>>, StoreError> {
+    let held: HashMap<DeviceShort, u64> =
+        after.iter().map(|(device, seq, _)| (*device, *seq)).collect();
     // Walks the chain index from device to device instead of over all its entries.
     let mut select = tx.prepare_cached(
         "WITH RECURSIVE chain (device) AS (
@@ -95,7 +104,12 @@ fn missing(tx: &Connection, room: i64, after: &Frontier) -> Result<BinaryHeap<Re
 }
 
 /// The run that starts at a position; `None` at the end of the chain.
-fn next_run(tx: &Connection, room: i64, device: i64, first: i64) -> Result<Option<Next>, StoreError> {
+fn next_run(
+    tx: &Connection,
+    room: i64,
+    device: i64,
+    first: i64,
+) -> Result<Option<Next>, StoreError> {
     let mut select = tx.prepare_cached(
         "SELECT journal, seq FROM entry WHERE room = ?1 AND device = ?2 AND seq >= ?3 AND signed ORDER BY seq LIMIT 1",
     )?;

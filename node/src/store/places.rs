@@ -1,6 +1,7 @@
-//! From an entry's id to its journal number. Ids are random, so an index over them that is kept up with every commit dirties
-//! a page per entry, and pages are what commits cost: more than half of the time (measured). Here it follows in sorted
-//! batches instead; the few entries that it lacks are looked through one by one.
+//! From an entry's id to its journal number. Ids are random, so an index over them that is kept up
+//! with every commit dirties a page per entry, and pages are what commits cost: more than half of
+//! the time (measured). Here it follows in sorted batches instead; the few entries that it lacks
+//! are looked through one by one.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -23,8 +24,9 @@ pub(super) fn find(main: &Connection, room: i64, id: &[u8; 16]) -> Result<Option
     if found.is_some() {
         return Ok(found);
     }
-    let mut behind =
-        main.prepare_cached("SELECT journal FROM entry WHERE journal > ?1 AND substr(hash, 1, 16) = ?2 AND room = ?3")?;
+    let mut behind = main.prepare_cached(
+        "SELECT journal FROM entry WHERE journal > ?1 AND substr(hash, 1, 16) = ?2 AND room = ?3",
+    )?;
     Ok(behind.query_row(params![int(meta(main, UPTO)?), id, room], |r| r.get(0)).optional()?)
 }
 

@@ -1,5 +1,6 @@
-//! Reading while the writer writes: rooms, devices, and entries in display order, in arrival order, by id, by target, by
-//! word. Rows come back with their bodies still sealed. Pages for other nodes are in `page`.
+//! Reading while the writer writes: rooms, devices, and entries in display order, in arrival order,
+//! by id, by target, by word. Rows come back with their bodies still sealed. Pages for other nodes
+//! are in `page`.
 
 use std::path::Path;
 
@@ -19,13 +20,15 @@ use super::search::{self, Terms};
 use super::write::room_number;
 use super::{MAIN_FILE, places, schema, snapshot};
 
-/// Matches of a search that are looked at, newest arrivals first: a word that stands in every message of a large room shall
-/// not cost more than a few tens of milliseconds. Fewer matches are searched in full.
+/// Matches of a search that are looked at, newest arrivals first: a word that stands in every
+/// message of a large room shall not cost more than a few tens of milliseconds. Fewer matches are
+/// searched in full.
 pub(super) const MATCHES_MAX: i64 = 5_000;
 /// Rows of one answer, whatever was asked for: bounds memory.
 pub(super) const ROWS_MAX: usize = 10_000;
 
-/// A reader's end of a profile's files: an own connection, may move to another thread, sees whole commits only.
+/// A reader's end of a profile's files: an own connection, may move to another thread, sees whole
+/// commits only.
 pub struct Reader {
     pub(super) main: Connection,
     pub(super) bodies: Bodies,
@@ -93,7 +96,11 @@ impl Found {
 }
 
 impl Reader {
-    pub(super) fn open(folder: &Path, key: &Zeroizing<[u8; 32]>, live: Live) -> Result<Self, StoreError> {
+    pub(super) fn open(
+        folder: &Path,
+        key: &Zeroizing<[u8; 32]>,
+        live: Live,
+    ) -> Result<Self, StoreError> {
         Ok(Self {
             main: connect::open(&folder.join(MAIN_FILE), Some(key), Role::Reader)?,
             bodies: Bodies::new(folder, live),
@@ -111,11 +118,18 @@ impl Reader {
              AND (e.eff, e.lamport, e.hash) < (?3, ?4, ?5) ORDER BY e.eff DESC, e.lamport DESC, e.hash DESC",
             kinds_that_are_no_lines()
         );
-        // The first key is a clock and never below the shown time, so what stands before `since_ms` need not be read.
+        // The first key is a clock and never below the shown time, so what stands before `since_ms`
+        // need not be read.
         let floor = ordered(wanted.since_ms.map_or(0, |ms| ms.saturating_mul(1 << 16)));
         let mut select = self.main.prepare_cached(&sql)?;
         let rows = match wanted.before {
-            Some(key) => select.query(params![room, floor, ordered(key.eff), ordered(key.lamport), key.hash.0])?,
+            Some(key) => select.query(params![
+                room,
+                floor,
+                ordered(key.eff),
+                ordered(key.lamport),
+                key.hash.0
+            ])?,
             // One byte longer than any hash: after everything.
             None => select.query(params![room, floor, i64::MAX, i64::MAX, [0xff_u8; 33]])?,
         };
@@ -124,11 +138,17 @@ impl Reader {
         Ok(found)
     }
 
-    /// Lines of a room that follow one in display order, oldest first; from the beginning without one.
+    /// Lines of a room that follow one in display order, oldest first; from the beginning without
+    /// one.
     ///
     /// # Errors
     /// When the files cannot be read.
-    pub fn lines_after(&self, room: RoomId, after: Option<LineKey>, limit: usize) -> Result<Vec<EntryRow>, StoreError> {
+    pub fn lines_after(
+        &self,
+        room: RoomId,
+        after: Option<LineKey>,
+        limit: usize,
+    ) -> Result<Vec<EntryRow>, StoreError> {
         let Some(room) = room_number(&self.main, room)? else { return Ok(Vec::new()) };
         let sql = format!(
             "SELECT {COLUMNS} FROM {TABLES} WHERE e.room = ?1 AND e.kind NOT IN ({})
@@ -137,25 +157,35 @@ impl Reader {
         );
         let mut select = self.main.prepare_cached(&sql)?;
         let rows = match after {
-            Some(key) => select.query(params![room, ordered(key.eff), ordered(key.lamport), key.hash.0])?,
+            Some(key) => {
+                select.query(params![room, ordered(key.eff), ordered(key.lamport), key.hash.0])?
+            }
             // Shorter than any hash: before everything.
             None => select.query(params![room, i64::MIN, i64::MIN, [0_u8; 0]])?,
         };
         self.take(rows, limit, |_| true)
     }
 
-    /// Lines of a room, oldest first, that contain these words (the last one may be a prefix) in their present text: the
-    /// newest ones that `wanted` admits. Exact up to 5,000 matches; beyond them, those that arrived last are considered.
+    /// Lines of a room, oldest first, that contain these words (the last one may be a prefix) in
+    /// their present text: the newest ones that `wanted` admits. Exact up to 5,000 matches; beyond
+    /// them, those that arrived last are considered.
     ///
     /// # Errors
     /// When the files cannot be read. Any text is a valid query.
-    pub fn search(&self, room: RoomId, words: &str, wanted: Found) -> Result<Vec<EntryRow>, StoreError> {
+    pub fn search(
+        &self,
+        room: RoomId,
+        words: &str,
+        wanted: Found,
+    ) -> Result<Vec<EntryRow>, StoreError> {
         let Some(room) = room_number(&self.main, room)? else { return Ok(Vec::new()) };
         let Some(terms) = Terms::parse(words) else { return Ok(Vec::new()) };
         let mut newest = self.keys(&search::matches(&self.main, room, &terms, MATCHES_MAX)?)?;
         newest.retain(|(key, _)| wanted.before.is_none_or(|before| *key < before));
         newest.sort_unstable_by(|a, b| b.cmp(a));
-        let mut select = self.main.prepare_cached(&format!("SELECT {COLUMNS} FROM {TABLES} WHERE e.journal = ?1"))?;
+        let mut select = self
+            .main
+            .prepare_cached(&format!("SELECT {COLUMNS} FROM {TABLES} WHERE e.journal = ?1"))?;
         let mut found = Vec::new();
         for (_, journal) in newest {
             if found.len() >= wanted.limit.min(ROWS_MAX) {
@@ -171,14 +201,22 @@ impl Reader {
     ///
     /// # Errors
     /// When the files cannot be read.
-    pub fn journal(&self, room: Option<RoomId>, after: u64, limit: usize) -> Result<Vec<EntryRow>, StoreError> {
+    pub fn journal(
+        &self,
+        room: Option<RoomId>,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<EntryRow>, StoreError> {
         let Some(room) = room else {
-            let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE e.journal > ?1 ORDER BY e.journal");
+            let sql =
+                format!("SELECT {COLUMNS} FROM {TABLES} WHERE e.journal > ?1 ORDER BY e.journal");
             let mut select = self.main.prepare_cached(&sql)?;
             return self.take(select.query([int(after)])?, limit, |_| true);
         };
         let Some(room) = room_number(&self.main, room)? else { return Ok(Vec::new()) };
-        let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE e.room = ?1 AND e.journal > ?2 ORDER BY e.journal");
+        let sql = format!(
+            "SELECT {COLUMNS} FROM {TABLES} WHERE e.room = ?1 AND e.journal > ?2 ORDER BY e.journal"
+        );
         let mut select = self.main.prepare_cached(&sql)?;
         self.take(select.query([room, int(after)])?, limit, |_| true)
     }
@@ -191,8 +229,8 @@ impl Reader {
         Ok(whole(self.main.prepare_cached(schema::NEWEST)?.query_row([], |r| r.get(0))?))
     }
 
-    /// The oldest journal number; `None` before anything happened. Every table that takes numbers is asked, as in
-    /// [`Reader::head`].
+    /// The oldest journal number; `None` before anything happened. Every table that takes numbers
+    /// is asked, as in [`Reader::head`].
     ///
     /// # Errors
     /// When the files cannot be read.
@@ -208,9 +246,9 @@ impl Reader {
     /// # Errors
     /// When the files cannot be read.
     pub fn events(&self, after: u64, limit: usize) -> Result<Vec<Numbered>, StoreError> {
-        let mut select = self
-            .main
-            .prepare_cached("SELECT journal, event FROM event WHERE journal > ?1 ORDER BY journal LIMIT ?2")?;
+        let mut select = self.main.prepare_cached(
+            "SELECT journal, event FROM event WHERE journal > ?1 ORDER BY journal LIMIT ?2",
+        )?;
         let mut rows = select.query(params![int(after), count(limit.min(ROWS_MAX))])?;
         let mut found = Vec::new();
         while let Some(r) = rows.next()? {
@@ -223,7 +261,8 @@ impl Reader {
                 event: Event,
             }
             let text = r.get_ref(1)?.as_str().map_err(|_| StoreError::value("event"))?;
-            let Kept { at_ms, event } = serde_json::from_str(text).map_err(|_| StoreError::value("event"))?;
+            let Kept { at_ms, event } =
+                serde_json::from_str(text).map_err(|_| StoreError::value("event"))?;
             found.push(Numbered { journal: whole(r.get(0)?), at_ms, event });
         }
         Ok(found)
@@ -236,7 +275,9 @@ impl Reader {
     pub fn by_id(&self, room: RoomId, id: EntryId) -> Result<Option<EntryRow>, StoreError> {
         let Some(room) = room_number(&self.main, room)? else { return Ok(None) };
         let Some(journal) = places::find(&self.main, room, &id.0)? else { return Ok(None) };
-        let mut select = self.main.prepare_cached(&format!("SELECT {COLUMNS} FROM {TABLES} WHERE e.journal = ?1"))?;
+        let mut select = self
+            .main
+            .prepare_cached(&format!("SELECT {COLUMNS} FROM {TABLES} WHERE e.journal = ?1"))?;
         Ok(self.take(select.query([journal])?, 1, |_| true)?.pop())
     }
 
@@ -244,7 +285,11 @@ impl Reader {
     ///
     /// # Errors
     /// When the files cannot be read.
-    pub fn annotations(&self, room: RoomId, targets: &[EntryId]) -> Result<Vec<EntryRow>, StoreError> {
+    pub fn annotations(
+        &self,
+        room: RoomId,
+        targets: &[EntryId],
+    ) -> Result<Vec<EntryRow>, StoreError> {
         let Some(room) = room_number(&self.main, room)? else { return Ok(Vec::new()) };
         let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE e.room = ?1 AND e.target = ?2");
         let mut select = self.main.prepare_cached(&sql)?;
@@ -329,7 +374,8 @@ impl Reader {
         Ok(all.into_iter().filter(|d| d.acked > 0).map(|d| (d.device, d.acked)).collect())
     }
 
-    /// How many entries of a device from this position on say or change something: profiles and goodbyes left out.
+    /// How many entries of a device from this position on say or change something: profiles and
+    /// goodbyes left out.
     ///
     /// # Errors
     /// When the files cannot be read.
@@ -339,10 +385,15 @@ impl Reader {
             "SELECT count(*) FROM entry WHERE room = (SELECT id FROM room WHERE room = ?1)
              AND device = (SELECT id FROM device WHERE device = ?2) AND seq >= ?3 AND kind NOT IN (?4, ?5)",
         )?;
-        Ok(whole(select.query_row(params![room.0, device.0, int(seq), silent[0], silent[1]], |r| r.get(0))?))
+        Ok(whole(
+            select.query_row(params![room.0, device.0, int(seq), silent[0], silent[1]], |r| {
+                r.get(0)
+            })?,
+        ))
     }
 
-    /// The stored proofs of forks in a room: whose chain, where, and the conflicting run as received.
+    /// The stored proofs of forks in a room: whose chain, where, and the conflicting run as
+    /// received.
     ///
     /// # Errors
     /// When the files cannot be read.
@@ -368,15 +419,21 @@ impl Reader {
     }
 
     fn keys(&self, journals: &[i64]) -> Result<Vec<(LineKey, i64)>, StoreError> {
-        let mut select = self.main.prepare_cached("SELECT eff, lamport, hash FROM entry WHERE journal = ?1")?;
+        let mut select =
+            self.main.prepare_cached("SELECT eff, lamport, hash FROM entry WHERE journal = ?1")?;
         let mut keys = Vec::with_capacity(journals.len());
         for journal in journals {
             let key = select
-                .query_row([journal], |r| Ok((r.get::<_, i64>(0)?, r.get::<_, i64>(1)?, r.get::<_, [u8; 32]>(2)?)))
+                .query_row([journal], |r| {
+                    Ok((r.get::<_, i64>(0)?, r.get::<_, i64>(1)?, r.get::<_, [u8; 32]>(2)?))
+                })
                 .optional()?;
             if let Some((eff, lamport, hash)) = key {
                 let hash = klatch_core::ids::EntryHash(hash);
-                keys.push((LineKey { eff: row::unordered(eff), lamport: row::unordered(lamport), hash }, *journal));
+                keys.push((
+                    LineKey { eff: row::unordered(eff), lamport: row::unordered(lamport), hash },
+                    *journal,
+                ));
             }
         }
         Ok(keys)

@@ -1,5 +1,6 @@
-//! Between SQL values and the types of the core: one entry as it comes back from a query (bodies still sealed: opening
-//! them needs the room's keys), and the small conversions that every query needs.
+//! Between SQL values and the types of the core: one entry as it comes back from a query (bodies
+//! still sealed: opening them needs the room's keys), and the small conversions that every query
+//! needs.
 
 use std::sync::Arc;
 
@@ -31,7 +32,8 @@ impl LineKey {
     }
 }
 
-/// The time shown: the author's clock, at most a minute ahead of the arrival (PROTOCOL.md, "Limits").
+/// The time shown: the author's clock, at most a minute ahead of the arrival (PROTOCOL.md,
+/// "Limits").
 pub(super) fn shown_ms(row: &EntryRow) -> u64 {
     hlc_ms(row.hlc).min(row.arrived_ms.saturating_add(CLOCK_AHEAD_MS_MAX))
 }
@@ -57,26 +59,37 @@ pub(super) fn read(row: &rusqlite::Row<'_>, bodies: &Bodies) -> Result<EntryRow,
         eff: unordered(row.get(7)?),
         lamport: unordered(row.get(8)?),
         arrived_ms: whole(row.get(9)?),
-        target: target.map(|t| EntryId::from_slice(t).ok_or(StoreError::value("target"))).transpose()?,
+        target: target
+            .map(|t| EntryId::from_slice(t).ok_or(StoreError::value("target")))
+            .transpose()?,
         entry: sealed(row, 11, bodies)?,
     })
 }
 
 /// Reads `body_at, header, signature, body, segment, start, size` from column `at` on.
-pub(super) fn sealed(row: &rusqlite::Row<'_>, at: usize, bodies: &Bodies) -> Result<SealedEntry, StoreError> {
+pub(super) fn sealed(
+    row: &rusqlite::Row<'_>,
+    at: usize,
+    bodies: &Bodies,
+) -> Result<SealedEntry, StoreError> {
     let body = match row.get::<_, i64>(at)? {
         BODY_HERE => {
             let body = row.get_ref(at + 3)?.as_blob().map_err(|_| StoreError::value("body"))?;
             Some(Arc::from(body))
         }
-        BODY_APART => bodies.get(&span(row, at + 4)?.ok_or(StoreError::value("place of a body"))?)?,
+        BODY_APART => {
+            bodies.get(&span(row, at + 4)?.ok_or(StoreError::value("place of a body"))?)?
+        }
         _ => None,
     };
     let header = row.get_ref(at + 1)?.as_blob().map_err(|_| StoreError::value("header"))?;
-    let signature = row.get_ref(at + 2)?.as_blob_or_null().map_err(|_| StoreError::value("signature"))?;
+    let signature =
+        row.get_ref(at + 2)?.as_blob_or_null().map_err(|_| StoreError::value("signature"))?;
     Ok(SealedEntry {
         header: Arc::from(header),
-        signature: signature.map(|s| Signature::from_slice(s).ok_or(StoreError::value("signature"))).transpose()?,
+        signature: signature
+            .map(|s| Signature::from_slice(s).ok_or(StoreError::value("signature")))
+            .transpose()?,
         body,
     })
 }
@@ -88,7 +101,10 @@ pub(super) fn span(row: &rusqlite::Row<'_>, at: usize) -> Result<Option<Span>, S
 }
 
 /// A column of exactly `N` bytes.
-pub(super) fn bytes<const N: usize>(row: &rusqlite::Row<'_>, column: usize) -> Result<[u8; N], StoreError> {
+pub(super) fn bytes<const N: usize>(
+    row: &rusqlite::Row<'_>,
+    column: usize,
+) -> Result<[u8; N], StoreError> {
     let blob = row.get_ref(column)?.as_blob().map_err(|_| StoreError::value("id"))?;
     blob.try_into().map_err(|_| StoreError::value("id"))
 }

@@ -1,8 +1,10 @@
-//! The tables of the encrypted file, as migrations. A migration is never changed once released; a new one is appended.
+//! The tables of the encrypted file, as migrations. A migration is never changed once released; a
+//! new one is appended.
 //!
-//! Rooms and devices are small integers here. An entry is split: what is queried or loaded at start stands in `entry`
-//! (about 100 bytes, so that 100,000 of them load at once), the bytes as received in `sealed`. `eff` and `lamport` come
-//! from strangers and may use all 64 bits: they are stored with the top bit flipped, so that signed order is their order.
+//! Rooms and devices are small integers here. An entry is split: what is queried or loaded at start
+//! stands in `entry` (about 100 bytes, so that 100,000 of them load at once), the bytes as received
+//! in `sealed`. `eff` and `lamport` come from strangers and may use all 64 bits: they are stored
+//! with the top bit flipped, so that signed order is their order.
 
 /// One statement list per format; `user_version` counts those that were applied.
 pub(super) const MIGRATIONS: &[&str] = &[V1, CONVERSATIONS, SEGMENTS];
@@ -103,8 +105,8 @@ CREATE VIRTUAL TABLE words USING fts5(
 );
 ";
 
-/// Conversations with one person, see `direct`. Ids of messages are chosen by their authors, so nothing about them is taken
-/// to be unique.
+/// Conversations with one person, see `direct`. Ids of messages are chosen by their authors, so
+/// nothing about them is taken to be unique.
 const CONVERSATIONS: &str = "
 CREATE TABLE talk (
   id INTEGER PRIMARY KEY,

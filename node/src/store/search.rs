@@ -1,6 +1,7 @@
-//! Full-text search: which words stand in which message. The index holds words, no texts, inside the encrypted file; it is
-//! filled when the node is idle and follows edits and deletes. A message is found under the journal number of its first
-//! version. Scripts without spaces between words are indexed by character.
+//! Full-text search: which words stand in which message. The index holds words, no texts, inside
+//! the encrypted file; it is filled when the node is idle and follows edits and deletes. A message
+//! is found under the journal number of its first version. Scripts without spaces between words are
+//! indexed by character.
 
 use klatch_core::content::Kind;
 use klatch_core::ids::{EntryHash, RoomId};
@@ -13,7 +14,8 @@ use super::row::{self, COLUMNS, TABLES, count, int};
 use super::write::is_message;
 use super::{Store, direct, meta, places, set_meta};
 
-/// Bytes of a text that are indexed: long pastes would make the index the largest part of the file (measured).
+/// Bytes of a text that are indexed: long pastes would make the index the largest part of the file
+/// (measured).
 const INDEXED_BYTES: usize = 4_000;
 /// Words of a query that count; more find nothing new.
 const QUERY_WORDS_MAX: usize = 16;
@@ -21,7 +23,8 @@ const QUERY_WORDS_MAX: usize = 16;
 const QUERY_BYTES_MAX: usize = 1_000;
 /// Index pages merged at once.
 const MERGE_PAGES: i64 = 64;
-/// Merges per call: some tens of milliseconds at most, enough for the index of a few thousand messages.
+/// Merges per call: some tens of milliseconds at most, enough for the index of a few thousand
+/// messages.
 const MERGE_STEPS: usize = 16;
 /// Newest journal number that was looked at.
 const UPTO: &str = "indexed_upto";
@@ -32,9 +35,9 @@ const UNMERGED: &str = "words_unmerged";
 pub type OpenText<'a> = dyn Fn(RoomId, &SealedEntry) -> Option<String> + 'a;
 
 impl Store {
-    /// Indexes up to `limit` further entries in one transaction and returns how many it looked at; fewer than
-    /// `limit` mean that the index is up to date. Then it wipes words of removed texts out of the index, a bounded part per
-    /// call.
+    /// Indexes up to `limit` further entries in one transaction and returns how many it looked at;
+    /// fewer than `limit` mean that the index is up to date. Then it wipes words of removed texts
+    /// out of the index, a bounded part per call.
     ///
     /// # Errors
     /// As [`Store::commit`]; nothing is lost, the next call goes on.
@@ -87,7 +90,8 @@ impl Store {
     }
 }
 
-/// What a user looks for, as a query the engine cannot misread: each word quoted, the last one as a prefix.
+/// What a user looks for, as a query the engine cannot misread: each word quoted, the last one as a
+/// prefix.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Terms(String);
 
@@ -112,7 +116,12 @@ impl Terms {
 }
 
 /// The journal numbers of lines of a room that match, newest arrivals first.
-pub(super) fn matches(main: &Connection, room: i64, terms: &Terms, limit: i64) -> Result<Vec<i64>, StoreError> {
+pub(super) fn matches(
+    main: &Connection,
+    room: i64,
+    terms: &Terms,
+    limit: i64,
+) -> Result<Vec<i64>, StoreError> {
     let mut select = main.prepare_cached(
         "SELECT w.rowid FROM words w CROSS JOIN entry e ON e.journal = w.rowid WHERE w.text MATCH ?1 AND e.room = ?2
          ORDER BY w.rowid DESC LIMIT ?3",
@@ -141,7 +150,8 @@ pub(super) fn put_words(tx: &Transaction<'_>, journal: i64, text: &str) -> Resul
     Ok(())
 }
 
-/// Makes the index say of a line what it says now: the text of its latest edit, its own, or nothing if it was deleted.
+/// Makes the index say of a line what it says now: the text of its latest edit, its own, or nothing
+/// if it was deleted.
 fn refresh(
     tx: &Transaction<'_>,
     bodies: &Bodies,
@@ -166,9 +176,14 @@ fn refresh(
     Ok(())
 }
 
-/// The author's delete of a line, or else the latest edit: its journal number and kind. Changes by others count for
-/// nothing; another device of the same person is the author, too.
-fn latest_change(tx: &Transaction<'_>, room: i64, target: &[u8], line: i64) -> Result<Option<(i64, u8)>, StoreError> {
+/// The author's delete of a line, or else the latest edit: its journal number and kind. Changes by
+/// others count for nothing; another device of the same person is the author, too.
+fn latest_change(
+    tx: &Transaction<'_>,
+    room: i64,
+    target: &[u8],
+    line: i64,
+) -> Result<Option<(i64, u8)>, StoreError> {
     let mut select = tx.prepare_cached(
         "SELECT c.journal, c.kind FROM entry c JOIN entry l ON l.journal = ?3
          WHERE c.room = ?1 AND c.target = ?2 AND c.kind IN (?4, ?5)
@@ -177,13 +192,17 @@ fn latest_change(tx: &Transaction<'_>, room: i64, target: &[u8], line: i64) -> R
          ORDER BY c.kind = ?5 DESC, c.eff DESC, c.lamport DESC, c.hash DESC LIMIT 1",
     )?;
     let kinds = (Kind::Edit.code(), Kind::Delete.code());
-    Ok(select.query_row(params![room, target, line, kinds.0, kinds.1], |r| Ok((r.get(0)?, r.get(1)?))).optional()?)
+    Ok(select
+        .query_row(params![room, target, line, kinds.0, kinds.1], |r| Ok((r.get(0)?, r.get(1)?)))
+        .optional()?)
 }
 
 /// The journal number of a text or notice by its id.
 fn line_of(tx: &Transaction<'_>, room: i64, id: &[u8; 16]) -> Result<Option<i64>, StoreError> {
     let Some(journal) = places::find(tx, room, id)? else { return Ok(None) };
-    let kind = tx.prepare_cached("SELECT kind FROM entry WHERE journal = ?1")?.query_row([journal], |r| r.get(0))?;
+    let kind = tx
+        .prepare_cached("SELECT kind FROM entry WHERE journal = ?1")?
+        .query_row([journal], |r| r.get(0))?;
     Ok(is_message(kind).then_some(journal))
 }
 
@@ -193,7 +212,8 @@ fn text_of(
     journal: i64,
     open: &OpenText<'_>,
 ) -> Result<Option<String>, StoreError> {
-    let mut select = tx.prepare_cached(&format!("SELECT {COLUMNS} FROM {TABLES} WHERE e.journal = ?1"))?;
+    let mut select =
+        tx.prepare_cached(&format!("SELECT {COLUMNS} FROM {TABLES} WHERE e.journal = ?1"))?;
     let mut rows = select.query([journal])?;
     let Some(r) = rows.next()? else { return Ok(None) };
     let found = row::read(r, bodies)?;
@@ -218,7 +238,8 @@ fn wipe(tx: &Transaction<'_>) -> Result<bool, StoreError> {
     Ok(true)
 }
 
-/// Puts a space around each character of a script that writes none between words, so that any part of a sentence is found.
+/// Puts a space around each character of a script that writes none between words, so that any part
+/// of a sentence is found.
 fn spaced(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,8 +1,10 @@
-//! Writing the body store: append-only files `bodies-00000001.seg`, ... of bounded size, only the newest of which grows.
-//! Bodies are ciphertext already, so the files are plain. A segment is a header (magic, format, its number, a one-way tag of
-//! the database key; numbers little-endian) and then bodies, end to end; which bytes are whose, and up to where they count,
-//! stands in the encrypted file alone. So what a crash leaves behind the last known body is cut off, and a segment shorter
-//! than that is damage. A place in a segment is never used for a second body once the first one's entry was committed.
+//! Writing the body store: append-only files `bodies-00000001.seg`, ... of bounded size, only the
+//! newest of which grows. Bodies are ciphertext already, so the files are plain. A segment is a
+//! header (magic, format, its number, a one-way tag of the database key; numbers little-endian) and
+//! then bodies, end to end; which bytes are whose, and up to where they count, stands in the
+//! encrypted file alone. So what a crash leaves behind the last known body is cut off, and a
+//! segment shorter than that is damage. A place in a segment is never used for a second body once
+//! the first one's entry was committed.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -13,8 +15,8 @@ use std::path::{Path, PathBuf};
 use super::bodies::{Live, Span};
 use super::error::StoreError;
 
-/// A segment takes no further body beyond this size. Its file goes when all of its bodies are gone: small enough that this
-/// happens, large enough that a full room (1 GiB) is a handful of files.
+/// A segment takes no further body beyond this size. Its file goes when all of its bodies are gone:
+/// small enough that this happens, large enough that a full room (1 GiB) is a handful of files.
 const SEGMENT_BYTES: u64 = 64 << 20;
 /// How a segment opens.
 const MAGIC: [u8; 8] = *b"KLATCHSG";
@@ -44,10 +46,15 @@ pub(super) struct Segments {
 }
 
 impl Segments {
-    /// Opens the segments in `folder`, or makes the first one. `known` maps each segment that has been written to the byte
-    /// behind its last body. Everything is looked at before anything is changed: then tails of batches that were never
-    /// committed are cut off, and files that nobody needs are removed.
-    pub(super) fn open(folder: &Path, tag: &[u8; 32], known: &BTreeMap<u32, u64>) -> Result<Self, StoreError> {
+    /// Opens the segments in `folder`, or makes the first one. `known` maps each segment that has
+    /// been written to the byte behind its last body. Everything is looked at before anything is
+    /// changed: then tails of batches that were never committed are cut off, and files that nobody
+    /// needs are removed.
+    pub(super) fn open(
+        folder: &Path,
+        tag: &[u8; 32],
+        known: &BTreeMap<u32, u64>,
+    ) -> Result<Self, StoreError> {
         let found = list(folder)?;
         for (number, upto) in known {
             match found.get(number) {
@@ -75,7 +82,9 @@ impl Segments {
                 upto => {
                     let upto = *upto.unwrap_or(&HEADER_BYTES);
                     if *bytes > upto {
-                        to_write(folder, *number)?.set_len(upto).map_err(|e| StoreError::refused(&e))?;
+                        to_write(folder, *number)?
+                            .set_len(upto)
+                            .map_err(|e| StoreError::refused(&e))?;
                     }
                 }
             }
@@ -84,11 +93,21 @@ impl Segments {
         let number = newest.unwrap_or(1);
         let file = match newest {
             Some(_) => to_write(folder, number)?,
-            None => create(folder, number, tag).map_err(|e| StoreError::from_io(&name(number), &e))?,
+            None => {
+                create(folder, number, tag).map_err(|e| StoreError::from_io(&name(number), &e))?
+            }
         };
         live.alone().insert(number);
         let end = known.get(&number).copied().unwrap_or(HEADER_BYTES);
-        Ok(Self { folder: folder.to_owned(), tag: *tag, live, number, file, end, bytes_max: SEGMENT_BYTES })
+        Ok(Self {
+            folder: folder.to_owned(),
+            tag: *tag,
+            live,
+            number,
+            file,
+            end,
+            bytes_max: SEGMENT_BYTES,
+        })
     }
 
     /// For readers.
@@ -101,7 +120,8 @@ impl Segments {
         self.number
     }
 
-    /// Writes bodies durably. They count once [`Segments::committed`] was called; otherwise the next ones take their place.
+    /// Writes bodies durably. They count once [`Segments::committed`] was called; otherwise the
+    /// next ones take their place.
     pub(super) fn append(&mut self, bodies: &[&[u8]]) -> Result<Vec<Span>, StoreError> {
         let (mut spans, mut rest, mut at) = (Vec::with_capacity(bodies.len()), bodies, self.end);
         while !rest.is_empty() {
@@ -117,7 +137,8 @@ impl Segments {
                 return Err(StoreError::refused(&error));
             }
             for body in now {
-                let size = u32::try_from(body.len()).map_err(|_| StoreError::value("size of a body"))?;
+                let size =
+                    u32::try_from(body.len()).map_err(|_| StoreError::value("size of a body"))?;
                 spans.push(Span { segment: self.number, start: at, size });
                 at += u64::from(size);
             }
@@ -133,7 +154,8 @@ impl Segments {
         }
     }
 
-    /// Overwrites bodies and gives their space back where the file system can. `spans` are sorted by segment.
+    /// Overwrites bodies and gives their space back where the file system can. `spans` are sorted
+    /// by segment.
     pub(super) fn wipe(&self, spans: &[Span]) -> Result<(), StoreError> {
         for spans in spans.chunk_by(|a, b| a.segment == b.segment) {
             let Some(first) = spans.first() else { continue };
@@ -186,7 +208,9 @@ pub(super) fn list(folder: &Path) -> Result<BTreeMap<u32, u64>, StoreError> {
     for file in fs::read_dir(folder).map_err(io)? {
         let file = file.map_err(io)?;
         let file_name = file.file_name();
-        let number = file_name.to_str().and_then(|n| n.strip_prefix("bodies-")?.strip_suffix(".seg")?.parse().ok());
+        let number = file_name
+            .to_str()
+            .and_then(|n| n.strip_prefix("bodies-")?.strip_suffix(".seg")?.parse().ok());
         if let Some(number) = number.filter(|n| *name(*n) == *file_name) {
             found.insert(number, file.metadata().map_err(io)?.len());
         }
@@ -194,8 +218,8 @@ pub(super) fn list(folder: &Path) -> Result<BTreeMap<u32, u64>, StoreError> {
     Ok(found)
 }
 
-/// Whether one of these segments was made under the key with this tag: tells a wrong key from a damaged first page of the
-/// encrypted file.
+/// Whether one of these segments was made under the key with this tag: tells a wrong key from a
+/// damaged first page of the encrypted file.
 pub(super) fn made_under(folder: &Path, tag: &[u8; 32], found: &BTreeMap<u32, u64>) -> bool {
     found.keys().any(|number| check(folder, *number, tag).is_ok())
 }
@@ -212,7 +236,10 @@ fn check(folder: &Path, number: u32, tag: &[u8; 32]) -> Result<(), StoreError> {
     match opened.read_exact_at(&mut found, 0) {
         Ok(()) => {}
         Err(e) if e.kind() == ErrorKind::UnexpectedEof => {
-            return Err(StoreError::Truncated { file, bytes: opened.metadata().map_or(0, |meta| meta.len()) });
+            return Err(StoreError::Truncated {
+                file,
+                bytes: opened.metadata().map_or(0, |meta| meta.len()),
+            });
         }
         Err(e) => return Err(StoreError::Io { file, cause: e.to_string() }),
     }
@@ -234,7 +261,8 @@ fn check(folder: &Path, number: u32, tag: &[u8; 32]) -> Result<(), StoreError> {
 /// Makes a segment that only its owner can read.
 fn create(folder: &Path, number: u32, tag: &[u8; 32]) -> io::Result<File> {
     let unfinished = folder.join(UNFINISHED);
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
     file.write_all(&header(number, tag))?;
     file.sync_all()?;
     fs::rename(&unfinished, folder.join(name(number)))?;
@@ -250,7 +278,8 @@ fn to_write(folder: &Path, number: u32) -> Result<File, StoreError> {
     })
 }
 
-/// How many of these bodies go into a segment that ends at `at`. One that is larger than a segment has one of its own.
+/// How many of these bodies go into a segment that ends at `at`. One that is larger than a segment
+/// has one of its own.
 fn fitting(bodies: &[&[u8]], at: u64, bytes_max: u64) -> usize {
     let mut end = at;
     let count = bodies.iter().take_while(|body| {
@@ -290,7 +319,8 @@ pub(super) fn zero(file: &File, start: u64, end: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives the space of overwritten bytes back. Only a saving: file systems without holes keep the zeros.
+/// Gives the space of overwritten bytes back. Only a saving: file systems without holes keep the
+/// zeros.
 #[cfg(target_os = "linux")]
 fn punch(file: &File, span: &Span) {
     use rustix::fs::{FallocateFlags, fallocate};
@@ -307,7 +337,9 @@ fn punch(_: &File, _: &Span) {}
 /// Removes a file, if it is there.
 pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
     match fs::remove_file(path) {
-        Err(e) if e.kind() != ErrorKind::NotFound => Err(StoreError::from_io(&super::connect::file_name(path), &e)),
+        Err(e) if e.kind() != ErrorKind::NotFound => {
+            Err(StoreError::from_io(&super::connect::file_name(path), &e))
+        }
         _ => Ok(()),
     }
 }

@@ -1,4 +1,5 @@
-//! What the core gets at start: rooms, devices, an index of all entries, and conversations, in one pass over the narrow `entry` table.
+//! What the core gets at start: rooms, devices, an index of all entries, and conversations, in one
+//! pass over the narrow `entry` table.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,7 +16,8 @@ use super::{direct, schema};
 /// Loads everything, in a read transaction so that the parts belong together.
 pub(super) fn load(main: &Connection) -> Result<Snapshot, StoreError> {
     let tx = main.unchecked_transaction()?;
-    let name = tx.query_row("SELECT value FROM meta WHERE key = 'name'", [], |r| r.get(0)).optional()?;
+    let name =
+        tx.query_row("SELECT value FROM meta WHERE key = 'name'", [], |r| r.get(0)).optional()?;
     let newest: i64 = tx.query_row(schema::NEWEST, [], |r| r.get(0))?;
     let mut places = HashMap::new();
     let mut loaded = rooms(&tx, &mut places)?;
@@ -24,11 +26,19 @@ pub(super) fn load(main: &Connection) -> Result<Snapshot, StoreError> {
     }
     entries(&tx, &places, &mut loaded)?;
     let direct = direct::load(&tx)?;
-    Ok(Snapshot { journal_next: whole(newest) + 1, name: name.unwrap_or_default(), rooms: loaded, direct })
+    Ok(Snapshot {
+        journal_next: whole(newest) + 1,
+        name: name.unwrap_or_default(),
+        rooms: loaded,
+        direct,
+    })
 }
 
 /// All rooms without their content; `places` maps a room's number to its position in the result.
-fn rooms(tx: &Connection, places: &mut HashMap<i64, usize>) -> Result<Vec<RoomSnapshot>, StoreError> {
+fn rooms(
+    tx: &Connection,
+    places: &mut HashMap<i64, usize>,
+) -> Result<Vec<RoomSnapshot>, StoreError> {
     let mut select = tx.prepare(
         "SELECT id, room, name, root, passphrase, joined_ms, gone, over_budget, bytes, (SELECT count(*) FROM entry e WHERE e.room = room.id) FROM room ORDER BY id",
     )?;
@@ -60,11 +70,14 @@ pub(super) fn devices(tx: &Connection, room: RoomId) -> Result<Vec<DeviceRow>, S
     let mut rows = select.query([room.0])?;
     let mut found = Vec::new();
     while let Some(r) = rows.next()? {
-        let identity = r.get_ref(1)?.as_blob_or_null().map_err(|_| StoreError::value("identity"))?;
+        let identity =
+            r.get_ref(1)?.as_blob_or_null().map_err(|_| StoreError::value("identity"))?;
         found.push(DeviceRow {
             room,
             device: DeviceId(bytes(r, 0)?),
-            identity: identity.map(|i| IdentityId::from_slice(i).ok_or(StoreError::value("identity"))).transpose()?,
+            identity: identity
+                .map(|i| IdentityId::from_slice(i).ok_or(StoreError::value("identity")))
+                .transpose()?,
             name: r.get(2)?,
             last_seen_ms: whole(r.get(3)?),
             acked: whole(r.get(4)?),
@@ -75,14 +88,21 @@ pub(super) fn devices(tx: &Connection, room: RoomId) -> Result<Vec<DeviceRow>, S
     Ok(found)
 }
 
-fn entries(tx: &Connection, places: &HashMap<i64, usize>, loaded: &mut [RoomSnapshot]) -> Result<(), StoreError> {
+fn entries(
+    tx: &Connection,
+    places: &HashMap<i64, usize>,
+    loaded: &mut [RoomSnapshot],
+) -> Result<(), StoreError> {
     let known = device_ids(tx)?;
     let mut select =
         tx.prepare("SELECT room, device, seq, kind, signed, hlc, eff, lamport, hash FROM entry ORDER BY journal")?;
     let mut rows = select.query([])?;
     while let Some(r) = rows.next()? {
         let device = known.get(&r.get(1)?).ok_or(StoreError::value("device"))?;
-        let room = places.get(&r.get(0)?).and_then(|p| loaded.get_mut(*p)).ok_or(StoreError::value("room"))?;
+        let room = places
+            .get(&r.get(0)?)
+            .and_then(|p| loaded.get_mut(*p))
+            .ok_or(StoreError::value("room"))?;
         room.entries.push(IndexRow {
             hash: EntryHash(bytes(r, 8)?),
             device: *device,

@@ -1,4 +1,5 @@
-//! How each [`Write`] becomes SQL: one transaction per batch, cached statements, rooms and devices as small integers.
+//! How each [`Write`] becomes SQL: one transaction per batch, cached statements, rooms and devices
+//! as small integers.
 
 use std::collections::HashMap;
 
@@ -19,7 +20,8 @@ use super::{
     places, search,
 };
 
-/// Devices remembered with their number; more than one full room has. Beyond it the memory is started anew.
+/// Devices remembered with their number; more than one full room has. Beyond it the memory is
+/// started anew.
 const INTERNED_MAX: usize = 16_384;
 
 /// The numbers of rooms and devices, so that an entry need not look them up.
@@ -49,7 +51,8 @@ fn is_apart(body: &[u8]) -> bool {
     body.len() > BODY_APART_ABOVE
 }
 
-/// Applies a batch in one transaction; `spans` says where its [`bodies_apart`] lie. Returns how many bodies are to be wiped.
+/// Applies a batch in one transaction; `spans` says where its [`bodies_apart`] lie. Returns how
+/// many bodies are to be wiped.
 pub(super) fn apply(
     main: &mut Connection,
     interned: &mut Interned,
@@ -58,7 +61,8 @@ pub(super) fn apply(
     notes: &[Note],
 ) -> Result<usize, StoreError> {
     let tx = main.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut batch = Batch { tx: &tx, interned, spans: spans.iter(), growth: HashMap::new(), dropped: 0 };
+    let mut batch =
+        Batch { tx: &tx, interned, spans: spans.iter(), growth: HashMap::new(), dropped: 0 };
     for write in writes {
         batch.write(write)?;
     }
@@ -105,10 +109,13 @@ impl Batch<'_> {
             Write::Fork { room, device, seq, proof } => self.fork(*room, *device, *seq, proof),
             Write::Journal { journal, at_ms, event } => {
                 let row = Numbered { journal: *journal, at_ms: *at_ms, event: event.clone() };
-                let row = serde_json::to_string(&row).map_err(|e| StoreError::Engine { cause: e.to_string() })?;
+                let row = serde_json::to_string(&row)
+                    .map_err(|e| StoreError::Engine { cause: e.to_string() })?;
                 self.run("INSERT INTO event VALUES (?1, ?2)", params![int(*journal), row])
             }
-            Write::Name(name) => self.run("INSERT OR REPLACE INTO meta VALUES ('name', ?1)", [name]),
+            Write::Name(name) => {
+                self.run("INSERT OR REPLACE INTO meta VALUES ('name', ?1)", [name])
+            }
             _ => self.conversation(write),
         }
     }
@@ -218,7 +225,9 @@ impl Batch<'_> {
         // What an edit says is the text that was withdrawn.
         let edits: Vec<i64> = self
             .tx
-            .prepare_cached("SELECT journal FROM entry WHERE room = ?1 AND target = ?2 AND kind = ?3")?
+            .prepare_cached(
+                "SELECT journal FROM entry WHERE room = ?1 AND target = ?2 AND kind = ?3",
+            )?
             .query_map(params![room, id.0, Kind::Edit.code()], |r| r.get(0))?
             .collect::<Result<_, _>>()?;
         for journal in edits {
@@ -282,12 +291,24 @@ impl Batch<'_> {
             return Ok(());
         }
         let room = self.room_number(room)?;
-        self.run("UPDATE room SET read_upto = max(read_upto, ?2) WHERE id = ?1", [room, int(journal)])
+        self.run(
+            "UPDATE room SET read_upto = max(read_upto, ?2) WHERE id = ?1",
+            [room, int(journal)],
+        )
     }
 
-    fn fork(&mut self, room: RoomId, device: DeviceId, seq: u64, proof: &[u8]) -> Result<(), StoreError> {
+    fn fork(
+        &mut self,
+        room: RoomId,
+        device: DeviceId,
+        seq: u64,
+        proof: &[u8],
+    ) -> Result<(), StoreError> {
         let (room, device) = (self.room_number(room)?, self.device_number(device)?);
-        self.run("INSERT OR IGNORE INTO fork VALUES (?1, ?2, ?3, ?4)", params![room, device, int(seq), proof])?;
+        self.run(
+            "INSERT OR IGNORE INTO fork VALUES (?1, ?2, ?3, ?4)",
+            params![room, device, int(seq), proof],
+        )?;
         self.run(
             "INSERT INTO member VALUES (?1, ?2, NULL, '', 0, 0, 0, ?3)
              ON CONFLICT (room, device) DO UPDATE SET forked = coalesce(min(forked, ?3), ?3)",
@@ -310,8 +331,10 @@ impl Batch<'_> {
             return Ok(*number);
         }
         self.run("INSERT OR IGNORE INTO device (device) VALUES (?1)", [device.0])?;
-        let number =
-            self.tx.prepare_cached("SELECT id FROM device WHERE device = ?1")?.query_row([device.0], |r| r.get(0))?;
+        let number = self
+            .tx
+            .prepare_cached("SELECT id FROM device WHERE device = ?1")?
+            .query_row([device.0], |r| r.get(0))?;
         if self.interned.devices.len() >= INTERNED_MAX {
             self.interned.devices.clear();
         }

@@ -1,4 +1,5 @@
-//! Side by side on one machine, interleaved: five processes of our node, five of a plain gossipsub peer, the same load.
+//! Side by side on one machine, interleaved: five processes of our node, five of a plain gossipsub
+//! peer, the same load.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -38,10 +39,38 @@ pub struct Load {
 
 /// All loads.
 pub const LOADS: &[Load] = &[
-    Load { name: "s1", what: "5 x 200 of 10-20 kB", count: 200, bytes: [10_000, 20_000], window: 32, interval_ms: 0 },
-    Load { name: "s2", what: "5 x 300 of 30-50 kB", count: 300, bytes: [30_000, 50_000], window: 32, interval_ms: 0 },
-    Load { name: "s3", what: "5 x 2,000 of 200 B", count: 2_000, bytes: [200, 200], window: 64, interval_ms: 0 },
-    Load { name: "paced", what: "5 x 20/s of 200 B, 10 s", count: 200, bytes: [200, 200], window: 0, interval_ms: 50 },
+    Load {
+        name: "s1",
+        what: "5 x 200 of 10-20 kB",
+        count: 200,
+        bytes: [10_000, 20_000],
+        window: 32,
+        interval_ms: 0,
+    },
+    Load {
+        name: "s2",
+        what: "5 x 300 of 30-50 kB",
+        count: 300,
+        bytes: [30_000, 50_000],
+        window: 32,
+        interval_ms: 0,
+    },
+    Load {
+        name: "s3",
+        what: "5 x 2,000 of 200 B",
+        count: 2_000,
+        bytes: [200, 200],
+        window: 64,
+        interval_ms: 0,
+    },
+    Load {
+        name: "paced",
+        what: "5 x 20/s of 200 B, 10 s",
+        count: 200,
+        bytes: [200, 200],
+        window: 0,
+        interval_ms: 50,
+    },
 ];
 
 /// What a run, or the median of several, came to.
@@ -85,7 +114,12 @@ pub struct Pair {
 pub fn run(names: &[String], reps: usize, as_json: bool) -> Result<()> {
     let loads: Vec<&Load> = names
         .iter()
-        .map(|name| LOADS.iter().find(|l| l.name == name.as_str()).with_context(|| format!("there is no load {name}")))
+        .map(|name| {
+            LOADS
+                .iter()
+                .find(|l| l.name == name.as_str())
+                .with_context(|| format!("there is no load {name}"))
+        })
         .collect::<Result<_>>()?;
     let mut runs: Vec<(usize, &str, Outcome)> = Vec::new();
     for rep in 1..=reps {
@@ -94,7 +128,8 @@ pub fn run(names: &[String], reps: usize, as_json: bool) -> Result<()> {
             let mut sides = ["bench-client", "bench-plain"];
             sides.rotate_left(rep % 2);
             for side in sides {
-                let outcome = measure(side, load).with_context(|| format!("{side}, load {}", load.name))?;
+                let outcome =
+                    measure(side, load).with_context(|| format!("{side}, load {}", load.name))?;
                 eprintln!(
                     "{rep}/{reps} {:5} {side:12} {:7.2} s {:8.0} deliveries/s  p50 {:7.2} p99 {:7.2} ms  lost {} dups {}",
                     load.name,
@@ -109,7 +144,8 @@ pub fn run(names: &[String], reps: usize, as_json: bool) -> Result<()> {
             }
         }
     }
-    let pairs: Vec<Pair> = loads.iter().enumerate().map(|(index, load)| pair(load, index, &runs)).collect();
+    let pairs: Vec<Pair> =
+        loads.iter().enumerate().map(|(index, load)| pair(load, index, &runs)).collect();
     if as_json {
         println!("{}", json!({"nodes": NODES, "reps": reps, "loads": pairs}));
     } else {
@@ -120,7 +156,10 @@ pub fn run(names: &[String], reps: usize, as_json: bool) -> Result<()> {
 
 fn pair(load: &Load, index: usize, runs: &[(usize, &str, Outcome)]) -> Pair {
     let of = |side: &str| -> Vec<&Outcome> {
-        runs.iter().filter(|(i, s, _)| *i == index && *s == side).map(|(_, _, outcome)| outcome).collect()
+        runs.iter()
+            .filter(|(i, s, _)| *i == index && *s == side)
+            .map(|(_, _, outcome)| outcome)
+            .collect()
     };
     let (klatch, plain) = (of("bench-client"), of("bench-plain"));
     let all = json!({"klatch": klatch, "plain": plain});
@@ -153,8 +192,9 @@ pub fn middle(mut values: Vec<f64>) -> f64 {
 }
 
 fn table(pairs: &[Pair]) -> String {
-    let mut out =
-        String::from("load   side     wall s  deliv/s    MB/s   p50 ms   p99 ms  CPU s/1000  peak MB  lost  dups\n");
+    let mut out = String::from(
+        "load   side     wall s  deliv/s    MB/s   p50 ms   p99 ms  CPU s/1000  peak MB  lost  dups\n",
+    );
     for p in pairs {
         for (side, o) in [("klatch", &p.klatch), ("plain", &p.plain)] {
             out += &format!(
@@ -215,8 +255,12 @@ impl Participant {
     fn hear(&self, event: &str, until: Instant) -> Result<Value> {
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            let line = self.lines.recv_timeout(left).with_context(|| format!("a process did not say `{event}`"))?;
-            let value: Value = serde_json::from_str(&line).with_context(|| format!("a process said {line:.200}"))?;
+            let line = self
+                .lines
+                .recv_timeout(left)
+                .with_context(|| format!("a process did not say `{event}`"))?;
+            let value: Value = serde_json::from_str(&line)
+                .with_context(|| format!("a process said {line:.200}"))?;
             if value["ev"] == event {
                 return Ok(value);
             }
@@ -345,8 +389,14 @@ mod tests {
             ..Done::default()
         };
         let outcome = outcome(&[one, two], 3.0, 2_048);
-        assert_eq!((outcome.lost, outcome.wall_s, outcome.p50_ms, outcome.p99_ms), (1.0, 2.0, 3.0, 9.0));
-        assert_eq!((outcome.deliveries_per_s, outcome.cpu_s_per_1000, outcome.peak_mb), (1.5, 1_000.0, 2.0));
+        assert_eq!(
+            (outcome.lost, outcome.wall_s, outcome.p50_ms, outcome.p99_ms),
+            (1.0, 2.0, 3.0, 9.0)
+        );
+        assert_eq!(
+            (outcome.deliveries_per_s, outcome.cpu_s_per_1000, outcome.peak_mb),
+            (1.5, 1_000.0, 2.0)
+        );
         assert_eq!(middle(vec![3.0, 1.0, 2.0]), 2.0);
     }
 }

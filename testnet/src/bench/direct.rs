@@ -1,5 +1,6 @@
-//! Two nodes on loopback that talk with each other directly: how long a message takes, one at a time, and how many get
-//! through in a burst. Everything is on: sealed, committed to disk on both sides, acknowledged.
+//! Two nodes on loopback that talk with each other directly: how long a message takes, one at a
+//! time, and how many get through in a burst. Everything is on: sealed, committed to disk on both
+//! sides, acknowledged.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -73,7 +74,8 @@ async fn measure(folder: &Path, messages: usize, bytes: usize) -> Result<Figures
         tokio::time::sleep(RETRY).await;
     }
     let mut pair = Pair { hers: alice.subscribe(), his: bob.subscribe(), alice, bob };
-    let mut figures = Figures { stored: Vec::new(), told: Vec::new(), delivered: Vec::new(), burst_s: 0.0 };
+    let mut figures =
+        Figures { stored: Vec::new(), told: Vec::new(), delivered: Vec::new(), burst_s: 0.0 };
     for i in 0..WARM_UP + messages {
         let (stored, told, delivered) = pair.one(text(i, bytes)).await?;
         if i == 0 {
@@ -101,7 +103,8 @@ struct Pair {
 }
 
 impl Pair {
-    /// Sends one message and waits until both sides know that it is there: milliseconds until each of them.
+    /// Sends one message and waits until both sides know that it is there: milliseconds until each
+    /// of them.
     async fn one(&mut self, text: String) -> Result<(f64, f64, f64)> {
         let begun = Instant::now();
         let since = || begun.elapsed().as_secs_f64() * 1_000.0;
@@ -128,13 +131,18 @@ impl Pair {
         let begun = Instant::now();
         let alice = self.alice.clone();
         let all = (0..messages).map(|i| send(&alice, text(i, bytes)));
-        let last = futures::future::try_join_all(all).await?.into_iter().max().context("nothing was sent")?;
+        let last = futures::future::try_join_all(all)
+            .await?
+            .into_iter()
+            .max()
+            .context("nothing was sent")?;
         delivered(&mut self.hers, last).await?;
         Ok(begun.elapsed().as_secs_f64())
     }
 }
 
-/// Says something to bob, again and again while the node says that it is too fast; the message's position.
+/// Says something to bob, again and again while the node says that it is too fast; the message's
+/// position.
 async fn send(node: &Node, text: String) -> Result<u64> {
     let command = Command::SendMessage { room: "@bob".to_owned(), text, reply_to: None };
     loop {
@@ -151,7 +159,10 @@ async fn send(node: &Node, text: String) -> Result<u64> {
 async fn delivered(events: &mut Listener, seq: u64) -> Result<()> {
     hear(events, |event| match event {
         Event::DeliveryChanged {
-            direct: true, upto_seq, state: Delivery::Delivered { .. } | Delivery::Read, ..
+            direct: true,
+            upto_seq,
+            state: Delivery::Delivered { .. } | Delivery::Read,
+            ..
         } => *upto_seq >= seq,
         _ => false,
     })

@@ -1,5 +1,6 @@
-//! From an event to its subscribers, through the socket of a real node: one that reads at once, beside some that hardly read,
-//! while messages are sent at a fixed rate. Counts what each of them saw: nothing may be missing or come twice.
+//! From an event to its subscribers, through the socket of a real node: one that reads at once,
+//! beside some that hardly read, while messages are sent at a fixed rate. Counts what each of them
+//! saw: nothing may be missing or come twice.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -111,7 +112,9 @@ fn send(socket: &Path, load: &Load, messages: u64) -> Result<()> {
     answers.set_read_timeout(Some(PATIENCE))?;
     let total = messages + WARM_UP;
     let reader = spawn(move || -> Result<()> {
-        for line in BufReader::new(answers).lines().take(usize::try_from(total).unwrap_or(usize::MAX)) {
+        for line in
+            BufReader::new(answers).lines().take(usize::try_from(total).unwrap_or(usize::MAX))
+        {
             let line = line?;
             if !line.contains("\"stored\"") {
                 bail!("refused: {line}");
@@ -128,7 +131,9 @@ fn send(socket: &Path, load: &Load, messages: u64) -> Result<()> {
         let number = n.checked_sub(WARM_UP).map_or_else(|| "-".to_owned(), |n| n.to_string());
         let text = format!("{number} {} {padding}", now_us());
         let params = json!({"room": ROOM, "text": text});
-        let mut line = json!({"jsonrpc": "2.0", "id": n, "method": "message.send", "params": params}).to_string();
+        let mut line =
+            json!({"jsonrpc": "2.0", "id": n, "method": "message.send", "params": params})
+                .to_string();
         line.push('\n');
         stream.write_all(line.as_bytes())?;
     }
@@ -145,7 +150,11 @@ fn subscribe(socket: &Path, read_timeout: Duration) -> Result<BufReader<UnixStre
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(read_timeout))?;
     let params = json!({"topics": ["room/"], "types": ["message.added"], "after": "now"});
-    writeln!(stream, "{}", json!({"jsonrpc": "2.0", "id": 1, "method": "events.subscribe", "params": params}))?;
+    writeln!(
+        stream,
+        "{}",
+        json!({"jsonrpc": "2.0", "id": 1, "method": "events.subscribe", "params": params})
+    )?;
     let mut lines = BufReader::new(stream);
     let mut answer = String::new();
     lines.read_line(&mut answer)?;
@@ -172,7 +181,10 @@ fn fast_reader(socket: &Path, ready: &Barrier, messages: u64) -> Result<Seen> {
         let Some(text) = event["event"]["message"]["text"].as_str() else { continue };
         let mut words = text.split(' ');
         let number = words.next().and_then(|w| w.parse::<u64>().ok());
-        let (Some(number), Some(sent)) = (number, words.next().and_then(|w| w.parse::<u64>().ok())) else { continue };
+        let (Some(number), Some(sent)) = (number, words.next().and_then(|w| w.parse::<u64>().ok()))
+        else {
+            continue;
+        };
         if !numbers.insert(number) {
             seen.twice += 1;
             continue;

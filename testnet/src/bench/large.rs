@@ -1,4 +1,5 @@
-//! A room with 100,000 messages: how fast a new member catches up, how fast it opens, how fast it is searched.
+//! A room with 100,000 messages: how fast a new member catches up, how fast it opens, how fast it
+//! is searched.
 //!
 //! Each part is a process of its own, so that memory and start are those of a real node.
 
@@ -102,7 +103,8 @@ pub async fn part(part: &str, messages: usize, folder: &Path) -> Result<()> {
         _ => bail!("there is no part {part}"),
     };
     println!("{line}");
-    tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())).await??;
+    tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()))
+        .await??;
     node.shutdown().await;
     Ok(())
 }
@@ -121,7 +123,8 @@ async fn fill(folder: &Path, messages: usize) -> Result<(Node, Value)> {
         let rest = TEXT_BYTES.saturating_sub(text.len());
         text.push_str(&String::from_utf8_lossy(&filler[..rest]));
         tokio::spawn(async move {
-            // The count of stored messages is what is checked; a message that failed is missing there.
+            // The count of stored messages is what is checked; a message that failed is missing
+            // there.
             let _ = send(&node, text, || {}).await;
             drop(slot);
         });
@@ -149,10 +152,15 @@ async fn catch_up(folder: &Path, messages: usize) -> Result<(Node, Value)> {
     meet(&node, 1).await?;
     let begun = Instant::now();
     let before = stored(&node).await?;
-    // Counting disturbs the store, so it is done rarely; at the wanted rate this is an error of half a per cent.
+    // Counting disturbs the store, so it is done rarely; at the wanted rate this is an error of
+    // half a per cent.
     while stored(&node).await? < messages as u64 {
         if begun.elapsed() > CATCH_UP_WITHIN {
-            bail!("{} of {messages} messages after {} s", stored(&node).await?, CATCH_UP_WITHIN.as_secs());
+            bail!(
+                "{} of {messages} messages after {} s",
+                stored(&node).await?,
+                CATCH_UP_WITHIN.as_secs()
+            );
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -160,7 +168,10 @@ async fn catch_up(folder: &Path, messages: usize) -> Result<(Node, Value)> {
     let used = usage(std::process::id());
     let per_s = (messages as u64 - before.min(messages as u64)) as f64 / seconds;
     let mb = |kb: u64| kb as f64 / 1024.0;
-    Ok((node, json!({"seconds": seconds, "per_s": per_s, "rss_mb": mb(used.rss_kb), "peak_mb": mb(used.peak_kb)})))
+    Ok((
+        node,
+        json!({"seconds": seconds, "per_s": per_s, "rss_mb": mb(used.rss_kb), "peak_mb": mb(used.peak_kb)}),
+    ))
 }
 
 async fn open(folder: &Path, messages: usize) -> Result<(Node, Value)> {
@@ -182,7 +193,9 @@ async fn open(folder: &Path, messages: usize) -> Result<(Node, Value)> {
     let indexed_ms = begun.elapsed().as_secs_f64() * 1_000.0;
     let mut times = Vec::new();
     let middle_one = format!("message {}", messages / 2);
-    for words in ["albatross", "sparrow", "sparrow garden", "albat", &middle_one, "nothing like this"] {
+    for words in
+        ["albatross", "sparrow", "sparrow garden", "albat", &middle_one, "nothing like this"]
+    {
         for _ in 0..5 {
             let begun = Instant::now();
             let found = history(&node, Some(words.to_owned())).await?;
@@ -205,7 +218,14 @@ async fn open(folder: &Path, messages: usize) -> Result<(Node, Value)> {
 }
 
 async fn history(node: &Node, search: Option<String>) -> Result<usize> {
-    let query = Query::History { room: ROOM.to_owned(), limit: 50, since_ms: None, before: None, after: None, search };
+    let query = Query::History {
+        room: ROOM.to_owned(),
+        limit: 50,
+        since_ms: None,
+        before: None,
+        after: None,
+        search,
+    };
     match node.query(query).await? {
         Answer::Messages(messages) => Ok(messages.len()),
         _ => bail!("no messages"),

@@ -1,4 +1,5 @@
-//! Figures: side by side with a plain gossipsub peer, catching up, idling, starting. Each prints a table, or JSON.
+//! Figures: side by side with a plain gossipsub peer, catching up, idling, starting. Each prints a
+//! table, or JSON.
 
 mod compare;
 mod direct;
@@ -24,7 +25,8 @@ const SELF: &str = "/proc/self/exe";
 pub enum Bench {
     /// Our node against a plain gossipsub peer that stores nothing: medians and ratios.
     Compare {
-        /// s1: 5 x 200 of 10-20 kB; s2: 5 x 300 of 30-50 kB; s3: 5 x 2,000 of 200 B; paced: 20/s each for 10 s.
+        /// s1: 5 x 200 of 10-20 kB; s2: 5 x 300 of 30-50 kB; s3: 5 x 2,000 of 200 B; paced: 20/s
+        /// each for 10 s.
         #[arg(long, value_delimiter = ',', default_value = "s1,s2,s3,paced")]
         scenarios: Vec<String>,
         /// Runs of each, interleaved.
@@ -34,7 +36,8 @@ pub enum Bench {
         #[arg(long)]
         json: bool,
     },
-    /// From an event to its subscribers through the socket, at a fixed rate, beside some that hardly read.
+    /// From an event to its subscribers through the socket, at a fixed rate, beside some that
+    /// hardly read.
     Events {
         /// Messages per second.
         #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -52,7 +55,8 @@ pub enum Bench {
         #[arg(long)]
         json: bool,
     },
-    /// Two nodes that write to each other directly: one message at a time from command to delivered, then a burst.
+    /// Two nodes that write to each other directly: one message at a time from command to
+    /// delivered, then a burst.
     Direct {
         /// Messages of each part.
         #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=4_000))]
@@ -98,12 +102,17 @@ pub fn run(bench: Bench, klatch: Option<PathBuf>) -> Result<()> {
     let folder = tempfile::Builder::new().prefix("klatch-bench-").tempdir()?;
     let site = || Site::new(klatch, folder.path().to_owned());
     match bench {
-        Bench::Compare { scenarios, reps, json } => compare::run(&scenarios, usize::from(reps), json),
+        Bench::Compare { scenarios, reps, json } => {
+            compare::run(&scenarios, usize::from(reps), json)
+        }
         Bench::Events { rate, seconds, bytes, slow, json } => {
-            let load = events::Load { rate, seconds, bytes: bytes as usize, slow: usize::from(slow) };
+            let load =
+                events::Load { rate, seconds, bytes: bytes as usize, slow: usize::from(slow) };
             events::run(&site()?, &load, json)
         }
-        Bench::Direct { messages, bytes, json } => direct::run(folder.path(), messages as usize, bytes as usize, json),
+        Bench::Direct { messages, bytes, json } => {
+            direct::run(folder.path(), messages as usize, bytes as usize, json)
+        }
         Bench::CatchUp { messages, json } => large::run(messages as usize, json),
         Bench::Idle { seconds, json } => still::idle(&site()?, seconds, json),
         Bench::Cold { reps, json } => still::cold(&site()?, usize::from(reps), json),
@@ -122,5 +131,8 @@ pub fn plain(config: &str) -> Result<()> {
 
 /// A process of `catch-up`.
 pub fn large_part(part: &str, messages: usize, folder: &Path) -> Result<()> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(large::part(part, messages, folder))
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(large::part(part, messages, folder))
 }

@@ -1,5 +1,5 @@
-//! Our side of the comparison: the real node inside the process, with everything on: signed, encrypted, committed to disk,
-//! acknowledged.
+//! Our side of the comparison: the real node inside the process, with everything on: signed,
+//! encrypted, committed to disk, acknowledged.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,8 @@ const RETRY: Duration = Duration::from_millis(5);
 /// Messages of one page when re-reading.
 const PAGE: u32 = 500;
 
-/// Starts a node of its own in `folder/name`; those in one folder find each other by its address files.
+/// Starts a node of its own in `folder/name`; those in one folder find each other by its address
+/// files.
 pub async fn start(folder: &Path, name: &str) -> Result<Node> {
     let home = folder.join(name);
     for folder in [&home, &home.join("run"), &folder.join("peers")] {
@@ -80,7 +81,11 @@ pub async fn meet(node: &Node, others: usize) -> Result<()> {
     let until = Instant::now() + MEET_WITHIN;
     while online(node).await? < others {
         if Instant::now() > until {
-            bail!("only {} of {others} others came within {} s", online(node).await?, MEET_WITHIN.as_secs());
+            bail!(
+                "only {} of {others} others came within {} s",
+                online(node).await?,
+                MEET_WITHIN.as_secs()
+            );
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -94,7 +99,9 @@ pub async fn run(config: &str) -> Result<()> {
     let name = format!("p{}", bench.config.id);
     let node = start(&folder, &name).await?;
     let address = match node.query(Query::Status).await? {
-        Answer::Status(status) => status.listening.first().cloned().context("the node listens nowhere")?,
+        Answer::Status(status) => {
+            status.listening.first().cloned().context("the node listens nowhere")?
+        }
         _ => bail!("no status"),
     };
     bench.peers(&address).await?;
@@ -128,17 +135,20 @@ pub async fn run(config: &str) -> Result<()> {
     outcome
 }
 
-/// Where the homes of this run are: given by `compare`; beside the address files of the same harness otherwise.
+/// Where the homes of this run are: given by `compare`; beside the address files of the same
+/// harness otherwise.
 fn folder() -> Result<PathBuf> {
     let folder = match std::env::var_os("KLATCH_BENCH_DIR") {
         Some(folder) => PathBuf::from(folder),
-        None => std::env::temp_dir().join(format!("klatch-bench-{}", std::os::unix::process::parent_id())),
+        None => std::env::temp_dir()
+            .join(format!("klatch-bench-{}", std::os::unix::process::parent_id())),
     };
     std::fs::create_dir_all(&folder)?;
     Ok(folder)
 }
 
-/// Hands every message that the node tells of to the bench, and re-reads the journal where an event was a summary or missed.
+/// Hands every message that the node tells of to the bench, and re-reads the journal where an event
+/// was a summary or missed.
 struct Follower {
     node: Node,
     bench: Arc<Bench>,
@@ -175,8 +185,11 @@ impl Follower {
 
     async fn reread(&mut self) -> Result<()> {
         loop {
-            let query = Query::Journal { room: Some(ROOM.to_owned()), after: self.read, limit: PAGE };
-            let Answer::Messages(page) = self.node.query(query).await? else { bail!("no messages") };
+            let query =
+                Query::Journal { room: Some(ROOM.to_owned()), after: self.read, limit: PAGE };
+            let Answer::Messages(page) = self.node.query(query).await? else {
+                bail!("no messages")
+            };
             let Some(last) = page.last() else { return Ok(()) };
             self.read = last.journal;
             for message in &page {

@@ -1,5 +1,6 @@
-//! The measure: a plain rust-libp2p gossipsub peer as its documentation shows it. TCP, noise, yamux, default settings with
-//! signed messages; it stores nothing, encrypts nothing end to end, acknowledges nothing.
+//! The measure: a plain rust-libp2p gossipsub peer as its documentation shows it. TCP, noise,
+//! yamux, default settings with signed messages; it stores nothing, encrypts nothing end to end,
+//! acknowledges nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,8 @@ use tokio::time::MissedTickBehavior;
 
 use super::protocol::Bench;
 
-/// The largest text of the scenarios is 50 kB; the default of 64 KiB would just do, this leaves room.
+/// The largest text of the scenarios is 50 kB; the default of 64 KiB would just do, this leaves
+/// room.
 const TRANSMIT_BYTES_MAX: usize = 131_072;
 /// Between two tries of a publish that gossipsub refused.
 const RETRY: Duration = Duration::from_millis(1);
@@ -44,14 +46,19 @@ pub async fn run(config: &str) -> Result<()> {
     }
     let (sender, outgoing) = mpsc::channel(1);
     let (ready, all_here) = oneshot::channel();
-    tokio::spawn(Peer { bench: Arc::clone(&bench), swarm, topic, ready: Some(ready) }.run(outgoing));
+    tokio::spawn(
+        Peer { bench: Arc::clone(&bench), swarm, topic, ready: Some(ready) }.run(outgoing),
+    );
     all_here.await.context("the peer ended")?;
     bench
         .drive(|text| {
             let sender = sender.clone();
             async move {
                 let (published, done) = oneshot::channel();
-                sender.send((text.into_bytes(), published)).await.map_err(|_| anyhow!("the peer ended"))?;
+                sender
+                    .send((text.into_bytes(), published))
+                    .await
+                    .map_err(|_| anyhow!("the peer ended"))?;
                 done.await.context("the peer ended")
             }
         })
@@ -68,7 +75,8 @@ fn swarm() -> Result<Swarm<Behaviour>> {
                 .validation_mode(gossipsub::ValidationMode::Strict)
                 .build()?;
             let signed = gossipsub::MessageAuthenticity::Signed(key.clone());
-            let identify = identify::Behaviour::new(identify::Config::new("/bench/1".into(), key.public()));
+            let identify =
+                identify::Behaviour::new(identify::Config::new("/bench/1".into(), key.public()));
             Ok(Behaviour { gossip: gossipsub::Behaviour::new(signed, config)?, identify })
         })?
         .with_swarm_config(|c| c.with_idle_connection_timeout(Duration::from_secs(600)))

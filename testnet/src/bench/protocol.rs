@@ -1,8 +1,9 @@
-//! One participant's side of the bench: numbered messages, a window, latencies, and a line protocol on stdin and stdout.
+//! One participant's side of the bench: numbered messages, a window, latencies, and a line protocol
+//! on stdin and stdout.
 //!
-//! The harness starts N of these, passes everybody's address around, says `go`, and collects one `done` line from each. A
-//! sender may be at most `window` messages ahead of the slowest other sender it hears, so that systems without
-//! back-pressure are not made to drop; 0 means no window.
+//! The harness starts N of these, passes everybody's address around, says `go`, and collects one
+//! `done` line from each. A sender may be at most `window` messages ahead of the slowest other
+//! sender it hears, so that systems without back-pressure are not made to drop; 0 means no window.
 
 use std::collections::HashSet;
 use std::io::BufRead;
@@ -101,7 +102,8 @@ fn now_ns() -> u64 {
 impl Bench {
     /// Reads the run from the command line's JSON.
     pub fn new(config: &str) -> Result<Arc<Self>> {
-        let config: Config = serde_json::from_str(config).context("the run is not described by that JSON")?;
+        let config: Config =
+            serde_json::from_str(config).context("the run is not described by that JSON")?;
         let (sender, lines) = mpsc::channel(LINES_MAX);
         std::thread::spawn(move || {
             for line in std::io::stdin().lock().lines() {
@@ -114,7 +116,11 @@ impl Bench {
             std::process::exit(0);
         });
         let done = Done { ev: "done".to_owned(), ..Done::default() };
-        let received = Mutex::new(Received { done, seen: vec![HashSet::new(); config.n], last: vec![-1; config.n] });
+        let received = Mutex::new(Received {
+            done,
+            seen: vec![HashSet::new(); config.n],
+            last: vec![-1; config.n],
+        });
         let filler = filler(config.id, config.max + FILLER_SHIFT);
         let lines = tokio::sync::Mutex::new(lines);
         Ok(Arc::new(Self { config, filler, received, heard: Notify::new(), lines }))
@@ -136,7 +142,9 @@ impl Bench {
 
     fn text(&self, seq: usize) -> String {
         let spread = self.config.max - self.config.min + 1;
-        let mixed = (seq as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(self.config.id as u64 * 7919);
+        let mixed = (seq as u64 + 1)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .wrapping_add(self.config.id as u64 * 7919);
         let size = self.config.min + (mixed >> 33) as usize % spread;
         let shift = seq * 977 % FILLER_SHIFT;
         let now = now_ns();
@@ -201,7 +209,8 @@ impl Bench {
         }
     }
 
-    /// Says ready, waits for `go`, sends, waits for the others' messages, reports, waits for `quit`.
+    /// Says ready, waits for `go`, sends, waits for the others' messages, reports, waits for
+    /// `quit`.
     pub async fn drive<F>(&self, mut send: impl FnMut(String) -> F) -> Result<()>
     where
         F: Future<Output = Result<()>>,
@@ -211,7 +220,8 @@ impl Bench {
         let begun = Instant::now();
         let limit = Duration::from_secs_f64(self.config.limit_s);
         let mut next = tokio::time::Instant::now();
-        let count = if self.config.senders.contains(&self.config.id) { self.config.count } else { 0 };
+        let count =
+            if self.config.senders.contains(&self.config.id) { self.config.count } else { 0 };
         for seq in 0..count {
             if begun.elapsed() > limit {
                 break;
@@ -258,7 +268,8 @@ pub fn filler(seed: usize, length: usize) -> Vec<u8> {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut state = 99 + seed as u64;
     let next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         ALPHABET[(state >> 58) as usize]
     };
     std::iter::repeat_with(next).take(length).collect()

@@ -33,13 +33,15 @@ pub fn idle(site: &Site, seconds: u64, as_json: bool) -> Result<()> {
     if as_json {
         println!("{}", json!({"seconds": seconds, "rss_mb": rss_mb, "cpu_percent": cpu_percent}));
     } else {
-        println!("idle, one peer: {rss_mb:.1} MB RSS, {cpu_percent:.2} % of a core over {seconds} s");
+        println!(
+            "idle, one peer: {rss_mb:.1} MB RSS, {cpu_percent:.2} % of a core over {seconds} s"
+        );
     }
     Ok(())
 }
 
-/// From starting the program to the line that greets and takes input, and to the first own message on disk and on screen: a
-/// room that exists, no node that runs.
+/// From starting the program to the line that greets and takes input, and to the first own message
+/// on disk and on screen: a room that exists, no node that runs.
 pub fn cold(site: &Site, reps: usize, as_json: bool) -> Result<()> {
     Node::init(site, 1)?;
     // The first one makes the room (its key takes a deliberate while) and warms the disk cache.
@@ -104,6 +106,7 @@ fn chat(site: &Site, rep: usize) -> Result<Start> {
     if !ended.success() {
         bail!("klatch chat failed: {}", all.trim());
     }
-    let what = || format!("klatch chat showed neither a prompt nor the message; it said: {}", all.trim());
+    let what =
+        || format!("klatch chat showed neither a prompt nor the message; it said: {}", all.trim());
     Ok(Start { prompt_ms: prompt_ms.with_context(what)?, said_ms: said_ms.with_context(what)? })
 }

@@ -99,7 +99,8 @@ pub struct Line {
     pub duplicated: u64,
     /// Messages that stand before an earlier one of the same author.
     pub out_of_order: u64,
-    /// Messages that exist although their author's node died before it answered: allowed, at most once.
+    /// Messages that exist although their author's node died before it answered: allowed, at most
+    /// once.
     pub unanswered: u64,
     /// Chains with two entries in one place.
     pub forks: u64,
@@ -111,7 +112,10 @@ pub struct Line {
 
 /// The list in an answer, whether it stands alone or under a name.
 pub fn messages(answer: &Value) -> Result<&Vec<Value>> {
-    answer.as_array().or_else(|| answer["messages"].as_array()).context("the node answered no list of messages")
+    answer
+        .as_array()
+        .or_else(|| answer["messages"].as_array())
+        .context("the node answered no list of messages")
 }
 
 /// The ids of the whole room in display order: the same on every node that has the same messages.
@@ -121,7 +125,8 @@ pub fn timeline(client: &mut Client, room: &str) -> Result<Vec<String>> {
     loop {
         let params = json!({"room": room, "limit": PAGE, "before": before});
         let answer = client.call("message.list", &params)?;
-        let page: Vec<String> = messages(&answer)?.iter().filter_map(|m| m["id"].as_str().map(str::to_owned)).collect();
+        let page: Vec<String> =
+            messages(&answer)?.iter().filter_map(|m| m["id"].as_str().map(str::to_owned)).collect();
         let Some(first) = page.first().cloned() else { break };
         if before.as_ref() == Some(&first) {
             bail!("paging through the room does not advance");

@@ -1,4 +1,5 @@
-//! What a scenario file says: nodes, a room, and steps in order. `run.rs` does it, `audit.rs` counts what arrived.
+//! What a scenario file says: nodes, a room, and steps in order. `run.rs` does it, `audit.rs`
+//! counts what arrived.
 
 mod audit;
 mod report;
@@ -159,9 +160,11 @@ pub enum Until {
 }
 
 impl Scenario {
-    /// Reads a file; `changes` are `key=value` and replace that key in the scenario and in every step that has it.
+    /// Reads a file; `changes` are `key=value` and replace that key in the scenario and in every
+    /// step that has it.
     pub fn read(path: &Path, changes: &[String]) -> Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
         Self::parse(&text, changes).with_context(|| path.display().to_string())
     }
 
@@ -184,13 +187,22 @@ impl Scenario {
                 bail!("step {number} names node {node}; there are 1 to {}", self.nodes);
             }
             match step {
-                Step::Send { bytes, .. } if bytes[0] > bytes[1] || bytes[0] < writer::TEXT_BYTES_MIN => {
-                    bail!("step {number}: bytes are [smallest, largest], at least {}", writer::TEXT_BYTES_MIN)
+                Step::Send { bytes, .. }
+                    if bytes[0] > bytes[1] || bytes[0] < writer::TEXT_BYTES_MIN =>
+                {
+                    bail!(
+                        "step {number}: bytes are [smallest, largest], at least {}",
+                        writer::TEXT_BYTES_MIN
+                    )
                 }
                 Step::Send { count: None, background: false, .. } => {
-                    bail!("step {number} would never end: give a count, or background = true and a later settle")
+                    bail!(
+                        "step {number} would never end: give a count, or background = true and a later settle"
+                    )
                 }
-                Step::Churn { up_ms: ms, .. } | Step::Churn { down_ms: ms, .. } if ms[0] > ms[1] => {
+                Step::Churn { up_ms: ms, .. } | Step::Churn { down_ms: ms, .. }
+                    if ms[0] > ms[1] =>
+                {
                     bail!("step {number}: times are [shortest, longest]")
                 }
                 _ => {}
@@ -201,10 +213,12 @@ impl Scenario {
 }
 
 fn apply(document: &mut toml::Table, change: &str) -> Result<()> {
-    let (key, value) = change.split_once('=').with_context(|| format!("`{change}` is not key=value"))?;
+    let (key, value) =
+        change.split_once('=').with_context(|| format!("`{change}` is not key=value"))?;
     let line = format!("v = {value}");
     let value = line.parse::<toml::Table>().ok().and_then(|mut t| t.remove("v"));
-    let value = value.with_context(|| format!("`{change}`: the value is not a number, \"text\" or [list]"))?;
+    let value = value
+        .with_context(|| format!("`{change}`: the value is not a number, \"text\" or [list]"))?;
     let mut found = false;
     if let Some(slot) = document.get_mut(key) {
         *slot = value.clone();
@@ -243,8 +257,7 @@ impl Step {
 mod tests {
     use super::*;
 
-    const SMALL: &str =
-        "name = 'x'\nnodes = 2\n[[step]]\ndo = 'start'\n[[step]]\ndo = 'send'\nnodes = [1]\ncount = 3\n";
+    const SMALL: &str = "name = 'x'\nnodes = 2\n[[step]]\ndo = 'start'\n[[step]]\ndo = 'send'\nnodes = [1]\ncount = 3\n";
 
     #[test]
     fn every_scenario_in_the_repository_is_sound() {

@@ -91,11 +91,23 @@ impl Report {
         for l in &self.nodes {
             out += &format!(
                 "{:>5} {:>9} {:>10} {:>7} {:>11} {:>13} {:>6} {:>8.1} {:>7.2}\n",
-                l.node, l.accepted, l.delivered, l.lost, l.duplicated, l.out_of_order, l.forks, l.peak_mb, l.cpu_s
+                l.node,
+                l.accepted,
+                l.delivered,
+                l.lost,
+                l.duplicated,
+                l.out_of_order,
+                l.forks,
+                l.peak_mb,
+                l.cpu_s
             );
         }
-        let order = if self.same_timeline { "the same on all nodes" } else { "DIFFERENT between nodes" };
-        out += &format!("\nTimeline {order}. {}\n", if self.is_clean() { "Clean." } else { "NOT CLEAN." });
+        let order =
+            if self.same_timeline { "the same on all nodes" } else { "DIFFERENT between nodes" };
+        out += &format!(
+            "\nTimeline {order}. {}\n",
+            if self.is_clean() { "Clean." } else { "NOT CLEAN." }
+        );
         if let Some(late) = &self.late {
             out += &format!("Not in time: {late}\n");
         }

@@ -47,7 +47,8 @@ struct World<'a> {
 
 impl<'a> World<'a> {
     fn new(site: &Site, scenario: &'a Scenario) -> Result<Self> {
-        let nodes = (1..=scenario.nodes).map(|n| Node::init(site, n)).collect::<Result<Vec<_>>>()?;
+        let nodes =
+            (1..=scenario.nodes).map(|n| Node::init(site, n)).collect::<Result<Vec<_>>>()?;
         Ok(Self {
             scenario,
             accepted: nodes.iter().map(|_| Arc::default()).collect(),
@@ -82,7 +83,8 @@ impl<'a> World<'a> {
                     .numbers(nodes)
                     .into_iter()
                     .map(|n| {
-                        let socket = self.nodes[n - 1].socket().context("the node was never started")?;
+                        let socket =
+                            self.nodes[n - 1].socket().context("the node was never started")?;
                         let room = self.scenario.room.clone();
                         let (count, bytes, rate, in_flight) = (*count, *bytes, *rate, *in_flight);
                         let job = Job { node: n, socket, room, count, bytes, rate, in_flight };
@@ -96,8 +98,12 @@ impl<'a> World<'a> {
                 mine.into_iter().try_for_each(Writer::join)
             }
             Step::Settle { within_s } => self.settle(Duration::from_secs_f64(*within_s)),
-            Step::Wait { until, nodes, within_s } => self.wait(*until, nodes, Duration::from_secs_f64(*within_s)),
-            Step::Churn { kills, seed, up_ms, down_ms } => self.churn(*kills, *seed, *up_ms, *down_ms),
+            Step::Wait { until, nodes, within_s } => {
+                self.wait(*until, nodes, Duration::from_secs_f64(*within_s))
+            }
+            Step::Churn { kills, seed, up_ms, down_ms } => {
+                self.churn(*kills, *seed, *up_ms, *down_ms)
+            }
             Step::Sleep { ms } => {
                 std::thread::sleep(Duration::from_millis(*ms));
                 Ok(())
@@ -125,7 +131,10 @@ impl<'a> World<'a> {
         }
         while self.writers.iter().any(|w| !w.finished()) {
             if Instant::now() > until {
-                bail!("messages are still on their way to the nodes after {} s", within.as_secs_f64());
+                bail!(
+                    "messages are still on their way to the nodes after {} s",
+                    within.as_secs_f64()
+                );
             }
             std::thread::sleep(LOOK);
         }
@@ -135,7 +144,8 @@ impl<'a> World<'a> {
     /// All accepted messages so far.
     fn expected(&self) -> BTreeSet<(usize, u64)> {
         let all = self.accepted.iter().zip(1..);
-        all.flat_map(|(accepted, node)| accepted.numbers().into_iter().map(move |n| (node, n))).collect()
+        all.flat_map(|(accepted, node)| accepted.numbers().into_iter().map(move |n| (node, n)))
+            .collect()
     }
 
     fn wait(&mut self, until: Until, nodes: &Nodes, within: Duration) -> Result<()> {
@@ -158,11 +168,18 @@ impl<'a> World<'a> {
     }
 
     /// What node `n` still lacks; `None` when the condition holds.
-    fn missing(&mut self, until: Until, n: usize, expected: &BTreeSet<(usize, u64)>) -> Result<Option<String>> {
+    fn missing(
+        &mut self,
+        until: Until,
+        n: usize,
+        expected: &BTreeSet<(usize, u64)>,
+    ) -> Result<Option<String>> {
         let running = self.nodes.iter().filter(|node| node.running()).count();
         let mut client = self.nodes[n - 1].client()?;
         let room = &self.scenario.room;
-        let lacking = |what: &str, has: u64, wants: u64| (has < wants).then(|| format!("{has} of {wants} {what}"));
+        let lacking = |what: &str, has: u64, wants: u64| {
+            (has < wants).then(|| format!("{has} of {wants} {what}"))
+        };
         match until {
             Until::Delivered => {
                 let ledger = &mut self.ledgers[n - 1];
@@ -170,11 +187,17 @@ impl<'a> World<'a> {
                 if ledger.has_all(expected) {
                     return Ok(None);
                 }
-                Ok(Some(format!("{} of {} messages are not here", ledger.lacks(expected), expected.len())))
+                Ok(Some(format!(
+                    "{} of {} messages are not here",
+                    ledger.lacks(expected),
+                    expected.len()
+                )))
             }
             Until::Online => {
-                let online =
-                    members(&mut client, room)?.iter().filter(|m| m["online"] == true && m["own"] != true).count();
+                let online = members(&mut client, room)?
+                    .iter()
+                    .filter(|m| m["online"] == true && m["own"] != true)
+                    .count();
                 Ok(lacking("members online", online as u64, running as u64 - 1))
             }
             Until::Members => {
@@ -207,7 +230,8 @@ impl<'a> World<'a> {
         Ok(())
     }
 
-    /// Starts whoever is down, gives the last messages time to arrive, then reads every journal from its beginning.
+    /// Starts whoever is down, gives the last messages time to arrive, then reads every journal
+    /// from its beginning.
     fn audit(&mut self, begun: Instant, steps: Vec<StepTime>) -> Result<Report> {
         self.each(&Vec::new(), Node::start)?;
         let late = self.wait(Until::Delivered, &Vec::new(), AUDIT_WITHIN).err();
@@ -219,7 +243,8 @@ impl<'a> World<'a> {
             let mut ledger = Ledger::default();
             ledger.read(&mut client, &room)?;
             let mut line = ledger.judge(n, &expected);
-            line.forks = members(&mut client, &room)?.iter().filter(|m| m["forked"] == true).count() as u64;
+            line.forks =
+                members(&mut client, &room)?.iter().filter(|m| m["forked"] == true).count() as u64;
             let usage = node.usage();
             line.peak_mb = usage.peak_kb as f64 / 1024.0;
             line.cpu_s = usage.cpu_s;

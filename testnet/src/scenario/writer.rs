@@ -1,6 +1,7 @@
 //! Writes numbered messages through a node's API and remembers which of them the node accepted.
 //!
-//! A message without an answer (the node was killed) is never sent again: it may exist or not, but not twice.
+//! A message without an answer (the node was killed) is never sent again: it may exist or not, but
+//! not twice.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -117,15 +118,27 @@ struct Writing<'a> {
 impl<'a> Writing<'a> {
     fn new(job: Job, accepted: &'a Accepted, stop: &'a AtomicBool) -> Self {
         let filler = filler(job.node as u64, job.bytes[1]);
-        Self { job, accepted, stop, client: None, open: VecDeque::new(), again: VecDeque::new(), filler }
+        Self {
+            job,
+            accepted,
+            stop,
+            client: None,
+            open: VecDeque::new(),
+            again: VecDeque::new(),
+            filler,
+        }
     }
 
     fn run(mut self) -> Result<()> {
         let begun = Instant::now();
         let mut fresh = 0u64;
         loop {
-            let all_sent = self.stop.load(Ordering::Relaxed) || self.job.count.is_some_and(|c| fresh >= c);
-            if all_sent && self.open.is_empty() && (self.again.is_empty() || self.stop.load(Ordering::Relaxed)) {
+            let all_sent =
+                self.stop.load(Ordering::Relaxed) || self.job.count.is_some_and(|c| fresh >= c);
+            if all_sent
+                && self.open.is_empty()
+                && (self.again.is_empty() || self.stop.load(Ordering::Relaxed))
+            {
                 return Ok(());
             }
             if self.open.len() >= self.job.in_flight.max(1) || (all_sent && self.again.is_empty()) {
@@ -158,8 +171,8 @@ impl<'a> Writing<'a> {
         let params = json!({"room": self.job.room, "text": text});
         match self.client.as_mut().map(|c| c.ask("message.send", &params)) {
             Some(Ok(id)) => self.open.push_back((id, number)),
-            // The request may have reached the node in part only: then it is not a line, and nothing was accepted. It may
-            // also have reached it whole, so it must not be repeated.
+            // The request may have reached the node in part only: then it is not a line, and
+            // nothing was accepted. It may also have reached it whole, so it must not be repeated.
             Some(Err(_)) => self.lost_connection(),
             None => {
                 self.again.push_back(number);
@@ -200,7 +213,8 @@ fn filler(seed: u64, length: usize) -> Vec<u8> {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         ALPHABET[(state >> 58) as usize]
     };
     std::iter::repeat_with(next).take(length).collect()
@@ -209,7 +223,8 @@ fn filler(seed: u64, length: usize) -> Vec<u8> {
 /// `MS|node|number|filler`, of a size between the bounds that only the number decides.
 fn text(node: usize, number: u64, bytes: [usize; 2], filler: &[u8]) -> String {
     let spread = (bytes[1] - bytes[0] + 1) as u64;
-    let size = bytes[0] + (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33) as usize % spread as usize;
+    let size =
+        bytes[0] + (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33) as usize % spread as usize;
     let mut text = format!("MS|{node:02}|{number:09}|");
     let rest = size.saturating_sub(text.len());
     text.push_str(&String::from_utf8_lossy(&filler[..rest.min(filler.len())]));

@@ -1,4 +1,5 @@
-//! One message of a bot from its text to its stored answer: facts, the program's run, the rate, the send, a line about it.
+//! One message of a bot from its text to its stored answer: facts, the program's run, the rate, the
+//! send, a line about it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -103,7 +104,10 @@ impl Hand {
             self.out.either(&line, || words(&line))?;
             return Ok(Outcome::Done);
         }
-        let end = self.script.run(&message.text, &self.facts(room, message), self.stopped.clone()).await?;
+        let end = self
+            .script
+            .run(&message.text, &self.facts(room, message), self.stopped.clone())
+            .await?;
         line["did"] = match end {
             End::Interrupted => return Ok(Outcome::Postponed),
             End::TimedOut => "timed_out".into(),
@@ -133,7 +137,9 @@ impl Hand {
 
     /// What a program is told about a message besides its text.
     fn facts(&self, room: &str, message: &Message) -> Vec<(&'static str, String)> {
-        let at = i64::try_from(message.at_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+        let at = i64::try_from(message.at_ms)
+            .ok()
+            .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
         let id = |id: Option<String>| id.unwrap_or_default();
         vec![
             ("KLATCH_BOT", self.name.clone()),
@@ -168,7 +174,9 @@ impl Hand {
                 break;
             }
             let (n, s) = (mouth.rate.max, wait.as_secs() + 1);
-            self.out.note(&format!("{n} answers in a minute are the most it gives (--rate): the next one in {s} s"));
+            self.out.note(&format!(
+                "{n} answers in a minute are the most it gives (--rate): the next one in {s} s"
+            ));
             if self.pause(wait).await {
                 return Ok(Said::Postponed);
             }
@@ -196,12 +204,14 @@ impl Hand {
         }
     }
 
-    /// Whether the author is a contact. To answer somebody is to accept them, which a program must not do by itself.
+    /// Whether the author is a contact. To answer somebody is to accept them, which a program must
+    /// not do by itself.
     async fn knows(&self, message: &Message) -> Result<bool, Report> {
         let mut mouth = self.mouth.lock().await;
         let client = mouth.client.as_mut().ok_or_else(Report::gone)?;
         let people: Vec<Contact> = client.ask("contact.list", json!({})).await?;
-        let known = |c: &Contact| Some(c.identity) == message.identity && c.standing == Standing::Accepted;
+        let known =
+            |c: &Contact| Some(c.identity) == message.identity && c.standing == Standing::Accepted;
         Ok(people.iter().any(known))
     }
 
@@ -226,7 +236,10 @@ fn words(line: &Value) -> String {
         "timed_out" => "took too long and was ended (--timeout)".to_owned(),
         "failed" if line["exit"].is_null() => "was ended by a signal".to_owned(),
         "failed" => format!("failed with exit code {}", line["exit"]),
-        "refused" => format!("the answer was refused: {}", visible(line["error"]["message"].as_str().unwrap_or("?"))),
+        "refused" => format!(
+            "the answer was refused: {}",
+            visible(line["error"]["message"].as_str().unwrap_or("?"))
+        ),
         other => other.to_owned(),
     };
     format!("{} {}: {did}, {} ms", word("room"), word("from"), line["ms"])
@@ -250,7 +263,9 @@ impl Rate {
             self.sent.pop_front();
         }
         match self.sent.front() {
-            Some(first) if self.max > 0 && self.sent.len() >= self.max => RATE_WINDOW - now.duration_since(*first),
+            Some(first) if self.max > 0 && self.sent.len() >= self.max => {
+                RATE_WINDOW - now.duration_since(*first)
+            }
             _ => Duration::ZERO,
         }
     }
@@ -286,7 +301,8 @@ mod tests {
 
     #[test]
     fn a_line_about_a_message_is_one_line_and_harmless() {
-        let line = json!({"room": "#g", "from": "eve\u{1b}[2J\n", "did": "failed", "exit": 3, "ms": 12});
+        let line =
+            json!({"room": "#g", "from": "eve\u{1b}[2J\n", "did": "failed", "exit": 3, "ms": 12});
         assert_eq!(words(&line), "#g eve␛[2J␊: failed with exit code 3, 12 ms");
     }
 }

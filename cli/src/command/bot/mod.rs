@@ -1,8 +1,10 @@
-//! `klatch bot exec`: runs a program for each message; what it prints is the answer. docs/BOTS.md tells how to use it.
+//! `klatch bot exec`: runs a program for each message; what it prints is the answer. docs/BOTS.md
+//! tells how to use it.
 //!
-//! A message is done once its answer is stored, or there is none to give; only then does the bot's place in the journal move
-//! (place.rs). So a bot that is killed runs its program again for what was in work, and a key made from the message's id
-//! keeps the answer from being stored twice. script.rs runs the program, answer.rs does one message.
+//! A message is done once its answer is stored, or there is none to give; only then does the bot's
+//! place in the journal move (place.rs). So a bot that is killed runs its program again for what
+//! was in work, and a key made from the message's id keeps the answer from being stored twice.
+//! script.rs runs the program, answer.rs does one message.
 
 mod answer;
 mod place;
@@ -109,7 +111,10 @@ impl std::str::FromStr for After {
         match text {
             "start" => Ok(Self::Start),
             "now" => Ok(Self::Now),
-            number => number.parse().map(Self::Journal).map_err(|_| "a journal number, `start` or `now`".to_owned()),
+            number => number
+                .parse()
+                .map(Self::Journal)
+                .map_err(|_| "a journal number, `start` or `now`".to_owned()),
         }
     }
 }
@@ -128,8 +133,10 @@ impl Listener<'_> {
     async fn listen(&mut self, mut session: Session, after: Option<Value>) -> Result<(), Report> {
         let status = session.status().await?;
         let mut ears = Ears::new(self.args, &status, &mut session, self.ctx.out).await?;
-        // A place that is not in the journal (any more, or after a backup was restored) is announced as a gap.
-        let after = after.unwrap_or_else(|| self.place.journal.map_or_else(|| json!("now"), |was| json!(was)));
+        // A place that is not in the journal (any more, or after a backup was restored) is
+        // announced as a gap.
+        let after = after
+            .unwrap_or_else(|| self.place.journal.map_or_else(|| json!("now"), |was| json!(was)));
         let mut events = session.events(&ears.topics(), after).await?;
         self.place.journal = Some(events.cursor);
         self.place.save()?;
@@ -212,7 +219,12 @@ enum Heard {
 }
 
 impl Ears {
-    async fn new(args: &BotExec, status: &Status, session: &mut Session, out: Output) -> Result<Self, Report> {
+    async fn new(
+        args: &BotExec,
+        status: &Status,
+        session: &mut Session,
+        out: Output,
+    ) -> Result<Self, Report> {
         let mut rooms: Vec<RoomSummary> = Vec::new();
         if args.all {
             rooms.clone_from(&status.rooms);
@@ -226,7 +238,14 @@ impl Ears {
             rooms.push(room);
         }
         let rooms = rooms.into_iter().map(|r| (r.room, r.name)).collect();
-        Ok(Self { rooms, all: args.all, direct: args.dm, prefix: args.prefix.clone(), me: status.identity, out })
+        Ok(Self {
+            rooms,
+            all: args.all,
+            direct: args.dm,
+            prefix: args.prefix.clone(),
+            me: status.identity,
+            out,
+        })
     }
 
     fn topics(&self) -> Vec<String> {
@@ -234,7 +253,8 @@ impl Ears {
         if self.all {
             topics.push("room/".to_owned());
         } else {
-            let leaves = |room: &RoomId| [format!("room/{room}/message"), format!("room/{room}/meta")];
+            let leaves =
+                |room: &RoomId| [format!("room/{room}/message"), format!("room/{room}/meta")];
             topics.extend(self.rooms.keys().flat_map(leaves));
         }
         if self.direct {
@@ -276,19 +296,28 @@ impl Ears {
                 }
             }
             Event::Gap { from, to, .. } => {
-                self.out.note(&format!("what happened from {from} to {to} in the journal is not there any more"));
+                self.out.note(&format!(
+                    "what happened from {from} to {to} in the journal is not there any more"
+                ));
             }
             _ => {}
         }
         Heard::Other(told.cursor)
     }
 
-    /// Texts of others, not withdrawn. Notices are what programs say unasked: answering them is how bots begin to talk to
-    /// each other for ever.
+    /// Texts of others, not withdrawn. Notices are what programs say unasked: answering them is how
+    /// bots begin to talk to each other for ever.
     fn wants(&self, message: &Message) -> bool {
         let mine = message.own || message.identity == Some(self.me);
-        let here = if message.direct { self.direct } else { self.all || self.rooms.contains_key(&message.room) };
-        let said = message.kind == Kind::Text && !message.deleted && !message.missing && !message.text.is_empty();
+        let here = if message.direct {
+            self.direct
+        } else {
+            self.all || self.rooms.contains_key(&message.room)
+        };
+        let said = message.kind == Kind::Text
+            && !message.deleted
+            && !message.missing
+            && !message.text.is_empty();
         here && said && !mine && self.prefix.as_ref().is_none_or(|p| addressed(&message.text, p))
     }
 }
@@ -306,7 +335,9 @@ mod tests {
     #[test]
     fn a_prefix_that_is_a_word_fits_whole_words_only() {
         assert!(addressed("!up", "!up") && addressed("!up now", "!up") && addressed("!up?", "!up"));
-        assert!(!addressed("!upgrade", "!up") && !addressed("say !up", "!up") && !addressed("", "!up"));
+        assert!(
+            !addressed("!upgrade", "!up") && !addressed("say !up", "!up") && !addressed("", "!up")
+        );
         assert!(addressed("!anything", "!") && addressed("bot: hi", "bot: "));
     }
 

@@ -1,7 +1,8 @@
-//! Where a bot is in the journal: kept on disk under the bot's name, so that a bot that was killed goes on where it was.
+//! Where a bot is in the journal: kept on disk under the bot's name, so that a bot that was killed
+//! goes on where it was.
 //!
-//! The file holds a number, no names and no texts. It is replaced in one step, and only after what it counts as done is
-//! stored; one bot of a name runs at a time.
+//! The file holds a number, no names and no texts. It is replaced in one step, and only after what
+//! it counts as done is stored; one bot of a name runs at a time.
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions, Permissions};
@@ -41,7 +42,8 @@ impl Place {
     pub fn open(folder: &Path, name: &str) -> Result<Self, Report> {
         private_folder(folder)?;
         let path = folder.join(format!("{name}.lock"));
-        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let lock =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
         let lock = lock.map_err(|e| Report::io("open", &path, &e))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
             let cause = format!("a bot called {name} runs already in this profile");
@@ -63,10 +65,17 @@ impl Place {
 
     /// Writes it down, if there is anything new.
     pub fn save(&mut self) -> Result<(), Report> {
-        let (Some(journal), true) = (self.journal, self.journal != self.saved) else { return Ok(()) };
+        let (Some(journal), true) = (self.journal, self.journal != self.saved) else {
+            return Ok(());
+        };
         let new = self.file.with_extension("new");
         let written = (|| {
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&new)?;
             file.set_permissions(Permissions::from_mode(0o600))?;
             writeln!(file, "{}", serde_json::to_string(&Saved { journal })?)?;
             file.sync_all()?;
@@ -82,7 +91,12 @@ impl Place {
 fn read(bytes: &[u8], file: &Path) -> Result<Saved, Report> {
     serde_json::from_slice(bytes).map_err(|e| {
         let cause = format!("{} does not say where this bot was: {e}", file.display());
-        Report::new("KLATCH-BOT-PLACE", cause, "remove it, and say where to begin: --after now", exit::FAILED)
+        Report::new(
+            "KLATCH-BOT-PLACE",
+            cause,
+            "remove it, and say where to begin: --after now",
+            exit::FAILED,
+        )
     })
 }
 
@@ -90,21 +104,27 @@ fn read(bytes: &[u8], file: &Path) -> Result<Saved, Report> {
 pub fn name(asked: Option<&str>, program: &str) -> Result<String, Report> {
     let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if let Some(name) = asked {
-        let good = !name.is_empty() && name.len() <= NAME_BYTES_MAX && !name.starts_with('.') && name.chars().all(fine);
+        let good = !name.is_empty()
+            && name.len() <= NAME_BYTES_MAX
+            && !name.starts_with('.')
+            && name.chars().all(fine);
         let hint = "1 to 64 letters, digits, `-`, `_` or `.`, not starting with `.`";
-        let wrong = || Report::usage(format!("`{}` cannot be the name of a bot", visible(name)), hint);
+        let wrong =
+            || Report::usage(format!("`{}` cannot be the name of a bot", visible(name)), hint);
         return good.then(|| name.to_owned()).ok_or_else(wrong);
     }
-    let name: String = program.chars().map(|c| if fine(c) { c } else { '-' }).take(NAME_BYTES_MAX).collect();
+    let name: String =
+        program.chars().map(|c| if fine(c) { c } else { '-' }).take(NAME_BYTES_MAX).collect();
     let name = name.trim_start_matches('.');
     Ok(if name.is_empty() { "bot".to_owned() } else { name.to_owned() })
 }
 
-/// Which messages are in work, in the order of the journal. Several may be; the place moves only past what is done.
+/// Which messages are in work, in the order of the journal. Several may be; the place moves only
+/// past what is done.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    /// Journal numbers and whether they are done. Neighbours that need no work are one entry, so this stays as short as
-    /// there are jobs.
+    /// Journal numbers and whether they are done. Neighbours that need no work are one entry, so
+    /// this stays as short as there are jobs.
     open: VecDeque<(u64, bool)>,
 }
 
@@ -185,6 +205,10 @@ mod tests {
         assert_eq!(name(None, "echo.sh").unwrap(), "echo.sh");
         assert_eq!(name(None, ".a b\u{1b}").unwrap(), "a-b-");
         assert_eq!(name(None, "").unwrap(), "bot");
-        assert!(name(Some("../x"), "").is_err() && name(Some(""), "").is_err() && name(Some("ok-1"), "").is_ok());
+        assert!(
+            name(Some("../x"), "").is_err()
+                && name(Some(""), "").is_err()
+                && name(Some("ok-1"), "").is_ok()
+        );
     }
 }

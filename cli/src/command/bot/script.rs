@@ -1,7 +1,9 @@
-//! Runs somebody's program for one message: text on stdin, facts in the environment, what it prints is the answer.
+//! Runs somebody's program for one message: text on stdin, facts in the environment, what it prints
+//! is the answer.
 //!
-//! The text never stands on a command line and passes through no shell. The program leads a process group of its own, so
-//! that a time limit ends whatever it started, and its stderr reaches ours without acting on a terminal.
+//! The text never stands on a command line and passes through no shell. The program leads a process
+//! group of its own, so that a time limit ends whatever it started, and its stderr reaches ours
+//! without acting on a terminal.
 
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
@@ -23,7 +25,8 @@ use crate::output::{Output, visible};
 const TERM_GRACE: Duration = Duration::from_millis(500);
 /// A program that was asked to end because the bot ends may finish its answer for so long.
 const STOP_GRACE: Duration = Duration::from_secs(3);
-/// What the program printed last is read this long after its end; a process that it left behind may hold the pipe open.
+/// What the program printed last is read this long after its end; a process that it left behind may
+/// hold the pipe open.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 /// Room for the remark that an answer was cut.
 const CUT_NOTE_BYTES: usize = 80;
@@ -60,15 +63,24 @@ pub enum End {
 }
 
 impl Script {
-    /// Looks for the program once, so that a wrong name is seen at the start and not with the first message.
+    /// Looks for the program once, so that a wrong name is seen at the start and not with the first
+    /// message.
     pub fn new(command: &[OsString], limit: Duration, out: Output) -> Result<Self, Report> {
         let Some((program, args)) = command.split_first() else {
-            return Err(Report::usage("no program to run", "klatch bot exec --room '#garden' -- ./script"));
+            return Err(Report::usage(
+                "no program to run",
+                "klatch bot exec --room '#garden' -- ./script",
+            ));
         };
         if !runnable(program) {
             let name = visible(&program.to_string_lossy());
             let hint = "give its path, as in ./script, and make it executable: chmod +x ./script";
-            return Err(Report::new("KLATCH-BOT-PROGRAM", format!("cannot run `{name}`"), hint, exit::USAGE));
+            return Err(Report::new(
+                "KLATCH-BOT-PROGRAM",
+                format!("cannot run `{name}`"),
+                hint,
+                exit::USAGE,
+            ));
         }
         Ok(Self { program: program.clone(), args: args.to_vec(), limit, out })
     }
@@ -93,12 +105,16 @@ impl Script {
             let hint = "a script needs a first line such as #!/bin/sh and the right to be executed";
             Report::new("KLATCH-BOT-PROGRAM", cause, hint, exit::FAILED)
         })?;
-        let mut group = Group(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw));
-        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let mut group =
+            Group(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw));
+        let (stdin, stdout, stderr) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let work = async {
             let mut printed = Printed::default();
             let status = {
-                let talk = async { tokio::join!(feed(stdin, text), printed.read(stdout), self.complain(stderr)) };
+                let talk = async {
+                    tokio::join!(feed(stdin, text), printed.read(stdout), self.complain(stderr))
+                };
                 tokio::pin!(talk);
                 let mut silent = false;
                 let status = loop {
@@ -120,7 +136,8 @@ impl Script {
             ended = &mut work => ended,
             () = sleep(self.limit) => {
                 group.signal(Signal::TERM);
-                // Not looked at meanwhile: until its end is noticed, its number belongs to no other process.
+                // Not looked at meanwhile: until its end is noticed, its number belongs to no other
+                // process.
                 sleep(TERM_GRACE).await;
                 late = Some(End::TimedOut);
                 group.signal(Signal::KILL);
@@ -143,7 +160,9 @@ impl Script {
         };
         group.0 = None;
         let status = status.map_err(|e| Report::bug(&e))?;
-        Ok(late.unwrap_or_else(|| if status.success() { printed.answer() } else { End::Failed(status.code()) }))
+        Ok(late.unwrap_or_else(|| {
+            if status.success() { printed.answer() } else { End::Failed(status.code()) }
+        }))
     }
 
     /// Passes the program's stderr on, line by line.
@@ -165,7 +184,11 @@ impl Script {
                 lines += 1;
                 if lines <= COMPLAINTS_MAX {
                     let line = String::from_utf8_lossy(&line);
-                    self.out.stderr(&format!("{}: {}", visible(&self.name()), visible(line.trim_end())));
+                    self.out.stderr(&format!(
+                        "{}: {}",
+                        visible(&self.name()),
+                        visible(line.trim_end())
+                    ));
                 }
             }
             if ended {
@@ -174,7 +197,8 @@ impl Script {
         }
         if lines > COMPLAINTS_MAX {
             let more = lines - COMPLAINTS_MAX;
-            self.out.stderr(&format!("{}: ({more} more lines on its stderr)", visible(&self.name())));
+            self.out
+                .stderr(&format!("{}: ({more} more lines on its stderr)", visible(&self.name())));
         }
     }
 }
@@ -243,8 +267,9 @@ impl Printed {
 
 /// Whether the system would find and start it.
 fn runnable(program: &OsString) -> bool {
-    let executable =
-        |p: PathBuf| std::fs::metadata(p).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
+    let executable = |p: PathBuf| {
+        std::fs::metadata(p).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+    };
     if program.as_encoded_bytes().contains(&b'/') {
         return executable(PathBuf::from(program));
     }
@@ -267,7 +292,10 @@ mod tests {
 
     async fn run(script: &str, text: &str) -> End {
         let (_stop, stopped) = watch::channel(false);
-        sh(script, Duration::from_secs(30)).run(text, &[("KLATCH_ROOM", "#g".to_owned())], stopped).await.unwrap()
+        sh(script, Duration::from_secs(30))
+            .run(text, &[("KLATCH_ROOM", "#g".to_owned())], stopped)
+            .await
+            .unwrap()
     }
 
     fn answer(text: &str) -> End {
@@ -287,10 +315,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_flood_is_cut_with_a_remark_and_stderr_is_bounded() {
-        let End::Answer { text, cut: true } = run("head -c 300000 /dev/zero | tr '\\0' x", "").await else {
+        let End::Answer { text, cut: true } =
+            run("head -c 300000 /dev/zero | tr '\\0' x", "").await
+        else {
             panic!("not cut")
         };
-        assert!(text.len() <= TEXT_BYTES_MAX && text.ends_with("printed 300000 bytes)"), "{}", &text[63_000..]);
+        assert!(
+            text.len() <= TEXT_BYTES_MAX && text.ends_with("printed 300000 bytes)"),
+            "{}",
+            &text[63_000..]
+        );
         assert_eq!(run("yes oh | head -n 100000 >&2; echo done", "").await, answer("done"));
     }
 
@@ -298,10 +332,14 @@ mod tests {
     async fn a_time_limit_ends_everything_that_the_program_started() {
         let folder = tempfile::tempdir().unwrap();
         let alive = folder.path().join("alive");
-        let script = format!("trap '' TERM; (sleep 1.5; touch {}) & wait; sleep 60", alive.display());
+        let script =
+            format!("trap '' TERM; (sleep 1.5; touch {}) & wait; sleep 60", alive.display());
         let (_stop, stopped) = watch::channel(false);
         let begun = Instant::now();
-        assert_eq!(sh(&script, Duration::from_millis(200)).run("", &[], stopped).await.unwrap(), End::TimedOut);
+        assert_eq!(
+            sh(&script, Duration::from_millis(200)).run("", &[], stopped).await.unwrap(),
+            End::TimedOut
+        );
         assert!(begun.elapsed() < Duration::from_secs(20));
         sleep(Duration::from_secs(2).saturating_sub(begun.elapsed())).await;
         assert!(!alive.exists(), "what the program started went on");
@@ -311,11 +349,17 @@ mod tests {
     async fn a_bot_that_ends_asks_the_program_to_end() {
         let (stop, stopped) = watch::channel(true);
         let limit = Duration::from_secs(30);
-        assert_eq!(sh("sleep 60", limit).run("", &[], stopped.clone()).await.unwrap(), End::Interrupted);
+        assert_eq!(
+            sh("sleep 60", limit).run("", &[], stopped.clone()).await.unwrap(),
+            End::Interrupted
+        );
         // One that tidies up first has its answer taken.
         let folder = tempfile::tempdir().unwrap();
         let ready = folder.path().join("ready");
-        let script = format!("trap 'echo bye; exit 0' TERM; touch {}; while :; do sleep 0.05; done", ready.display());
+        let script = format!(
+            "trap 'echo bye; exit 0' TERM; touch {}; while :; do sleep 0.05; done",
+            ready.display()
+        );
         stop.send_replace(false);
         let seen = async {
             while !ready.exists() {
@@ -340,7 +384,11 @@ mod tests {
         for wrong in ["./no-such-file", "no-such-program-anywhere", "/"] {
             let command = [OsString::from(wrong)];
             let out = Output::new(false, true, Color::Never);
-            assert_eq!(Script::new(&command, TERM_GRACE, out).unwrap_err().exit, exit::USAGE, "{wrong}");
+            assert_eq!(
+                Script::new(&command, TERM_GRACE, out).unwrap_err().exit,
+                exit::USAGE,
+                "{wrong}"
+            );
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The archive for a bug report: what the doctor found, the state of the node, the end of its log, the files with sizes and
-//! modes. No names, rooms, addresses, ids or contents: see `redact`.
+//! The archive for a bug report: what the doctor found, the state of the node, the end of its log,
+//! the files with sizes and modes. No names, rooms, addresses, ids or contents: see `redact`.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -77,19 +77,23 @@ pub async fn write(file: &Path, paths: &Paths, facts: &Facts, quick: bool) -> Re
 
 fn store(file: &Path, archive: &[u8]) -> Result<(), Report> {
     let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
-    made.and_then(|mut f| f.write_all(archive).and_then(|()| f.sync_all())).map_err(|e| match e.kind() {
-        std::io::ErrorKind::AlreadyExists => {
-            let cause = format!("{} exists already; it was not touched", file.display());
-            Report::new("KLATCH-FILE", cause, "choose another name", exit::USAGE)
+    made.and_then(|mut f| f.write_all(archive).and_then(|()| f.sync_all())).map_err(|e| {
+        match e.kind() {
+            std::io::ErrorKind::AlreadyExists => {
+                let cause = format!("{} exists already; it was not touched", file.display());
+                Report::new("KLATCH-FILE", cause, "choose another name", exit::USAGE)
+            }
+            _ => Report::io("write", file, &e),
         }
-        _ => Report::io("write", file, &e),
     })
 }
 
 /// Everything that names somebody in this profile: from the node, or from the disk if none runs.
 async fn learned(paths: &Paths, facts: &Facts) -> Redactor {
     let mut redactor = Redactor::default();
-    for (path, name) in [(&paths.data, "DATA"), (&paths.runtime, "RUNTIME"), (&paths.peers, "PEERS")] {
+    for (path, name) in
+        [(&paths.data, "DATA"), (&paths.runtime, "RUNTIME"), (&paths.peers, "PEERS")]
+    {
         redactor.learn_as(&path.display().to_string(), name);
     }
     for (variable, name) in [("KLATCH_HOME", "KLATCH_HOME"), ("HOME", "HOME")] {
@@ -106,14 +110,19 @@ async fn learned(paths: &Paths, facts: &Facts) -> Redactor {
     redactor.learn("host", host.trim());
     match (&facts.node, &facts.store) {
         (NodeFact::Answers { status, .. }, _) => {
-            let own = [("node.status", json!({})), ("room.list", json!({})), ("contact.list", json!({}))];
+            let own =
+                [("node.status", json!({})), ("room.list", json!({})), ("contact.list", json!({}))];
             let members = status.rooms.iter().map(|r| ("room.members", json!({"room": r.room})));
             let answers = asked_of_node(paths, own.into_iter().chain(members).collect()).await;
             answers.iter().for_each(|a| redactor.learn_from(a));
         }
         (_, StoreFact::Readable(seen)) => {
             for name in &seen.names {
-                if name.starts_with('#') { redactor.learn_room(name) } else { redactor.learn("person", name) }
+                if name.starts_with('#') {
+                    redactor.learn_room(name)
+                } else {
+                    redactor.learn("person", name)
+                }
             }
             seen.ids.iter().for_each(|id| redactor.learn("id", id));
         }
@@ -148,12 +157,14 @@ fn pretty(value: &Value) -> String {
 fn system(facts: &Facts) -> String {
     let first = |path: &str, key: &str| {
         let text = std::fs::read_to_string(path).unwrap_or_default();
-        let found = text.lines().find_map(|l| l.strip_prefix(key).map(|v| v.trim_matches('"').to_owned()));
+        let found =
+            text.lines().find_map(|l| l.strip_prefix(key).map(|v| v.trim_matches('"').to_owned()));
         found.unwrap_or_else(|| "?".to_owned())
     };
     let set = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    let mut set: Vec<String> =
-        set.filter(|n| n.starts_with("KLATCH_") || n.starts_with("XDG_") || n == "NO_COLOR").collect();
+    let mut set: Vec<String> = set
+        .filter(|n| n.starts_with("KLATCH_") || n.starts_with("XDG_") || n == "NO_COLOR")
+        .collect();
     set.sort();
     format!(
         "klatch {}\nsystem {} {}\nkernel {}\nrelease {}\nterm {}\nlocale {}\nset: {}\n",
@@ -170,7 +181,9 @@ fn system(facts: &Facts) -> String {
 
 fn files(paths: &Paths, redactor: &mut Redactor) -> String {
     let mut text = String::from("path  mode  bytes  owner\n");
-    for (folder, name) in [(&paths.data, "DATA"), (&paths.runtime, "RUNTIME"), (&paths.peers, "PEERS")] {
+    for (folder, name) in
+        [(&paths.data, "DATA"), (&paths.runtime, "RUNTIME"), (&paths.peers, "PEERS")]
+    {
         list(&mut text, folder, name, redactor);
     }
     text
@@ -179,7 +192,8 @@ fn files(paths: &Paths, redactor: &mut Redactor) -> String {
 fn list(text: &mut String, folder: &Path, name: &str, redactor: &mut Redactor) {
     let line = |path: &Path, name: &str| match std::fs::symlink_metadata(path) {
         Ok(meta) => {
-            let owner = if meta.uid() == rustix::process::geteuid().as_raw() { "own" } else { "other" };
+            let owner =
+                if meta.uid() == rustix::process::geteuid().as_raw() { "own" } else { "other" };
             format!("{name}  {:o}  {}  {owner}\n", meta.mode() & 0o7777, meta.len())
         }
         Err(error) => format!("{name}  {}\n", error.kind()),
@@ -200,7 +214,9 @@ fn list(text: &mut String, folder: &Path, name: &str, redactor: &mut Redactor) {
 }
 
 fn is_segment(name: &str) -> bool {
-    name.strip_prefix("bodies-").and_then(|n| n.strip_suffix(".seg")).is_some_and(|n| n.parse::<u32>().is_ok())
+    name.strip_prefix("bodies-")
+        .and_then(|n| n.strip_suffix(".seg"))
+        .is_some_and(|n| n.parse::<u32>().is_ok())
 }
 
 fn log(path: &Path, redactor: &mut Redactor) -> String {
@@ -232,14 +248,19 @@ fn tail(path: &Path) -> std::io::Result<String> {
     file.take(LOG_BYTES_MAX).read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
     // The first line is most likely cut.
-    let whole = if size > LOG_BYTES_MAX { text.split_once('\n').map_or("", |(_, rest)| rest) } else { &text };
+    let whole = if size > LOG_BYTES_MAX {
+        text.split_once('\n').map_or("", |(_, rest)| rest)
+    } else {
+        &text
+    };
     Ok(whole.to_owned())
 }
 
 /// An archive consists of blocks.
 const BLOCK: usize = 512;
 
-/// One file in the `ustar` format, which every `tar` reads: a header block, then the content, filled up.
+/// One file in the `ustar` format, which every `tar` reads: a header block, then the content,
+/// filled up.
 fn append(archive: &mut Vec<u8>, name: &str, content: &[u8], at_s: u64) {
     let mut header = [0_u8; BLOCK];
     let mut put = |at: usize, bytes: &[u8]| header[at..at + bytes.len()].copy_from_slice(bytes);

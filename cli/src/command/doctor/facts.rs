@@ -1,4 +1,5 @@
-//! What the checks are about, collected once: files, the system, and what the running node says. Judges nothing.
+//! What the checks are about, collected once: files, the system, and what the running node says.
+//! Judges nothing.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -150,7 +151,9 @@ pub async fn collect(paths: &Paths, asked: Asked) -> Facts {
     let node = node(paths).await;
     let keystore = key(&Keystore::at(&paths.data));
     let store = match (&node, &keystore) {
-        (NodeFact::Absent, Key::Protected) if asked.passphrase.is_none() && !asked.quick => StoreFact::Locked,
+        (NodeFact::Absent, Key::Protected) if asked.passphrase.is_none() && !asked.quick => {
+            StoreFact::Locked
+        }
         (NodeFact::Absent, Key::Open | Key::Protected) if !asked.quick => {
             let home = paths.data.clone();
             let passphrase = asked.passphrase.map(Passphrase);
@@ -240,11 +243,17 @@ pub async fn asked_of_node(paths: &Paths, calls: Vec<(&str, Value)>) -> Vec<Valu
 fn files(paths: &Paths) -> Vec<FileFact> {
     let own = rustix::process::geteuid().as_raw();
     let inside = PRIVATE_FILES.iter().map(|name| paths.data.join(name));
-    let all = [paths.data.clone(), paths.runtime.clone(), paths.peers.clone()].into_iter().chain(inside);
+    let all =
+        [paths.data.clone(), paths.runtime.clone(), paths.peers.clone()].into_iter().chain(inside);
     let all = all.chain([paths.socket()]);
     let fact = |path: PathBuf| {
         let meta = std::fs::symlink_metadata(&path).ok()?;
-        Some(FileFact { folder: meta.is_dir(), mode: meta.mode() & 0o777, ours: meta.uid() == own, path })
+        Some(FileFact {
+            folder: meta.is_dir(),
+            mode: meta.mode() & 0o777,
+            ours: meta.uid() == own,
+            path,
+        })
     };
     all.filter_map(fact).collect()
 }
@@ -256,7 +265,8 @@ fn space(folder: &Path) -> Option<u64> {
     Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// The limit of the running node where the system tells it, else the own one, which a node started from here inherits.
+/// The limit of the running node where the system tells it, else the own one, which a node started
+/// from here inherits.
 fn open_files(node: &NodeFact) -> Option<u64> {
     let of_node = |pid: u32| {
         let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;

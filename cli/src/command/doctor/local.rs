@@ -25,7 +25,9 @@ pub(super) fn identity(facts: &Facts) -> Finding {
     match &facts.keystore {
         Key::Open => Finding::ok("present, without a passphrase"),
         Key::Protected => Finding::ok("present, protected by a passphrase"),
-        Key::Missing => Finding::fail("there is no identity in this profile yet", facts.klatch("init")),
+        Key::Missing => {
+            Finding::fail("there is no identity in this profile yet", facts.klatch("init"))
+        }
         Key::Broken { cause, fix } => Finding::fail(cause, fix),
     }
 }
@@ -42,15 +44,25 @@ pub(super) fn permissions(facts: &Facts) -> Finding {
         return Finding::ok("there are no files yet");
     }
     let Some(first) = open.first() else {
-        return Finding::ok(format!("{} files and folders are closed to others", facts.files.len()));
+        return Finding::ok(format!(
+            "{} files and folders are closed to others",
+            facts.files.len()
+        ));
     };
     let (folders, files): (Vec<&FileFact>, Vec<&FileFact>) = open.iter().partition(|f| f.folder);
-    let change = |mode, list: &[&FileFact]| (!list.is_empty()).then(|| format!("chmod {mode} {}", paths(list)));
-    let fix: Vec<String> = [change(700, &folders), change(600, &files)].into_iter().flatten().collect();
+    let change = |mode, list: &[&FileFact]| {
+        (!list.is_empty()).then(|| format!("chmod {mode} {}", paths(list)))
+    };
+    let fix: Vec<String> =
+        [change(700, &folders), change(600, &files)].into_iter().flatten().collect();
     let text = format!("{} has mode {:o}: others can reach it", first.path.display(), first.mode);
     // A node refuses such a keystore; the rest is inside a folder that it closes when it starts.
     let keystore = files.iter().any(|f| f.path.file_name().is_some_and(|n| n == KEYSTORE_FILE));
-    if keystore { Finding::fail(text, fix.join(" && ")) } else { Finding::warn(text, fix.join(" && ")) }
+    if keystore {
+        Finding::fail(text, fix.join(" && "))
+    } else {
+        Finding::warn(text, fix.join(" && "))
+    }
 }
 
 fn paths(files: &[&FileFact]) -> String {
@@ -70,7 +82,9 @@ pub(super) fn disk(facts: &Facts) -> Finding {
         Some(free) if free < SPACE_BYTES_NONE => {
             Finding::fail(format!("only {} are free: nothing can be stored soon", size(free)), look)
         }
-        Some(free) if free < SPACE_BYTES_LOW => Finding::warn(format!("only {} are free", size(free)), look),
+        Some(free) if free < SPACE_BYTES_LOW => {
+            Finding::warn(format!("only {} are free", size(free)), look)
+        }
         Some(free) => Finding::ok(format!("{} free", size(free))),
     }
 }
@@ -80,20 +94,28 @@ pub(super) fn store(facts: &Facts) -> Finding {
     if let Some(status) = facts.status() {
         let look = format!("df -h {}", quoted(&facts.data));
         return match status.read_only {
-            true => Finding::fail("the disk refuses writes: history can be read, nothing new is stored", look),
+            true => Finding::fail(
+                "the disk refuses writes: history can be read, nothing new is stored",
+                look,
+            ),
             false => Finding::ok("open in the running node"),
         };
     }
     match (&facts.store, &facts.node, &facts.keystore) {
-        (StoreFact::Readable(seen), ..) => Finding::ok(format!("readable, {}", count(seen.rooms, "room"))),
-        (StoreFact::Broken { cause, hint }, ..) => Finding::fail(cause, hint),
-        (StoreFact::Locked, ..) => {
-            Finding::unknown("encrypted, and the passphrase was not given", facts.klatch("doctor --unlock-file FILE"))
+        (StoreFact::Readable(seen), ..) => {
+            Finding::ok(format!("readable, {}", count(seen.rooms, "room")))
         }
+        (StoreFact::Broken { cause, hint }, ..) => Finding::fail(cause, hint),
+        (StoreFact::Locked, ..) => Finding::unknown(
+            "encrypted, and the passphrase was not given",
+            facts.klatch("doctor --unlock-file FILE"),
+        ),
         (StoreFact::Unseen, _, Key::Missing) => {
             Finding::unknown("there is no identity, so nothing to look into", facts.klatch("init"))
         }
-        (StoreFact::Unseen, NodeFact::Absent, _) => Finding::unknown("it was not looked into", facts.klatch("doctor")),
+        (StoreFact::Unseen, NodeFact::Absent, _) => {
+            Finding::unknown("it was not looked into", facts.klatch("doctor"))
+        }
         (StoreFact::Unseen, ..) => {
             Finding::unknown("another process has it, and does not tell", facts.klatch("status"))
         }
@@ -105,10 +127,13 @@ pub(super) fn open_files(facts: &Facts) -> Finding {
     let fix = format!("ulimit -n 4096 && {}", facts.restart(""));
     match facts.open_files {
         None => Finding::ok("no limit on open files"),
-        Some(n) if n < OPEN_FILES_NONE => Finding::fail(format!("only {n} open files are allowed"), fix),
-        Some(n) if n < OPEN_FILES_LOW => {
-            Finding::warn(format!("only {n} open files are allowed: a busy node needs {OPEN_FILES_LOW}"), fix)
+        Some(n) if n < OPEN_FILES_NONE => {
+            Finding::fail(format!("only {n} open files are allowed"), fix)
         }
+        Some(n) if n < OPEN_FILES_LOW => Finding::warn(
+            format!("only {n} open files are allowed: a busy node needs {OPEN_FILES_LOW}"),
+            fix,
+        ),
         Some(n) => Finding::ok(format!("{n} open files are allowed")),
     }
 }

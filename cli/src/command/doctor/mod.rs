@@ -1,5 +1,6 @@
-//! `klatch doctor`: what is wrong, and the command that fixes it. Facts are collected once (`facts`), pure functions turn them
-//! into outcomes (`local`, `online`), and `bundle` packs what a bug report needs without saying who talks to whom.
+//! `klatch doctor`: what is wrong, and the command that fixes it. Facts are collected once
+//! (`facts`), pure functions turn them into outcomes (`local`, `online`), and `bundle` packs what a
+//! bug report needs without saying who talks to whom.
 //!
 //! What cannot be known is `unknown`, never "no".
 
@@ -119,7 +120,8 @@ const fn row(name: &'static str, quick: bool, judge: Judge) -> Row {
     Row { name, quick, judge }
 }
 
-/// All checks but those of single rooms, in the order shown: from what everything rests on to what rests on it.
+/// All checks but those of single rooms, in the order shown: from what everything rests on to what
+/// rests on it.
 const TABLE: &[Row] = &[
     row("identity", true, Always(local::identity)),
     row("permissions", true, Always(local::permissions)),
@@ -144,8 +146,11 @@ pub struct Checkup {
 
 impl Checkup {
     fn of(facts: &Facts, quick: bool) -> Self {
-        let mut checks: Vec<Check> =
-            TABLE.iter().filter(|r| r.quick || !quick).map(|r| r.finding(facts).named(r.name)).collect();
+        let mut checks: Vec<Check> = TABLE
+            .iter()
+            .filter(|r| r.quick || !quick)
+            .map(|r| r.finding(facts).named(r.name))
+            .collect();
         if !quick {
             checks.extend(online::rooms(facts));
         }
@@ -159,15 +164,26 @@ impl Checkup {
 
     /// For people: a table in words, with the command under each line that has one, and the sum.
     pub fn lines(&self) -> Vec<String> {
-        let wide = self.checks.iter().map(|c| visible(&c.name).chars().count()).max().unwrap_or_default();
+        let wide =
+            self.checks.iter().map(|c| visible(&c.name).chars().count()).max().unwrap_or_default();
         let mut lines = Vec::new();
         for check in &self.checks {
             let name = visible(&check.name);
-            lines.push(format!("{name:wide$}  {:7}  {}", check.outcome.word(), visible(&check.text)));
-            lines.extend(check.fix.as_ref().map(|fix| format!("{:wide$}  {:7}  try: {}", "", "", visible(fix))));
+            lines.push(format!(
+                "{name:wide$}  {:7}  {}",
+                check.outcome.word(),
+                visible(&check.text)
+            ));
+            lines.extend(
+                check
+                    .fix
+                    .as_ref()
+                    .map(|fix| format!("{:wide$}  {:7}  try: {}", "", "", visible(fix))),
+            );
         }
         let each = [Outcome::Ok, Outcome::Warn, Outcome::Fail, Outcome::Unknown];
-        let sums: Vec<String> = each.iter().map(|o| format!("{} {}", self.count(*o), o.word())).collect();
+        let sums: Vec<String> =
+            each.iter().map(|o| format!("{} {}", self.count(*o), o.word())).collect();
         lines.push(format!("{} checks: {}", self.checks.len(), sums.join(", ")));
         lines
     }

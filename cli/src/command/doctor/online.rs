@@ -1,5 +1,5 @@
-//! Checks of the running node: who it reaches, who reaches it. Pure: facts in, findings out. Without a node all of this is
-//! unknown; nothing is sent to find out.
+//! Checks of the running node: who it reaches, who reaches it. Pure: facts in, findings out.
+//! Without a node all of this is unknown; nothing is sent to find out.
 
 use std::time::Duration;
 
@@ -18,21 +18,28 @@ const EPOCH_MS: u64 = 1_735_689_600_000;
 /// Refused inputs that honest members hardly ever cause; fewer are somebody's slip.
 const REFUSED_MANY: u64 = 100;
 /// What honest members do not cause.
-const REFUSED_KINDS: [&str; 8] = ["decode", "open", "signature", "body", "run", "rule", "rate", "full"];
+const REFUSED_KINDS: [&str; 8] =
+    ["decode", "open", "signature", "body", "run", "rule", "rate", "full"];
 /// Rooms listed one by one.
 const ROOMS_SHOWN: usize = 30;
 
 /// Somebody answers, in time, in our words.
 pub(super) fn node(facts: &Facts) -> Finding {
     match &facts.node {
-        NodeFact::Absent => Finding::warn("no node is running: nobody can reach you", facts.klatch("up")),
-        NodeFact::Silent { pid: Some(pid) } => {
-            Finding::fail(format!("process {pid} has the profile and answers nobody"), format!("kill {pid}"))
+        NodeFact::Absent => {
+            Finding::warn("no node is running: nobody can reach you", facts.klatch("up"))
         }
-        NodeFact::Silent { pid: None } => Finding::fail("a node is there and does not answer", facts.restart("")),
-        NodeFact::Strange { cause } => {
-            Finding::warn(format!("the running node is not understood ({cause}): another version?"), facts.restart(""))
+        NodeFact::Silent { pid: Some(pid) } => Finding::fail(
+            format!("process {pid} has the profile and answers nobody"),
+            format!("kill {pid}"),
+        ),
+        NodeFact::Silent { pid: None } => {
+            Finding::fail("a node is there and does not answer", facts.restart(""))
         }
+        NodeFact::Strange { cause } => Finding::warn(
+            format!("the running node is not understood ({cause}): another version?"),
+            facts.restart(""),
+        ),
         NodeFact::Answers { status, took } => answering(facts, status, *took),
     }
 }
@@ -40,11 +47,17 @@ pub(super) fn node(facts: &Facts) -> Finding {
 fn answering(facts: &Facts, status: &Status, took: Duration) -> Finding {
     let (pid, ms) = (status.pid, took.as_millis());
     if status.version != facts.version {
-        let text = format!("the running node has version {}, this program {}", status.version, facts.version);
+        let text = format!(
+            "the running node has version {}, this program {}",
+            status.version, facts.version
+        );
         return Finding::warn(text, facts.restart(""));
     }
     if took > SLOW {
-        return Finding::warn(format!("running (pid {pid}), but it took {ms} ms to answer"), facts.restart(""));
+        return Finding::warn(
+            format!("running (pid {pid}), but it took {ms} ms to answer"),
+            facts.restart(""),
+        );
     }
     let host = match status.host {
         Some(Host::Background) => "in the background",
@@ -69,15 +82,22 @@ pub(super) fn listening(facts: &Facts, status: &Status) -> Finding {
     let local = |a: &&String| a.starts_with("/ip4/127.") || a.starts_with("/ip6/::1/");
     let (all, inside) = (status.listening.len(), status.listening.iter().filter(local).count());
     if all == 0 {
-        return Finding::fail("on no address: nobody can connect", facts.restart("--listen 0.0.0.0:0"));
+        return Finding::fail(
+            "on no address: nobody can connect",
+            facts.restart("--listen 0.0.0.0:0"),
+        );
     }
     if all == inside {
-        let text =
-            "on this machine only, as --loopback-only or KLATCH_LOOPBACK_ONLY asks: no other machine can connect";
-        let fix = format!("{} && env -u KLATCH_LOOPBACK_ONLY {}", facts.klatch("down"), facts.klatch("up"));
+        let text = "on this machine only, as --loopback-only or KLATCH_LOOPBACK_ONLY asks: no other machine can connect";
+        let fix = format!(
+            "{} && env -u KLATCH_LOOPBACK_ONLY {}",
+            facts.klatch("down"),
+            facts.klatch("up")
+        );
         return Finding::warn(text, fix);
     }
-    let ports = status.listening.iter().filter_map(|a| port(a)).collect::<std::collections::BTreeSet<_>>();
+    let ports =
+        status.listening.iter().filter_map(|a| port(a)).collect::<std::collections::BTreeSet<_>>();
     let ports = ports.into_iter().collect::<Vec<_>>().join(", ");
     Finding::ok(format!("on {} ({ports})", count(all - inside, "address")))
 }
@@ -102,7 +122,10 @@ pub(super) fn multicast(facts: &Facts, status: &Status) -> Finding {
         ),
         (Mdns::On, 0) if status.uptime_s < LISTENED_S_MIN => {
             let text = format!("nothing heard yet; the node started {} s ago", status.uptime_s);
-            Finding::unknown(text, format!("{} && {}", facts.klatch("wait peer"), facts.klatch("doctor")))
+            Finding::unknown(
+                text,
+                format!("{} && {}", facts.klatch("wait peer"), facts.klatch("doctor")),
+            )
         }
         (Mdns::On, 0) => {
             let long = match discovery.heard_ms_ago {
@@ -112,7 +135,10 @@ pub(super) fn multicast(facts: &Facts, status: &Status) -> Finding {
             let why = "nobody else is there, or Wi-Fi isolation or a firewall on udp/5353 keeps multicast away";
             Finding::unknown(format!("{long}: {why}"), by_address)
         }
-        (Mdns::On, found) => Finding::ok(format!("{} heard in the local network", count(found as usize, "neighbour"))),
+        (Mdns::On, found) => Finding::ok(format!(
+            "{} heard in the local network",
+            count(found as usize, "neighbour")
+        )),
     }
 }
 
@@ -123,7 +149,8 @@ fn minutes(seconds: u64) -> String {
 /// Somebody is connected.
 pub(super) fn peers(facts: &Facts, status: &Status) -> Finding {
     let missing = status.discovery.as_ref().map_or(0, |d| d.missing) as usize;
-    let away = if missing > 0 { format!("; {missing} more are known and away") } else { String::new() };
+    let away =
+        if missing > 0 { format!("; {missing} more are known and away") } else { String::new() };
     match (status.peers.len(), missing) {
         (0, 0) => Finding::unknown(
             "nobody is connected and nobody is known: are others there at all?",
@@ -135,7 +162,8 @@ pub(super) fn peers(facts: &Facts, status: &Status) -> Finding {
         ),
         (n, _) => {
             let slowest = status.peers.iter().filter_map(|p| p.rtt_ms).max();
-            let rtt = slowest.map_or_else(String::new, |ms| format!(", the slowest answers in {ms} ms"));
+            let rtt =
+                slowest.map_or_else(String::new, |ms| format!(", the slowest answers in {ms} ms"));
             Finding::ok(format!("{n} connected{rtt}{away}"))
         }
     }
@@ -147,17 +175,21 @@ pub(super) fn clock(facts: &Facts) -> Finding {
     if facts.now_ms < EPOCH_MS {
         return Finding::fail("the clock of this machine stands before 2025", set);
     }
-    let Some(status) = facts.status() else { return unheard(facts, "how the clock compares with those of others") };
+    let Some(status) = facts.status() else {
+        return unheard(facts, "how the clock compares with those of others");
+    };
     let Some(clock) = status.clock else {
         return Finding::unknown(
             "nobody was there to compare it with in the last minutes",
             facts.klatch("wait peer --timeout 5m"),
         );
     };
-    let (off, others) = (clock.ahead_ms.unsigned_abs(), count(clock.devices as usize, "other device"));
+    let (off, others) =
+        (clock.ahead_ms.unsigned_abs(), count(clock.devices as usize, "other device"));
     let way = if clock.ahead_ms < 0 { "behind" } else { "ahead of" };
     if off > CLOCK_AHEAD_MS_MAX {
-        let text = format!("{} {way} the clocks of {others}: one side is wrong", minutes(off / 1_000));
+        let text =
+            format!("{} {way} the clocks of {others}: one side is wrong", minutes(off / 1_000));
         return Finding::warn(text, set);
     }
     Finding::ok(format!("within {off} ms of {others}"))
@@ -171,7 +203,9 @@ pub(super) fn refused(facts: &Facts, status: &Status) -> Finding {
     });
     match most {
         Some((kind, n)) if total >= REFUSED_MANY => Finding::warn(
-            format!("{total} inputs of others were refused, most ({n}) as `{kind}`: a faulty or hostile program"),
+            format!(
+                "{total} inputs of others were refused, most ({n}) as `{kind}`: a faulty or hostile program"
+            ),
             facts.klatch("doctor --bundle report.tar"),
         ),
         _ => Finding::ok(format!("{total} inputs of others were refused")),
@@ -180,22 +214,34 @@ pub(super) fn refused(facts: &Facts, status: &Status) -> Finding {
 
 /// One row for all rooms, and one for each.
 pub(super) fn rooms(facts: &Facts) -> Vec<Check> {
-    let Some(status) = facts.status() else { return vec![unheard(facts, "who is in your rooms").named("rooms")] };
+    let Some(status) = facts.status() else {
+        return vec![unheard(facts, "who is in your rooms").named("rooms")];
+    };
     let joined: Vec<&RoomSummary> = status.rooms.iter().filter(|r| !r.left).collect();
     let met = joined.iter().filter(|r| r.online > 0).count();
-    let shown = if joined.len() > ROOMS_SHOWN { format!("; the first {ROOMS_SHOWN} follow") } else { String::new() };
+    let shown = if joined.len() > ROOMS_SHOWN {
+        format!("; the first {ROOMS_SHOWN} follow")
+    } else {
+        String::new()
+    };
     let sum = match joined.len() {
         0 => Finding::ok("none yet"),
-        n => Finding::ok(format!("{}, {met} of them with somebody online{shown}", count(n, "room"))),
+        n => {
+            Finding::ok(format!("{}, {met} of them with somebody online{shown}", count(n, "room")))
+        }
     };
-    let each = joined.iter().take(ROOMS_SHOWN).map(|r| room(facts, r).named(&format!("room:{}", r.name)));
+    let each =
+        joined.iter().take(ROOMS_SHOWN).map(|r| room(facts, r).named(&format!("room:{}", r.name)));
     [sum.named("rooms")].into_iter().chain(each).collect()
 }
 
 fn room(facts: &Facts, room: &RoomSummary) -> Finding {
     let queued = match room.queued {
         0 => String::new(),
-        n => format!("; {} of yours reached nobody yet", count(usize::try_from(n).unwrap_or(usize::MAX), "message")),
+        n => format!(
+            "; {} of yours reached nobody yet",
+            count(usize::try_from(n).unwrap_or(usize::MAX), "message")
+        ),
     };
     if room.over_budget {
         let text = format!("its disk budget is used up: later texts are not stored here{queued}");
@@ -205,9 +251,15 @@ fn room(facts: &Facts, room: &RoomSummary) -> Finding {
         (0, members) => {
             let who = match members {
                 0 | 1 => "nobody else was ever seen here".to_owned(),
-                n => format!("none of {} is connected: away, or out of reach", count(n as usize - 1, "other member")),
+                n => format!(
+                    "none of {} is connected: away, or out of reach",
+                    count(n as usize - 1, "other member")
+                ),
             };
-            Finding::unknown(format!("{who}{queued}"), facts.klatch(&format!("wait 'room:{}'", room.name)))
+            Finding::unknown(
+                format!("{who}{queued}"),
+                facts.klatch(&format!("wait 'room:{}'", room.name)),
+            )
         }
         (online, members) => {
             let all = members.max(online + 1);

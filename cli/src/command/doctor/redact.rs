@@ -1,8 +1,9 @@
-//! Stand-ins for what says who somebody is: names, rooms, addresses, ids, paths. The same thing gets the same stand-in
-//! everywhere in a report (`room-1`, `peer-2`), so it can still be followed.
+//! Stand-ins for what says who somebody is: names, rooms, addresses, ids, paths. The same thing
+//! gets the same stand-in everywhere in a report (`room-1`, `peer-2`), so it can still be followed.
 //!
-//! Two nets: what is known (all names and ids of the profile) is replaced wherever it stands; beyond that, whatever has the
-//! form of an address, an id, a path or a quotation is replaced as well.
+//! Two nets: what is known (all names and ids of the profile) is replaced wherever it stands;
+//! beyond that, whatever has the form of an address, an id, a path or a quotation is replaced as
+//! well.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -19,10 +20,12 @@ const WORD_CHARS_MAX: usize = 24;
 /// Folders that every machine has.
 const SYSTEM: [&str; 9] = ["/dev", "/proc", "/sys", "/usr", "/etc", "/lib", "/bin", "/tcp", "/udp"];
 /// Keys of log lines whose value names somebody, even if it looks like any word.
-const NAMING: [&str; 10] = ["peer", "topic", "room", "device", "id", "name", "address", "addr", "message", "instance"];
+const NAMING: [&str; 10] =
+    ["peer", "topic", "room", "device", "id", "name", "address", "addr", "message", "instance"];
 
 /// What there are stand-ins for.
-const KINDS: [&str; 10] = ["person", "peer", "room", "id", "ip", "port", "host", "path", "file", "profile"];
+const KINDS: [&str; 10] =
+    ["person", "peer", "room", "id", "ip", "port", "host", "path", "file", "profile"];
 
 /// Gives out stand-ins.
 #[derive(Debug, Default)]
@@ -62,8 +65,12 @@ impl Redactor {
                 for (key, value) in fields {
                     match (key.as_str(), value) {
                         ("name", Value::String(name)) if room => self.learn_room(name),
-                        ("name" | "claimed" | "petname", Value::String(name)) => self.learn("person", name),
-                        ("room" | "device" | "identity" | "fingerprint", Value::String(id)) => self.learn("id", id),
+                        ("name" | "claimed" | "petname", Value::String(name)) => {
+                            self.learn("person", name)
+                        }
+                        ("room" | "device" | "identity" | "fingerprint", Value::String(id)) => {
+                            self.learn("id", id)
+                        }
                         ("peer_id", Value::String(id)) => self.learn("peer", id),
                         _ => self.learn_from(value),
                     }
@@ -98,11 +105,14 @@ impl Redactor {
         out
     }
 
-    /// As [`Self::text`] for a line of the log: quotations are replaced too, and lines of another form left out.
+    /// As [`Self::text`] for a line of the log: quotations are replaced too, and lines of another
+    /// form left out.
     pub fn log_line(&mut self, line: &str) -> Option<String> {
         let (time, rest) = line.split_once(' ')?;
         let rest = rest.trim_start();
-        let level = ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"].into_iter().find(|l| rest.starts_with(l))?;
+        let level = ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"]
+            .into_iter()
+            .find(|l| rest.starts_with(l))?;
         if !is_time(time) {
             return None;
         }
@@ -112,7 +122,8 @@ impl Redactor {
 
     /// Replaces what is known, the longest first, so that no part of it is left.
     fn without_known(&mut self, text: &str) -> String {
-        let mut known: Vec<(String, &'static str)> = self.known.iter().map(|(k, v)| (k.clone(), *v)).collect();
+        let mut known: Vec<(String, &'static str)> =
+            self.known.iter().map(|(k, v)| (k.clone(), *v)).collect();
         known.sort_by_key(|(what, _)| std::cmp::Reverse(what.len()));
         // What was put in is not looked at again: somebody may be called `room`.
         let mut parts: Vec<Part> = vec![Part::Raw(text.to_owned())];
@@ -163,12 +174,17 @@ impl Redactor {
             return self.multiaddr(piece);
         }
         if piece.starts_with('/') && piece.len() > 1 {
-            let system =
-                SYSTEM.iter().any(|s| piece.strip_prefix(s).is_some_and(|r| r.is_empty() || r.starts_with('/')));
+            let system = SYSTEM
+                .iter()
+                .any(|s| piece.strip_prefix(s).is_some_and(|r| r.is_empty() || r.starts_with('/')));
             return if system { piece.to_owned() } else { self.stand_in("path", piece) };
         }
         if let Ok(address) = piece.parse::<SocketAddr>() {
-            return format!("{}:{}", self.ip(address.ip()), self.stand_in("port", &address.port().to_string()));
+            return format!(
+                "{}:{}",
+                self.ip(address.ip()),
+                self.stand_in("port", &address.port().to_string())
+            );
         }
         let (bare, scope) = piece.split_once('%').map_or((piece, ""), |(bare, _)| (bare, "%..."));
         if let Ok(ip) = bare.parse::<IpAddr>() {
@@ -199,7 +215,11 @@ impl Redactor {
     }
 
     fn ip(&mut self, ip: IpAddr) -> String {
-        if ip.is_loopback() || ip.is_unspecified() { ip.to_string() } else { self.stand_in("ip", &ip.to_string()) }
+        if ip.is_loopback() || ip.is_unspecified() {
+            ip.to_string()
+        } else {
+            self.stand_in("ip", &ip.to_string())
+        }
     }
 
     /// `/ip4/ip-1/tcp/port-1/p2p/peer-1`.
@@ -315,7 +335,8 @@ fn is_time(word: &str) -> bool {
 fn unquoted(text: &str) -> String {
     let without = |text: &str, quote: char| {
         let parts = text.split(quote).enumerate();
-        let parts: Vec<&str> = parts.map(|(i, part)| if i % 2 == 1 { "..." } else { part }).collect();
+        let parts: Vec<&str> =
+            parts.map(|(i, part)| if i % 2 == 1 { "..." } else { part }).collect();
         parts.join(&quote.to_string())
     };
     without(&without(text, '"'), '`')
@@ -323,12 +344,14 @@ fn unquoted(text: &str) -> String {
 
 /// Made by us.
 fn is_stand_in(word: &str) -> bool {
-    word.split_once('-').is_some_and(|(kind, n)| KINDS.contains(&kind) && n.parse::<usize>().is_ok())
+    word.split_once('-')
+        .is_some_and(|(kind, n)| KINDS.contains(&kind) && n.parse::<usize>().is_ok())
 }
 
 /// Groups of four capitals and digits.
 fn is_fingerprint(word: &str) -> bool {
-    let group = |g: &str| g.len() == 4 && g.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit());
+    let group =
+        |g: &str| g.len() == 4 && g.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit());
     word.contains('-') && word.split('-').all(group)
 }
 

@@ -1,4 +1,5 @@
-//! Each check in each of its outcomes, the form of the report, and what the stand-ins leave of a text.
+//! Each check in each of its outcomes, the form of the report, and what the stand-ins leave of a
+//! text.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -29,7 +30,11 @@ fn well() -> Facts {
         store: StoreFact::Unseen,
         open_files: Some(1_024),
         node: NodeFact::Answers { status: Box::new(status()), took: Duration::from_millis(2) },
-        terminal: Terminal { there: true, term: Some("xterm".to_owned()), locale: Some("de_DE.utf8".to_owned()) },
+        terminal: Terminal {
+            there: true,
+            term: Some("xterm".to_owned()),
+            locale: Some("de_DE.utf8".to_owned()),
+        },
     }
 }
 
@@ -62,7 +67,8 @@ fn status() -> Status {
 }
 
 fn peer(name: &str, rtt_ms: Option<u32>) -> PeerSummary {
-    let (peer_id, address) = (format!("12D3KooW{name}"), "/ip4/192.0.2.9/udp/4444/quic-v1".to_owned());
+    let (peer_id, address) =
+        (format!("12D3KooW{name}"), "/ip4/192.0.2.9/udp/4444/quic-v1".to_owned());
     PeerSummary { peer_id, name: Some(name.to_owned()), address, path: Path::Lan, rtt_ms }
 }
 
@@ -88,7 +94,11 @@ fn check(name: &str, change: impl FnOnce(&mut Facts)) -> Check {
     change(&mut facts);
     let found = Checkup::of(&facts, false);
     for check in &found.checks {
-        assert_eq!(check.outcome == Ok, check.fix.is_none(), "all but the good ones have a remedy: {check:?}");
+        assert_eq!(
+            check.outcome == Ok,
+            check.fix.is_none(),
+            "all but the good ones have a remedy: {check:?}"
+        );
         assert!(!check.text.is_empty() && check.text.lines().count() == 1, "{check:?}");
         check.fix.iter().for_each(|fix| parses(fix));
     }
@@ -126,7 +136,10 @@ fn when_all_is_well_nothing_else_is_said() {
     assert_eq!(names[..6], ["identity", "permissions", "disk", "store", "open files", "node"]);
     assert_eq!(names[names.len() - 2..], ["rooms", "room:#garden"]);
     let quick = Checkup::of(&well(), true);
-    assert!(quick.checks.len() < found.checks.len() && quick.checks.iter().all(|c| found.checks.contains(c)));
+    assert!(
+        quick.checks.len() < found.checks.len()
+            && quick.checks.iter().all(|c| found.checks.contains(c))
+    );
 }
 
 #[test]
@@ -168,7 +181,10 @@ fn store() {
     assert_eq!((seen.outcome, seen.text.as_str()), (Ok, "readable, 2 rooms"));
     let locked = without_node(StoreFact::Locked, Key::Protected);
     assert!(locked.outcome == Unknown && locked.fix.unwrap().contains("--unlock-file"));
-    let broken = StoreFact::Broken { cause: "klatch.db is damaged".to_owned(), hint: "restore it".to_owned() };
+    let broken = StoreFact::Broken {
+        cause: "klatch.db is damaged".to_owned(),
+        hint: "restore it".to_owned(),
+    };
     assert_eq!(without_node(broken, Key::Open).outcome, Fail);
     assert_eq!(without_node(StoreFact::Unseen, Key::Missing).outcome, Unknown);
     assert_eq!(outcome("store", |f| f.node = NodeFact::Silent { pid: None }), Unknown);
@@ -188,7 +204,9 @@ fn node() {
         f.node = NodeFact::Answers { status: Box::new(status()), took: Duration::from_secs(3) };
     };
     assert_eq!(outcome("node", slow), Warn);
-    assert!(of_status("node", |s| s.host = Some(Host::Command)).text.contains("inside another command"));
+    assert!(
+        of_status("node", |s| s.host = Some(Host::Command)).text.contains("inside another command")
+    );
 }
 
 #[test]
@@ -205,7 +223,11 @@ fn silence_is_unknown_and_never_a_no() {
     assert_eq!(heard(|d| d.mdns = Mdns::Failed).outcome, Warn);
     let silent = heard(|d| (d.found, d.heard_ms_ago) = (0, None));
     assert_eq!(silent.outcome, Unknown);
-    assert!(silent.text.contains("in 10 min") && silent.text.contains("udp/5353"), "{}", silent.text);
+    assert!(
+        silent.text.contains("in 10 min") && silent.text.contains("udp/5353"),
+        "{}",
+        silent.text
+    );
     assert!(heard(|d| (d.found, d.heard_ms_ago) = (0, Some(400_000))).text.contains("for 6 min"));
     let early = of_status("multicast", |s| {
         s.uptime_s = 5;
@@ -217,7 +239,10 @@ fn silence_is_unknown_and_never_a_no() {
 
 #[test]
 fn peers() {
-    assert_eq!(of_status("peers", |_| ()).text, "2 connected, the slowest answers in 38 ms; 1 more are known and away");
+    assert_eq!(
+        of_status("peers", |_| ()).text,
+        "2 connected, the slowest answers in 38 ms; 1 more are known and away"
+    );
     assert_eq!(of_status("peers", |s| s.peers.clear()).outcome, Warn);
     let alone = of_status("peers", |s| {
         s.peers.clear();
@@ -231,8 +256,15 @@ fn clock() {
     assert_eq!(of_status("clock", |_| ()).text, "within 20 ms of 2 other devices");
     let wrong = of_status("clock", |s| s.clock = Some(Clock { devices: 1, ahead_ms: -7_200_000 }));
     assert_eq!(wrong.outcome, Warn);
-    assert!(wrong.text.starts_with("120 min behind the clocks of 1 other device"), "{}", wrong.text);
-    assert_eq!(of_status("clock", |s| s.clock = Some(Clock { devices: 1, ahead_ms: i64::MIN })).outcome, Warn);
+    assert!(
+        wrong.text.starts_with("120 min behind the clocks of 1 other device"),
+        "{}",
+        wrong.text
+    );
+    assert_eq!(
+        of_status("clock", |s| s.clock = Some(Clock { devices: 1, ahead_ms: i64::MIN })).outcome,
+        Warn
+    );
     assert_eq!(of_status("clock", |s| s.clock = None).outcome, Unknown);
     assert_eq!(outcome("clock", |f| f.now_ms = 1_700_000_000_000), Fail);
     assert_eq!(outcome("clock", |f| (f.now_ms, f.node) = (0, NodeFact::Absent)), Fail);
@@ -243,7 +275,11 @@ fn clock() {
 fn refused() {
     let signatures = |n| of_status("refused", |s| s.refused.extend([("signature".to_owned(), n)]));
     let many = signatures(97);
-    assert!(many.outcome == Warn && many.text.contains("100 inputs") && many.text.contains("(97) as `signature`"));
+    assert!(
+        many.outcome == Warn
+            && many.text.contains("100 inputs")
+            && many.text.contains("(97) as `signature`")
+    );
     assert_eq!(signatures(96).outcome, Ok);
 }
 
@@ -274,7 +310,11 @@ fn terminal() {
 
 #[test]
 fn without_a_node_what_only_it_knows_is_unknown() {
-    for node in [NodeFact::Absent, NodeFact::Silent { pid: None }, NodeFact::Strange { cause: String::new() }] {
+    for node in [
+        NodeFact::Absent,
+        NodeFact::Silent { pid: None },
+        NodeFact::Strange { cause: String::new() },
+    ] {
         for name in ["listening", "multicast", "peers", "clock", "refused", "rooms"] {
             assert_eq!(outcome(name, |f| f.node = node.clone()), Unknown, "{name}");
         }
@@ -288,7 +328,11 @@ fn the_report_stands_in_columns_of_words() {
     facts.terminal.locale = Some("\u{1b}[31mC".to_owned());
     let lines = Checkup::of(&facts, false).lines();
     assert_eq!(lines[0], "identity     ok       present, without a passphrase");
-    assert!(lines.contains(&"node         warn     no node is running: nobody can reach you".to_owned()), "{lines:#?}");
+    assert!(
+        lines
+            .contains(&"node         warn     no node is running: nobody can reach you".to_owned()),
+        "{lines:#?}"
+    );
     assert!(lines.contains(&"                      try: klatch up".to_owned()));
     assert_eq!(lines.last().unwrap(), "13 checks: 4 ok, 2 warn, 0 fail, 7 unknown");
     assert!(lines.iter().all(|l| !l.chars().any(klatch_core::identity::is_unsafe)));
@@ -306,8 +350,12 @@ fn redactor() -> Redactor {
 
 #[test]
 fn what_is_known_gets_the_same_stand_in_everywhere_and_words_around_it_stay() {
-    let text = redactor().text("alice smith, alice and Zoë (not alicette) are in #garden; garden: ok, a person");
-    assert_eq!(text, "person-1, person-3 and person-4 (not alicette) are in room-1; room-1: person-5, a person-2");
+    let text = redactor()
+        .text("alice smith, alice and Zoë (not alicette) are in #garden; garden: ok, a person");
+    assert_eq!(
+        text,
+        "person-1, person-3 and person-4 (not alicette) are in room-1; room-1: person-5, a person-2"
+    );
     assert_eq!(redactor().text("chmod 600 '/data/it's/keystore'"), "chmod 600 'DATA/keystore'");
 }
 
@@ -317,7 +365,10 @@ fn what_has_the_form_of_an_address_an_id_or_a_path_is_replaced_too() {
         ("/ip4/192.0.2.7/tcp/4001/p2p/12D3KooWAQ2L3LAh", "/ip4/ip-1/tcp/port-1/p2p/peer-1"),
         ("/ip4/127.0.0.1/udp/41641/quic-v1", "/ip4/127.0.0.1/udp/port-1/quic-v1"),
         ("/dns4/home.example.org/tcp/1", "/dns4/host-1/tcp/port-1"),
-        ("at 192.0.2.7:4001, [2001:db8::1]:9 and 192.0.2.7.", "at ip-1:port-1, ip-2:port-2 and ip-1."),
+        (
+            "at 192.0.2.7:4001, [2001:db8::1]:9 and 192.0.2.7.",
+            "at ip-1:port-1, ip-2:port-2 and ip-1.",
+        ),
         ("from fe80::1%2 (2001:db8::7)", "from ip-1%... (ip-2)"),
         ("in [192.0.2.7, 192.0.2.8] and [o524frkl]", "in [ip-1, ip-2] and [id-1]"),
         ("key o524frklivxmlidili2y6iejoi, short o524frkl", "key id-1, short id-2"),
@@ -360,10 +411,14 @@ fn redacted_facts_name_nobody_and_come_out_the_same() {
     redactor.learn_as("/data/it's", "DATA");
     let hidden = redactor.facts(&facts);
     let shown = format!("{hidden:?}");
-    for name in ["alice", "bob", "carol", "garden", "12D3", "192.0.2", "4001", "4444", "it's", "[1, 1"] {
+    for name in
+        ["alice", "bob", "carol", "garden", "12D3", "192.0.2", "4001", "4444", "it's", "[1, 1"]
+    {
         assert!(!shown.contains(name), "{name} in {shown}");
     }
-    let outcomes = |facts: &Facts| Checkup::of(facts, false).checks.iter().map(|c| c.outcome).collect::<Vec<_>>();
+    let outcomes = |facts: &Facts| {
+        Checkup::of(facts, false).checks.iter().map(|c| c.outcome).collect::<Vec<_>>()
+    };
     assert_eq!(outcomes(&hidden), outcomes(&facts));
     let room = Checkup::of(&hidden, false).checks.pop().unwrap();
     assert_eq!(room.name, "room:room-1");

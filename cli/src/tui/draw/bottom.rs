@@ -49,7 +49,12 @@ fn right(state: &State) -> String {
 }
 
 /// The text; gives back where the cursor is.
-pub(super) fn composer(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) -> Option<Position> {
+pub(super) fn composer(
+    state: &State,
+    theme: Theme,
+    area: Rect,
+    buffer: &mut Buffer,
+) -> Option<Position> {
     let (prompt, indent) = prompt(state, area.width);
     let columns = usize::from(area.width).saturating_sub(indent).max(1);
     let cursor = state.composer.area.cursor();
@@ -58,7 +63,12 @@ pub(super) fn composer(state: &State, theme: Theme, area: Rect, buffer: &mut Buf
     let first = (row + 1).saturating_sub(height).min(rows.len().saturating_sub(height));
     for (n, text) in rows.iter().skip(first).take(height).enumerate() {
         let before = if n == 0 { prompt.clone() } else { " ".repeat(indent) };
-        put(buffer, area, n, &Line::from(vec![Span::styled(before, theme.bold()), Span::raw(text.clone())]));
+        put(
+            buffer,
+            area,
+            n,
+            &Line::from(vec![Span::styled(before, theme.bold()), Span::raw(text.clone())]),
+        );
     }
     let x = u16::try_from(indent + column).ok()?;
     let y = u16::try_from(row - first).ok()?;

@@ -42,7 +42,9 @@ fn rows(state: &State) -> Vec<Row> {
 
 /// The first row shown: the room one is in is always on the screen.
 fn first(state: &State, rows: &[Row], height: usize) -> usize {
-    let here = rows.iter().position(|r| matches!(r, Row::Chat(at) if Some(state.chats[*at].room) == state.here));
+    let here = rows
+        .iter()
+        .position(|r| matches!(r, Row::Chat(at) if Some(state.chats[*at].room) == state.here));
     here.map_or(0, |at| (at + 1).saturating_sub(height))
 }
 
@@ -64,7 +66,9 @@ pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer)
     let first = first(state, &rows, usize::from(area.height));
     for y in 0..usize::from(area.height) {
         let mut line = match rows.get(first + y) {
-            Some(Row::Heading(heading)) => Line::from(Span::styled(fit(heading, columns), theme.bold())),
+            Some(Row::Heading(heading)) => {
+                Line::from(Span::styled(fit(heading, columns), theme.bold()))
+            }
             Some(Row::Chat(at)) => chat(state, theme, *at, columns),
             None => Line::from(" ".repeat(columns)),
         };
@@ -85,7 +89,10 @@ fn chat(state: &State, theme: Theme, at: usize, columns: usize) -> Line<'static>
         (_, _, true) => theme.bold(),
         _ => Style::new(),
     };
-    Line::from(vec![Span::styled(number, theme.dim()), Span::styled(format!("{name} {mark}"), style)])
+    Line::from(vec![
+        Span::styled(number, theme.dim()),
+        Span::styled(format!("{name} {mark}"), style),
+    ])
 }
 
 /// `!1 5`: called by name once, five unread. `…` something own is queued, `!!` keys have changed.

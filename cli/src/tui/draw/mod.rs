@@ -1,4 +1,5 @@
-//! From the state to a picture. Nothing here changes anything: the same state gives the same picture.
+//! From the state to a picture. Nothing here changes anything: the same state gives the same
+//! picture.
 
 mod bottom;
 mod list;
@@ -46,7 +47,9 @@ pub fn draw(state: &State, frame: &mut Frame<'_>) {
     let cursor = bottom::composer(state, theme, areas.composer, frame.buffer_mut());
     bottom::foot(state, theme, areas.foot, frame.buffer_mut());
     let over = popup::draw(state, theme, whole, frame.buffer_mut());
-    if let Some(cursor) = over.or(cursor.filter(|_| state.overlay.is_none() && state.view == View::Chat)) {
+    if let Some(cursor) =
+        over.or(cursor.filter(|_| state.overlay.is_none() && state.view == View::Chat))
+    {
         frame.set_cursor_position(cursor);
     }
 }

@@ -37,12 +37,19 @@ pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer)
 }
 
 fn node(state: &State, theme: Theme) -> Vec<Line<'static>> {
-    let Some(status) = &state.status else { return vec![Line::styled("NODE starting", theme.bold())] };
+    let Some(status) = &state.status else {
+        return vec![Line::styled("NODE starting", theme.bold())];
+    };
     let listening: Vec<String> = status.listening.iter().take(3).map(|a| clean(a)).collect();
     vec![
         Line::from(vec![
             Span::styled("NODE ", theme.bold()),
-            Span::raw(format!("{} · up {} s · {} queued", tail(&status.peer_id), status.uptime_s, status.queued)),
+            Span::raw(format!(
+                "{} · up {} s · {} queued",
+                tail(&status.peer_id),
+                status.uptime_s,
+                status.queued
+            )),
         ]),
         Line::styled(format!(" listens on {}", listening.join(" ")), theme.dim()),
     ]
@@ -52,12 +59,16 @@ fn peers(state: &State, theme: Theme, columns: usize) -> Vec<Line<'static>> {
     let peers = state.status.as_ref().map_or(&[][..], |s| s.peers.as_slice());
     let mut lines = vec![Line::styled(format!("PEERS {}", peers.len()), theme.bold())];
     if peers.is_empty() {
-        lines.push(Line::styled(" nobody is connected: F1, or `klatch doctor`, says what to try", theme.dim()));
+        lines.push(Line::styled(
+            " nobody is connected: F1, or `klatch doctor`, says what to try",
+            theme.dim(),
+        ));
     }
     for peer in peers {
         let name = peer.name.as_deref().map_or_else(|| "(unknown)".to_owned(), clean);
         let rtt = peer.rtt_ms.map_or_else(|| "? ms".to_owned(), |ms| format!("{ms} ms"));
-        let curve = state.rtts.get(&peer.peer_id).map(|r| curve(r.iter().copied())).unwrap_or_default();
+        let curve =
+            state.rtts.get(&peer.peer_id).map(|r| curve(r.iter().copied())).unwrap_or_default();
         let text = format!(
             " {} {} {:>8} {} {} {}",
             fit(&name, 14),
@@ -92,7 +103,8 @@ fn rooms(state: &State, theme: Theme) -> Vec<Line<'static>> {
             Some(names) => names.join(", "),
             None => format!("{} online", chat.online),
         };
-        let queued = if chat.queued > 0 { format!(" · {} queued", chat.queued) } else { String::new() };
+        let queued =
+            if chat.queued > 0 { format!(" · {} queued", chat.queued) } else { String::new() };
         lines.push(Line::raw(format!(" {} {who}{queued}", fit(&clean(&chat.name), 14))));
     }
     lines

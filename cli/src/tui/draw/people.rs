@@ -18,7 +18,8 @@ pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer)
     let area = left_edge(buffer, area, theme.frame());
     let columns = usize::from(area.width);
     put(buffer, area, 0, &Line::styled(" PEOPLE", theme.bold()));
-    let members: &[Member] = state.here.and_then(|room| state.members.get(&room)).map_or(&[], Vec::as_slice);
+    let members: &[Member] =
+        state.here.and_then(|room| state.members.get(&room)).map_or(&[], Vec::as_slice);
     let height = usize::from(area.height);
     let space = height.saturating_sub(3);
     for (n, member) in members.iter().take(space).enumerate() {
@@ -26,14 +27,25 @@ pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer)
         put(buffer, area, n + 1, &person(state, theme, member, twice, columns));
     }
     if members.len() > space {
-        put(buffer, area, space + 1, &Line::styled(format!("   and {} more", members.len() - space), theme.dim()));
+        put(
+            buffer,
+            area,
+            space + 1,
+            &Line::styled(format!("   and {} more", members.len() - space), theme.dim()),
+        );
     }
     if height >= 2 && !members.is_empty() {
         put(buffer, area, height - 1, &Line::styled(cut(" Alt+M hides", columns), theme.dim()));
     }
 }
 
-fn person(state: &State, theme: Theme, member: &Member, twice: bool, columns: usize) -> Line<'static> {
+fn person(
+    state: &State,
+    theme: Theme,
+    member: &Member,
+    twice: bool,
+    columns: usize,
+) -> Line<'static> {
     let online = member.online || member.own;
     let sign = if online { "●" } else { "○" };
     let right = match (member.own, member.muted, member.forked) {
@@ -46,7 +58,8 @@ fn person(state: &State, theme: Theme, member: &Member, twice: bool, columns: us
     };
     let room = columns.saturating_sub(width(&right) + 4);
     let name = if member.name.is_empty() { member.device.short() } else { clean(&member.name) };
-    let name = if twice && !member.own { format!("{name}~{}", &member.device.short()[..4]) } else { name };
+    let name =
+        if twice && !member.own { format!("{name}~{}", &member.device.short()[..4]) } else { name };
     let name = fit(&name, room);
     Line::from(vec![
         Span::styled(format!(" {sign} "), if online { theme.good() } else { theme.dim() }),
@@ -55,17 +68,20 @@ fn person(state: &State, theme: Theme, member: &Member, twice: bool, columns: us
     ])
 }
 
-/// By which way somebody is connected and how long a round trip takes; or when they were last heard.
+/// By which way somebody is connected and how long a round trip takes; or when they were last
+/// heard.
 fn way(state: &State, member: &Member) -> String {
     if !member.online {
         return ago(state, member.last_seen_ms);
     }
     let peers = state.status.iter().flat_map(|s| &s.peers);
-    let mut named: Vec<&PeerSummary> = peers.filter(|p| p.name.as_deref() == Some(&member.name)).collect();
+    let mut named: Vec<&PeerSummary> =
+        peers.filter(|p| p.name.as_deref() == Some(&member.name)).collect();
     match (named.len(), named.pop()) {
-        (1, Some(peer)) => {
-            peer.rtt_ms.map_or_else(|| path(peer.path).to_owned(), |rtt| format!("{} {rtt} ms", path(peer.path)))
-        }
+        (1, Some(peer)) => peer.rtt_ms.map_or_else(
+            || path(peer.path).to_owned(),
+            |rtt| format!("{} {rtt} ms", path(peer.path)),
+        ),
         _ => "online".to_owned(),
     }
 }

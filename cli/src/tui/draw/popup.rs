@@ -21,7 +21,12 @@ const COLUMNS_MAX: u16 = 100;
 const KEY_COLUMNS: usize = 26;
 
 /// Draws what lies on top; gives back where its cursor is.
-pub(super) fn draw(state: &State, theme: Theme, whole: Rect, buffer: &mut Buffer) -> Option<Position> {
+pub(super) fn draw(
+    state: &State,
+    theme: Theme,
+    whole: Rect,
+    buffer: &mut Buffer,
+) -> Option<Position> {
     match state.overlay.as_ref()? {
         Overlay::Help(top) => {
             text(theme, whole, buffer, "Help (Esc closes)", &help_lines(), *top);
@@ -32,16 +37,20 @@ pub(super) fn draw(state: &State, theme: Theme, whole: Rect, buffer: &mut Buffer
             None
         }
         Overlay::Switcher { field, at } => {
-            let rows = choices(state, field).into_iter().map(|c| (c.label, c.hint)).collect::<Vec<_>>();
+            let rows =
+                choices(state, field).into_iter().map(|c| (c.label, c.hint)).collect::<Vec<_>>();
             Some(field_and_list(theme, whole, buffer, "Go to", field, &rows, *at))
         }
         Overlay::Search { field, found, at, .. } => {
             let name = state.chat().map(|c| clean(&c.name)).unwrap_or_default();
             let title = match found {
                 None => format!("Search in {name}"),
-                Some(found) => format!("Search in {name}: {} found (Enter shows the place)", found.len()),
+                Some(found) => {
+                    format!("Search in {name}: {} found (Enter shows the place)", found.len())
+                }
             };
-            let rows: Vec<(String, String)> = found.iter().flatten().map(|m| hit(state, m)).collect();
+            let rows: Vec<(String, String)> =
+                found.iter().flatten().map(|m| hit(state, m)).collect();
             Some(field_and_list(theme, whole, buffer, &title, field, &rows, *at))
         }
     }
@@ -83,7 +92,8 @@ fn frame(theme: Theme, whole: Rect, rows: usize, buffer: &mut Buffer, title: &st
 
 fn text(theme: Theme, whole: Rect, buffer: &mut Buffer, title: &str, lines: &[String], top: usize) {
     let columns = usize::from(whole.width.min(COLUMNS_MAX)).saturating_sub(4).max(1);
-    let wrapped: Vec<String> = lines.iter().flat_map(|l| super::super::text::wrap(l, columns)).collect();
+    let wrapped: Vec<String> =
+        lines.iter().flat_map(|l| super::super::text::wrap(l, columns)).collect();
     let inner = frame(theme, whole, wrapped.len(), buffer, title);
     let height = usize::from(inner.height);
     let top = top.min(wrapped.len().saturating_sub(height));
@@ -93,7 +103,13 @@ fn text(theme: Theme, whole: Rect, buffer: &mut Buffer, title: &str, lines: &[St
     if top + height < wrapped.len() && height > 0 {
         let more = " more (PgDn) ";
         let columns = u16::try_from(width(more)).unwrap_or(inner.width).min(inner.width);
-        buffer.set_stringn(inner.right() - columns, inner.bottom() - 1, more, usize::from(columns), theme.chosen());
+        buffer.set_stringn(
+            inner.right() - columns,
+            inner.bottom() - 1,
+            more,
+            usize::from(columns),
+            theme.chosen(),
+        );
     }
 }
 
@@ -122,7 +138,12 @@ fn field_and_list(
         let hint = cut(hint, columns / 2);
         let room = columns.saturating_sub(width(&hint) + 3);
         let line = format!("{sign}{} {hint}", fit(label, room));
-        put(buffer, inner, n - first + 1, &Line::styled(line, if n == at { theme.bold() } else { Style::new() }));
+        put(
+            buffer,
+            inner,
+            n - first + 1,
+            &Line::styled(line, if n == at { theme.bold() } else { Style::new() }),
+        );
     }
     if rows.is_empty() {
         put(buffer, inner, 1, &Line::styled("  nothing yet", theme.dim()));

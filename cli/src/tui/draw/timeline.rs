@@ -1,4 +1,5 @@
-//! The middle: what kind of room this is, and its lines, from the lowest one upwards. Only what is visible is laid out.
+//! The middle: what kind of room this is, and its lines, from the lowest one upwards. Only what is
+//! visible is laid out.
 
 use klatch_core::query::{Access, Verification};
 use ratatui::buffer::Buffer;
@@ -18,7 +19,11 @@ pub(super) fn title(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer
     let (kind, right) = about(state, chat);
     // Where there is no space for both, the count is enough.
     let fits = width(&name) + width(&right) + 2 <= columns;
-    let right = if fits { format!(" {right} ") } else { right.split(' ').next().unwrap_or_default().to_owned() };
+    let right = if fits {
+        format!(" {right} ")
+    } else {
+        right.split(' ').next().unwrap_or_default().to_owned()
+    };
     let room = columns.saturating_sub(width(&name) + width(&right));
     let kind = cut(&kind, room);
     let free = " ".repeat(room.saturating_sub(width(&kind)));
@@ -36,8 +41,12 @@ pub(super) fn title(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer
 fn about(state: &State, chat: &Chat) -> (String, String) {
     match chat.kind {
         _ if chat.full => ("full: later texts are not stored here".to_owned(), here(state, chat)),
-        ChatKind::Room(Access::Open) => ("open: anybody who knows its name can read it".to_owned(), here(state, chat)),
-        ChatKind::Room(Access::Passphrase) => ("for those who know its passphrase".to_owned(), here(state, chat)),
+        ChatKind::Room(Access::Open) => {
+            ("open: anybody who knows its name can read it".to_owned(), here(state, chat))
+        }
+        ChatKind::Room(Access::Passphrase) => {
+            ("for those who know its passphrase".to_owned(), here(state, chat))
+        }
         ChatKind::Direct(_, verification) => {
             let kind = match verification {
                 Verification::Verified => "end to end, verified",
@@ -46,7 +55,9 @@ fn about(state: &State, chat: &Chat) -> (String, String) {
             };
             (kind.to_owned(), if chat.online > 0 { "online" } else { "offline" }.to_owned())
         }
-        ChatKind::Request(_) => ("wants to write to you: F2 accepts, F4 blocks".to_owned(), String::new()),
+        ChatKind::Request(_) => {
+            ("wants to write to you: F2 accepts, F4 blocks".to_owned(), String::new())
+        }
     }
 }
 
@@ -100,7 +111,12 @@ fn below(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
     let columns = u16::try_from(width(&text)).unwrap_or(area.width);
     if area.height > 0 {
         cover(buffer, area.right().saturating_sub(columns), area.bottom() - 1);
-        buffer.set_string(area.right().saturating_sub(columns), area.bottom() - 1, text, theme.chosen());
+        buffer.set_string(
+            area.right().saturating_sub(columns),
+            area.bottom() - 1,
+            text,
+            theme.chosen(),
+        );
     }
 }
 
@@ -123,7 +139,10 @@ fn nowhere(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
             buffer,
             area,
             n,
-            &Line::styled(format!(" {row}"), if n == 0 { theme.bold() } else { ratatui::style::Style::new() }),
+            &Line::styled(
+                format!(" {row}"),
+                if n == 0 { theme.bold() } else { ratatui::style::Style::new() },
+            ),
         );
     }
 }

@@ -7,7 +7,9 @@ use klatch_core::ids::{EntryId, IdentityId, RoomId};
 use serde_json::{Value, json};
 
 use super::pictures::picture;
-use super::scenes::{ALICE, BOB, GARDEN, GENERAL, NOW, answer, fresh, id, lines, lively, room, said, status, told};
+use super::scenes::{
+    ALICE, BOB, GARDEN, GENERAL, NOW, answer, fresh, id, lines, lively, room, said, status, told,
+};
 use super::{message, type_text};
 use crate::act::{Effect, Here, Outcome};
 use crate::error::{Report, exit};
@@ -94,7 +96,10 @@ fn commands_go_to_the_shared_executor_with_place_and_recent_messages() {
     let Some(Wish::Act { action, here, recent }) = wishes.first() else { panic!("{wishes:?}") };
     assert_eq!(*action, Action::Reply { message: "^".into(), text: "yes".into() });
     assert_eq!(here.as_ref().unwrap().room, GARDEN);
-    assert!(recent.iter().all(|m| m.kind != Kind::Profile) && recent.last().unwrap().id == EntryId(id(11)));
+    assert!(
+        recent.iter().all(|m| m.kind != Kind::Profile)
+            && recent.last().unwrap().id == EntryId(id(11))
+    );
     type_text(&mut state, "/nosuch");
     assert!(enter(&mut state).is_empty());
     assert!(picture(&state).contains("there is no /nosuch"));
@@ -114,11 +119,18 @@ fn effects_of_commands_are_followed() {
     fold(
         &mut state,
         NOW,
-        acted(Effect::Confirm { question: "Send it to 3 rooms?".into(), action: Box::new(Action::Rooms) }),
+        acted(Effect::Confirm {
+            question: "Send it to 3 rooms?".into(),
+            action: Box::new(Action::Rooms),
+        }),
     );
     assert!(picture(&state).contains("Send it to 3 rooms? y = yes"));
     assert!(press(&mut state, KeyCode::Char('n'), KeyModifiers::NONE).is_empty());
-    fold(&mut state, NOW, acted(Effect::Confirm { question: "?".into(), action: Box::new(Action::Rooms) }));
+    fold(
+        &mut state,
+        NOW,
+        acted(Effect::Confirm { question: "?".into(), action: Box::new(Action::Rooms) }),
+    );
     let wishes = press(&mut state, KeyCode::Char('y'), KeyModifiers::NONE);
     assert!(matches!(wishes.first(), Some(Wish::Act { action: Action::Rooms, .. })));
     fold(&mut state, NOW, acted(Effect::Quit { lock: true }));
@@ -131,7 +143,9 @@ fn unread_and_mentions_are_counted_where_one_is_not() {
     let there = |n, text: &str| Message { room: GENERAL, ..said(n, 2, "bob", 0, text) };
     assert!(!heard(&mut state, there(50, "hello")).iter().any(|w| matches!(w, Wish::Notify(_))));
     let wishes = heard(&mut state, there(51, "Alice, are you there?"));
-    let Some(Wish::Notify(notice)) = wishes.iter().find(|w| matches!(w, Wish::Notify(_))) else { panic!("{wishes:?}") };
+    let Some(Wish::Notify(notice)) = wishes.iter().find(|w| matches!(w, Wish::Notify(_))) else {
+        panic!("{wishes:?}")
+    };
     assert_eq!((notice.title.as_str(), notice.kind), ("bob in #general", "mention"));
     heard(&mut state, Message { own: true, ..there(52, "alice") });
     let chat = state.chat_of(GENERAL).unwrap();
@@ -147,7 +161,10 @@ fn unread_and_mentions_are_counted_where_one_is_not() {
     // Nothing is read behind the user's back.
     fold(&mut state, NOW, Input::Focus(false));
     let wishes = heard(&mut state, there(53, "alice?"));
-    assert!(call(&wishes, "room.mark_read").is_none() && wishes.iter().any(|w| matches!(w, Wish::Notify(_))));
+    assert!(
+        call(&wishes, "room.mark_read").is_none()
+            && wishes.iter().any(|w| matches!(w, Wish::Notify(_)))
+    );
     assert_eq!(state.chat().unwrap().unread, 1);
     assert!(call(&fold(&mut state, NOW, Input::Focus(true)), "room.mark_read").is_some());
 }
@@ -156,7 +173,8 @@ fn unread_and_mentions_are_counted_where_one_is_not() {
 fn a_room_is_as_loud_as_the_user_wants() {
     let mut state = lively(80, 24);
     let there = |n, text: &str| Message { room: GENERAL, ..said(n, 2, "bob", 0, text) };
-    let notifies = |state: &mut State, m| heard(state, m).iter().any(|w| matches!(w, Wish::Notify(_)));
+    let notifies =
+        |state: &mut State, m| heard(state, m).iter().any(|w| matches!(w, Wish::Notify(_)));
     state.levels.insert(GENERAL, Level::None);
     assert!(!notifies(&mut state, there(50, "alice!")));
     state.levels.insert(GENERAL, Level::All);
@@ -172,13 +190,21 @@ fn a_room_is_as_loud_as_the_user_wants() {
 #[test]
 fn delivery_edits_and_reactions_are_read_again() {
     let mut state = lively(80, 24);
-    let changed =
-        Event::DeliveryChanged { room: GARDEN, direct: false, upto_seq: 10, state: Delivery::Delivered { n: 3, m: 3 } };
+    let changed = Event::DeliveryChanged {
+        room: GARDEN,
+        direct: false,
+        upto_seq: 10,
+        state: Delivery::Delivered { n: 3, m: 3 },
+    };
     fold(&mut state, NOW, told(changed));
     let wishes = fold(&mut state, NOW + 1_000, Input::Tick);
     assert!(call(&wishes, "message.list").is_some(), "once for a crowd of them");
     assert!(call(&fold(&mut state, NOW + 1_001, Input::Tick), "message.list").is_none());
-    let edit = Message { kind: Kind::Edit, target: Some(EntryId(id(2))), ..said(60, 2, "bob", 0, "new words") };
+    let edit = Message {
+        kind: Kind::Edit,
+        target: Some(EntryId(id(2))),
+        ..said(60, 2, "bob", 0, "new words")
+    };
     let wishes = heard(&mut state, edit);
     assert_eq!(call(&wishes, "message.get").unwrap()["message"], json!(EntryId(id(2))));
     answer(
@@ -188,7 +214,8 @@ fn delivery_edits_and_reactions_are_read_again() {
     );
     assert!(state.timeline().unwrap().find(EntryId(id(2))).unwrap().edited);
     // A change of a line that is not in memory needs nothing.
-    let far = Message { kind: Kind::Edit, target: Some(EntryId([99; 16])), ..said(61, 2, "bob", 0, "x") };
+    let far =
+        Message { kind: Kind::Edit, target: Some(EntryId([99; 16])), ..said(61, 2, "bob", 0, "x") };
     assert!(call(&heard(&mut state, far), "message.get").is_none());
 }
 
@@ -199,8 +226,10 @@ fn history_is_asked_for_by_pages_near_the_edge_only() {
     let page: Vec<Message> = (400..500).map(message).collect();
     let wishes = answer(&mut state, Tag::Newest(GARDEN), &page);
     assert!(call(&wishes, "message.list").is_none(), "the end was asked for, the beginning is far");
-    let wishes: Vec<Wish> = (0..6).flat_map(|_| press(&mut state, KeyCode::PageUp, KeyModifiers::NONE)).collect();
-    let asked: Vec<&Wish> = wishes.iter().filter(|w| matches!(w, Wish::Call { method: "message.list", .. })).collect();
+    let wishes: Vec<Wish> =
+        (0..6).flat_map(|_| press(&mut state, KeyCode::PageUp, KeyModifiers::NONE)).collect();
+    let asked: Vec<&Wish> =
+        wishes.iter().filter(|w| matches!(w, Wish::Call { method: "message.list", .. })).collect();
     assert_eq!(asked.len(), 1, "asked once: {asked:?}");
     assert_eq!(call(&wishes, "message.list").unwrap()["before"], json!(message(400).id));
     let older: Vec<Message> = (300..400).map(message).collect();
@@ -232,8 +261,16 @@ fn a_search_jumps_to_the_place_with_what_surrounds_it() {
         .collect();
     let at = json!(message(7_000).id);
     assert_eq!(ids, [json!([at, null]), json!([null, at])]);
-    answer(&mut state, Tag::Older(GARDEN, message(7_000).id), &(6_900..7_000).map(message).collect::<Vec<_>>());
-    answer(&mut state, Tag::Newer(GARDEN, message(7_000).id), &(7_001..7_101).map(message).collect::<Vec<_>>());
+    answer(
+        &mut state,
+        Tag::Older(GARDEN, message(7_000).id),
+        &(6_900..7_000).map(message).collect::<Vec<_>>(),
+    );
+    answer(
+        &mut state,
+        Tag::Newer(GARDEN, message(7_000).id),
+        &(7_001..7_101).map(message).collect::<Vec<_>>(),
+    );
     let shown = picture(&state);
     assert!(
         shown.contains("▸")
@@ -273,12 +310,18 @@ fn selected_messages_are_answered_copied_and_changed() {
     let mut state = lively(80, 24);
     press(&mut state, KeyCode::Char('r'), KeyModifiers::ALT);
     type_text(&mut state, "sure");
-    assert_eq!(call(&enter(&mut state), "message.send").unwrap()["reply_to"], json!(EntryId(id(11))));
+    assert_eq!(
+        call(&enter(&mut state), "message.send").unwrap()["reply_to"],
+        json!(EntryId(id(11)))
+    );
     for _ in 0..3 {
         press(&mut state, KeyCode::Up, KeyModifiers::ALT);
     }
     let wishes = press(&mut state, KeyCode::Char('g'), KeyModifiers::CONTROL);
-    assert!(wishes.contains(&Wish::Copy("10:00 is better for me, @alice".to_owned())), "{wishes:?}");
+    assert!(
+        wishes.contains(&Wish::Copy("10:00 is better for me, @alice".to_owned())),
+        "{wishes:?}"
+    );
     press(&mut state, KeyCode::Char('e'), KeyModifiers::ALT);
     assert!(state.composer.edit.is_none(), "it is carol's");
     press(&mut state, KeyCode::Up, KeyModifiers::ALT);
@@ -286,7 +329,10 @@ fn selected_messages_are_answered_copied_and_changed() {
     assert_eq!(state.composer.text(), "or 11:00");
     type_text(&mut state, " then");
     let params = call(&enter(&mut state), "message.edit").unwrap();
-    assert_eq!((&params["message"], &params["text"]), (&json!(EntryId(id(8))), &json!("or 11:00 then")));
+    assert_eq!(
+        (&params["message"], &params["text"]),
+        (&json!(EntryId(id(8))), &json!("or 11:00 then"))
+    );
 }
 
 #[test]
@@ -319,7 +365,10 @@ fn requests_are_answered_by_one_key() {
     let wishes = press(&mut state, KeyCode::F(4), KeyModifiers::NONE);
     assert!(call(&wishes, "contact.block").is_some());
     press(&mut state, KeyCode::Char('1'), KeyModifiers::ALT);
-    assert!(press(&mut state, KeyCode::F(4), KeyModifiers::NONE).is_empty(), "nobody is blocked by accident");
+    assert!(
+        press(&mut state, KeyCode::F(4), KeyModifiers::NONE).is_empty(),
+        "nobody is blocked by accident"
+    );
 }
 
 #[test]
@@ -333,7 +382,10 @@ fn changed_keys_of_a_verified_person_are_loud() {
     };
     fold(&mut state, NOW, told(event));
     let shown = picture(&state);
-    assert!(shown.contains("! the keys of bob, whom you verified, have CHANGED: /verify @bob"), "{shown}");
+    assert!(
+        shown.contains("! the keys of bob, whom you verified, have CHANGED: /verify @bob"),
+        "{shown}"
+    );
     assert!(shown.contains("KEYS!") && shown.contains("before you trust what"), "{shown}");
 }
 
@@ -343,7 +395,9 @@ fn typing_is_told_in_conversations_only_and_not_at_each_key() {
     type_text(&mut state, "x");
     press(&mut state, KeyCode::Char('c'), KeyModifiers::CONTROL);
     press(&mut state, KeyCode::Char('4'), KeyModifiers::ALT);
-    let typing = |state: &mut State, c| call(&press(state, KeyCode::Char(c), KeyModifiers::NONE), "message.typing");
+    let typing = |state: &mut State, c| {
+        call(&press(state, KeyCode::Char(c), KeyModifiers::NONE), "message.typing")
+    };
     assert!(typing(&mut state, 'a').is_some() && typing(&mut state, 'b').is_none());
     fold(&mut state, NOW + 20_000, Input::Tick);
     fold(&mut state, NOW, told(Event::Typing { room: BOB, name: "bob".into(), typing: true }));

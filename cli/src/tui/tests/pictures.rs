@@ -1,5 +1,5 @@
-//! Pictures of the screen, compared with those in `pictures/`. `KLATCH_PICTURES=write cargo test -p klatch pictures` writes
-//! them anew; look at the difference before committing it.
+//! Pictures of the screen, compared with those in `pictures/`. `KLATCH_PICTURES=write cargo test -p
+//! klatch pictures` writes them anew; look at the difference before committing it.
 
 use std::path::Path;
 
@@ -38,12 +38,17 @@ pub fn picture(state: &State) -> String {
 fn same(name: &str, state: &State) {
     let shown = picture(state);
     assert!(!shown.chars().any(|c| c != '\n' && klatch_core::identity::is_unsafe(c)), "{shown:?}");
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tui/tests/pictures").join(format!("{name}.txt"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("src/tui/tests/pictures")
+        .join(format!("{name}.txt"));
     if std::env::var_os("KLATCH_PICTURES").is_some_and(|v| v == "write") {
         std::fs::write(&path, &shown).unwrap();
     }
     let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(shown, expected, "the picture {name} is another one:\n{shown}\ninstead of\n{expected}");
+    assert_eq!(
+        shown, expected,
+        "the picture {name} is another one:\n{shown}\ninstead of\n{expected}"
+    );
 }
 
 fn press(state: &mut State, code: KeyCode, modifiers: KeyModifiers) {
@@ -114,8 +119,10 @@ fn switcher_search_help_and_answers_lie_over_it() {
 fn the_network_view_shows_peers_rooms_and_events() {
     let mut state = lively(100, 24);
     for rtt in [10, 20, 40] {
-        let mut status =
-            status(vec![super::scenes::room(GARDEN, "#garden", 0), super::scenes::room(GENERAL, "#general", 0)]);
+        let mut status = status(vec![
+            super::scenes::room(GARDEN, "#garden", 0),
+            super::scenes::room(GENERAL, "#general", 0),
+        ]);
         status.peers[0].rtt_ms = Some(rtt);
         answer(&mut state, Tag::Status, &status);
     }

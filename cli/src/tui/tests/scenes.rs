@@ -4,7 +4,9 @@ use jiff::tz::TimeZone;
 use klatch_core::content::Kind;
 use klatch_core::event::{Delivery, Event, Message, Path, Reactions};
 use klatch_core::ids::{DeviceId, EntryId, IdentityId, RoomId};
-use klatch_core::query::{Access, Contact, Member, PeerSummary, RoomSummary, Standing, Status, Verification};
+use klatch_core::query::{
+    Access, Contact, Member, PeerSummary, RoomSummary, Standing, Status, Verification,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -28,7 +30,12 @@ pub fn value<T: Serialize>(of: &T) -> Value {
 
 /// Before anything is known, with the first calls made.
 pub fn fresh(columns: u16, rows: u16) -> State {
-    let mut state = State::new(Settings { color: false, ..Settings::default() }, (columns, rows), NOW, TimeZone::UTC);
+    let mut state = State::new(
+        Settings { color: false, ..Settings::default() },
+        (columns, rows),
+        NOW,
+        TimeZone::UTC,
+    );
     start(&mut state);
     state
 }
@@ -38,7 +45,13 @@ pub fn told(event: Event) -> Input {
         Event::MessageAdded { message } => Some(message.journal),
         _ => None,
     };
-    Input::Told(Box::new(Told { cursor, time: NOW, topic: String::new(), kind: String::new(), event }))
+    Input::Told(Box::new(Told {
+        cursor,
+        time: NOW,
+        topic: String::new(),
+        kind: String::new(),
+        event,
+    }))
 }
 
 /// Answers a call of the state; gives back what it wishes next.
@@ -62,7 +75,8 @@ pub fn status(rooms: Vec<RoomSummary>) -> Status {
         path,
         rtt_ms: Some(rtt),
     };
-    let peers = vec![peer("bob", "BobBobBo", Path::Lan, 2), peer("carol", "CarolCar", Path::Direct, 38)];
+    let peers =
+        vec![peer("bob", "BobBobBo", Path::Lan, 2), peer("carol", "CarolCar", Path::Direct, 38)];
     let mut status: Value = json!({
         "version": "0", "name": "alice", "identity": IdentityId([9; 32]), "device": ALICE, "peer_id": "12D3KooWAliceAli",
         "pid": 7, "uptime_s": 61, "listening": ["/ip4/127.0.0.1/tcp/4001"], "queued": 0, "read_only": false, "refused": {},
@@ -109,9 +123,15 @@ pub fn lines() -> Vec<Message> {
         Message { kind: Kind::Profile, seq: 0, ..said(1, 5, "dan", 2 * day, "") },
         said(2, 2, "bob", day, "did the seeds arrive?"),
         said(3, 9, "alice", 58, "yes, both bags"),
-        Message { kind: Kind::Notice, ..said(4, 3, "carol", 50, "the gate is locked from Monday on") },
         Message {
-            reactions: vec![Reactions { emoji: "👍".to_owned(), devices: vec![ALICE, DeviceId([2; 32])] }],
+            kind: Kind::Notice,
+            ..said(4, 3, "carol", 50, "the gate is locked from Monday on")
+        },
+        Message {
+            reactions: vec![Reactions {
+                emoji: "👍".to_owned(),
+                devices: vec![ALICE, DeviceId([2; 32])],
+            }],
             ..said(
                 5,
                 2,
@@ -122,9 +142,18 @@ pub fn lines() -> Vec<Message> {
         },
         Message { deleted: true, text: String::new(), ..said(6, 5, "dan", 30, "") },
         Message { edited: true, ..said(7, 9, "alice", 20, "10:00 works") },
-        Message { state: Some(Delivery::Delivered { n: 2, m: 3 }), ..said(8, 9, "alice", 15, "or 11:00") },
-        Message { reply_to: Some(EntryId(id(8))), ..said(9, 3, "carol", 10, "10:00 is better for me, @alice") },
-        Message { state: Some(Delivery::Queued), ..said(10, 9, "alice", 5, "/me packs the cake\nand two forks") },
+        Message {
+            state: Some(Delivery::Delivered { n: 2, m: 3 }),
+            ..said(8, 9, "alice", 15, "or 11:00")
+        },
+        Message {
+            reply_to: Some(EntryId(id(8))),
+            ..said(9, 3, "carol", 10, "10:00 is better for me, @alice")
+        },
+        Message {
+            state: Some(Delivery::Queued),
+            ..said(10, 9, "alice", 5, "/me packs the cake\nand two forks")
+        },
         Message { text: "a\u{1b}[2J\u{202e}b".to_owned(), ..said(11, 66, "bob", 2, "") },
     ]
 }
@@ -136,7 +165,11 @@ pub fn id(n: u64) -> [u8; 16] {
 /// Rooms, people, a conversation, a request; alice is in the garden.
 pub fn lively(columns: u16, rows: u16) -> State {
     let mut state = fresh(columns, rows);
-    let rooms = vec![room(GARDEN, "#garden", 0), room(GENERAL, "#general", 0), room(RELAY, "#relay-ops", 3)];
+    let rooms = vec![
+        room(GARDEN, "#garden", 0),
+        room(GENERAL, "#general", 0),
+        room(RELAY, "#relay-ops", 3),
+    ];
     answer(&mut state, Tag::Status, &status(rooms));
     let contact = |n: u8, name: &str, standing, verification| Contact {
         identity: IdentityId([n; 32]),
@@ -167,6 +200,10 @@ pub fn lively(columns: u16, rows: u16) -> State {
         member(5, "dan", false),
     ];
     answer(&mut state, Tag::Members(GARDEN), &members);
-    answer(&mut state, Tag::Mentions(RELAY), &[Message { room: RELAY, ..said(20, 2, "bob", 1, "alice, look") }]);
+    answer(
+        &mut state,
+        Tag::Mentions(RELAY),
+        &[Message { room: RELAY, ..said(20, 2, "bob", 1, "alice, look") }],
+    );
     state
 }

@@ -1,4 +1,5 @@
-//! Arbitrary keys, texts, events, answers and sizes: the screen never panics, stays bounded, and draws nothing that acts.
+//! Arbitrary keys, texts, events, answers and sizes: the screen never panics, stays bounded, and
+//! draws nothing that acts.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use klatch_core::content::Kind;
@@ -37,7 +38,10 @@ enum Happens {
 }
 
 fn key() -> impl Strategy<Value = KeyCode> {
-    use KeyCode::{BackTab, Backspace, Delete, Down, End, Enter, Esc, F, Home, Left, PageDown, PageUp, Right, Tab, Up};
+    use KeyCode::{
+        BackTab, Backspace, Delete, Down, End, Enter, Esc, F, Home, Left, PageDown, PageUp, Right,
+        Tab, Up,
+    };
     prop_oneof![
         4 => any::<char>().prop_map(KeyCode::Char),
         6 => prop::sample::select("abcdefgklmnpruxyz/#@:123 !qGg$0".chars().collect::<Vec<_>>()).prop_map(KeyCode::Char),
@@ -49,8 +53,11 @@ fn key() -> impl Strategy<Value = KeyCode> {
 }
 
 fn happens() -> impl Strategy<Value = Happens> {
-    let text =
-        prop_oneof!["\\PC{0,40}", "[a-z\u{1b}\u{202e}\u{301}日👩\u{200d}\n\t ]{0,200}", Just("/me waves".to_owned())];
+    let text = prop_oneof![
+        "\\PC{0,40}",
+        "[a-z\u{1b}\u{202e}\u{301}日👩\u{200d}\n\t ]{0,200}",
+        Just("/me waves".to_owned())
+    ];
     prop_oneof![
         12 => (key(), 0..8_u8).prop_map(|(code, mods)| Happens::Key(code, mods)),
         1 => text.clone().prop_map(Happens::Paste),
@@ -73,12 +80,17 @@ fn happens() -> impl Strategy<Value = Happens> {
 fn input(of: &Happens, state: &State) -> Option<Input> {
     let room = state.here.unwrap_or(GENERAL);
     Some(match of {
-        Happens::Key(code, mods) => Input::Key(KeyEvent::new(*code, KeyModifiers::from_bits_truncate(*mods))),
+        Happens::Key(code, mods) => {
+            Input::Key(KeyEvent::new(*code, KeyModifiers::from_bits_truncate(*mods)))
+        }
         Happens::Paste(text) => Input::Paste(text.clone()),
         Happens::Size(columns, rows) => Input::Resize(*columns, *rows),
         Happens::Says(n, who, text, reply) => {
-            let message =
-                Message { room, reply_to: reply.map(|n| EntryId(id(n))), ..said(1_000 + n, 6 + who, "x", 0, text) };
+            let message = Message {
+                room,
+                reply_to: reply.map(|n| EntryId(id(n))),
+                ..said(1_000 + n, 6 + who, "x", 0, text)
+            };
             told(Event::MessageAdded { message: Box::new(message) })
         }
         Happens::Changes(n) => {
@@ -94,15 +106,27 @@ fn input(of: &Happens, state: &State) -> Option<Input> {
             let state = Delivery::Delivered { n: 1, m: *m };
             told(Event::DeliveryChanged { room, direct: false, upto_seq: *n, state })
         }
-        Happens::Presence(n, online) => {
-            told(Event::PresenceChanged { room, device: DeviceId([*n; 32]), name: "y".to_owned(), online: *online })
-        }
+        Happens::Presence(n, online) => told(Event::PresenceChanged {
+            room,
+            device: DeviceId([*n; 32]),
+            name: "y".to_owned(),
+            online: *online,
+        }),
         Happens::Left => told(Event::RoomLeft { room: GARDEN }),
         Happens::Contact(n) => {
-            let news =
-                [ContactNews::Requested, ContactNews::KeysChanged, ContactNews::Impersonated, ContactNews::Blocked];
+            let news = [
+                ContactNews::Requested,
+                ContactNews::KeysChanged,
+                ContactNews::Impersonated,
+                ContactNews::Blocked,
+            ];
             let (identity, news) = (IdentityId([*n; 32]), news[usize::from(*n) % news.len()]);
-            told(Event::ContactChanged { identity, room: RoomId([*n; 16]), name: "z\u{1b}".to_owned(), news })
+            told(Event::ContactChanged {
+                identity,
+                room: RoomId([*n; 16]),
+                name: "z\u{1b}".to_owned(),
+                news,
+            })
         }
         Happens::Lost => Input::Lost("gone \u{1b}[2J".to_owned()),
         Happens::Found => Input::Found,
@@ -113,7 +137,12 @@ fn input(of: &Happens, state: &State) -> Option<Input> {
         }
         Happens::Click(column, row) => {
             let kind = MouseEventKind::Down(MouseButton::Left);
-            Input::Mouse(MouseEvent { kind, column: *column, row: *row, modifiers: KeyModifiers::NONE })
+            Input::Mouse(MouseEvent {
+                kind,
+                column: *column,
+                row: *row,
+                modifiers: KeyModifiers::NONE,
+            })
         }
         Happens::Answers(..) => return None,
     })
@@ -133,9 +162,11 @@ fn storm(happenings: &[Happens], keymap: Keymap) -> TestCaseResult {
             (None, Happens::Answers(fine, n)) => match open.pop() {
                 Some(tag) => {
                     let lines = u64::from(*n);
-                    let page: Vec<Message> =
-                        (0..lines).map(|k| said(k * 7 % 900, 2, "bob", k % 90, "older\nline")).collect();
-                    let outcome = if *fine { Ok(super::scenes::value(&page)) } else { Err(Report::gone()) };
+                    let page: Vec<Message> = (0..lines)
+                        .map(|k| said(k * 7 % 900, 2, "bob", k % 90, "older\nline"))
+                        .collect();
+                    let outcome =
+                        if *fine { Ok(super::scenes::value(&page)) } else { Err(Report::gone()) };
                     fold(&mut state, now, Input::Answer(tag, outcome))
                 }
                 None => Vec::new(),
@@ -147,9 +178,14 @@ fn storm(happenings: &[Happens], keymap: Keymap) -> TestCaseResult {
             _ => None,
         }));
         let shown = picture(&state);
-        prop_assert!(!shown.chars().any(|c| c != '\n' && klatch_core::identity::is_unsafe(c)), "{shown:?}");
         prop_assert!(
-            state.timelines.len() <= TIMELINES_MAX && state.log.len() <= LOG_MAX && state.quotes.len() <= QUOTES_MAX
+            !shown.chars().any(|c| c != '\n' && klatch_core::identity::is_unsafe(c)),
+            "{shown:?}"
+        );
+        prop_assert!(
+            state.timelines.len() <= TIMELINES_MAX
+                && state.log.len() <= LOG_MAX
+                && state.quotes.len() <= QUOTES_MAX
         );
         prop_assert!(state.timelines.values().all(|t| t.lines.len() <= LINES_MAX));
         prop_assert_eq!(state.me.device, Some(ALICE));

@@ -1,7 +1,7 @@
 //! The keys of a room: root, epoch, and what is derived from it (PROTOCOL.md 4).
 //!
-//! An open or passphrase room has one epoch for ever. Private rooms (later) will have many; everything that depends on an
-//! epoch already goes through [`RoomKeys`].
+//! An open or passphrase room has one epoch for ever. Private rooms (later) will have many;
+//! everything that depends on an epoch already goes through [`RoomKeys`].
 
 use std::fmt;
 
@@ -40,12 +40,14 @@ impl RoomRoot {
     }
 }
 
-/// Memory of the stretch, KiB. With [`STRETCH_PASSES`] and one lane this is the second choice of RFC 9106.
+/// Memory of the stretch, KiB. With [`STRETCH_PASSES`] and one lane this is the second choice of
+/// RFC 9106.
 pub const STRETCH_KIB: u32 = 65_536;
 /// Passes of the stretch.
 pub const STRETCH_PASSES: u32 = 3;
 
-/// Normalises a room name: no leading `#`, NFC, lower case; letters, digits, `-`, `_` and `.` only. Returned with `#`.
+/// Normalises a room name: no leading `#`, NFC, lower case; letters, digits, `-`, `_` and `.` only.
+/// Returned with `#`.
 ///
 /// # Errors
 /// [`CommandError::BadRoomName`].
@@ -56,31 +58,38 @@ pub fn normalise(name: &str) -> Result<String, CommandError> {
         && lower.len() <= ROOM_NAME_BYTES_MAX
         && !lower.starts_with(is_mark)
         && lower.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.') || is_mark(c));
-    if ok { Ok(format!("#{lower}")) } else { Err(CommandError::BadRoomName { room: name.to_owned() }) }
+    if ok {
+        Ok(format!("#{lower}"))
+    } else {
+        Err(CommandError::BadRoomName { room: name.to_owned() })
+    }
 }
 
-/// Combining marks are part of letters in many scripts; the first character must not be one, it would sit on the `#`. Format
-/// and direction characters are not marks and stay forbidden.
+/// Combining marks are part of letters in many scripts; the first character must not be one, it
+/// would sit on the `#`. Format and direction characters are not marks and stay forbidden.
 fn is_mark(c: char) -> bool {
     unicode_normalization::char::is_combining_mark(c)
 }
 
-/// Argon2id(passphrase or "", H(room-salt, name)[..16]), 64 MiB, 3 passes: one guess at a name or passphrase costs as much
-/// (about 0.15 s). Called once per join, outside the loop.
+/// Argon2id(passphrase or "", H(room-salt, name)[..16]), 64 MiB, 3 passes: one guess at a name or
+/// passphrase costs as much (about 0.15 s). Called once per join, outside the loop.
 ///
 /// # Errors
-/// [`CommandError::BadRoomName`] when the name cannot be normalised; the same, naming the room, should Argon2id itself
-/// fail, which its fixed parameters exclude.
+/// [`CommandError::BadRoomName`] when the name cannot be normalised; the same, naming the room,
+/// should Argon2id itself fail, which its fixed parameters exclude.
 pub fn stretch(name: &str, passphrase: &str) -> Result<(String, RoomRoot), CommandError> {
     let name = normalise(name)?;
     let bad = || CommandError::BadRoomName { room: name.clone() };
     let salt = hash(Context::ROOM_SALT, &[name.trim_start_matches('#').as_bytes()]);
-    let params = argon2::Params::new(STRETCH_KIB, STRETCH_PASSES, 1, Some(32)).map_err(|_| bad())?;
+    let params =
+        argon2::Params::new(STRETCH_KIB, STRETCH_PASSES, 1, Some(32)).map_err(|_| bad())?;
     let argon = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
     let mut root = Zeroizing::new([0; 32]);
     // One passphrase has one spelling, whatever keyboard it was typed on.
     let passphrase = Zeroizing::new(passphrase.nfc().collect::<String>());
-    argon.hash_password_into(passphrase.as_bytes(), &salt.0[..16], root.as_mut()).map_err(|_| bad())?;
+    argon
+        .hash_password_into(passphrase.as_bytes(), &salt.0[..16], root.as_mut())
+        .map_err(|_| bad())?;
     Ok((name, RoomRoot(*root)))
 }
 
@@ -139,8 +148,9 @@ impl RoomKeys {
         &self.envelope
     }
 
-    /// Proof of membership for a request or response between two transport peers. It binds both peer ids, which the
-    /// transport has authenticated, so it is worth nothing to anybody else (PROTOCOL.md 8.2).
+    /// Proof of membership for a request or response between two transport peers. It binds both
+    /// peer ids, which the transport has authenticated, so it is worth nothing to anybody else
+    /// (PROTOCOL.md 8.2).
     #[must_use]
     pub fn proof(&self, context: Context, from: &Peer, to: &Peer) -> Digest {
         Digest(*derive(&self.sync, context, &[&self.epoch.0, &from.0, &to.0]))
@@ -150,7 +160,8 @@ impl RoomKeys {
         derive(&self.secret, Context::MESSAGE_KEY, &[&core.0])
     }
 
-    /// Pads and seals a body. The key is bound to the header core and used once, so the nonce is zero.
+    /// Pads and seals a body. The key is bound to the header core and used once, so the nonce is
+    /// zero.
     #[must_use]
     pub fn seal_body(&self, core: &Digest, mut plain: Vec<u8>) -> Vec<u8> {
         seal::pad(&mut plain);
@@ -160,7 +171,8 @@ impl RoomKeys {
     /// Opens the body of an entry of this epoch.
     ///
     /// # Errors
-    /// [`Reject`] when there is no body, it cannot be opened, or it is no content of the header's kind.
+    /// [`Reject`] when there is no body, it cannot be opened, or it is no content of the header's
+    /// kind.
     pub fn open(&self, entry: &SealedEntry) -> Result<Content, Reject> {
         let header = Header::decode(&entry.header)?;
         let body = entry.body.as_deref().ok_or(Reject::Body)?;
@@ -171,7 +183,12 @@ impl RoomKeys {
     ///
     /// # Errors
     /// As [`RoomKeys::open`].
-    pub fn open_body(&self, header: &Header, header_bytes: &[u8], body: &[u8]) -> Result<Content, Reject> {
+    pub fn open_body(
+        &self,
+        header: &Header,
+        header_bytes: &[u8],
+        body: &[u8],
+    ) -> Result<Content, Reject> {
         let core = header.core(header_bytes);
         let plain = Zeroizing::new(seal::open(&self.message_key(&core), &[0; 24], &core.0, body)?);
         Ok(Content::decode(header.kind, seal::unpad(&plain)?)?)
@@ -187,7 +204,18 @@ mod tests {
         assert_eq!(normalise("#Garden").unwrap(), "#garden");
         assert_eq!(normalise("garden").unwrap(), "#garden");
         assert_eq!(normalise("Cafe\u{301}").unwrap(), normalise("CAFÉ").unwrap());
-        for bad in ["", "#", "a b", "a#b", "a/b", "x\u{202e}y", "\u{1b}[0m", "a\nb", "\u{301}a", &"x".repeat(65)] {
+        for bad in [
+            "",
+            "#",
+            "a b",
+            "a#b",
+            "a/b",
+            "x\u{202e}y",
+            "\u{1b}[0m",
+            "a\nb",
+            "\u{301}a",
+            &"x".repeat(65),
+        ] {
             assert!(normalise(bad).is_err(), "{bad:?}");
         }
     }

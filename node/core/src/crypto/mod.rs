@@ -1,7 +1,9 @@
-//! The cryptographic seam: hashing, key derivation, signing and sealing with standard primitives (PROTOCOL.md 2).
+//! The cryptographic seam: hashing, key derivation, signing and sealing with standard primitives
+//! (PROTOCOL.md 2).
 //!
-//! BLAKE3 `derive_key` separates every purpose, Ed25519 (`verify_strict`) signs 32-byte digests, XChaCha20-Poly1305 seals.
-//! The rest of the core sees only these functions. With feature `sim` a test-only suite can stand in (see `suite`).
+//! BLAKE3 `derive_key` separates every purpose, Ed25519 (`verify_strict`) signs 32-byte digests,
+//! XChaCha20-Poly1305 seals. The rest of the core sees only these functions. With feature `sim` a
+//! test-only suite can stand in (see `suite`).
 
 pub mod group;
 pub mod seal;
@@ -15,7 +17,8 @@ use zeroize::Zeroizing;
 
 use crate::ids::{Digest, Signature};
 
-/// Every purpose that bytes are hashed, derived or signed for. Unique, listed once, never reused with another meaning.
+/// Every purpose that bytes are hashed, derived or signed for. Unique, listed once, never reused
+/// with another meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Context(&'static str);
 
@@ -96,8 +99,8 @@ impl Context {
     }
 }
 
-/// `H(context, parts)`: BLAKE3 in `derive_key` mode; each part is preceded by its length (8 bytes, little-endian), so two
-/// different lists of parts are never the same input.
+/// `H(context, parts)`: BLAKE3 in `derive_key` mode; each part is preceded by its length (8 bytes,
+/// little-endian), so two different lists of parts are never the same input.
 #[must_use]
 pub fn hash(context: Context, parts: &[&[u8]]) -> Digest {
     let mut h = blake3::Hasher::new_derive_key(context.0);
@@ -139,18 +142,27 @@ pub fn sign(key: &SigningKey, context: Context, digest: &Digest) -> Signature {
     Signature(key.sign(&signed_bytes(context, digest)).to_bytes())
 }
 
-/// Checks signatures of few keys many times: decoding a key costs a fifth of a check, so decoded keys are kept.
+/// Checks signatures of few keys many times: decoding a key costs a fifth of a check, so decoded
+/// keys are kept.
 #[derive(Debug, Default)]
 pub struct Verifier {
     keys: BTreeMap<[u8; 32], VerifyingKey>,
 }
 
 impl Verifier {
-    /// Decoded keys kept; beyond it the cache is emptied. A room has few devices, an attacker may have many.
+    /// Decoded keys kept; beyond it the cache is emptied. A room has few devices, an attacker may
+    /// have many.
     const KEYS_MAX: usize = 4_096;
 
-    /// Whether `signature` is `key`'s on `digest` in this context, by `verify_strict` (no small-order keys, no malleability).
-    pub fn check(&mut self, key: &[u8; 32], context: Context, digest: &Digest, signature: &Signature) -> bool {
+    /// Whether `signature` is `key`'s on `digest` in this context, by `verify_strict` (no
+    /// small-order keys, no malleability).
+    pub fn check(
+        &mut self,
+        key: &[u8; 32],
+        context: Context,
+        digest: &Digest,
+        signature: &Signature,
+    ) -> bool {
         #[cfg(feature = "sim")]
         if suite::is_fast() {
             return suite::sign(key, context, digest) == *signature;
@@ -192,7 +204,12 @@ mod tests {
         assert!(v.check(a.verifying_key().as_bytes(), Context::ENTRY, &digest, &s));
         assert!(!v.check(b.verifying_key().as_bytes(), Context::ENTRY, &digest, &s));
         assert!(!v.check(a.verifying_key().as_bytes(), Context::ACK, &digest, &s));
-        assert!(!v.check(a.verifying_key().as_bytes(), Context::ENTRY, &hash(Context::ENTRY, &[b"y"]), &s));
+        assert!(!v.check(
+            a.verifying_key().as_bytes(),
+            Context::ENTRY,
+            &hash(Context::ENTRY, &[b"y"]),
+            &s
+        ));
         let mut bent = s;
         bent.0[3] ^= 1;
         assert!(!v.check(a.verifying_key().as_bytes(), Context::ENTRY, &digest, &bent));

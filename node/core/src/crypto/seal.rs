@@ -9,7 +9,8 @@ use crate::limits::PAD_BYTES_MIN;
 /// Bytes that sealing adds.
 pub const TAG_BYTES: usize = 16;
 
-/// Seals `plain` with XChaCha20-Poly1305. A (key, nonce) pair must never be used for two plaintexts.
+/// Seals `plain` with XChaCha20-Poly1305. A (key, nonce) pair must never be used for two
+/// plaintexts.
 #[must_use]
 pub fn seal(key: &[u8; 32], nonce: &[u8; 24], aad: &[u8], plain: &[u8]) -> Vec<u8> {
     #[cfg(feature = "sim")]
@@ -27,19 +28,27 @@ pub fn seal(key: &[u8; 32], nonce: &[u8; 24], aad: &[u8], plain: &[u8]) -> Vec<u
 ///
 /// # Errors
 /// [`Reject::Open`] when key, nonce, associated data or bytes differ.
-pub fn open(key: &[u8; 32], nonce: &[u8; 24], aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, Reject> {
+pub fn open(
+    key: &[u8; 32],
+    nonce: &[u8; 24],
+    aad: &[u8],
+    sealed: &[u8],
+) -> Result<Vec<u8>, Reject> {
     #[cfg(feature = "sim")]
     if super::suite::is_fast() {
         let at = sealed.len().checked_sub(TAG_BYTES).ok_or(Reject::Open)?;
         let (plain, tag) = sealed.split_at(at);
-        return (super::suite::tag(key, aad, plain) == tag).then(|| plain.to_vec()).ok_or(Reject::Open);
+        return (super::suite::tag(key, aad, plain) == tag)
+            .then(|| plain.to_vec())
+            .ok_or(Reject::Open);
     }
     let aead = XChaCha20Poly1305::new(key.into());
     aead.decrypt(XNonce::from_slice(nonce), Payload { msg: sealed, aad }).map_err(|_| Reject::Open)
 }
 
-/// Length after padding `len` bytes: at least [`PAD_BYTES_MIN`], then Padmé (Nikitin et al., PETS 2019), which leaks
-/// O(log log n) bits of the length and adds at most 12 %. One byte is always added: the marker.
+/// Length after padding `len` bytes: at least [`PAD_BYTES_MIN`], then Padmé (Nikitin et al., PETS
+/// 2019), which leaks O(log log n) bits of the length and adds at most 12 %. One byte is always
+/// added: the marker.
 #[must_use]
 pub fn padded_len(len: usize) -> usize {
     let n = (len + 1).max(PAD_BYTES_MIN);
@@ -59,7 +68,8 @@ pub fn pad(plain: &mut Vec<u8>) {
 /// Removes the padding.
 ///
 /// # Errors
-/// [`Reject::Open`] when the marker is absent or the length is not the one [`pad`] makes: one text has one padded form.
+/// [`Reject::Open`] when the marker is absent or the length is not the one [`pad`] makes: one text
+/// has one padded form.
 pub fn unpad(padded: &[u8]) -> Result<&[u8], Reject> {
     let at = padded.iter().rposition(|b| *b != 0).ok_or(Reject::Open)?;
     if padded[at] != 0x80 || padded_len(at) != padded.len() {
@@ -77,7 +87,10 @@ mod tests {
         for len in (0..3_000).chain([15_000, 20_000, 49_999, 64_000, 72_000]) {
             let mut p = vec![0xff; len];
             pad(&mut p);
-            assert!(p.len() >= PAD_BYTES_MIN && p.len() <= (len + 1).max(PAD_BYTES_MIN) * 9 / 8, "{len}");
+            assert!(
+                p.len() >= PAD_BYTES_MIN && p.len() <= (len + 1).max(PAD_BYTES_MIN) * 9 / 8,
+                "{len}"
+            );
             assert_eq!(unpad(&p).unwrap().len(), len);
             if len < PAD_BYTES_MIN {
                 assert_eq!(p.len(), PAD_BYTES_MIN);

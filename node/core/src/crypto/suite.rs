@@ -1,5 +1,6 @@
-//! Test-only stand-ins for signature and AEAD, so that thousands of simulated worlds fit into minutes. Feature `sim` only;
-//! chosen per thread, off unless a world asks for it. Anyone can forge these: they exist to be fast, not to protect.
+//! Test-only stand-ins for signature and AEAD, so that thousands of simulated worlds fit into
+//! minutes. Feature `sim` only; chosen per thread, off unless a world asks for it. Anyone can forge
+//! these: they exist to be fast, not to protect.
 
 use std::cell::Cell;
 

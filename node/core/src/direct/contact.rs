@@ -1,4 +1,5 @@
-//! What is remembered of one person: names, standing, devices and keys, and an index of the conversation (no texts).
+//! What is remembered of one person: names, standing, devices and keys, and an index of the
+//! conversation (no texts).
 
 use std::collections::BTreeMap;
 
@@ -115,15 +116,17 @@ impl Contact {
         contact.verified = row.verified;
         contact.read_upto = row.read_upto;
         contact.dirty = false;
-        if let Ok(SavedKeys(devices, changed, impersonates, orphans, receipt)) = cbor::decode(&row.keys, KEYS_BYTES_MAX)
+        if let Ok(SavedKeys(devices, changed, impersonates, orphans, receipt)) =
+            cbor::decode(&row.keys, KEYS_BYTES_MAX)
         {
-            let devices = devices.into_iter().map(|SavedDevice(device, cert, key, hint, heard_ms)| Device {
-                device,
-                cert: cert.and_then(|c| DeviceCert::decode(&c).ok()),
-                key,
-                hint: hint.map(|h| Peer(h.into_vec())),
-                heard_ms,
-            });
+            let devices =
+                devices.into_iter().map(|SavedDevice(device, cert, key, hint, heard_ms)| Device {
+                    device,
+                    cert: cert.and_then(|c| DeviceCert::decode(&c).ok()),
+                    key,
+                    hint: hint.map(|h| Peer(h.into_vec())),
+                    heard_ms,
+                });
             contact.devices = devices.collect();
             (contact.changed, contact.impersonates) = (changed, impersonates);
             (contact.orphans, contact.receipt) = (orphans, receipt);
@@ -138,7 +141,8 @@ impl Contact {
             SavedDevice(d.device, cert, d.key, hint, d.heard_ms)
         });
         let devices = devices.collect();
-        let keys = SavedKeys(devices, self.changed, self.impersonates, self.orphans.clone(), self.receipt);
+        let keys =
+            SavedKeys(devices, self.changed, self.impersonates, self.orphans.clone(), self.receipt);
         ContactRow {
             identity: self.identity,
             room: self.room(),
@@ -181,7 +185,8 @@ impl Contact {
     pub fn device_mut(&mut self, device: DeviceId) -> &mut Device {
         let at = self.devices.iter().position(|d| d.device == device).unwrap_or_else(|| {
             if self.devices.len() >= DIRECT_DEVICES_MAX {
-                let oldest = (0..self.devices.len()).min_by_key(|i| self.devices[*i].heard_ms).unwrap_or(0);
+                let oldest =
+                    (0..self.devices.len()).min_by_key(|i| self.devices[*i].heard_ms).unwrap_or(0);
                 self.devices.remove(oldest);
             }
             self.devices.push(Device { device, cert: None, key: None, hint: None, heard_ms: 0 });
@@ -213,12 +218,20 @@ impl Contact {
 
     /// The newest text of theirs up to a journal number.
     pub fn read_at(&self, upto: u64) -> Option<EntryId> {
-        let theirs = self.index.iter().filter(|(_, m)| !m.own && m.kind == Kind::Text.code() && m.journal <= upto);
+        let theirs = self
+            .index
+            .iter()
+            .filter(|(_, m)| !m.own && m.kind == Kind::Text.code() && m.journal <= upto);
         theirs.max_by_key(|(_, m)| m.seq).map(|(id, _)| *id)
     }
 }
 
-/// Whether a certificate is what this device showed before, so that its signature need not be checked again.
-pub(crate) fn check_cert(known: Option<&DeviceCert>, shown: &DeviceCert, verifier: &mut Verifier) -> bool {
+/// Whether a certificate is what this device showed before, so that its signature need not be
+/// checked again.
+pub(crate) fn check_cert(
+    known: Option<&DeviceCert>,
+    shown: &DeviceCert,
+    verifier: &mut Verifier,
+) -> bool {
     known == Some(shown) || shown.verify(verifier)
 }

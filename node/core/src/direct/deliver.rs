@@ -1,4 +1,5 @@
-//! What leaves, and what is answered: questions for keys, sealing within the window, sending again, acknowledgements.
+//! What leaves, and what is answered: questions for keys, sealing within the window, sending again,
+//! acknowledgements.
 
 use crate::direct::frame::{self, Bundle, Sealed, Stored, VerifiedAnswer, frame_hash, stored_code};
 use crate::direct::outbox::{Place, Queue};
@@ -12,11 +13,13 @@ use crate::machine::Ctx;
 use crate::query::Standing;
 use crate::step::{DirectSend, RequestId, Write};
 
-/// Frames between messages (receipts, typing) allowed beyond the window, still within the keys that Olm remembers.
+/// Frames between messages (receipts, typing) allowed beyond the window, still within the keys that
+/// Olm remembers.
 const SIGNALS_BETWEEN: u64 = 4;
 
 impl Direct {
-    // ---- what leaves --------------------------------------------------------------------------------------------------
+    // ---- what leaves
+    // --------------------------------------------------------------------------------------------------
 
     /// Does what is due for one device.
     pub(super) fn pump(&mut self, ctx: &mut Ctx<'_>, device: DeviceId) {
@@ -87,14 +90,20 @@ impl Direct {
         ctx.step.directs.push(DirectSend { peer: peer.clone(), request, bytes });
     }
 
-    /// Seals what waits, as far as the window of the session allows. What is sealed in a session that is gone is sealed anew.
+    /// Seals what waits, as far as the window of the session allows. What is sealed in a session
+    /// that is gone is sealed anew.
     fn seal(&mut self, ctx: &mut Ctx<'_>, device: DeviceId) {
         let hello = self.hello(ctx, device);
-        let (Some(queue), Some(sessions)) = (self.queues.get_mut(&device), self.sessions.get_mut(&device)) else {
+        let (Some(queue), Some(sessions)) =
+            (self.queues.get_mut(&device), self.sessions.get_mut(&device))
+        else {
             return;
         };
         for item in &mut queue.items {
-            let kept = item.place.as_ref().is_some_and(|p| sessions.get(p.session).is_some_and(|s| !s.dead));
+            let kept = item
+                .place
+                .as_ref()
+                .is_some_and(|p| sessions.get(p.session).is_some_and(|s| !s.dead));
             if !kept && item.place.take().is_some() {
                 item.touch();
             }
@@ -105,9 +114,12 @@ impl Direct {
         for item in &mut queue.items {
             let number = match &item.place {
                 Some(place) if place.frame.is_some() => continue,
-                // It waits in another session that still lives: there it is sealed anew once that is the one to send in.
+                // It waits in another session that still lives: there it is sealed anew once that
+                // is the one to send in.
                 Some(place) if place.session == session.tag => place.number,
-                Some(_) | None if session.sent - oldest < DIRECT_WINDOW || planted!(NoWindow) => session.number,
+                Some(_) | None if session.sent - oldest < DIRECT_WINDOW || planted!(NoWindow) => {
+                    session.number
+                }
                 _ => break,
             };
             let number = if planted!(NumberTwice) && number % 7 == 6 { number - 1 } else { number };
@@ -123,7 +135,8 @@ impl Direct {
             session.number = session.number.max(number + 1);
             let at = session.sent - 1;
             oldest = oldest.min(at);
-            item.place = Some(Place { session: session.tag, number, at, frame: Some(frame.into()), hash });
+            item.place =
+                Some(Place { session: session.tag, number, at, frame: Some(frame.into()), hash });
             item.touch();
             moved = true;
         }
@@ -159,14 +172,20 @@ impl Direct {
             item.flight = Some(request);
             highest = highest.max(Some(item.seq));
             self.flights.insert(request, Flight::Message { device, row: item.row });
-            ctx.step.directs.push(DirectSend { peer: peer.clone(), request, bytes: frame.to_vec() });
+            ctx.step.directs.push(DirectSend {
+                peer: peer.clone(),
+                request,
+                bytes: frame.to_vec(),
+            });
         }
         self.moved(ctx, identity, highest, Delivery::Sent);
     }
 
     fn send_signals(&mut self, ctx: &mut Ctx<'_>, peer: &Peer, device: DeviceId) {
         let hello = self.hello(ctx, device);
-        let (Some(queue), Some(sessions)) = (self.queues.get_mut(&device), self.sessions.get_mut(&device)) else {
+        let (Some(queue), Some(sessions)) =
+            (self.queues.get_mut(&device), self.sessions.get_mut(&device))
+        else {
             return;
         };
         let contact = self.people.get(&queue.identity).filter(|c| c.standing == Standing::Accepted);
@@ -184,8 +203,10 @@ impl Direct {
                 None => return,
             },
         };
-        let said = Said { id: EntryId([0; 16]), kind, lamport: 0, eff: 0, at_ms: 0, content }.encode();
-        let hello = hello.filter(|_| !session.greeted).map(|h| Hello { ack_key: session.own_key, ..h });
+        let said =
+            Said { id: EntryId([0; 16]), kind, lamport: 0, eff: 0, at_ms: 0, content }.encode();
+        let hello =
+            hello.filter(|_| !session.greeted).map(|h| Hello { ack_key: session.own_key, ..h });
         let plain = payload::encode(None, &said, hello);
         let Some((bytes, hash)) = sealed(ctx, session, None, &plain) else { return };
         session.moved();
@@ -196,7 +217,8 @@ impl Direct {
         ctx.step.directs.push(DirectSend { peer: peer.clone(), request, bytes });
     }
 
-    // ---- what is answered ---------------------------------------------------------------------------------------------
+    // ---- what is answered
+    // ---------------------------------------------------------------------------------------------
 
     /// A peer answered a frame of ours.
     pub fn answered(
@@ -211,7 +233,9 @@ impl Direct {
         self.touched = true;
         let device = self.landed(&flight);
         let good = match (answer, flight) {
-            (VerifiedAnswer::Bundle(bundle), Flight::Ask { device, nonce }) if bundle.nonce == nonce => {
+            (VerifiedAnswer::Bundle(bundle), Flight::Ask { device, nonce })
+                if bundle.nonce == nonce =>
+            {
                 self.begin(ctx, rooms, peer, device, &bundle)
             }
             (VerifiedAnswer::Stored(stored), Flight::Message { device, row }) => {
@@ -222,9 +246,10 @@ impl Direct {
                 self.receipt_told(device, receipt.filter(|_| good));
                 good
             }
-            (VerifiedAnswer::NoSession(tag), Flight::Message { device, .. } | Flight::Signal { device, .. }) => {
-                self.no_session(device, tag)
-            }
+            (
+                VerifiedAnswer::NoSession(tag),
+                Flight::Message { device, .. } | Flight::Signal { device, .. },
+            ) => self.no_session(device, tag),
             (VerifiedAnswer::Unreadable(tag, number), Flight::Message { device, .. }) => {
                 self.unreadable(device, tag, number)
             }
@@ -245,8 +270,10 @@ impl Direct {
             Self::backoff(queue, ctx.now);
         }
         if let (Some(device), Flight::Message { row, .. }) = (device, flight) {
-            let item =
-                self.queues.get(&device).and_then(|q| Some((q.identity, q.items.iter().find(|i| i.row == row)?.seq)));
+            let item = self
+                .queues
+                .get(&device)
+                .and_then(|q| Some((q.identity, q.items.iter().find(|i| i.row == row)?.seq)));
             if let Some((identity, seq)) = item {
                 self.moved(ctx, identity, Some(seq), Delivery::Queued);
             }
@@ -262,7 +289,9 @@ impl Direct {
 
     /// What was on its way is not any more. Returns the device if it is still waited for.
     fn landed(&mut self, flight: &Flight) -> Option<DeviceId> {
-        let (Flight::Ask { device, .. } | Flight::Message { device, .. } | Flight::Signal { device, .. }) = flight;
+        let (Flight::Ask { device, .. }
+        | Flight::Message { device, .. }
+        | Flight::Signal { device, .. }) = flight;
         let queue = self.queues.get_mut(device)?;
         match flight {
             Flight::Ask { .. } => queue.asking = None,
@@ -279,8 +308,9 @@ impl Direct {
     /// The last way to a device is gone.
     pub(super) fn unlinked(&mut self, ctx: &mut Ctx<'_>, device: DeviceId) {
         self.flights.retain(|_, f| {
-            let (Flight::Ask { device: d, .. } | Flight::Message { device: d, .. } | Flight::Signal { device: d, .. }) =
-                f;
+            let (Flight::Ask { device: d, .. }
+            | Flight::Message { device: d, .. }
+            | Flight::Signal { device: d, .. }) = f;
             *d != device
         });
         let Some(queue) = self.queues.get_mut(&device) else { return };
@@ -289,9 +319,17 @@ impl Direct {
     }
 
     /// Keys came: begins a session. `false` if they are of no use.
-    fn begin(&mut self, ctx: &mut Ctx<'_>, rooms: &Rooms, peer: &Peer, device: DeviceId, bundle: &Bundle) -> bool {
+    fn begin(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        rooms: &Rooms,
+        peer: &Peer,
+        device: DeviceId,
+        bundle: &Bundle,
+    ) -> bool {
         let (identity, shown) = (bundle.cert.identity, bundle.cert.device);
-        if self.owner(rooms, &shown).is_some_and(|o| o != identity) || shown == ctx.keys.device_id() {
+        if self.owner(rooms, &shown).is_some_and(|o| o != identity) || shown == ctx.keys.device_id()
+        {
             return false;
         }
         if self.people.contains_key(&identity) {
@@ -307,7 +345,10 @@ impl Direct {
             return true;
         }
         self.account(ctx);
-        let begun = self.account.as_ref().and_then(|a| a.begin(ctx.rng, &bundle.identity_key, &bundle.one_time_key));
+        let begun = self
+            .account
+            .as_ref()
+            .and_then(|a| a.begin(ctx.rng, &bundle.identity_key, &bundle.one_time_key));
         let Some(ratchet) = begun else { return false };
         let session = Session::new(ratchet, true, ctx.rng);
         let sessions = self.sessions.entry(device).or_default();
@@ -331,7 +372,8 @@ impl Direct {
             return false;
         }
         if stored.next > session.number {
-            // It has more than was ever said here: this is an old copy, whose numbers must not be used again.
+            // It has more than was ever said here: this is an old copy, whose numbers must not be
+            // used again.
             sessions.bury(stored.session);
             return false;
         }
@@ -343,7 +385,13 @@ impl Direct {
     }
 
     /// The other side says that it has an own message.
-    fn stored_row(&mut self, ctx: &mut Ctx<'_>, device: DeviceId, row: u64, stored: &Stored) -> bool {
+    fn stored_row(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        device: DeviceId,
+        row: u64,
+        stored: &Stored,
+    ) -> bool {
         let Some(queue) = self.queues.get(&device) else { return true };
         let identity = queue.identity;
         let item = queue.items.iter().find(|i| i.row == row);
@@ -355,7 +403,8 @@ impl Direct {
         let Some(queue) = self.queues.get_mut(&device) else { return true };
         let mut done = Vec::new();
         queue.items.retain(|item| {
-            let also = planted!(AckAnything) && item.place.as_ref().is_some_and(|p| p.session == session);
+            let also =
+                planted!(AckAnything) && item.place.as_ref().is_some_and(|p| p.session == session);
             if item.row == row || also {
                 done.push((item.row, item.id));
             }
@@ -367,7 +416,9 @@ impl Direct {
             let left = u32::try_from(left).unwrap_or(u32::MAX);
             self.set_state(ctx, identity, id, |state| match state {
                 Some(Delivery::Read) => None,
-                Some(Delivery::Delivered { n, m }) => Some(Delivery::Delivered { n: n + 1, m: m.max(n + 1) }),
+                Some(Delivery::Delivered { n, m }) => {
+                    Some(Delivery::Delivered { n: n + 1, m: m.max(n + 1) })
+                }
                 _ => Some(Delivery::Delivered { n: 1, m: 1 + left }),
             });
         }
@@ -390,15 +441,18 @@ impl Direct {
         self.sessions.get_mut(&device).is_some_and(|s| s.bury(tag))
     }
 
-    /// The other side has the session, but cannot open a frame any more: it is sealed anew under its number, and if that does
-    /// not help, the session is given up.
+    /// The other side has the session, but cannot open a frame any more: it is sealed anew under
+    /// its number, and if that does not help, the session is given up.
     fn unreadable(&mut self, device: DeviceId, tag: SessionTag, number: Option<u64>) -> bool {
         let Some(queue) = self.queues.get_mut(&device) else { return false };
         let at = |p: &Place| p.session == tag && Some(p.number) == number;
-        let Some(item) = queue.items.iter_mut().find(|i| i.place.as_ref().is_some_and(at)) else { return true };
+        let Some(item) = queue.items.iter_mut().find(|i| i.place.as_ref().is_some_and(at)) else {
+            return true;
+        };
         item.unreadable = item.unreadable.saturating_add(1);
         let again = item.unreadable % 2 == 1;
-        let session = self.sessions.get_mut(&device).and_then(|s| s.live()).filter(|s| s.tag == tag);
+        let session =
+            self.sessions.get_mut(&device).and_then(|s| s.live()).filter(|s| s.tag == tag);
         // It may not know who we are either.
         let live = session.map(|s| s.greeted = false).is_some();
         if again && live {
@@ -411,7 +465,8 @@ impl Direct {
         self.no_session(device, tag)
     }
 
-    // ---- states -------------------------------------------------------------------------------------------------------
+    // ---- states
+    // -------------------------------------------------------------------------------------------------------
 
     fn set_state(
         &mut self,
@@ -430,15 +485,28 @@ impl Direct {
     }
 
     /// Messages were put on a link, or came off it: not kept, but told.
-    fn moved(&mut self, ctx: &mut Ctx<'_>, identity: IdentityId, upto_seq: Option<u64>, state: Delivery) {
-        let (Some(upto_seq), Some(contact)) = (upto_seq, self.people.get(&identity)) else { return };
+    fn moved(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        identity: IdentityId,
+        upto_seq: Option<u64>,
+        state: Delivery,
+    ) {
+        let (Some(upto_seq), Some(contact)) = (upto_seq, self.people.get(&identity)) else {
+            return;
+        };
         self.view_dirty = true;
         ctx.tell(Event::DeliveryChanged { room: contact.room(), direct: true, upto_seq, state });
     }
 }
 
 /// One more frame of a session, with its hash.
-fn sealed(ctx: &mut Ctx<'_>, session: &mut Session, number: Option<u64>, plain: &[u8]) -> Option<(Vec<u8>, Nonce)> {
+fn sealed(
+    ctx: &mut Ctx<'_>,
+    session: &mut Session,
+    number: Option<u64>,
+    plain: &[u8],
+) -> Option<(Vec<u8>, Nonce)> {
     let (begins, bytes) = session.ratchet.seal(ctx.rng, plain)?;
     session.sent += 1;
     let (device, hash) = (ctx.keys.device_id(), frame_hash(&bytes));

@@ -1,5 +1,6 @@
-//! What nodes say to each other about direct messages (PROTOCOL.md 11): frames and answers, their caps, and the signatures
-//! in them. Nothing here needs state, so workers do all of it; what is sealed inside is opened by the core.
+//! What nodes say to each other about direct messages (PROTOCOL.md 11): frames and answers, their
+//! caps, and the signatures in them. Nothing here needs state, so workers do all of it; what is
+//! sealed inside is opened by the core.
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -32,7 +33,8 @@ struct Frame(u8, u8, ByteBuf);
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum VerifiedFrame {
-    /// The peer wants to begin a session. It is the device of `cert`: the signature covers both peer ids.
+    /// The peer wants to begin a session. It is the device of `cert`: the signature covers both
+    /// peer ids.
     Ask {
         /// Repeated in the bundle.
         nonce: Nonce,
@@ -50,7 +52,8 @@ pub struct Sealed {
     pub device: DeviceId,
     /// The session.
     pub session: SessionTag,
-    /// Position among what this side says in the session, from 0; `None` for what is not kept (receipts, typing).
+    /// Position among what this side says in the session, from 0; `None` for what is not kept
+    /// (receipts, typing).
     pub number: Option<u64>,
     /// The Olm message is of the kind that begins a session.
     pub begins: bool,
@@ -74,7 +77,8 @@ pub enum VerifiedAnswer {
     Refused,
 }
 
-/// Keys of a device to begin a session with. The signature covers both peer ids and the nonce of the question.
+/// Keys of a device to begin a session with. The signature covers both peer ids and the nonce of
+/// the question.
 #[derive(Debug, Clone)]
 pub struct Bundle {
     /// From the question.
@@ -91,9 +95,10 @@ pub struct Bundle {
     pub fallback: bool,
 }
 
-/// The message that this answers is on the other disk. `next` and `bits` say what else is there of the session: every number
-/// below `next`, and `next + 1 + i` for each bit `i`. They do not acknowledge: a sender that continues from an old copy of its
-/// disk gives the same numbers to other messages. It learns from them that it does.
+/// The message that this answers is on the other disk. `next` and `bits` say what else is there of
+/// the session: every number below `next`, and `next + 1 + i` for each bit `i`. They do not
+/// acknowledge: a sender that continues from an old copy of its disk gives the same numbers to
+/// other messages. It learns from them that it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stored {
     /// The session.
@@ -102,7 +107,8 @@ pub struct Stored {
     pub next: u64,
     /// Numbers above `next` that are stored.
     pub bits: u64,
-    /// [`stored_code`]: only who opened a message of this session knows the key, and it names the very frame.
+    /// [`stored_code`]: only who opened a message of this session knows the key, and it names the
+    /// very frame.
     pub code: Nonce,
 }
 
@@ -138,14 +144,20 @@ fn key_digest(device: &DeviceId, key: &SessionKey) -> Digest {
     hash(Context::DIRECT_KEY, &[&device.0, &key.0])
 }
 
-/// The device says that a session-layer identity key is its own. The same for everybody: it proves no conversation.
+/// The device says that a session-layer identity key is its own. The same for everybody: it proves
+/// no conversation.
 #[must_use]
 pub fn sign_key(keys: &Keys, key: &SessionKey) -> Signature {
     sign(keys.device_key(), Context::DIRECT_KEY, &key_digest(&keys.device_id(), key))
 }
 
 /// Whether a device said so.
-pub fn check_key(device: &DeviceId, key: &SessionKey, signature: &Signature, verifier: &mut Verifier) -> bool {
+pub fn check_key(
+    device: &DeviceId,
+    key: &SessionKey,
+    signature: &Signature,
+    verifier: &mut Verifier,
+) -> bool {
     verifier.check(&device.0, Context::DIRECT_KEY, &key_digest(device, key), signature)
 }
 
@@ -153,7 +165,12 @@ fn ask_digest(nonce: &Nonce, from: &Peer, to: &Peer) -> Digest {
     hash(Context::DIRECT_ASK, &[&nonce.0, &from.0, &to.0])
 }
 
-fn bundle_digest(nonce: &Nonce, from: &Peer, to: &Peer, keys: (&SessionKey, &SessionKey, bool)) -> Digest {
+fn bundle_digest(
+    nonce: &Nonce,
+    from: &Peer,
+    to: &Peer,
+    keys: (&SessionKey, &SessionKey, bool),
+) -> Digest {
     let parts: [&[u8]; 6] = [&nonce.0, &from.0, &to.0, &keys.0.0, &keys.1.0, &[u8::from(keys.2)]];
     hash(Context::DIRECT_BUNDLE, &parts)
 }
@@ -184,20 +201,29 @@ pub fn message(sealed: &Sealed) -> Vec<u8> {
 ///
 /// # Errors
 /// [`Reject`].
-pub fn open_request(me: &Peer, peer: &Peer, bytes: &[u8], verifier: &mut Verifier) -> Result<VerifiedFrame, Reject> {
+pub fn open_request(
+    me: &Peer,
+    peer: &Peer,
+    bytes: &[u8],
+    verifier: &mut Verifier,
+) -> Result<VerifiedFrame, Reject> {
     let Frame(version, kind, body) = cbor::decode(bytes, ENVELOPE_BYTES_MAX)?;
     match (version, kind) {
         (VERSION, TYPE_ASK) => {
-            let (nonce, cert, signature): (Nonce, ByteBuf, Signature) = cbor::decode(&body, ANSWER_BYTES_MAX)?;
+            let (nonce, cert, signature): (Nonce, ByteBuf, Signature) =
+                cbor::decode(&body, ANSWER_BYTES_MAX)?;
             let cert = DeviceCert::decode(&cert)?;
             let digest = ask_digest(&nonce, peer, me);
-            if !cert.verify(verifier) || !verifier.check(&cert.device.0, Context::DIRECT_ASK, &digest, &signature) {
+            if !cert.verify(verifier)
+                || !verifier.check(&cert.device.0, Context::DIRECT_ASK, &digest, &signature)
+            {
                 return Err(Reject::Signature);
             }
             Ok(VerifiedFrame::Ask { nonce, cert })
         }
         (VERSION, TYPE_MESSAGE) => {
-            let (device, session, number, begins, bytes): MessageFields = cbor::decode(&body, ENVELOPE_BYTES_MAX)?;
+            let (device, session, number, begins, bytes): MessageFields =
+                cbor::decode(&body, ENVELOPE_BYTES_MAX)?;
             if number == Some(u64::MAX) {
                 return Err(DecodeError::Bounds.into());
             }
@@ -222,14 +248,18 @@ pub fn bundle(
     let digest = bundle_digest(&nonce, me, peer, (&identity_key, &one_time_key, fallback));
     let signature = sign(keys.device_key(), Context::DIRECT_BUNDLE, &digest);
     let (cert, bound) = (ByteBuf::from(keys.cert().encode()), sign_key(keys, &identity_key));
-    let fields: BundleFields = (nonce, cert, identity_key, bound, one_time_key, fallback, signature);
+    let fields: BundleFields =
+        (nonce, cert, identity_key, bound, one_time_key, fallback, signature);
     frame(ANSWER_BUNDLE, cbor::encode(&fields))
 }
 
 /// The answer to a message that is on disk now, or was already.
 #[must_use]
 pub fn stored(key: &Digest, session: SessionTag, of: Nonce, next: u64, bits: u64) -> Vec<u8> {
-    frame(ANSWER_STORED, cbor::encode(&(session, next, bits, stored_code(key, session, of, next, bits))))
+    frame(
+        ANSWER_STORED,
+        cbor::encode(&(session, next, bits, stored_code(key, session, of, next, bits))),
+    )
 }
 
 /// The answer to a message of an unknown session.
@@ -244,24 +274,32 @@ pub fn unreadable(session: SessionTag, number: Option<u64>) -> Vec<u8> {
     frame(ANSWER_UNREADABLE, cbor::encode(&(session, number)))
 }
 
-/// The answer to everything else that is not taken, whatever the reason: who is blocked learns nothing from it.
+/// The answer to everything else that is not taken, whatever the reason: who is blocked learns
+/// nothing from it.
 #[must_use]
 pub fn refused() -> Vec<u8> {
     frame(ANSWER_REFUSED, cbor::encode::<[u8; 0]>(&[]))
 }
 
-/// Decodes the answer of `peer` to a frame of `me` and checks the signatures in it. That the nonce is that of the question,
-/// and the code of an acknowledgement, is checked by the core.
+/// Decodes the answer of `peer` to a frame of `me` and checks the signatures in it. That the nonce
+/// is that of the question, and the code of an acknowledgement, is checked by the core.
 ///
 /// # Errors
 /// [`Reject`].
-pub fn open_answer(me: &Peer, peer: &Peer, bytes: &[u8], verifier: &mut Verifier) -> Result<VerifiedAnswer, Reject> {
+pub fn open_answer(
+    me: &Peer,
+    peer: &Peer,
+    bytes: &[u8],
+    verifier: &mut Verifier,
+) -> Result<VerifiedAnswer, Reject> {
     let Frame(version, kind, body) = cbor::decode(bytes, ANSWER_BYTES_MAX)?;
     if version != VERSION {
         return Err(DecodeError::Unknown.into());
     }
     match kind {
-        ANSWER_BUNDLE => open_bundle(me, peer, &body, verifier).map(|b| VerifiedAnswer::Bundle(Box::new(b))),
+        ANSWER_BUNDLE => {
+            open_bundle(me, peer, &body, verifier).map(|b| VerifiedAnswer::Bundle(Box::new(b)))
+        }
         ANSWER_STORED => {
             let (session, next, bits, code) = cbor::decode(&body, ANSWER_BYTES_MAX)?;
             Ok(VerifiedAnswer::Stored(Stored { session, next, bits, code }))
@@ -282,7 +320,12 @@ pub fn open_answer(me: &Peer, peer: &Peer, bytes: &[u8], verifier: &mut Verifier
     }
 }
 
-fn open_bundle(me: &Peer, peer: &Peer, body: &[u8], verifier: &mut Verifier) -> Result<Bundle, Reject> {
+fn open_bundle(
+    me: &Peer,
+    peer: &Peer,
+    body: &[u8],
+    verifier: &mut Verifier,
+) -> Result<Bundle, Reject> {
     let (nonce, cert, identity_key, key_signature, one_time_key, fallback, signature): BundleFields =
         cbor::decode(body, ANSWER_BYTES_MAX)?;
     let cert = DeviceCert::decode(&cert)?;
@@ -306,14 +349,21 @@ mod tests {
 
     #[test]
     fn a_question_and_its_bundle_are_bound_to_both_peers() {
-        let (alice, bob) = (Keys::from_seeds(&[1; 32], &[2; 32], 5), Keys::from_seeds(&[3; 32], &[4; 32], 5));
+        let (alice, bob) =
+            (Keys::from_seeds(&[1; 32], &[2; 32], 5), Keys::from_seeds(&[3; 32], &[4; 32], 5));
         let ((a, b), v) = (peers(), &mut Verifier::default());
         let asked = ask(&alice, &a, &b, Nonce([7; 16]));
-        assert!(matches!(open_request(&b, &a, &asked, v), Ok(VerifiedFrame::Ask { nonce: Nonce([7, ..]), .. })));
+        assert!(matches!(
+            open_request(&b, &a, &asked, v),
+            Ok(VerifiedFrame::Ask { nonce: Nonce([7, ..]), .. })
+        ));
         assert!(matches!(open_request(&b, &Peer(vec![3]), &asked, v), Err(Reject::Signature)));
         assert!(matches!(open_request(&Peer(vec![3]), &a, &asked, v), Err(Reject::Signature)));
-        let given = bundle(&bob, &b, &a, Nonce([7; 16]), (SessionKey([5; 32]), SessionKey([6; 32]), true));
-        let Ok(VerifiedAnswer::Bundle(opened)) = open_answer(&a, &b, &given, v) else { panic!("a bundle") };
+        let given =
+            bundle(&bob, &b, &a, Nonce([7; 16]), (SessionKey([5; 32]), SessionKey([6; 32]), true));
+        let Ok(VerifiedAnswer::Bundle(opened)) = open_answer(&a, &b, &given, v) else {
+            panic!("a bundle")
+        };
         assert_eq!((opened.cert.device, opened.fallback), (bob.device_id(), true));
         assert!(matches!(open_answer(&Peer(vec![3]), &b, &given, v), Err(Reject::Signature)));
         assert!(given.len() < ANSWER_BYTES_MAX, "{}", given.len());
@@ -321,11 +371,14 @@ mod tests {
 
     #[test]
     fn an_acknowledgement_names_numbers_and_knows_the_session() {
-        let stored = Stored { session: SessionTag([1; 8]), next: 5, bits: 0b101, code: Nonce([0; 16]) };
+        let stored =
+            Stored { session: SessionTag([1; 8]), next: 5, bits: 0b101, code: Nonce([0; 16]) };
         let covered: Vec<u64> = (0..12).filter(|n| stored.covers(*n)).collect();
         assert_eq!(covered, [0, 1, 2, 3, 4, 6, 8]);
         assert!(Stored { next: u64::MAX, ..stored }.covers(9));
-        let code = |key, next| stored_code(&Digest([key; 32]), SessionTag([1; 8]), Nonce([4; 16]), next, 0);
+        let code = |key, next| {
+            stored_code(&Digest([key; 32]), SessionTag([1; 8]), Nonce([4; 16]), next, 0)
+        };
         assert_eq!(code(1, 2), code(1, 2));
         assert!(code(1, 2) != code(2, 2) && code(1, 2) != code(1, 3));
     }
@@ -342,10 +395,14 @@ mod tests {
                 bytes: vec![3; 400],
             };
             let bytes = message(&sealed);
-            let Ok(VerifiedFrame::Message(opened)) = open_request(&b, &a, &bytes, v) else { panic!("a message") };
+            let Ok(VerifiedFrame::Message(opened)) = open_request(&b, &a, &bytes, v) else {
+                panic!("a message")
+            };
             assert_eq!(opened, sealed);
         }
-        for answer in [refused(), no_session(SessionTag([1; 8])), unreadable(SessionTag([1; 8]), Some(3))] {
+        for answer in
+            [refused(), no_session(SessionTag([1; 8])), unreadable(SessionTag([1; 8]), Some(3))]
+        {
             assert!(open_answer(&a, &b, &answer, v).is_ok());
             assert!(open_answer(&a, &b, &answer[..answer.len() - 1], v).is_err());
         }

@@ -1,5 +1,5 @@
-//! What others send: questions for a bundle, and sealed messages. Each gets one answer, which leaves after the commit; what it
-//! acknowledges is on disk then.
+//! What others send: questions for a bundle, and sealed messages. Each gets one answer, which
+//! leaves after the commit; what it acknowledges is on disk then.
 
 use std::collections::btree_map::Entry;
 
@@ -32,7 +32,14 @@ struct Author {
 
 impl Direct {
     /// A peer sent a frame.
-    pub fn asked(&mut self, ctx: &mut Ctx<'_>, rooms: &Rooms, peer: &Peer, token: Token, frame: VerifiedFrame) {
+    pub fn asked(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        rooms: &Rooms,
+        peer: &Peer,
+        token: Token,
+        frame: VerifiedFrame,
+    ) {
         self.touched = true;
         let answer = match frame {
             VerifiedFrame::Ask { nonce, cert } => self.give_bundle(ctx, rooms, peer, nonce, &cert),
@@ -47,15 +54,24 @@ impl Direct {
         ctx.step.responds.push((token, answer));
     }
 
-    /// Whether anything (`kept`: a message, not a signal) is taken from a device. Who is blocked, and who must wait for the user, get the same answer.
-    fn admits(&self, ctx: &Ctx<'_>, owner: Option<IdentityId>, device: &DeviceId, kept: bool) -> Result<(), Reject> {
+    /// Whether anything (`kept`: a message, not a signal) is taken from a device. Who is blocked,
+    /// and who must wait for the user, get the same answer.
+    fn admits(
+        &self,
+        ctx: &Ctx<'_>,
+        owner: Option<IdentityId>,
+        device: &DeviceId,
+        kept: bool,
+    ) -> Result<(), Reject> {
         if *device == ctx.keys.device_id() || owner == Some(ctx.keys.identity_id()) {
             return Err(Reject::Proof);
         }
         match owner.and_then(|o| self.people.get(&o)).map(|c| (c.standing, c.their_next)) {
             Some((Standing::Blocked, _)) => Err(Reject::Stale),
             // Signals say nothing before the user has decided, and would have no bound.
-            Some((Standing::Requested, n)) if (!kept || n >= REQUEST_MESSAGES_MAX) && !planted!(GateOpen) => {
+            Some((Standing::Requested, n))
+                if (!kept || n >= REQUEST_MESSAGES_MAX) && !planted!(GateOpen) =>
+            {
                 Err(Reject::Rate)
             }
             None if !self.may_meet() => Err(Reject::Full),
@@ -77,8 +93,13 @@ impl Direct {
         }
         self.admits(ctx, Some(cert.identity), &cert.device, true)?;
         self.bind(peer, cert.device);
-        let spare =
-            self.one_time.take(1, ONE_TIME_KEYS_PER_MINUTE, 60_000, crate::limits::ONE_TIME_KEYS_BURST, ctx.now);
+        let spare = self.one_time.take(
+            1,
+            ONE_TIME_KEYS_PER_MINUTE,
+            60_000,
+            crate::limits::ONE_TIME_KEYS_BURST,
+            ctx.now,
+        );
         self.account(ctx);
         let Some(account) = &mut self.account else { return Err(Reject::Full) };
         let one_time = if spare { account.one_time_key(ctx.rng) } else { None };
@@ -87,7 +108,13 @@ impl Direct {
         Ok(frame::bundle(ctx.keys, ctx.me, peer, nonce, (account.identity_key(), key, fallback)))
     }
 
-    fn receive(&mut self, ctx: &mut Ctx<'_>, rooms: &Rooms, peer: &Peer, sealed: &Sealed) -> Result<Vec<u8>, Reject> {
+    fn receive(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        rooms: &Rooms,
+        peer: &Peer,
+        sealed: &Sealed,
+    ) -> Result<Vec<u8>, Reject> {
         let owner = self.owner(rooms, &sealed.device);
         self.admits(ctx, owner, &sealed.device, sealed.number.is_some())?;
         let known = self.sessions.get_mut(&sealed.device).filter(|s| s.has(sealed.session));
@@ -105,14 +132,17 @@ impl Direct {
             }
         }
         let opened = session.ratchet.open(sealed.begins, &sealed.bytes);
-        let Some(plain) = opened else { return Ok(frame::unreadable(sealed.session, sealed.number)) };
+        let Some(plain) = opened else {
+            return Ok(frame::unreadable(sealed.session, sealed.number));
+        };
         session.moved();
         session.heard = true;
         let mute = session.their_key.is_none();
         sessions.dirty = true;
         let payload = payload::decode(&plain)?;
         if mute && payload.hello.is_none() {
-            // An old copy of this session does not know how to acknowledge: sealed anew, it comes with a hello.
+            // An old copy of this session does not know how to acknowledge: sealed anew, it comes
+            // with a hello.
             return Ok(frame::unreadable(sealed.session, sealed.number));
         }
         let author = Author { identity, device: sealed.device, begun: None };
@@ -136,7 +166,8 @@ impl Direct {
         self.account_dirty = true;
         let payload = payload::decode(&begun.plain)?;
         let Some(hello) = &payload.hello else { return Err(Reject::Proof) };
-        if owner.is_some_and(|o| o != hello.cert.identity) || begun.ratchet.tag() != sealed.session {
+        if owner.is_some_and(|o| o != hello.cert.identity) || begun.ratchet.tag() != sealed.session
+        {
             return Err(Reject::Proof);
         }
         let key = &begun.identity_key;
@@ -145,7 +176,8 @@ impl Direct {
         }
         let session = Session::new(begun.ratchet, false, ctx.rng);
         let identity = hello.cert.identity;
-        let author = Author { identity, device: sealed.device, begun: Some((session, begun.identity_key)) };
+        let author =
+            Author { identity, device: sealed.device, begun: Some((session, begun.identity_key)) };
         self.heard(ctx, peer, sealed, author, payload)
     }
 
@@ -173,7 +205,8 @@ impl Direct {
             Self::news(ctx, &contact, ContactNews::Requested);
             place.insert(contact);
         }
-        let shown = payload.hello.as_ref().map(|h| &h.cert).zip(begun.as_ref().map(|(_, key)| *key));
+        let shown =
+            payload.hello.as_ref().map(|h| &h.cert).zip(begun.as_ref().map(|(_, key)| *key));
         self.note_key(ctx, identity, device, shown);
         self.bind(peer, device);
         if let Some((session, _)) = begun {
@@ -205,15 +238,28 @@ impl Direct {
         device: DeviceId,
         hello: &Hello,
     ) -> Result<(), Reject> {
-        if hello.to != ctx.keys.device_id() || hello.cert.device != device || hello.cert.identity != identity {
+        if hello.to != ctx.keys.device_id()
+            || hello.cert.device != device
+            || hello.cert.identity != identity
+        {
             return Err(Reject::Proof);
         }
         let known = self.people.get(&identity).and_then(|c| c.device(&device)?.cert.clone());
-        if check_cert(known.as_ref(), &hello.cert, &mut self.verifier) { Ok(()) } else { Err(Reject::Signature) }
+        if check_cert(known.as_ref(), &hello.cert, &mut self.verifier) {
+            Ok(())
+        } else {
+            Err(Reject::Signature)
+        }
     }
 
     /// The other side began a session. If there was one that worked, it was lost.
-    fn begin_with(&mut self, ctx: &mut Ctx<'_>, identity: IdentityId, device: DeviceId, session: Session) {
+    fn begin_with(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        identity: IdentityId,
+        device: DeviceId,
+        session: Session,
+    ) {
         let sessions = self.sessions.entry(device).or_default();
         let replaced = sessions.lost || sessions.live().is_some_and(|s| s.heard);
         sessions.add(session, ctx.keys.device_id() < device);
@@ -249,7 +295,14 @@ impl Direct {
     }
 
     /// Stores a message unless it is known, and tells of it.
-    fn take_in(&mut self, ctx: &mut Ctx<'_>, identity: IdentityId, device: DeviceId, said: Said, content: Content) {
+    fn take_in(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        identity: IdentityId,
+        device: DeviceId,
+        said: Said,
+        content: Content,
+    ) {
         let Some(contact) = self.people.get_mut(&identity) else { return };
         if contact.index.contains_key(&said.id) && !planted!(ForgetSeen) {
             return;
@@ -295,26 +348,48 @@ impl Direct {
 
     /// A receipt, or that somebody is writing. Only those whom the user keeps can say so.
     fn signal(&mut self, ctx: &mut Ctx<'_>, identity: IdentityId, said: &Said) {
-        let Some(contact) = self.people.get_mut(&identity).filter(|c| c.standing == Standing::Accepted) else { return };
+        let Some(contact) =
+            self.people.get_mut(&identity).filter(|c| c.standing == Standing::Accepted)
+        else {
+            return;
+        };
         let room = contact.room();
         match said.kind {
             RECEIPT => {
-                let Ok((id,)) = crate::cbor::decode::<(EntryId,)>(&said.content, 32) else { return };
-                let Some(upto) = contact.index.get(&id).filter(|m| m.own).map(|m| m.seq) else { return };
+                let Ok((id,)) = crate::cbor::decode::<(EntryId,)>(&said.content, 32) else {
+                    return;
+                };
+                let Some(upto) = contact.index.get(&id).filter(|m| m.own).map(|m| m.seq) else {
+                    return;
+                };
                 let mut highest = None;
                 for (id, meta) in &mut contact.index {
-                    if meta.own && meta.seq <= upto && matches!(meta.state, Some(Delivery::Delivered { .. })) {
+                    if meta.own
+                        && meta.seq <= upto
+                        && matches!(meta.state, Some(Delivery::Delivered { .. }))
+                    {
                         meta.state = Some(Delivery::Read);
                         highest = highest.max(Some(meta.seq));
-                        ctx.step.writes.push(Write::DirectState { room, id: *id, state: Delivery::Read });
+                        ctx.step.writes.push(Write::DirectState {
+                            room,
+                            id: *id,
+                            state: Delivery::Read,
+                        });
                     }
                 }
                 if let Some(upto_seq) = highest {
-                    ctx.tell(Event::DeliveryChanged { room, direct: true, upto_seq, state: Delivery::Read });
+                    ctx.tell(Event::DeliveryChanged {
+                        room,
+                        direct: true,
+                        upto_seq,
+                        state: Delivery::Read,
+                    });
                 }
             }
             TYPING => {
-                let Ok((typing,)) = crate::cbor::decode::<(bool,)>(&said.content, 8) else { return };
+                let Ok((typing,)) = crate::cbor::decode::<(bool,)>(&said.content, 8) else {
+                    return;
+                };
                 ctx.tell(Event::Typing { room, name: contact.name().to_owned(), typing });
             }
             _ => {}
@@ -329,7 +404,8 @@ fn answer(session: &Session, sealed: &Sealed) -> Result<Vec<u8>, Reject> {
     Ok(frame::stored(&key, session.tag, frame_hash(&sealed.bytes), next, session.bits))
 }
 
-/// The content of a message that is kept. Kinds that only rooms have are refused, newer ones are kept as such.
+/// The content of a message that is kept. Kinds that only rooms have are refused, newer ones are
+/// kept as such.
 fn content_of(said: &Said) -> Result<Content, Reject> {
     let bounds = Err(Reject::Decode(crate::cbor::DecodeError::Bounds));
     if said.kind >= SIGNALS {

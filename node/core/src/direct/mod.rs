@@ -1,8 +1,10 @@
-//! Conversations with one person (PROTOCOL.md 11): people, sessions, frames, and what waits to be delivered.
+//! Conversations with one person (PROTOCOL.md 11): people, sessions, frames, and what waits to be
+//! delivered.
 //!
-//! `Direct` is to conversations what a room is to rooms. What the user does is in `say.rs`, what others send in `inbox.rs`, what
-//! leaves and what is answered in `deliver.rs`; the parts that they use ([`frame`], `payload`, `ratchet`, `session`, `contact`,
-//! `outbox`) know nothing of one another's state. Everything that changes in a batch is written once, at its end.
+//! `Direct` is to conversations what a room is to rooms. What the user does is in `say.rs`, what
+//! others send in `inbox.rs`, what leaves and what is answered in `deliver.rs`; the parts that they
+//! use ([`frame`], `payload`, `ratchet`, `session`, `contact`, `outbox`) know nothing of one
+//! another's state. Everything that changes in a batch is written once, at its end.
 
 pub(crate) mod contact;
 mod deliver;
@@ -26,7 +28,9 @@ use crate::crypto::Verifier;
 use crate::direct::verify::Side;
 use crate::event::{ContactNews, Event};
 use crate::ids::{DeviceId, Digest, IdentityId, Nonce, Peer, RoomId};
-use crate::limits::{FALLBACK_MS, LAST_SEEN_WRITE_MS, ONE_TIME_KEYS_BURST, RECIPIENT_MS, REQUESTS_MAX};
+use crate::limits::{
+    FALLBACK_MS, LAST_SEEN_WRITE_MS, ONE_TIME_KEYS_BURST, RECIPIENT_MS, REQUESTS_MAX,
+};
 use crate::machine::Ctx;
 use crate::query::Standing;
 use crate::room::Room;
@@ -77,15 +81,22 @@ pub(crate) struct Direct {
 impl Direct {
     /// Continues from what is on disk.
     pub fn open(snapshot: DirectSnapshot, now: u64) -> Self {
-        let mut people: BTreeMap<IdentityId, Contact> =
-            snapshot.contacts.into_iter().map(|row| (row.identity, Contact::restore(row))).collect();
-        let by_room: BTreeMap<RoomId, IdentityId> = people.values().map(|c| (c.room(), c.identity)).collect();
+        let mut people: BTreeMap<IdentityId, Contact> = snapshot
+            .contacts
+            .into_iter()
+            .map(|row| (row.identity, Contact::restore(row)))
+            .collect();
+        let by_room: BTreeMap<RoomId, IdentityId> =
+            people.values().map(|c| (c.room(), c.identity)).collect();
         for row in &snapshot.index {
             if let Some(contact) = by_room.get(&row.room).and_then(|i| people.get_mut(i)) {
                 contact.index(row);
             }
         }
-        let owners = people.values().flat_map(|c| c.devices.iter().map(|d| (d.device, c.identity))).collect();
+        let owners = people
+            .values()
+            .flat_map(|c| c.devices.iter().map(|d| (d.device, c.identity)))
+            .collect();
         let mut queues: BTreeMap<DeviceId, Queue> = BTreeMap::new();
         for row in &snapshot.outbox {
             queues.entry(row.device).or_insert_with(|| Queue::new(row.identity)).restore(row);
@@ -100,7 +111,11 @@ impl Direct {
             account_dirty: false,
             people,
             owners,
-            sessions: snapshot.ratchets.iter().map(|(d, bytes)| (*d, Sessions::load(bytes))).collect(),
+            sessions: snapshot
+                .ratchets
+                .iter()
+                .map(|(d, bytes)| (*d, Sessions::load(bytes)))
+                .collect(),
             queues,
             bound: BTreeMap::new(),
             links: BTreeSet::new(),
@@ -121,11 +136,16 @@ impl Direct {
         self.bound = before.bound;
     }
 
-    // ---- who is there -----------------------------------------------------------------------------------------------
+    // ---- who is there
+    // -----------------------------------------------------------------------------------------------
 
     pub fn link_up(&mut self, peer: &Peer) {
         if self.links.insert(peer.clone()) {
-            let hinted = self.people.values().flat_map(|c| &c.devices).filter(|d| d.hint.as_ref() == Some(peer));
+            let hinted = self
+                .people
+                .values()
+                .flat_map(|c| &c.devices)
+                .filter(|d| d.hint.as_ref() == Some(peer));
             for device in hinted.map(|d| d.device).collect::<Vec<_>>() {
                 self.met(device);
             }
@@ -135,7 +155,8 @@ impl Direct {
     pub fn link_down(&mut self, ctx: &mut Ctx<'_>, peer: &Peer) {
         self.links.remove(peer);
         let bound = self.bound.remove(peer);
-        let hinted = self.people.values().flat_map(|c| &c.devices).filter(|d| d.hint.as_ref() == Some(peer));
+        let hinted =
+            self.people.values().flat_map(|c| &c.devices).filter(|d| d.hint.as_ref() == Some(peer));
         for device in bound.into_iter().chain(hinted.map(|d| d.device)).collect::<BTreeSet<_>>() {
             if self.reach(&device).is_none() {
                 self.unlinked(ctx, device);
@@ -171,8 +192,8 @@ impl Direct {
         self.view_dirty = true;
     }
 
-    /// The linked peer behind a device. Strangers are never asked: only who proved to be the device in this run, or is the very
-    /// peer that it was met at before.
+    /// The linked peer behind a device. Strangers are never asked: only who proved to be the device
+    /// in this run, or is the very peer that it was met at before.
     fn reach(&self, device: &DeviceId) -> Option<Peer> {
         let bound = self.bound.iter().find(|(_, d)| *d == device).map(|(p, _)| p);
         bound.or_else(|| self.hint(device)).cloned()
@@ -183,7 +204,8 @@ impl Direct {
         (self.links.contains(hint) && !self.bound.contains_key(hint)).then_some(hint)
     }
 
-    // ---- people -----------------------------------------------------------------------------------------------------
+    // ---- people
+    // -----------------------------------------------------------------------------------------------------
 
     /// Everybody that a name can mean: contacts, people met in rooms, the user.
     fn candidates(&self, ctx: &Ctx<'_>, rooms: &Rooms) -> Vec<Candidate> {
@@ -203,7 +225,9 @@ impl Direct {
         });
         let mut met: BTreeMap<IdentityId, &str> = BTreeMap::new();
         for row in rooms.values().flat_map(|r| r.members.values()) {
-            if let Some(identity) = row.identity.filter(|i| *i != own.identity && !self.people.contains_key(i)) {
+            if let Some(identity) =
+                row.identity.filter(|i| *i != own.identity && !self.people.contains_key(i))
+            {
                 met.insert(identity, &row.name);
             }
         }
@@ -225,7 +249,9 @@ impl Direct {
 
     /// Devices of a person that rooms know of, and were there within a week of the newest.
     fn adopt_devices(&mut self, rooms: &Rooms, identity: IdentityId) {
-        let rows = || rooms.values().flat_map(|r| r.members.values()).filter(|m| m.identity == Some(identity));
+        let rows = || {
+            rooms.values().flat_map(|r| r.members.values()).filter(|m| m.identity == Some(identity))
+        };
         let newest = rows().map(|m| m.last_seen_ms).max().unwrap_or(0);
         let fresh: BTreeSet<DeviceId> =
             rows().filter(|m| m.last_seen_ms + RECIPIENT_MS >= newest).map(|m| m.device).collect();
@@ -248,7 +274,8 @@ impl Direct {
         let kept: BTreeSet<DeviceId> = contact.devices.iter().map(|d| d.device).collect();
         self.owners.retain(|d, i| *i != identity || kept.contains(d));
         self.owners.insert(device, identity);
-        let mut waiting: BTreeMap<u64, (crate::ids::EntryId, std::sync::Arc<[u8]>, u64)> = BTreeMap::new();
+        let mut waiting: BTreeMap<u64, (crate::ids::EntryId, std::sync::Arc<[u8]>, u64)> =
+            BTreeMap::new();
         for item in others.iter().filter_map(|d| self.queues.get(d)).flat_map(|q| &q.items) {
             waiting.insert(item.seq, (item.id, item.said.clone(), item.queued_ms));
         }
@@ -374,7 +401,8 @@ impl Direct {
         self.touched = true;
     }
 
-    // ---- the end of a batch -----------------------------------------------------------------------------------------
+    // ---- the end of a batch
+    // -----------------------------------------------------------------------------------------
 
     /// Sends what is due, and writes what changed.
     pub fn poll(&mut self, ctx: &mut Ctx<'_>) {
@@ -384,7 +412,8 @@ impl Direct {
                 account.rotate(ctx.rng, ctx.wall);
                 self.account_dirty = true;
             }
-            self.due_ms = ctx.now + (account.fallback_ms + FALLBACK_MS).saturating_sub(ctx.wall).max(1);
+            self.due_ms =
+                ctx.now + (account.fallback_ms + FALLBACK_MS).saturating_sub(ctx.wall).max(1);
         }
         let devices: Vec<DeviceId> = self.queues.keys().copied().collect();
         for device in devices {
@@ -398,7 +427,9 @@ impl Direct {
     }
 
     fn write(&mut self, ctx: &mut Ctx<'_>) {
-        if let Some(account) = self.account.as_ref().filter(|_| std::mem::take(&mut self.account_dirty)) {
+        if let Some(account) =
+            self.account.as_ref().filter(|_| std::mem::take(&mut self.account_dirty))
+        {
             ctx.step.writes.push(Write::Account(account.save()));
         }
         for contact in self.people.values_mut().filter(|c| c.dirty) {
@@ -407,7 +438,8 @@ impl Direct {
         }
         for (device, sessions) in self.sessions.iter_mut().filter(|(_, s)| s.dirty) {
             sessions.dirty = false;
-            let skipped = planted!(RatchetUnsaved) && sessions.live().is_some_and(|s| s.number % 3 == 2);
+            let skipped =
+                planted!(RatchetUnsaved) && sessions.live().is_some_and(|s| s.number % 3 == 2);
             if !skipped {
                 ctx.step.writes.push(Write::Ratchet { device: *device, state: sessions.save() });
             }
@@ -418,8 +450,9 @@ impl Direct {
         let receipts: BTreeSet<IdentityId> =
             self.people.values().filter(|c| c.receipt.is_some()).map(|c| c.identity).collect();
         let links = &self.links;
-        self.queues
-            .retain(|_, q| !q.is_idle() || receipts.contains(&q.identity) || (!links.is_empty() && !q.may_reset));
+        self.queues.retain(|_, q| {
+            !q.is_idle() || receipts.contains(&q.identity) || (!links.is_empty() && !q.may_reset)
+        });
     }
 
     /// Everything at most every batch.
@@ -429,7 +462,8 @@ impl Direct {
             device: ctx.keys.device_id(),
             key: a.identity_key(),
         });
-        let mut view = PeopleView { receipts: self.receipts, typing: self.typing, ..PeopleView::default() };
+        let mut view =
+            PeopleView { receipts: self.receipts, typing: self.typing, ..PeopleView::default() };
         for contact in self.people.values() {
             let devices: Vec<DeviceId> = contact.devices.iter().map(|d| d.device).collect();
             if devices.iter().any(|d| self.bound.values().any(|b| b == d)) {
@@ -454,11 +488,18 @@ impl Direct {
     /// Every bound that holds at all times, for the simulator.
     #[cfg(feature = "sim")]
     pub fn within_bounds(&self) -> Result<(), String> {
-        use crate::limits::{CONTACTS_MAX, DIRECT_QUEUE_MAX, DIRECT_SESSIONS_MAX, DIRECT_WINDOW, REQUEST_MESSAGES_MAX};
+        use crate::limits::{
+            CONTACTS_MAX, DIRECT_QUEUE_MAX, DIRECT_SESSIONS_MAX, DIRECT_WINDOW,
+            REQUEST_MESSAGES_MAX,
+        };
         if self.people.len() > CONTACTS_MAX || self.undecided() > REQUESTS_MAX {
             return Err("more people than may be".to_owned());
         }
-        if self.people.values().any(|c| c.standing == Standing::Requested && c.their_next > REQUEST_MESSAGES_MAX) {
+        if self
+            .people
+            .values()
+            .any(|c| c.standing == Standing::Requested && c.their_next > REQUEST_MESSAGES_MAX)
+        {
             return Err("more messages of a stranger than may be".to_owned());
         }
         if self.sessions.values().any(|s| s.len() > DIRECT_SESSIONS_MAX) {
@@ -469,7 +510,9 @@ impl Direct {
             for place in queue.items.iter().filter_map(|i| i.place.as_ref()) {
                 *in_session.entry(place.session).or_default() += 1;
             }
-            if queue.items.len() > DIRECT_QUEUE_MAX || in_session.values().any(|n| *n > DIRECT_WINDOW) {
+            if queue.items.len() > DIRECT_QUEUE_MAX
+                || in_session.values().any(|n| *n > DIRECT_WINDOW)
+            {
                 return Err("more sealed messages in one session than the window allows".to_owned());
             }
         }

@@ -1,5 +1,5 @@
-//! What waits for one device: own messages in order, sealed as far as the window allows, and when to try again. A sealed frame
-//! is stored before it leaves, and exactly that frame is sent again.
+//! What waits for one device: own messages in order, sealed as far as the window allows, and when
+//! to try again. A sealed frame is stored before it leaves, and exactly that frame is sent again.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,7 +15,8 @@ use crate::step::{OutboxRow, RequestId, Write};
 /// Longest row: what is said twice, once sealed.
 const ROW_BYTES_MAX: usize = 256 << 10;
 
-/// The place of a message in a session. Kept when a frame must be sealed anew in it: no number is given to two messages.
+/// The place of a message in a session. Kept when a frame must be sealed anew in it: no number is
+/// given to two messages.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     pub session: SessionTag,
@@ -205,6 +206,9 @@ impl Queue {
 
     /// Whether anything is to be done for this device.
     pub fn is_idle(&self) -> bool {
-        self.items.is_empty() && self.typing.is_none() && self.signalling.is_none() && self.asking.is_none()
+        self.items.is_empty()
+            && self.typing.is_none()
+            && self.signalling.is_none()
+            && self.asking.is_none()
     }
 }

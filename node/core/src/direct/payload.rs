@@ -1,5 +1,6 @@
-//! What is sealed in a direct message (PROTOCOL.md 11.4): a number, what is said, and, until the session is known to work, who
-//! says it. Padded before it is sealed. Nothing in it signs what is said: either side could have written all of it.
+//! What is sealed in a direct message (PROTOCOL.md 11.4): a number, what is said, and, until the
+//! session is known to work, who says it. Padded before it is sealed. Nothing in it signs what is
+//! said: either side could have written all of it.
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -28,7 +29,8 @@ pub(crate) struct Said {
     pub kind: u8,
     /// One more than any in the conversation that the author knew.
     pub lamport: u64,
-    /// First key of display order: the author's clock, never below any in the conversation that it knew.
+    /// First key of display order: the author's clock, never below any in the conversation that it
+    /// knew.
     pub eff: u64,
     /// The author's clock, Unix milliseconds.
     pub at_ms: u64,
@@ -46,7 +48,8 @@ impl Said {
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let (id, kind, lamport, eff, at_ms, content): SaidFields = cbor::decode(bytes, BODY_BYTES_MAX)?;
+        let (id, kind, lamport, eff, at_ms, content): SaidFields =
+            cbor::decode(bytes, BODY_BYTES_MAX)?;
         if [lamport, eff, at_ms].iter().any(|n| *n >= DIRECT_CLOCK_MAX) {
             return Err(DecodeError::Bounds);
         }
@@ -63,7 +66,8 @@ pub(crate) struct Hello {
     pub cert: DeviceCert,
     /// The device's word for the session-layer key.
     pub key_signature: Signature,
-    /// For which device: what was said to one cannot be passed on to another as if it were meant for it.
+    /// For which device: what was said to one cannot be passed on to another as if it were meant
+    /// for it.
     pub to: DeviceId,
     /// Key of the acknowledgements ([`crate::direct::frame::stored_code`]).
     pub ack_key: Digest,
@@ -99,7 +103,8 @@ pub(crate) fn encode(number: Option<u64>, said: &[u8], hello: Option<Hello>) -> 
 
 /// Removes the padding and decodes. Signatures are not checked here.
 pub(crate) fn decode(padded: &[u8]) -> Result<Payload, Reject> {
-    let (version, number, said, hello): Fields = cbor::decode(seal::unpad(padded)?, BODY_BYTES_MAX)?;
+    let (version, number, said, hello): Fields =
+        cbor::decode(seal::unpad(padded)?, BODY_BYTES_MAX)?;
     if version != VERSION {
         return Err(DecodeError::Unknown.into());
     }
@@ -143,14 +148,23 @@ mod tests {
         for (number, kind) in [(Some(9), 1), (None, RECEIPT)] {
             for hello in [None, Some(hello())] {
                 let plain = encode(number, &said(kind).encode(), hello.clone());
-                assert_eq!(plain.len(), seal::padded_len(plain.iter().rposition(|b| *b != 0).unwrap()));
+                assert_eq!(
+                    plain.len(),
+                    seal::padded_len(plain.iter().rposition(|b| *b != 0).unwrap())
+                );
                 let read = decode(&plain).unwrap();
                 assert_eq!(read, Payload { number, said: said(kind), hello });
             }
         }
         assert!(decode(&encode(None, &said(1).encode(), None)).is_err(), "a message has a number");
-        assert!(decode(&encode(Some(0), &said(TYPING).encode(), None)).is_err(), "a signal has none");
-        assert!(decode(&encode(Some(0), &Said { eff: DIRECT_CLOCK_MAX, ..said(1) }.encode(), None)).is_err());
+        assert!(
+            decode(&encode(Some(0), &said(TYPING).encode(), None)).is_err(),
+            "a signal has none"
+        );
+        assert!(
+            decode(&encode(Some(0), &Said { eff: DIRECT_CLOCK_MAX, ..said(1) }.encode(), None))
+                .is_err()
+        );
         let bad = Hello { name: "a\u{202e}b".to_owned(), ..hello() };
         assert!(decode(&encode(Some(0), &said(1).encode(), Some(bad))).is_err());
     }
@@ -164,7 +178,10 @@ mod tests {
                 let mut bent = plain.clone();
                 bent[at] ^= 1 << bit;
                 if let Ok(read) = decode(&bent) {
-                    assert!(read.said.eff < DIRECT_CLOCK_MAX && read.hello.is_none_or(|h| valid_name(&h.name)));
+                    assert!(
+                        read.said.eff < DIRECT_CLOCK_MAX
+                            && read.hello.is_none_or(|h| valid_name(&h.name))
+                    );
                 }
             }
         }

@@ -51,21 +51,25 @@ fn letters(text: &str) -> String {
     text.chars().filter(|c| *c != '-').collect::<String>().to_uppercase()
 }
 
-/// Finds the person that `wanted` means: with or without `@`, an own name for somebody, the name they give themselves, a
-/// fingerprint (any case, with or without dashes, at least its first four characters), an identity, or the id of the
-/// conversation. Own names win over a whole fingerprint, that over given names, and these over the beginning of a fingerprint:
-/// nobody can take a name or a fingerprint that the user relies on by claiming it. Exact spelling wins over another case.
+/// Finds the person that `wanted` means: with or without `@`, an own name for somebody, the name
+/// they give themselves, a fingerprint (any case, with or without dashes, at least its first four
+/// characters), an identity, or the id of the conversation. Own names win over a whole fingerprint,
+/// that over given names, and these over the beginning of a fingerprint: nobody can take a name or
+/// a fingerprint that the user relies on by claiming it. Exact spelling wins over another case.
 ///
 /// # Errors
-/// [`CommandError::UnknownPerson`] with the nearest name, [`CommandError::AmbiguousPerson`] with the candidates,
-/// [`CommandError::Yourself`].
+/// [`CommandError::UnknownPerson`] with the nearest name, [`CommandError::AmbiguousPerson`] with
+/// the candidates, [`CommandError::Yourself`].
 pub fn find_person(candidates: &[Candidate], wanted: &str) -> Result<IdentityId, CommandError> {
     let bare = wanted.strip_prefix('@').unwrap_or(wanted).trim();
     let (identity, room) = (IdentityId::parse(bare), RoomId::parse(bare));
     let (case, mark) = (folded(bare), letters(bare));
     let print = |c: &Candidate| letters(&fingerprint(&c.identity));
     let rules: [&dyn Fn(&Candidate) -> bool; 7] = [
-        &|c| Some(c.identity) == identity || room.is_some_and(|r| r == RoomId::of_conversation(&c.identity)),
+        &|c| {
+            Some(c.identity) == identity
+                || room.is_some_and(|r| r == RoomId::of_conversation(&c.identity))
+        },
         &|c| c.petname.as_deref() == Some(bare),
         &|c| c.petname.as_deref().is_some_and(|p| folded(p) == case),
         &|c| print(c) == mark,
@@ -74,7 +78,8 @@ pub fn find_person(candidates: &[Candidate], wanted: &str) -> Result<IdentityId,
         &|c| mark.len() >= PREFIX_MIN && print(c).starts_with(&mark),
     ];
     for rule in rules {
-        let mut matches: Vec<&Candidate> = candidates.iter().filter(|c| !bare.is_empty() && rule(c)).collect();
+        let mut matches: Vec<&Candidate> =
+            candidates.iter().filter(|c| !bare.is_empty() && rule(c)).collect();
         if matches.iter().any(|c| !c.blocked) {
             matches.retain(|c| !c.blocked);
         }
@@ -105,7 +110,9 @@ fn ambiguous(several: &[&Candidate], who: &str) -> CommandError {
 
 fn nearest(candidates: &[Candidate], wanted: &str) -> Option<String> {
     let names = candidates.iter().filter(|c| !c.own && !c.blocked).map(Candidate::name);
-    let close = names.map(|n| (edit_distance(wanted, &folded(n)), n)).filter(|(d, n)| *d <= 2 && *d < n.len());
+    let close = names
+        .map(|n| (edit_distance(wanted, &folded(n)), n))
+        .filter(|(d, n)| *d <= 2 && *d < n.len());
     close.min().map(|(_, n)| n.to_owned())
 }
 
@@ -115,7 +122,13 @@ mod tests {
 
     fn person(n: u8, claimed: &str, petname: Option<&str>) -> Candidate {
         let petname = petname.map(str::to_owned);
-        Candidate { identity: IdentityId([n; 32]), claimed: claimed.into(), petname, blocked: false, own: n == 0 }
+        Candidate {
+            identity: IdentityId([n; 32]),
+            claimed: claimed.into(),
+            petname,
+            blocked: false,
+            own: n == 0,
+        }
     }
 
     #[test]
@@ -130,9 +143,14 @@ mod tests {
         assert_eq!(find("@robert"), Ok(IdentityId([1; 32])));
         assert_eq!(find("bob"), Ok(IdentityId([1; 32])));
         assert_eq!(find("Bob"), Ok(IdentityId([3; 32])));
-        assert!(matches!(find("BOB"), Err(CommandError::AmbiguousPerson { candidates, .. }) if candidates.len() == 2));
+        assert!(
+            matches!(find("BOB"), Err(CommandError::AmbiguousPerson { candidates, .. }) if candidates.len() == 2)
+        );
         assert_eq!(find("@me"), Err(CommandError::Yourself));
-        assert_eq!(find("bib"), Err(CommandError::UnknownPerson { who: "bib".into(), nearest: Some("Bob".into()) }));
+        assert_eq!(
+            find("bib"),
+            Err(CommandError::UnknownPerson { who: "bib".into(), nearest: Some("Bob".into()) })
+        );
         assert!(matches!(find("@"), Err(CommandError::UnknownPerson { nearest: None, .. })));
     }
 
@@ -150,10 +168,18 @@ mod tests {
         let print = fingerprint(&IdentityId([1; 32]));
         let all = [person(1, "bob", None), person(2, &print, None)];
         let find = |who: &str| find_person(&all, who);
-        for who in [print.clone(), print.to_lowercase(), print.replace('-', ""), IdentityId([1; 32]).to_string()] {
+        for who in [
+            print.clone(),
+            print.to_lowercase(),
+            print.replace('-', ""),
+            IdentityId([1; 32]).to_string(),
+        ] {
             assert_eq!(find(&who), Ok(IdentityId([1; 32])), "{who}");
         }
-        assert_eq!(find(&RoomId::of_conversation(&IdentityId([2; 32])).to_string()), Ok(IdentityId([2; 32])));
+        assert_eq!(
+            find(&RoomId::of_conversation(&IdentityId([2; 32])).to_string()),
+            Ok(IdentityId([2; 32]))
+        );
         assert_eq!(find_person(&all[..1], &print[..4]), Ok(IdentityId([1; 32])));
         assert!(find_person(&all[..1], &print[..3]).is_err());
     }

@@ -1,8 +1,10 @@
-//! The session layer: Olm by vodozemac (3DH and double ratchet, session config version 1), reduced to what direct messages
-//! need. With feature `sim` a stand-in that has Olm's limits and none of its secrecy can take its place (`toy.rs`).
+//! The session layer: Olm by vodozemac (3DH and double ratchet, session config version 1), reduced
+//! to what direct messages need. With feature `sim` a stand-in that has Olm's limits and none of
+//! its secrecy can take its place (`toy.rs`).
 //!
-//! vodozemac draws its own randomness from the system: the one exception to the purity of the core (ARCHITECTURE.md). So
-//! nothing may depend on the value of a key or of a session's name, only on equality with another.
+//! vodozemac draws its own randomness from the system: the one exception to the purity of the core
+//! (ARCHITECTURE.md). So nothing may depend on the value of a key or of a session's name, only on
+//! equality with another.
 
 use std::fmt;
 
@@ -18,7 +20,8 @@ use crate::direct::toy;
 use crate::ids::{SessionKey, SessionTag};
 use crate::machine::Entropy;
 
-/// Longest saved account or session: 50 one-time keys and 4 chains with 40 keys each are below 40 kB.
+/// Longest saved account or session: 50 one-time keys and 4 chains with 40 keys each are below 40
+/// kB.
 const SAVED_BYTES_MAX: usize = 1 << 20;
 const OLM: u8 = 1;
 #[cfg(feature = "sim")]
@@ -86,7 +89,8 @@ fn tag_of(id: &str) -> SessionTag {
 }
 
 fn pickled<T: Serialize>(value: &T) -> Vec<u8> {
-    // Not our strict form: the library's own structures have maps. Nobody but this device ever reads them.
+    // Not our strict form: the library's own structures have maps. Nobody but this device ever
+    // reads them.
     let mut out = Vec::with_capacity(2_048);
     let written = ciborium::into_writer(value, &mut out);
     debug_assert!(written.is_ok(), "plain structures encode");
@@ -130,7 +134,11 @@ impl Account {
         let _ = rng;
         match &mut self.suite {
             AccountSuite::Olm(account) => {
-                let made = account.generate_one_time_keys(1).created.first().map(|k| SessionKey(k.to_bytes()));
+                let made = account
+                    .generate_one_time_keys(1)
+                    .created
+                    .first()
+                    .map(|k| SessionKey(k.to_bytes()));
                 account.mark_keys_as_published();
                 made
             }
@@ -163,19 +171,26 @@ impl Account {
     }
 
     /// Begins a session with whoever gave these keys. `None` for keys that make no secret.
-    pub fn begin(&self, rng: &mut dyn Entropy, identity_key: &SessionKey, one_time: &SessionKey) -> Option<Ratchet> {
+    pub fn begin(
+        &self,
+        rng: &mut dyn Entropy,
+        identity_key: &SessionKey,
+        one_time: &SessionKey,
+    ) -> Option<Ratchet> {
         #[cfg(not(feature = "sim"))]
         let _ = rng;
         match &self.suite {
             AccountSuite::Olm(account) => {
                 let config = SessionConfig::version_1();
-                let session = account.create_outbound_session(config, curve(identity_key), curve(one_time)).ok()?;
+                let session = account
+                    .create_outbound_session(config, curve(identity_key), curve(one_time))
+                    .ok()?;
                 Some(Ratchet(RatchetSuite::Olm(Box::new(session))))
             }
             #[cfg(feature = "sim")]
-            AccountSuite::Toy(account) => {
-                Some(Ratchet(RatchetSuite::Toy(Box::new(account.begin(rng, identity_key, one_time)))))
-            }
+            AccountSuite::Toy(account) => Some(Ratchet(RatchetSuite::Toy(Box::new(
+                account.begin(rng, identity_key, one_time),
+            )))),
         }
     }
 
@@ -185,7 +200,9 @@ impl Account {
             AccountSuite::Olm(account) => {
                 let message = PreKeyMessage::from_bytes(bytes).ok()?;
                 let key = message.identity_key();
-                let made = account.create_inbound_session(SessionConfig::version_1(), key, &message).ok()?;
+                let made = account
+                    .create_inbound_session(SessionConfig::version_1(), key, &message)
+                    .ok()?;
                 Some(Begun {
                     ratchet: Ratchet(RatchetSuite::Olm(Box::new(made.session))),
                     plain: Zeroizing::new(made.plaintext),
@@ -214,9 +231,11 @@ impl Account {
         ))
     }
 
-    /// From the encrypted store; `None` if it cannot be read: then there are new keys, and sessions begin anew.
+    /// From the encrypted store; `None` if it cannot be read: then there are new keys, and sessions
+    /// begin anew.
     pub fn load(bytes: &[u8]) -> Option<Self> {
-        let SavedAccount(suite, fallback, fallback_ms, state) = cbor::decode(bytes, SAVED_BYTES_MAX).ok()?;
+        let SavedAccount(suite, fallback, fallback_ms, state) =
+            cbor::decode(bytes, SAVED_BYTES_MAX).ok()?;
         let suite = match suite {
             OLM => {
                 let pickle: olm::AccountPickle = ciborium::from_reader(state.as_slice()).ok()?;
@@ -352,7 +371,8 @@ mod tests {
         both(|rng| {
             let (mut a, mut b) = pair(rng, true);
             let sealed: Vec<_> = (0..60).map(|_| a.seal(rng, b"x").unwrap().1).collect();
-            let opened = |b: &mut Ratchet| sealed.iter().rev().filter(|s| b.open(true, s).is_some()).count();
+            let opened =
+                |b: &mut Ratchet| sealed.iter().rev().filter(|s| b.open(true, s).is_some()).count();
             assert_eq!(opened(&mut b), 41);
         });
     }
@@ -383,7 +403,10 @@ mod tests {
             let mut account = Account::new(rng, 7);
             let key = account.one_time_key(rng).unwrap();
             let mut read = Account::load(&account.save()).unwrap();
-            assert_eq!((read.identity_key(), read.fallback_key()), (account.identity_key(), account.fallback_key()));
+            assert_eq!(
+                (read.identity_key(), read.fallback_key()),
+                (account.identity_key(), account.fallback_key())
+            );
             let mut other = Account::new(rng, 0).begin(rng, &read.identity_key(), &key).unwrap();
             assert!(read.accept(&other.seal(rng, b"x").unwrap().1).is_some());
             assert!(Account::load(b"x").is_none() && Ratchet::load(b"").is_none());

@@ -28,13 +28,19 @@ impl Direct {
             | Command::SetPrivacy { .. } => true,
             other => other.room().is_some_and(|room| {
                 let id = || RoomId::parse(room).filter(|id| !rooms.contains_key(id));
-                is_person(room) || id().is_some() && find_person(&self.candidates(ctx, rooms), room).is_ok()
+                is_person(room)
+                    || id().is_some() && find_person(&self.candidates(ctx, rooms), room).is_ok()
             }),
         }
     }
 
     /// Does what the user wants.
-    pub fn command(&mut self, ctx: &mut Ctx<'_>, rooms: &Rooms, command: Command) -> Result<Reply, CommandError> {
+    pub fn command(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        rooms: &Rooms,
+        command: Command,
+    ) -> Result<Reply, CommandError> {
         self.touched = true;
         match command {
             Command::SetPrivacy { receipts, typing } => {
@@ -44,12 +50,14 @@ impl Direct {
                     self.people.values_mut().for_each(|c| c.receipt = None);
                 }
                 self.view_dirty = true;
-                ctx.step.writes.push(Write::Privacy { receipts: self.receipts, typing: self.typing });
+                ctx.step
+                    .writes
+                    .push(Write::Privacy { receipts: self.receipts, typing: self.typing });
                 Ok(Reply::Done)
             }
-            Command::SendNotice { room, .. } | Command::LeaveRoom { room } | Command::MuteDevice { room, .. } => {
-                Err(CommandError::WrongPlace { room })
-            }
+            Command::SendNotice { room, .. }
+            | Command::LeaveRoom { room }
+            | Command::MuteDevice { room, .. } => Err(CommandError::WrongPlace { room }),
             Command::SendMessage { room, text, reply_to } => {
                 check_text(&text)?;
                 let who = self.find(ctx, rooms, &room)?;
@@ -72,7 +80,10 @@ impl Direct {
             Command::React { room, message, emoji, on } => {
                 let who = self.find(ctx, rooms, &room)?;
                 self.line(who, message, false)?;
-                if emoji.is_empty() || emoji.len() > EMOJI_BYTES_MAX || emoji.chars().any(is_unsafe_emoji) {
+                if emoji.is_empty()
+                    || emoji.len() > EMOJI_BYTES_MAX
+                    || emoji.chars().any(is_unsafe_emoji)
+                {
                     return Err(CommandError::BadEmoji);
                 }
                 self.say(ctx, rooms, who, Content::Reaction { target: message, emoji, on })
@@ -104,12 +115,18 @@ impl Direct {
     fn line(&self, who: IdentityId, message: EntryId, own: bool) -> Result<(), CommandError> {
         let meta = self.people.get(&who).and_then(|c| c.index.get(&message));
         let meta = meta.filter(|m| m.kind == Kind::Text.code());
-        let meta = meta.ok_or_else(|| CommandError::UnknownMessage { message: message.to_string() })?;
+        let meta =
+            meta.ok_or_else(|| CommandError::UnknownMessage { message: message.to_string() })?;
         if own && !meta.own { Err(CommandError::NotYours) } else { Ok(()) }
     }
 
     /// The contact, made of what rooms know if there is none yet.
-    fn keep(&mut self, ctx: &Ctx<'_>, rooms: &Rooms, who: IdentityId) -> Result<&mut Contact, CommandError> {
+    fn keep(
+        &mut self,
+        ctx: &Ctx<'_>,
+        rooms: &Rooms,
+        who: IdentityId,
+    ) -> Result<&mut Contact, CommandError> {
         if !self.people.contains_key(&who) {
             let known = self.candidates(ctx, rooms).into_iter().find(|c| c.identity == who);
             let claimed = known.map(|c| c.claimed).ok_or(CommandError::UnknownMember)?;
@@ -141,7 +158,14 @@ impl Direct {
         let at_ms = ctx.wall.min(eff);
         let (seq, journal) = (contact.own_next, *ctx.journal);
         *ctx.journal += 1;
-        let said = Said { id, kind: content.kind().code(), lamport, eff, at_ms, content: content.encode() };
+        let said = Said {
+            id,
+            kind: content.kind().code(),
+            lamport,
+            eff,
+            at_ms,
+            content: content.encode(),
+        };
         let row = DirectRow {
             journal,
             room: contact.room(),
@@ -184,8 +208,15 @@ impl Direct {
         if let Some(contact) = contact.filter(|c| c.standing == Standing::Blocked) {
             return Err(CommandError::BlockedPerson { who: contact.name().to_owned() });
         }
-        let queued = self.queues.values().filter(|q| q.identity == who).map(|q| q.items.len()).max().unwrap_or(0);
-        let bytes: usize = self.queues.values().flat_map(|q| &q.items).map(super::outbox::Item::len).sum();
+        let queued = self
+            .queues
+            .values()
+            .filter(|q| q.identity == who)
+            .map(|q| q.items.len())
+            .max()
+            .unwrap_or(0);
+        let bytes: usize =
+            self.queues.values().flat_map(|q| &q.items).map(super::outbox::Item::len).sum();
         if queued >= DIRECT_QUEUE_MAX || bytes >= DIRECT_QUEUE_BYTES_MAX {
             return Err(CommandError::TooFast { queued: queued as u64 });
         }
@@ -193,7 +224,9 @@ impl Direct {
     }
 
     fn mark_read(&mut self, who: IdentityId, upto: u64) {
-        let Some(contact) = self.people.get_mut(&who).filter(|c| c.read_upto < upto) else { return };
+        let Some(contact) = self.people.get_mut(&who).filter(|c| c.read_upto < upto) else {
+            return;
+        };
         let before = std::mem::replace(&mut contact.read_upto, upto);
         contact.dirty = true;
         let newest = contact.read_at(upto);
@@ -207,13 +240,19 @@ impl Direct {
     }
 
     fn set_typing(&mut self, who: IdentityId, typing: bool) {
-        let Some(contact) = self.people.get(&who).filter(|c| c.standing == Standing::Accepted) else { return };
-        if let Some(side) = contact.current().filter(|s| self.typing && self.reach(&s.device).is_some()) {
+        let Some(contact) = self.people.get(&who).filter(|c| c.standing == Standing::Accepted)
+        else {
+            return;
+        };
+        if let Some(side) =
+            contact.current().filter(|s| self.typing && self.reach(&s.device).is_some())
+        {
             self.queues.entry(side.device).or_insert_with(|| Queue::new(who)).typing = Some(typing);
         }
     }
 
-    // ---- people -----------------------------------------------------------------------------------------------------
+    // ---- people
+    // -----------------------------------------------------------------------------------------------------
 
     fn accept(
         &mut self,
@@ -240,7 +279,13 @@ impl Direct {
         Ok(Reply::Contact { identity: who, room: contact.room() })
     }
 
-    fn block(&mut self, ctx: &mut Ctx<'_>, rooms: &Rooms, who: &str, blocked: bool) -> Result<Reply, CommandError> {
+    fn block(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        rooms: &Rooms,
+        who: &str,
+        blocked: bool,
+    ) -> Result<Reply, CommandError> {
         let who = self.find(ctx, rooms, who)?;
         let new = !self.people.contains_key(&who);
         let contact = self.keep(ctx, rooms, who)?;
@@ -251,7 +296,11 @@ impl Direct {
         if blocked != is_blocked {
             contact.standing = if blocked { Standing::Blocked } else { Standing::Accepted };
             contact.receipt = None;
-            Self::news(ctx, contact, if blocked { ContactNews::Blocked } else { ContactNews::Unblocked });
+            Self::news(
+                ctx,
+                contact,
+                if blocked { ContactNews::Blocked } else { ContactNews::Unblocked },
+            );
         }
         contact.dirty = true;
         Ok(Reply::Contact { identity: who, room: contact.room() })
@@ -282,7 +331,13 @@ impl Direct {
         Ok(Reply::Contact { identity: who, room: contact.room() })
     }
 
-    fn verify(&mut self, ctx: &mut Ctx<'_>, rooms: &Rooms, who: String, verified: bool) -> Result<Reply, CommandError> {
+    fn verify(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        rooms: &Rooms,
+        who: String,
+        verified: bool,
+    ) -> Result<Reply, CommandError> {
         let identity = self.find(ctx, rooms, &who)?;
         let own = self.own_side(ctx);
         let code = self.people.get(&identity).and_then(|c| c.code(&own));
@@ -293,7 +348,11 @@ impl Direct {
         contact.verified = code.filter(|_| verified);
         contact.changed = false;
         contact.dirty = true;
-        Self::news(ctx, contact, if verified { ContactNews::Verified } else { ContactNews::Unverified });
+        Self::news(
+            ctx,
+            contact,
+            if verified { ContactNews::Verified } else { ContactNews::Unverified },
+        );
         Ok(Reply::Contact { identity, room: contact.room() })
     }
 }

@@ -1,5 +1,6 @@
-//! The sessions with one device: which one to send in, what was numbered and what is acknowledged in each, and how they rest
-//! in the store. At most [`DIRECT_SESSIONS_MAX`], the preferred one first.
+//! The sessions with one device: which one to send in, what was numbered and what is acknowledged
+//! in each, and how they rest in the store. At most [`DIRECT_SESSIONS_MAX`], the preferred one
+//! first.
 
 use std::collections::VecDeque;
 
@@ -13,7 +14,8 @@ use crate::ids::{Digest, Nonce, SessionTag};
 use crate::limits::DIRECT_SESSIONS_MAX;
 use crate::machine::Entropy;
 
-/// Frames known again by their hash. A frame that the other side may still send again is at most a window old.
+/// Frames known again by their hash. A frame that the other side may still send again is at most a
+/// window old.
 const RECENT_MAX: usize = 40;
 /// Longest saved sessions with one device.
 const SAVED_BYTES_MAX: usize = 1 << 20;
@@ -155,15 +157,17 @@ impl Sessions {
         self.all.len()
     }
 
-    /// Takes in a new session. Where both sides began at once, both go on in the one that the smaller device began (`smaller`:
-    /// that is this one); otherwise the newest is preferred.
+    /// Takes in a new session. Where both sides began at once, both go on in the one that the
+    /// smaller device began (`smaller`: that is this one); otherwise the newest is preferred.
     pub fn add(&mut self, session: Session, smaller: bool) {
-        let ours_stays = !session.begun && smaller && self.live().is_some_and(|s| s.begun && !s.heard);
+        let ours_stays =
+            !session.begun && smaller && self.live().is_some_and(|s| s.begun && !s.heard);
         let at = usize::from(ours_stays).min(self.all.len());
         self.all.insert(at, session);
         // A dead one goes first; the preferred one never does.
         while self.all.len() > DIRECT_SESSIONS_MAX {
-            let at = self.all.iter().skip(1).rposition(|s| s.dead).map_or(self.all.len() - 1, |i| i + 1);
+            let at =
+                self.all.iter().skip(1).rposition(|s| s.dead).map_or(self.all.len() - 1, |i| i + 1);
             self.all.remove(at);
         }
         self.lost = false;
@@ -187,35 +191,46 @@ impl Sessions {
                 let flags = (s.begun, s.heard, s.dead, s.greeted);
                 let recent = s.recent.iter().copied().collect();
                 let state = ByteBuf::from(s.saved.to_vec());
-                Saved(s.tag, flags, (s.sent, s.number, s.next, s.bits), s.own_key, s.their_key, recent, state)
+                Saved(
+                    s.tag,
+                    flags,
+                    (s.sent, s.number, s.next, s.bits),
+                    s.own_key,
+                    s.their_key,
+                    recent,
+                    state,
+                )
             })
             .collect();
         let bytes = all.iter().map(|s| s.6.len() + 900).sum();
         Zeroizing::new(cbor::encode_large(&(self.reset_ms, self.lost, all), bytes))
     }
 
-    /// What cannot be read is as if it had never been: the other side is told that there is no session.
+    /// What cannot be read is as if it had never been: the other side is told that there is no
+    /// session.
     pub fn load(bytes: &[u8]) -> Self {
         let read: Result<(u64, bool, Vec<Saved>), _> = cbor::decode(bytes, SAVED_BYTES_MAX);
         let Ok((reset_ms, lost, all)) = read else { return Self::default() };
-        let all = all.into_iter().filter_map(|Saved(tag, flags, counts, own_key, their_key, recent, state)| {
-            Some(Session {
-                tag,
-                ratchet: Ratchet::load(&state)?,
-                saved: Zeroizing::new(state.into_vec()),
-                begun: flags.0,
-                heard: flags.1,
-                dead: flags.2,
-                greeted: flags.3,
-                sent: counts.0,
-                number: counts.1,
-                own_key,
-                their_key,
-                next: counts.2,
-                bits: counts.3,
-                recent: recent.into(),
-            })
-        });
+        let all = all.into_iter().filter_map(
+            |Saved(tag, flags, counts, own_key, their_key, recent, state)| {
+                Some(Session {
+                    tag,
+                    ratchet: Ratchet::load(&state)?,
+                    saved: Zeroizing::new(state.into_vec()),
+                    begun: flags.0,
+                    heard: flags.1,
+                    dead: flags.2,
+                    greeted: flags.3,
+                    sent: counts.0,
+                    number: counts.1,
+                    own_key,
+                    their_key,
+                    next: counts.2,
+                    bits: counts.3,
+                    recent: recent.into(),
+                })
+            },
+        );
         Self { all: all.collect(), reset_ms, lost, dirty: false }
     }
 }

@@ -1,5 +1,6 @@
-//! From stored direct messages to what a person sees: lines in display order, with edits, deletes and reactions folded in, as
-//! in rooms. Pure: both sides show the same order, whatever the order of arrival.
+//! From stored direct messages to what a person sees: lines in display order, with edits, deletes
+//! and reactions folded in, as in rooms. Pure: both sides show the same order, whatever the order
+//! of arrival.
 
 use std::collections::BTreeMap;
 
@@ -33,8 +34,8 @@ pub fn display_key(row: &DirectRow) -> (u64, u64, EntryId) {
     (row.eff, row.lamport, row.id)
 }
 
-/// One row as a line; changes that were made to it are not applied yet. The state is the stored one: that a queued message is
-/// on the way is known from [`crate::step::PeopleView::sent`].
+/// One row as a line; changes that were made to it are not applied yet. The state is the stored
+/// one: that a queued message is on the way is known from [`crate::step::PeopleView::sent`].
 #[must_use]
 pub fn message(line: &Line<'_>, names: &Names<'_>) -> Message {
     let row = line.row;
@@ -42,7 +43,9 @@ pub fn message(line: &Line<'_>, names: &Names<'_>) -> Message {
     let (text, reply_to) = match line.content {
         Some(Content::Text { text, reply_to }) => (text.clone(), *reply_to),
         Some(Content::Edit { text, .. } | Content::Notice { text }) => (text.clone(), None),
-        Some(Content::Reaction { emoji, on, .. }) => (if *on { emoji.clone() } else { format!("-{emoji}") }, None),
+        Some(Content::Reaction { emoji, on, .. }) => {
+            (if *on { emoji.clone() } else { format!("-{emoji}") }, None)
+        }
         _ => (String::new(), None),
     };
     Message {
@@ -70,8 +73,9 @@ pub fn message(line: &Line<'_>, names: &Names<'_>) -> Message {
     }
 }
 
-/// Lines in display order with their changes applied, the latest last; as in rooms, only the author's own edits and deletes
-/// count. `changes` are those whose targets are among the lines, in any order.
+/// Lines in display order with their changes applied, the latest last; as in rooms, only the
+/// author's own edits and deletes count. `changes` are those whose targets are among the lines, in
+/// any order.
 #[must_use]
 pub fn fold(lines: &[Line<'_>], changes: &[Line<'_>], names: &Names<'_>) -> Vec<Message> {
     let mut lines: Vec<&Line<'_>> = lines.iter().collect();

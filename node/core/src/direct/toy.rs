@@ -1,5 +1,6 @@
-//! A stand-in for Olm (feature `sim` only): its rules and limits without its secrecy, so that thousands of worlds with direct
-//! messages fit into minutes and a seed is the same world every time. Anyone can read and forge these.
+//! A stand-in for Olm (feature `sim` only): its rules and limits without its secrecy, so that
+//! thousands of worlds with direct messages fit into minutes and a seed is the same world every
+//! time. Anyone can read and forge these.
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -84,10 +85,21 @@ impl Account {
         key
     }
 
-    pub fn begin(&self, rng: &mut dyn Entropy, identity: &SessionKey, one_time: &SessionKey) -> Ratchet {
+    pub fn begin(
+        &self,
+        rng: &mut dyn Entropy,
+        identity: &SessionKey,
+        one_time: &SessionKey,
+    ) -> Ratchet {
         let names = Names(self.key, random(rng), *one_time);
         let sending = Some((random(rng), 0));
-        Ratchet { names, root: root(&names, identity), sending, receiving: Vec::new(), heard: false }
+        Ratchet {
+            names,
+            root: root(&names, identity),
+            sending,
+            receiving: Vec::new(),
+            heard: false,
+        }
     }
 
     pub fn accept(&mut self, bytes: &[u8]) -> Option<(Ratchet, Vec<u8>, SessionKey)> {
@@ -108,7 +120,8 @@ impl Account {
 
 impl Ratchet {
     pub fn tag(&self) -> SessionTag {
-        let digest = hash(Context::DIRECT_FRAME, &[&self.names.0.0, &self.names.1.0, &self.names.2.0]);
+        let digest =
+            hash(Context::DIRECT_FRAME, &[&self.names.0.0, &self.names.1.0, &self.names.2.0]);
         let mut tag = [0; 8];
         tag.copy_from_slice(&digest.0[..8]);
         SessionTag(tag)
@@ -122,7 +135,8 @@ impl Ratchet {
         });
         self.sending = Some((chain, index + 1));
         let names = (!self.heard).then_some(self.names);
-        let fields: Fields = (names, chain, index, ByteBuf::from(plain.to_vec()), tag(&self.root, index, plain));
+        let fields: Fields =
+            (names, chain, index, ByteBuf::from(plain.to_vec()), tag(&self.root, index, plain));
         (names.is_some(), cbor::encode(&fields))
     }
 

@@ -1,5 +1,5 @@
-//! What two people compare to know that nobody is between them (PROTOCOL.md 11.8): one digest over both sides' keys, and what
-//! is shown of it.
+//! What two people compare to know that nobody is between them (PROTOCOL.md 11.8): one digest over
+//! both sides' keys, and what is shown of it.
 
 use argon2::{Algorithm, Argon2, Params, Version};
 
@@ -32,23 +32,29 @@ pub struct Side {
 #[must_use]
 pub fn digest(a: &Side, b: &Side) -> Digest {
     let (first, second) = (a.min(b), a.max(b));
-    let parts: [&[u8]; 6] =
-        [&first.identity.0, &first.device.0, &first.key.0, &second.identity.0, &second.device.0, &second.key.0];
+    let parts: [&[u8]; 6] = [
+        &first.identity.0,
+        &first.device.0,
+        &first.key.0,
+        &second.identity.0,
+        &second.device.0,
+        &second.key.0,
+    ];
     hash(Context::VERIFY, &parts)
 }
 
 /// Bytes of the stretch.
 pub const STRETCHED_BYTES: usize = GROUPS * GROUP_BYTES + EMOJI_BYTES;
 
-/// 60 digits in groups of five, and 7 emoji with their names. Takes about 0.15 s ([`stretch`]). `None` only if Argon2id
-/// itself fails, which its fixed parameters exclude.
+/// 60 digits in groups of five, and 7 emoji with their names. Takes about 0.15 s ([`stretch`]).
+/// `None` only if Argon2id itself fails, which its fixed parameters exclude.
 #[must_use]
 pub fn code(digest: &Digest) -> Option<(String, Vec<EmojiName>)> {
     stretch(digest).map(|out| shown(&out))
 }
 
-/// Argon2id (64 MiB, 3 passes): the emoji alone have 42 bits, and each attempt to find keys that give the same ones must
-/// cost something.
+/// Argon2id (64 MiB, 3 passes): the emoji alone have 42 bits, and each attempt to find keys that
+/// give the same ones must cost something.
 #[must_use]
 pub fn stretch(digest: &Digest) -> Option<[u8; STRETCHED_BYTES]> {
     let params = Params::new(STRETCH_KIB, STRETCH_PASSES, 1, Some(STRETCHED_BYTES)).ok()?;
@@ -71,7 +77,8 @@ fn number(bytes: &[u8]) -> u64 {
 }
 
 fn digits_of(bytes: &[u8]) -> String {
-    let groups: Vec<String> = bytes.chunks(GROUP_BYTES).map(|c| format!("{:05}", number(c) % 100_000)).collect();
+    let groups: Vec<String> =
+        bytes.chunks(GROUP_BYTES).map(|c| format!("{:05}", number(c) % 100_000)).collect();
     groups.join(" ")
 }
 
@@ -87,7 +94,8 @@ fn emoji_of(bytes: &[u8]) -> Vec<EmojiName> {
         .collect()
 }
 
-/// The 64 emoji of Matrix' short authentication strings, chosen there to be told apart by everybody, with their names.
+/// The 64 emoji of Matrix' short authentication strings, chosen there to be told apart by
+/// everybody, with their names.
 pub const TABLE: [(&str, &str); 64] = [
     ("🐶", "Dog"),
     ("🐱", "Cat"),
@@ -160,7 +168,11 @@ mod tests {
     use super::*;
 
     fn side(n: u8) -> Side {
-        Side { identity: IdentityId([n; 32]), device: DeviceId([n + 1; 32]), key: SessionKey([n + 2; 32]) }
+        Side {
+            identity: IdentityId([n; 32]),
+            device: DeviceId([n + 1; 32]),
+            key: SessionKey([n + 2; 32]),
+        }
     }
 
     #[test]
@@ -189,7 +201,10 @@ mod tests {
         let names = |bytes: &[u8]| emoji_of(bytes).into_iter().map(|e| e.name).collect::<Vec<_>>();
         assert_eq!(names(&[0; 6]), ["Dog"; 7]);
         assert_eq!(names(&[0xff; 6]), ["Pin"; 7]);
-        assert_eq!(names(&[0b0000_0100, 0b0010_0000, 0b1100_0000, 0, 0, 0])[..3], ["Cat", "Lion", "Horse"]);
+        assert_eq!(
+            names(&[0b0000_0100, 0b0010_0000, 0b1100_0000, 0, 0, 0])[..3],
+            ["Cat", "Lion", "Horse"]
+        );
         let all: std::collections::BTreeSet<_> = TABLE.iter().map(|(e, _)| e).collect();
         assert_eq!(all.len(), 64);
     }

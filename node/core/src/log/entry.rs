@@ -1,7 +1,8 @@
 //! The signed entry and the run: how one is made and how one is verified (PROTOCOL.md 5).
 //!
-//! Bytes are kept as received: hashes and signatures cover those, never a re-encoding. A [`VerifiedRun`] can only be made
-//! by [`verify_run`] or by signing one's own, so nothing unverified can enter the state machine.
+//! Bytes are kept as received: hashes and signatures cover those, never a re-encoding. A
+//! [`VerifiedRun`] can only be made by [`verify_run`] or by signing one's own, so nothing
+//! unverified can enter the state machine.
 
 use std::sync::Arc;
 
@@ -16,7 +17,8 @@ use crate::crypto::{Context, Verifier, hash, sign};
 use crate::error::Reject;
 use crate::ids::{DeviceId, Digest, EntryHash, EntryId, EpochId, RoomId, Signature};
 use crate::limits::{
-    BODY_BYTES_MAX, BODY_BYTES_MIN, ENTRY_BYTES_MAX, HEADER_BYTES_MAX, PARENTS_MAX, RUN_BYTES_MAX, RUN_ENTRIES_MAX,
+    BODY_BYTES_MAX, BODY_BYTES_MIN, ENTRY_BYTES_MAX, HEADER_BYTES_MAX, PARENTS_MAX, RUN_BYTES_MAX,
+    RUN_ENTRIES_MAX,
 };
 
 /// Everything about an entry but its text (PROTOCOL.md 5.1).
@@ -30,7 +32,8 @@ pub struct Header {
     pub seq: u64,
     /// The entry before it in the chain; `None` at 0.
     pub prev: Option<EntryHash>,
-    /// Newest entries of other chains that the author had and that nothing else followed; sorted, no duplicates.
+    /// Newest entries of other chains that the author had and that nothing else followed; sorted,
+    /// no duplicates.
     pub parents: Vec<EntryId>,
     /// One more than the largest among `prev` and `parents`; 0 without any.
     pub lamport: u64,
@@ -99,7 +102,8 @@ impl Header {
     /// Reads a header.
     ///
     /// # Errors
-    /// [`DecodeError`], also when parents are too many or unsorted, position and `prev` disagree, or no body is named.
+    /// [`DecodeError`], also when parents are too many or unsorted, position and `prev` disagree,
+    /// or no body is named.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let f: HeaderFields = cbor::decode(bytes, HEADER_BYTES_MAX)?;
         if f.0 != Self::VERSION {
@@ -107,7 +111,8 @@ impl Header {
         }
         let kind = Kind::from_code(f.8).ok_or(DecodeError::Unknown)?;
         let sorted = f.5.windows(2).all(|w| w[0] < w[1]);
-        // Every kind has a body, so a header always names one: a missing body is one that was dropped.
+        // Every kind has a body, so a header always names one: a missing body is one that was
+        // dropped.
         let body = f.13.is_some() && (BODY_BYTES_MIN..=BODY_BYTES_MAX).contains(&(f.14 as usize));
         if f.5.len() > PARENTS_MAX || !sorted || (f.3 == 0) != f.4.is_none() || !body {
             return Err(DecodeError::Bounds);
@@ -130,8 +135,8 @@ impl Header {
         })
     }
 
-    /// Hash of the header up to, and without, the body fields: the message key is bound to it. The fields are a prefix of
-    /// the encoding because the encoding is canonical.
+    /// Hash of the header up to, and without, the body fields: the message key is bound to it. The
+    /// fields are a prefix of the encoding because the encoding is canonical.
     #[must_use]
     pub fn core(&self, encoded: &[u8]) -> Digest {
         let tail = cbor::encode(&self.body_hash).len() + cbor::encode(&self.body_len).len();
@@ -188,7 +193,11 @@ impl SealedEntry {
     /// From the wire form.
     #[must_use]
     pub fn from_fields((header, signature, body): EntryFields) -> Self {
-        Self { header: header.into_vec().into(), signature, body: body.map(|b| b.into_vec().into()) }
+        Self {
+            header: header.into_vec().into(),
+            signature,
+            body: body.map(|b| b.into_vec().into()),
+        }
     }
 }
 
@@ -205,7 +214,8 @@ pub struct VerifiedEntry {
     pub content: Option<Content>,
 }
 
-/// 1 to 64 consecutive entries of one device, the last one signed: accepted, stored and served whole.
+/// 1 to 64 consecutive entries of one device, the last one signed: accepted, stored and served
+/// whole.
 #[derive(Debug, Clone)]
 pub struct VerifiedRun {
     entries: Vec<VerifiedEntry>,
@@ -287,7 +297,8 @@ pub fn compose(keys: &RoomKeys, device: DeviceId, place: Place, content: Content
         body_hash: Some(Digest([0; 32])),
         body_len: u32::try_from(body_len).unwrap_or(u32::MAX),
     };
-    // The core ends before the body fields, so a placeholder of the same shape gives the final core.
+    // The core ends before the body fields, so a placeholder of the same shape gives the final
+    // core.
     let core = header.core(&header.encode());
     let body = keys.seal_body(&core, plain);
     header.body_hash = Some(body_hash(&body));
@@ -297,14 +308,22 @@ pub fn compose(keys: &RoomKeys, device: DeviceId, place: Place, content: Content
     VerifiedEntry { header, hash, sealed, content: Some(content) }
 }
 
-/// Checks everything about a run that does not depend on what is known already: sizes, canonical encoding, room and epoch,
-/// the hash chain inside, body hashes, the one signature, and that every present body opens to bounded content of its kind.
+/// Checks everything about a run that does not depend on what is known already: sizes, canonical
+/// encoding, room and epoch, the hash chain inside, body hashes, the one signature, and that every
+/// present body opens to bounded content of its kind.
 ///
 /// # Errors
 /// [`Reject`]; the sender of such a run broke a rule that an honest node never breaks.
-pub fn verify_run(keys: &RoomKeys, sealed: Vec<SealedEntry>, verifier: &mut Verifier) -> Result<VerifiedRun, Reject> {
+pub fn verify_run(
+    keys: &RoomKeys,
+    sealed: Vec<SealedEntry>,
+    verifier: &mut Verifier,
+) -> Result<VerifiedRun, Reject> {
     let bytes: usize = sealed.iter().map(SealedEntry::len).sum();
-    if sealed.is_empty() || sealed.len() > RUN_ENTRIES_MAX || (sealed.len() > 1 && bytes > RUN_BYTES_MAX) {
+    if sealed.is_empty()
+        || sealed.len() > RUN_ENTRIES_MAX
+        || (sealed.len() > 1 && bytes > RUN_BYTES_MAX)
+    {
         return Err(Reject::Run);
     }
     let end = sealed.len() - 1;
@@ -322,7 +341,8 @@ pub fn verify_run(keys: &RoomKeys, sealed: Vec<SealedEntry>, verifier: &mut Veri
                 && p.header.seq.checked_add(1) == Some(header.seq)
                 && header.prev == Some(p.hash)
         });
-        let signed_right = sealed.signature.is_some() == (i == end) && (!header.kind.ends_run() || i == end);
+        let signed_right =
+            sealed.signature.is_some() == (i == end) && (!header.kind.ends_run() || i == end);
         if !follows || !signed_right {
             return Err(Reject::Run);
         }
@@ -340,7 +360,8 @@ pub fn verify_run(keys: &RoomKeys, sealed: Vec<SealedEntry>, verifier: &mut Veri
     Ok(VerifiedRun { entries })
 }
 
-/// A body must match its header and open; the first entry of a chain must be a profile whose certificate names the device.
+/// A body must match its header and open; the first entry of a chain must be a profile whose
+/// certificate names the device.
 fn open_body(
     keys: &RoomKeys,
     header: &Header,
@@ -371,8 +392,8 @@ pub fn hlc_ms(hlc: u64) -> u64 {
     hlc >> 16
 }
 
-/// One half of the proof that a device wrote two entries in one place (PROTOCOL.md 5.5): the headers of the refused branch up
-/// to their signature. The other half is the branch in the log.
+/// One half of the proof that a device wrote two entries in one place (PROTOCOL.md 5.5): the
+/// headers of the refused branch up to their signature. The other half is the branch in the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForkBranch(pub Vec<(serde_bytes::ByteBuf, Option<Signature>)>);
 
@@ -381,7 +402,11 @@ impl ForkBranch {
     #[must_use]
     pub fn of(run: &VerifiedRun) -> Self {
         let entries = run.entries.iter();
-        Self(entries.map(|e| (serde_bytes::ByteBuf::from(e.sealed.header.to_vec()), e.sealed.signature)).collect())
+        Self(
+            entries
+                .map(|e| (serde_bytes::ByteBuf::from(e.sealed.header.to_vec()), e.sealed.signature))
+                .collect(),
+        )
     }
 
     /// The bytes kept as proof.

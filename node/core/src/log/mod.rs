@@ -1,8 +1,10 @@
-//! The log of a room: one hash chain per device, linked to the others by causal parents (PROTOCOL.md 5).
+//! The log of a room: one hash chain per device, linked to the others by causal parents
+//! (PROTOCOL.md 5).
 //!
-//! The set held is causally closed: an entry is taken in only when its predecessor and all its parents are. So whoever has
-//! an entry can serve everything below it, and display order is a pure function of the set. What comes too early is parked,
-//! bounded, and asked for. Bodies are not kept here.
+//! The set held is causally closed: an entry is taken in only when its predecessor and all its
+//! parents are. So whoever has an entry can serve everything below it, and display order is a pure
+//! function of the set. What comes too early is parked, bounded, and asked for. Bodies are not kept
+//! here.
 
 pub mod entry;
 mod parked;
@@ -62,7 +64,8 @@ pub struct Accepted {
 /// What became of a run.
 #[derive(Debug)]
 pub enum Outcome {
-    /// Taken in; these entries, including ones that had been parked, in an order that respects causality.
+    /// Taken in; these entries, including ones that had been parked, in an order that respects
+    /// causality.
     Accepted(Vec<Accepted>),
     /// Something before it is missing.
     Parked,
@@ -89,19 +92,25 @@ enum Check {
 impl Log {
     /// Takes in an entry read from the store at start; rows come in journal order, so they fit.
     pub fn restore(&mut self, row: &IndexRow, own: DeviceId) {
-        let meta = Meta { eff: row.eff, lamport: row.lamport, author: row.device.prefix(), kind: row.kind };
+        let meta = Meta {
+            eff: row.eff,
+            lamport: row.lamport,
+            author: row.device.prefix(),
+            kind: row.kind,
+        };
         self.index.insert(row.hash.id(), meta);
         let signed = self.chains.get(&row.device).and_then(|c| c.signed);
         let signed = if row.signed { Some((row.seq, row.hash.prefix())) } else { signed };
-        let chain = Chain { next: row.seq + 1, head: row.hash, eff: row.eff, lamport: row.lamport, signed };
+        let chain =
+            Chain { next: row.seq + 1, head: row.hash, eff: row.eff, lamport: row.lamport, signed };
         self.chains.insert(row.device, chain);
         if row.device == own {
             self.clock = self.clock.max(row.hlc);
         }
     }
 
-    /// After the last [`Log::restore`]: which parents were named is not stored, so every head counts as a tip until the
-    /// next own entry follows them.
+    /// After the last [`Log::restore`]: which parents were named is not stored, so every head
+    /// counts as a tip until the next own entry follows them.
     pub fn restored(&mut self) {
         self.tips = self.chains.values().map(|c| (c.head.id(), c.lamport)).collect();
     }
@@ -111,9 +120,14 @@ impl Log {
         self.clock = (self.clock + 1).max(now_ms << 16);
         let chain = self.chains.get(&own).copied();
         let head = chain.map(|c| c.head.id());
-        let mut tips: Vec<(u64, EntryId)> =
-            self.tips.iter().filter(|(id, _)| Some(**id) != head).map(|(id, l)| (*l, *id)).collect();
-        // Others may hold another branch of a forked chain: naming it would make them wait for what they will not take.
+        let mut tips: Vec<(u64, EntryId)> = self
+            .tips
+            .iter()
+            .filter(|(id, _)| Some(**id) != head)
+            .map(|(id, l)| (*l, *id))
+            .collect();
+        // Others may hold another branch of a forked chain: naming it would make them wait for what
+        // they will not take.
         tips.retain(|(_, id)| self.index.get(id).is_none_or(|m| !self.forked.contains(&m.author)));
         tips.sort_unstable_by(|a, b| b.cmp(a));
         tips.truncate(PARENTS_MAX);
@@ -129,7 +143,8 @@ impl Log {
         }
     }
 
-    /// Takes in an own entry that was just composed at [`Log::place`]; returns its first display key.
+    /// Takes in an own entry that was just composed at [`Log::place`]; returns its first display
+    /// key.
     pub fn append_own(&mut self, entry: &VerifiedEntry) -> u64 {
         self.insert(entry, false)
     }
@@ -147,7 +162,8 @@ impl Log {
         run.entries().iter().all(|e| self.index.contains_key(&e.hash.id()))
     }
 
-    /// Takes in a verified run, or parks it, or says why not. `served` says whether a member sent the run from its log.
+    /// Takes in a verified run, or parks it, or says why not. `served` says whether a member sent
+    /// the run from its log.
     pub fn accept(&mut self, run: VerifiedRun, served: bool, now_ms: u64) -> Outcome {
         if planted!(ParkedForgotten) && self.parked.holds(&run) {
             return Outcome::Refused(Reject::Duplicate);
@@ -171,9 +187,10 @@ impl Log {
         }
     }
 
-    /// Nobody has what the parked runs follow. Those that a member served from its log stood there with their parents, so
-    /// the parents lie in a branch that was refused here, of a chain that forked: they are passed over (PROTOCOL.md 5.5).
-    /// The rest was invented, or will come again: it is dropped.
+    /// Nobody has what the parked runs follow. Those that a member served from its log stood there
+    /// with their parents, so the parents lie in a branch that was refused here, of a chain that
+    /// forked: they are passed over (PROTOCOL.md 5.5). The rest was invented, or will come again:
+    /// it is dropped.
     pub(crate) fn give_up_waiting(&mut self, now_ms: u64) -> Vec<Accepted> {
         if planted!(ParkedForgotten) {
             return Vec::new();
@@ -205,12 +222,20 @@ impl Log {
         }
     }
 
-    fn append(&mut self, run: VerifiedRun, now_ms: u64, out: &mut Vec<Accepted>, ready: &mut Vec<(VerifiedRun, bool)>) {
+    fn append(
+        &mut self,
+        run: VerifiedRun,
+        now_ms: u64,
+        out: &mut Vec<Accepted>,
+        ready: &mut Vec<(VerifiedRun, bool)>,
+    ) {
         for entry in run.into_entries() {
             if self.index.contains_key(&entry.hash.id()) {
                 continue;
             }
-            if entry.header.hlc >> 16 <= now_ms.saturating_add(CLOCK_AHEAD_MS_MAX) || planted!(ClockDragged) {
+            if entry.header.hlc >> 16 <= now_ms.saturating_add(CLOCK_AHEAD_MS_MAX)
+                || planted!(ClockDragged)
+            {
                 self.clock = self.clock.max(entry.header.hlc);
             }
             let signed = entry.sealed.signature.is_some();
@@ -234,15 +259,20 @@ impl Log {
         self.tips.insert(id, h.lamport);
         let (author, kind) = (h.device.prefix(), h.kind.code());
         self.index.insert(id, Meta { eff, lamport: h.lamport, author, kind });
-        self.chains.insert(h.device, Chain { next: h.seq + 1, head: entry.hash, eff, lamport: h.lamport, signed });
+        self.chains.insert(
+            h.device,
+            Chain { next: h.seq + 1, head: entry.hash, eff, lamport: h.lamport, signed },
+        );
         eff
     }
 
-    /// Whether a run can be taken in now. Looks at the run as a whole: entries in it may name one another.
+    /// Whether a run can be taken in now. Looks at the run as a whole: entries in it may name one
+    /// another.
     fn check(&self, run: &VerifiedRun, strict: Strict) -> Check {
         let device = run.first().header.device;
         let chain = self.chains.get(&device);
-        // In a room that refuses new chains, parents may lie in a chain that was refused here: they are passed over.
+        // In a room that refuses new chains, parents may lie in a chain that was refused here: they
+        // are passed over.
         let full = self.chains.len() >= CHAINS_MAX;
         if full && chain.is_none() {
             return Check::Bad(Reject::Full);
@@ -268,7 +298,9 @@ impl Log {
                 match self.index.get(p) {
                     Some(meta) => lamport = lamport.max(Some(meta.lamport)),
                     None if inside.contains(p) => return Check::Bad(Reject::Rule),
-                    None if full || strict == Strict::No || planted!(AcceptOrphan) => passed_over = true,
+                    None if full || strict == Strict::No || planted!(AcceptOrphan) => {
+                        passed_over = true
+                    }
                     None => return Check::Waits(Some(*p)),
                 }
             }
@@ -350,8 +382,8 @@ impl Log {
         self.parked = Parked::default();
     }
 
-    /// A device forked: each node keeps the branch it saw first, so nobody is asked for more of it, and own entries do not
-    /// name it.
+    /// A device forked: each node keeps the branch it saw first, so nobody is asked for more of it,
+    /// and own entries do not name it.
     pub(crate) fn mark_forked(&mut self, device: &DeviceId) {
         self.forked.insert(device.prefix());
     }
@@ -364,7 +396,8 @@ impl Log {
         theirs.iter().filter(|(device, _, _)| self.forked.contains(device))
     }
 
-    /// The first chain of which `theirs` names an entry, in a place that is taken here by another one.
+    /// The first chain of which `theirs` names an entry, in a place that is taken here by another
+    /// one.
     pub(crate) fn contradicted(&self, theirs: &Frontier) -> Option<DeviceShort> {
         let other = |(device, seq, hash): &&(DeviceShort, u64, HashShort)| {
             let ours = self.chain_of(*device).filter(|c| c.next > *seq);

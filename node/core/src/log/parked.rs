@@ -1,4 +1,5 @@
-//! Runs that came before something they follow: bounded, woken exactly when what they wait for arrives.
+//! Runs that came before something they follow: bounded, woken exactly when what they wait for
+//! arrives.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,8 +25,8 @@ pub struct Parked {
 }
 
 impl Parked {
-    /// Holds a run back until its predecessor (`missing` is `None`) or a parent arrives. `false` when there is no room for
-    /// it: it is dropped, sync will bring it.
+    /// Holds a run back until its predecessor (`missing` is `None`) or a parent arrives. `false`
+    /// when there is no room for it: it is dropped, sync will bring it.
     pub fn insert(&mut self, run: VerifiedRun, missing: Option<EntryId>, served: bool) -> bool {
         let device = run.first().header.device;
         let key = (device, run.first().header.seq);
@@ -40,7 +41,9 @@ impl Parked {
         let in_chain = self.runs.range((device, 0)..=(device, u64::MAX)).count();
         if planted!(ParkWithoutBound) {
             self.bytes -= self.bytes.min(run.len_bytes());
-        } else if in_chain >= PARKED_PER_CHAIN_MAX || self.bytes + run.len_bytes() > PARKED_BYTES_MAX {
+        } else if in_chain >= PARKED_PER_CHAIN_MAX
+            || self.bytes + run.len_bytes() > PARKED_BYTES_MAX
+        {
             return false;
         }
         self.bytes += run.len_bytes();
@@ -51,8 +54,8 @@ impl Parked {
         true
     }
 
-    /// Takes the runs that waited for `entry`: the next one of its chain, and those that name it as a parent. Runs of the
-    /// same chain that `entry` has overtaken are dropped.
+    /// Takes the runs that waited for `entry`: the next one of its chain, and those that name it as
+    /// a parent. Runs of the same chain that `entry` has overtaken are dropped.
     pub fn take_after(&mut self, entry: &VerifiedEntry) -> Vec<(VerifiedRun, bool)> {
         let (device, seq) = (entry.header.device, entry.header.seq);
         if planted!(ParkedForgotten) {
@@ -60,7 +63,8 @@ impl Parked {
         }
         let mut keys = self.waiting.remove(&entry.hash.id()).unwrap_or_default();
         keys.insert((device, seq + 1));
-        let passed: Vec<Key> = self.runs.range((device, 0)..=(device, seq)).map(|(k, _)| *k).collect();
+        let passed: Vec<Key> =
+            self.runs.range((device, 0)..=(device, seq)).map(|(k, _)| *k).collect();
         for key in passed {
             if let Some(waiting) = self.runs.get(&key)
                 && waiting.run.last().header.seq <= seq
@@ -76,7 +80,8 @@ impl Parked {
         self.runs.contains_key(&(run.first().header.device, run.first().header.seq))
     }
 
-    /// Empties the buffer and returns the runs that members served from their logs; hearsay is dropped.
+    /// Empties the buffer and returns the runs that members served from their logs; hearsay is
+    /// dropped.
     pub fn drain(&mut self) -> Vec<VerifiedRun> {
         let all = std::mem::take(self);
         all.runs.into_values().filter(|w| w.served).map(|w| w.run).collect()

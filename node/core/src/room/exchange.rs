@@ -1,11 +1,12 @@
-//! The exact exchange, seen from a room: serving who asks, taking in pages, closing gaps (PROTOCOL.md 8).
+//! The exact exchange, seen from a room: serving who asks, taking in pages, closing gaps
+//! (PROTOCOL.md 8).
 
 use crate::crypto::Context;
 use crate::event::Event;
 use crate::ids::{DeviceId, Peer};
 use crate::limits::{
-    GAP_DELAY_MS, GAP_PAUSE_MS_MAX, GAP_PAUSE_MS_MIN, GAP_PAUSE_MS_SURE, HELLO_RETRY_MS, PAGE_BYTES_MAX,
-    RECHECKS_PER_LINK_MAX, SERVE_PER_S, SUMMARY_ABOVE,
+    GAP_DELAY_MS, GAP_PAUSE_MS_MAX, GAP_PAUSE_MS_MIN, GAP_PAUSE_MS_SURE, HELLO_RETRY_MS,
+    PAGE_BYTES_MAX, RECHECKS_PER_LINK_MAX, SERVE_PER_S, SUMMARY_ABOVE,
 };
 use crate::log::entry::VerifiedRun;
 use crate::machine::Ctx;
@@ -26,10 +27,17 @@ pub(crate) struct PageIn {
 
 impl Room {
     /// A proved member asks for what it lacks.
-    pub(crate) fn serve(&mut self, ctx: &mut Ctx<'_>, peer: &Peer, token: Token, request: SyncRequest) {
+    pub(crate) fn serve(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        peer: &Peer,
+        token: Token,
+        request: SyncRequest,
+    ) {
         self.link_up(ctx, peer);
         let own = ctx.keys.device_id().prefix();
-        let has_own = request.frontier.iter().find(|f| f.0 == own).map_or(0, |f| f.1.saturating_add(1));
+        let has_own =
+            request.frontier.iter().find(|f| f.0 == own).map_or(0, |f| f.1.saturating_add(1));
         let next = self.log.next_seq(&ctx.keys.device_id());
         let allowed = self.links.by_peer.get_mut(peer).is_some_and(|link| {
             link.sent_below = link.sent_below.max(has_own.min(next));
@@ -61,7 +69,8 @@ impl Room {
         for run in page.runs {
             match self.accept(ctx, run, Source::Sync) {
                 Ok(Taken::New(n)) => new += n,
-                // Pages come in an order in which everything fits: what is missing here will not come later.
+                // Pages come in an order in which everything fits: what is missing here will not
+                // come later.
                 Ok(Taken::Parked) => stuck = true,
                 Err(_) => {}
             }
@@ -84,7 +93,11 @@ impl Room {
             self.planner.want(peer, ctx.now);
         }
         if let Some(link) = self.links.by_peer.get_mut(peer) {
-            link.branches = self.log.forked_in(&page.frontier).map(|(d, seq, hash)| (*d, (*seq, *hash))).collect();
+            link.branches = self
+                .log
+                .forked_in(&page.frontier)
+                .map(|(d, seq, hash)| (*d, (*seq, *hash)))
+                .collect();
         }
         let lacks = self.log.lacks(&page.frontier);
         if stuck && new == 0 && !page.fault {
@@ -125,13 +138,16 @@ impl Room {
     /// Many messages of a page are announced as one event.
     pub(super) fn sum_up(&self, ctx: &mut Ctx<'_>, from: usize, count: usize) {
         let told = ctx.step.events.split_off(from);
-        ctx.step.events.extend(told.into_iter().filter(|t| !matches!(t.event, Event::MessageAdded { .. })));
+        ctx.step
+            .events
+            .extend(told.into_iter().filter(|t| !matches!(t.event, Event::MessageAdded { .. })));
         let upto = ctx.journal.saturating_sub(1);
         ctx.tell(Event::HistoryAdded { room: self.row.room, count: count as u64, upto });
     }
 
-    /// Runs still wait for something that the last peer asked did not have. Others may: all are asked, with a pause that
-    /// doubles. What nobody has after some rounds lies in a refused branch, or was invented (`Log::give_up_waiting`).
+    /// Runs still wait for something that the last peer asked did not have. Others may: all are
+    /// asked, with a pause that doubles. What nobody has after some rounds lies in a refused
+    /// branch, or was invented (`Log::give_up_waiting`).
     pub(super) fn mind_the_gap(&mut self, ctx: &mut Ctx<'_>) {
         if self.timers.gap_ms.is_none_or(|at| at > ctx.now) {
             return;
@@ -142,7 +158,8 @@ impl Room {
             return;
         }
         // Until somebody has not answered, somebody may have what is missing.
-        let all_answered = self.links.by_peer.values().all(|l| l.complete_ms > self.timers.gap_since_ms);
+        let all_answered =
+            self.links.by_peer.values().all(|l| l.complete_ms > self.timers.gap_since_ms);
         let pause = self.timers.gap_pause_ms;
         if pause <= GAP_PAUSE_MS_MAX && !(all_answered && pause >= GAP_PAUSE_MS_SURE) {
             self.timers.gap_pause_ms *= 2;
@@ -160,8 +177,8 @@ impl Room {
         }
     }
 
-    /// A peer names another entry than ours in a place of a chain: the chain forked, or the peer lies. Its copy of the chain
-    /// is asked for from the beginning, once, which brings the proof.
+    /// A peer names another entry than ours in a place of a chain: the chain forked, or the peer
+    /// lies. Its copy of the chain is asked for from the beginning, once, which brings the proof.
     pub(super) fn recheck(&mut self, peer: &Peer, frontier: &Frontier) -> bool {
         let Some(device) = self.log.contradicted(frontier) else { return false };
         let Some(link) = self.links.by_peer.get_mut(peer) else { return false };
@@ -176,7 +193,9 @@ impl Room {
     pub(super) fn frontier_for(&mut self, peer: &Peer) -> Frontier {
         let mut frontier = self.log.frontier();
         if let Some(link) = self.links.by_peer.get_mut(peer) {
-            frontier.retain(|(device, _, _)| !link.rechecks.get_mut(device).is_some_and(std::mem::take));
+            frontier.retain(|(device, _, _)| {
+                !link.rechecks.get_mut(device).is_some_and(std::mem::take)
+            });
             for (device, seq, hash) in &mut frontier {
                 // Its branch is refused here: as if we had it, so that it does not fill the page.
                 if let Some(branch) = link.branches.get(device) {
@@ -187,7 +206,8 @@ impl Room {
         frontier
     }
 
-    /// A run came by gossip but something before it is missing: whoever handed it over should have it.
+    /// A run came by gossip but something before it is missing: whoever handed it over should have
+    /// it.
     pub(crate) fn gap(&mut self, ctx: &mut Ctx<'_>, peer: &Peer) {
         self.planner.want(peer, ctx.now + GAP_DELAY_MS);
         self.touched = true;
@@ -199,8 +219,15 @@ impl Room {
         }
     }
 
-    /// A member said what it has; if that is more than we have, ask it, or else the peer that handed the beacon over.
-    pub(crate) fn compare(&mut self, ctx: &mut Ctx<'_>, via: &Peer, device: &DeviceId, frontier: &Frontier) {
+    /// A member said what it has; if that is more than we have, ask it, or else the peer that
+    /// handed the beacon over.
+    pub(crate) fn compare(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        via: &Peer,
+        device: &DeviceId,
+        frontier: &Frontier,
+    ) {
         if self.log.lacks(frontier) && !planted!(BeaconIgnored) {
             let peer = self.links.peer_of(device).unwrap_or(via).clone();
             self.planner.want(&peer, ctx.now + GAP_DELAY_MS);
@@ -208,7 +235,8 @@ impl Room {
         }
     }
 
-    /// A member told everybody what it has: if that is what we have, nobody needs to hear it from us as well.
+    /// A member told everybody what it has: if that is what we have, nobody needs to hear it from
+    /// us as well.
     pub(crate) fn heard_beacon(&mut self, frontier: &Frontier) {
         if self.timers.hint_ms.is_some() && self.log.frontier() == *frontier {
             self.timers.hint_ms = None;

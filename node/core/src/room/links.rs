@@ -1,12 +1,14 @@
-//! The connected peers of a room and the devices that are present: how links come and go, and what signed presence says.
-//! What is asked over them is in `exchange.rs`; what is sent, and when, in `poll.rs`.
+//! The connected peers of a room and the devices that are present: how links come and go, and what
+//! signed presence says. What is asked over them is in `exchange.rs`; what is sent, and when, in
+//! `poll.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bucket::Bucket;
 use crate::ids::{DeviceId, DeviceShort, Digest, HashShort, Peer};
 use crate::limits::{
-    GAP_DELAY_MS, LINKS_MAX, PRESENCE_DEBOUNCE_MS, PRESENCE_MAX, SERVE_PER_S, SYNC_BACKOFF_MS_MIN, WINDOW_PATIENCE_MS,
+    GAP_DELAY_MS, LINKS_MAX, PRESENCE_DEBOUNCE_MS, PRESENCE_MAX, SERVE_PER_S, SYNC_BACKOFF_MS_MIN,
+    WINDOW_PATIENCE_MS,
 };
 use crate::machine::Ctx;
 use crate::presence::VerifiedPresence;
@@ -80,17 +82,27 @@ impl Links {
     #[must_use]
     pub fn sent_below(&self) -> u64 {
         // A stranger may follow a topic; only a link whose device is known leads to a member.
-        self.by_peer.values().filter(|l| l.device.is_some()).map(|l| l.sent_below).max().unwrap_or(0)
+        self.by_peer
+            .values()
+            .filter(|l| l.device.is_some())
+            .map(|l| l.sent_below)
+            .max()
+            .unwrap_or(0)
     }
 
     pub(super) fn peer_of(&self, device: &DeviceId) -> Option<&Peer> {
         self.by_peer.iter().find(|(_, l)| l.device.as_ref() == Some(device)).map(|(p, _)| p)
     }
 
-    /// The link that holds the window back: unacknowledged entries, and progress within the patience. Returns the smallest
-    /// acknowledged position among those links, and when the first of them loses its say.
+    /// The link that holds the window back: unacknowledged entries, and progress within the
+    /// patience. Returns the smallest acknowledged position among those links, and when the first
+    /// of them loses its say.
     #[must_use]
-    pub fn holding_from(&self, now: u64, members: &BTreeMap<DeviceId, DeviceRow>) -> Option<(u64, u64)> {
+    pub fn holding_from(
+        &self,
+        now: u64,
+        members: &BTreeMap<DeviceId, DeviceRow>,
+    ) -> Option<(u64, u64)> {
         let holding = self.by_peer.values().filter_map(|l| {
             let acked = members.get(&l.device?).map_or(0, |m| m.acked);
             let until = l.waiting_since_ms + WINDOW_PATIENCE_MS;
@@ -113,7 +125,10 @@ impl Links {
 impl Room {
     /// A peer is linked and follows the room's topic, or proved membership in a request.
     pub(crate) fn link_up(&mut self, ctx: &mut Ctx<'_>, peer: &Peer) {
-        if self.row.left || self.links.by_peer.contains_key(peer) || self.links.by_peer.len() >= LINKS_MAX {
+        if self.row.left
+            || self.links.by_peer.contains_key(peer)
+            || self.links.by_peer.len() >= LINKS_MAX
+        {
             return;
         }
         let link = Link {
@@ -171,10 +186,12 @@ impl Room {
         self.links.dirty = true;
     }
 
-    /// Something was not delivered to a peer: it will miss entries that we count as sent, so exchange frontiers.
+    /// Something was not delivered to a peer: it will miss entries that we count as sent, so
+    /// exchange frontiers.
     pub(crate) fn peer_slow(&mut self, ctx: &mut Ctx<'_>, peer: &Peer) {
         if let Some(link) = self.links.by_peer.get_mut(peer) {
-            // What was put on this link may not have left: it counts as sent again when the peer says what it has.
+            // What was put on this link may not have left: it counts as sent again when the peer
+            // says what it has.
             let acked = link.device.and_then(|d| self.members.get(&d)).map_or(0, |m| m.acked);
             link.sent_below = link.sent_below.min(acked);
             self.view_dirty = true;
@@ -185,10 +202,15 @@ impl Room {
         }
     }
 
-    /// Signed presence: tells that a device is there and whom it is connected to. Only a hello, said by the peer itself
-    /// over an authenticated link, binds the device to the peer: by gossip a member could claim somebody else's peer id.
-    /// Returns whether it is news.
-    pub(crate) fn present(&mut self, ctx: &mut Ctx<'_>, presence: &VerifiedPresence, hello: bool) -> bool {
+    /// Signed presence: tells that a device is there and whom it is connected to. Only a hello,
+    /// said by the peer itself over an authenticated link, binds the device to the peer: by gossip
+    /// a member could claim somebody else's peer id. Returns whether it is news.
+    pub(crate) fn present(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        presence: &VerifiedPresence,
+        hello: bool,
+    ) -> bool {
         let device = presence.device;
         if device == ctx.keys.device_id() {
             return false;
@@ -199,7 +221,8 @@ impl Room {
         {
             link.device = Some(device);
             link.waiting_since_ms = ctx.now;
-            // What it wrote and we have, it may not know of: acknowledgements went only to whom we were connected with.
+            // What it wrote and we have, it may not know of: acknowledgements went only to whom we
+            // were connected with.
             if self.log.knows(&device) {
                 self.owed.add(device, 0, ctx.now);
             }
@@ -213,7 +236,8 @@ impl Room {
         {
             return false;
         }
-        let fresh = Present { expires_ms: presence.expires_ms, heard_ms: ctx.now, direct: presence.direct };
+        let fresh =
+            Present { expires_ms: presence.expires_ms, heard_ms: ctx.now, direct: presence.direct };
         self.links.present.insert(device, fresh);
         self.heard(ctx, device);
         self.links.dirty = true;

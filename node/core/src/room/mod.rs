@@ -1,5 +1,6 @@
-//! A room: its log, its members, and what the local user does in it. Ties membership, log, sync and delivery together; the
-//! rules themselves live in those parts. What depends on links and time is in [`links`], `exchange` and [`poll`].
+//! A room: its log, its members, and what the local user does in it. Ties membership, log, sync and
+//! delivery together; the rules themselves live in those parts. What depends on links and time is
+//! in [`links`], `exchange` and [`poll`].
 
 pub(crate) mod exchange;
 pub mod links;
@@ -18,8 +19,8 @@ use crate::event::{Delivery, Event};
 use crate::ids::{DeviceId, EntryId, Peer, RoomId};
 use crate::limits::{
     CHAINS_BURST, CHAINS_PER_MINUTE, DEVICE_BYTES_BURST, DEVICE_BYTES_PER_S, DEVICE_ENTRIES_BURST,
-    DEVICE_ENTRIES_PER_S, LAST_SEEN_WRITE_MS, OUTBOX_BYTES_MAX, OUTBOX_ENTRIES_MAX, RECIPIENT_MS, RUN_BYTES_MAX,
-    RUN_ENTRIES_MAX,
+    DEVICE_ENTRIES_PER_S, LAST_SEEN_WRITE_MS, OUTBOX_BYTES_MAX, OUTBOX_ENTRIES_MAX, RECIPIENT_MS,
+    RUN_BYTES_MAX, RUN_ENTRIES_MAX,
 };
 use crate::log::entry::{ForkBranch, SealedEntry, VerifiedEntry, VerifiedRun, compose};
 use crate::log::{Accepted, Log, Outcome};
@@ -86,7 +87,12 @@ impl Room {
     }
 
     /// A room read back from the store.
-    pub(crate) fn restore(snapshot: RoomSnapshot, own: DeviceId, now: u64, disk_budget: u64) -> Self {
+    pub(crate) fn restore(
+        snapshot: RoomSnapshot,
+        own: DeviceId,
+        now: u64,
+        disk_budget: u64,
+    ) -> Self {
         let mut room = Self::new(snapshot.row, now, disk_budget);
         let last = snapshot.entries.iter().rposition(|r| r.device == own && r.seq > 0);
         for (i, row) in snapshot.entries.iter().enumerate() {
@@ -132,10 +138,15 @@ impl Room {
         RoomRow { room, name, root, passphrase, joined_ms: now, left: false, over_budget: false }
     }
 
-    // ---- what the local user does -------------------------------------------------------------------------------
+    // ---- what the local user does
+    // -------------------------------------------------------------------------------
 
     /// Writes an own entry: composed at once, signed at the end of the batch.
-    pub(crate) fn write(&mut self, ctx: &mut Ctx<'_>, content: Content) -> Result<(EntryId, u64, u64), CommandError> {
+    pub(crate) fn write(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        content: Content,
+    ) -> Result<(EntryId, u64, u64), CommandError> {
         self.may_write(ctx.now)?;
         let own = ctx.keys.device_id();
         let ends_run = content.kind().ends_run();
@@ -143,7 +154,9 @@ impl Room {
         let place = self.log.place(own, ctx.wall);
         let entry = compose(&self.keys, own, place, content);
         let pending_bytes: usize = self.pending.iter().map(|(e, _)| e.sealed.len()).sum();
-        if self.pending.len() >= RUN_ENTRIES_MAX || pending_bytes + entry.sealed.len() > RUN_BYTES_MAX {
+        if self.pending.len() >= RUN_ENTRIES_MAX
+            || pending_bytes + entry.sealed.len() > RUN_BYTES_MAX
+        {
             self.sign_pending(ctx);
         }
         let eff = self.log.append_own(&entry);
@@ -167,18 +180,22 @@ impl Room {
         if much { Err(CommandError::TooFast { queued: self.outbox.len() as u64 }) } else { Ok(()) }
     }
 
-    /// Much waits for members that are connected and acknowledge: whoever writes more had better wait, too.
+    /// Much waits for members that are connected and acknowledge: whoever writes more had better
+    /// wait, too.
     pub(crate) fn is_congested(&self, now: u64) -> bool {
-        let much = self.outbox.bytes() > OUTBOX_BYTES_MAX / 2 || self.outbox.len() as u64 > OUTBOX_ENTRIES_MAX;
+        let much = self.outbox.bytes() > OUTBOX_BYTES_MAX / 2
+            || self.outbox.len() as u64 > OUTBOX_ENTRIES_MAX;
         much && self.links.holding_from(now, &self.members).is_some()
     }
 
-    /// Signs the pending own entries as one run and queues them: writes now, publish when the window allows.
+    /// Signs the pending own entries as one run and queues them: writes now, publish when the
+    /// window allows.
     pub(crate) fn sign_pending(&mut self, ctx: &mut Ctx<'_>) {
         if self.pending.is_empty() {
             return;
         }
-        let (entries, mut rows): (Vec<_>, Vec<_>) = std::mem::take(&mut self.pending).into_iter().unzip();
+        let (entries, mut rows): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.pending).into_iter().unzip();
         let Some(run) = VerifiedRun::sign(ctx.keys.device_key(), entries) else { return };
         let seq = run.first().header.seq;
         let sealed: Vec<SealedEntry> = run.entries().iter().map(|e| e.sealed.clone()).collect();
@@ -209,7 +226,12 @@ impl Room {
     }
 
     /// Checks that `message` is here and, if `own` is asked for, written by this device.
-    pub(crate) fn find(&self, ctx: &Ctx<'_>, message: EntryId, own: bool) -> Result<(), CommandError> {
+    pub(crate) fn find(
+        &self,
+        ctx: &Ctx<'_>,
+        message: EntryId,
+        own: bool,
+    ) -> Result<(), CommandError> {
         let unknown = || CommandError::UnknownMessage { message: message.to_string() };
         let meta = self.log.meta(&message).ok_or_else(unknown)?;
         if !matches!(Kind::from_code(meta.kind), Some(Kind::Text | Kind::Notice)) {
@@ -222,19 +244,31 @@ impl Room {
     }
 
     /// Hides or shows a device, locally.
-    pub(crate) fn mute(&mut self, ctx: &mut Ctx<'_>, device: DeviceId, muted: bool) -> Result<(), CommandError> {
+    pub(crate) fn mute(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        device: DeviceId,
+        muted: bool,
+    ) -> Result<(), CommandError> {
         let row = self.members.get_mut(&device).ok_or(CommandError::UnknownMember)?;
         row.muted = muted;
         ctx.step.writes.push(Write::Device(row.clone()));
         Ok(())
     }
 
-    // ---- what others wrote --------------------------------------------------------------------------------------
+    // ---- what others wrote
+    // --------------------------------------------------------------------------------------
 
     /// Takes in a verified run. Returns how many entries are new, or why it was refused.
-    pub(crate) fn accept(&mut self, ctx: &mut Ctx<'_>, run: VerifiedRun, source: Source) -> Result<Taken, Reject> {
+    pub(crate) fn accept(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        run: VerifiedRun,
+        source: Source,
+    ) -> Result<Taken, Reject> {
         let (device, seq) = (run.first().header.device, run.first().header.seq);
-        // Before any limit: anybody can send what a device wrote once more, that must not count against the device.
+        // Before any limit: anybody can send what a device wrote once more, that must not count
+        // against the device.
         if self.log.has_all(&run) {
             if planted!(ForgetDuplicates) {
                 let again = run.into_entries().into_iter().map(|entry| Accepted { entry, eff: 0 });
@@ -258,8 +292,9 @@ impl Room {
         }
     }
 
-    /// Own entries that are not here come back from others: this is a restored backup or a copied disk. They are taken in
-    /// like others', but there may be more of them, so nothing is written here any more: it would fork the chain.
+    /// Own entries that are not here come back from others: this is a restored backup or a copied
+    /// disk. They are taken in like others', but there may be more of them, so nothing is written
+    /// here any more: it would fork the chain.
     fn fall_behind(&mut self, ctx: &mut Ctx<'_>, seq: u64) {
         if self.behind {
             return;
@@ -272,22 +307,34 @@ impl Room {
         ctx.record(Event::ForkFound { room, device, seq });
     }
 
-    /// What gossip may bring per device and time; sync asks for one page at a time and needs no such limit.
+    /// What gossip may bring per device and time; sync asks for one page at a time and needs no
+    /// such limit.
     fn within_limits(&mut self, run: &VerifiedRun, now: u64) -> Result<(), Reject> {
         let first = &run.first().header;
         if self.log.knows(&first.device) {
-            return if self.within_rate(first.device, run, now) { Ok(()) } else { Err(Reject::Rate) };
+            return if self.within_rate(first.device, run, now) {
+                Ok(())
+            } else {
+                Err(Reject::Rate)
+            };
         }
         // Only the first entry of a chain makes a new device; what follows waits for it.
-        let may_enter = first.seq > 0 || self.new_chains.take(1, CHAINS_PER_MINUTE, 60_000, CHAINS_BURST, now);
+        let may_enter =
+            first.seq > 0 || self.new_chains.take(1, CHAINS_PER_MINUTE, 60_000, CHAINS_BURST, now);
         if may_enter { Ok(()) } else { Err(Reject::Full) }
     }
 
     fn within_rate(&mut self, device: DeviceId, run: &VerifiedRun, now: u64) -> bool {
-        let full = || (Bucket::full(DEVICE_ENTRIES_BURST, now), Bucket::full(DEVICE_BYTES_BURST, now));
+        let full =
+            || (Bucket::full(DEVICE_ENTRIES_BURST, now), Bucket::full(DEVICE_BYTES_BURST, now));
         let (entries, bytes) = self.rates.entry(device).or_insert_with(full);
-        entries.take(run.entries().len() as u64, DEVICE_ENTRIES_PER_S, 1_000, DEVICE_ENTRIES_BURST, now)
-            && bytes.take(run.len_bytes() as u64, DEVICE_BYTES_PER_S, 1_000, DEVICE_BYTES_BURST, now)
+        entries.take(
+            run.entries().len() as u64,
+            DEVICE_ENTRIES_PER_S,
+            1_000,
+            DEVICE_ENTRIES_BURST,
+            now,
+        ) && bytes.take(run.len_bytes() as u64, DEVICE_BYTES_PER_S, 1_000, DEVICE_BYTES_BURST, now)
     }
 
     fn take_in(&mut self, ctx: &mut Ctx<'_>, accepted: Vec<Accepted>) -> Taken {
@@ -303,7 +350,9 @@ impl Room {
             ctx.step.writes.push(Write::Append(row));
             ctx.step.writes.extend(self.body_to_drop(&entry));
         }
-        for (author, entries) in owed.into_iter().filter(|(author, _)| *author != ctx.keys.device_id()) {
+        for (author, entries) in
+            owed.into_iter().filter(|(author, _)| *author != ctx.keys.device_id())
+        {
             self.owed.add(author, entries, ctx.now);
         }
         self.timers.changed(ctx.now, ctx.rng);
@@ -311,7 +360,13 @@ impl Room {
         Taken::New(count)
     }
 
-    fn entry_row(&mut self, ctx: &mut Ctx<'_>, entry: &VerifiedEntry, eff: u64, target: Option<EntryId>) -> EntryRow {
+    fn entry_row(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        entry: &VerifiedEntry,
+        eff: u64,
+        target: Option<EntryId>,
+    ) -> EntryRow {
         let journal = *ctx.journal;
         *ctx.journal += 1;
         let h = &entry.header;
@@ -360,7 +415,8 @@ impl Room {
         })
     }
 
-    /// A device proved that it is alive now. One that has written nothing is no recipient and takes no space.
+    /// A device proved that it is alive now. One that has written nothing is no recipient and takes
+    /// no space.
     pub(crate) fn heard(&mut self, ctx: &mut Ctx<'_>, device: DeviceId) {
         if !self.log.knows(&device) {
             return;
@@ -374,7 +430,8 @@ impl Room {
 
     fn apply_budget(&mut self, ctx: &mut Ctx<'_>, row: &mut EntryRow) {
         // Without these small bodies nobody knows who somebody is, or what was withdrawn.
-        let needed = [Kind::Profile, Kind::Delete, Kind::Leave].iter().any(|k| k.code() == row.kind);
+        let needed =
+            [Kind::Profile, Kind::Delete, Kind::Leave].iter().any(|k| k.code() == row.kind);
         if self.bytes + row.entry.len() as u64 > self.disk_budget && !needed {
             row.entry.body = None;
             if !self.row.over_budget {
@@ -425,10 +482,16 @@ impl Room {
         ctx.record(Event::ForkFound { room, device, seq });
     }
 
-    // ---- what others have -----------------------------------------------------------------------------------------
+    // ---- what others have
+    // -----------------------------------------------------------------------------------------
 
     /// A member said, signed, what is on its disk.
-    pub(crate) fn acknowledged(&mut self, ctx: &mut Ctx<'_>, device: DeviceId, frontier: &Frontier) {
+    pub(crate) fn acknowledged(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        device: DeviceId,
+        frontier: &Frontier,
+    ) {
         let own = ctx.keys.device_id();
         if device == own {
             return;
@@ -437,7 +500,11 @@ impl Room {
             return;
         }
         self.heard(ctx, device);
-        let Some((_, seq, _)) = frontier.iter().find(|f| f.0 == own.prefix() || planted!(CountAnyAck)) else { return };
+        let Some((_, seq, _)) =
+            frontier.iter().find(|f| f.0 == own.prefix() || planted!(CountAnyAck))
+        else {
+            return;
+        };
         let have = seq.saturating_add(1).min(self.log.next_seq(&own));
         let row = self.member_row(device);
         if have <= row.acked {
@@ -455,8 +522,13 @@ impl Room {
     fn delivery(&self, own: DeviceId, seq: u64, now: u64) -> Delivery {
         let others = || self.members.values().filter(|m| m.device != own);
         let n = others().filter(|m| m.acked > seq).count();
-        let m = others().filter(|m| m.acked > seq || now.saturating_sub(m.last_seen_ms) < RECIPIENT_MS).count();
-        Delivery::Delivered { n: u32::try_from(n).unwrap_or(u32::MAX), m: u32::try_from(m).unwrap_or(u32::MAX) }
+        let m = others()
+            .filter(|m| m.acked > seq || now.saturating_sub(m.last_seen_ms) < RECIPIENT_MS)
+            .count();
+        Delivery::Delivered {
+            n: u32::try_from(n).unwrap_or(u32::MAX),
+            m: u32::try_from(m).unwrap_or(u32::MAX),
+        }
     }
 
     /// What workers and status queries may know.

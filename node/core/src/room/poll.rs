@@ -1,6 +1,6 @@
-//! The one place where a room sends: acknowledgements, hellos, presence, own messages within the window, sync requests,
-//! beacons. Runs at the end of a batch in which the room was touched, and when one of its times has come; leaves the next
-//! time in [`Timers`].
+//! The one place where a room sends: acknowledgements, hellos, presence, own messages within the
+//! window, sync requests, beacons. Runs at the end of a batch in which the room was touched, and
+//! when one of its times has come; leaves the next time in [`Timers`].
 
 use std::collections::BTreeSet;
 
@@ -8,8 +8,8 @@ use crate::delivery::VerifiedAck;
 use crate::event::Event;
 use crate::ids::{DeviceId, Peer};
 use crate::limits::{
-    BEACON_INTERVAL_MS, BEACON_SILENCE_MS_MAX, BEACON_SILENCE_MS_MIN, GAP_PAUSE_MS_MIN, HINT_MS_MAX, HINT_MS_MIN,
-    HINT_PAUSE_MS, PRESENCE_INTERVAL_MS, PRESENCE_TTL_MS, WINDOW_ENTRIES,
+    BEACON_INTERVAL_MS, BEACON_SILENCE_MS_MAX, BEACON_SILENCE_MS_MIN, GAP_PAUSE_MS_MIN,
+    HINT_MS_MAX, HINT_MS_MIN, HINT_PAUSE_MS, PRESENCE_INTERVAL_MS, PRESENCE_TTL_MS, WINDOW_ENTRIES,
 };
 use crate::machine::{Ctx, Entropy};
 use crate::presence::{VerifiedPresence, direct_set};
@@ -61,11 +61,14 @@ impl Timers {
     }
 
     pub(super) fn beacon_due(&self) -> u64 {
-        let due = self.changed_ms.map_or(self.beacon_ms, |c| (c + self.silence_ms).min(self.beacon_ms.max(c)));
+        let due = self
+            .changed_ms
+            .map_or(self.beacon_ms, |c| (c + self.silence_ms).min(self.beacon_ms.max(c)));
         due.min(self.hint_ms.unwrap_or(u64::MAX))
     }
 
-    /// Something came by sync, which reaches one node only: who is further away is told by a beacon soon.
+    /// Something came by sync, which reaches one node only: who is further away is told by a beacon
+    /// soon.
     pub(super) fn hint(&mut self, now: u64, rng: &mut dyn Entropy) {
         if self.hint_ms.is_none() {
             let soon = now + rng.between(HINT_MS_MIN, HINT_MS_MAX);
@@ -101,11 +104,19 @@ impl Room {
         }
         let hello = self.links.by_peer.values().filter_map(|l| l.hello_due_ms);
         let expiry = self.links.present.values().map(|p| p.heard_ms + PRESENCE_TTL_MS);
-        let window = self.outbox.first().and_then(|_| self.links.holding_from(now, &self.members)).map(|h| h.1);
+        let window = self
+            .outbox
+            .first()
+            .and_then(|_| self.links.holding_from(now, &self.members))
+            .map(|h| h.1);
         let connected = !self.links.is_empty();
         let own = connected.then(|| self.timers.presence_ms.min(self.timers.beacon_due()));
-        let all =
-            hello.chain(expiry).chain(window).chain(own).chain(self.owed.next_due()).chain(self.planner.next_due());
+        let all = hello
+            .chain(expiry)
+            .chain(window)
+            .chain(own)
+            .chain(self.owed.next_due())
+            .chain(self.planner.next_due());
         let all = all.chain(connected.then_some(self.timers.gap_ms).flatten());
         all.min().unwrap_or(u64::MAX).max(now + 1)
     }
@@ -116,8 +127,10 @@ impl Room {
         if before == self.links.present.len() && !std::mem::take(&mut self.links.dirty) {
             return;
         }
-        let direct: BTreeSet<DeviceId> = self.links.by_peer.values().filter_map(|l| l.device).collect();
-        let online: BTreeSet<DeviceId> = self.links.present.keys().copied().chain(direct.iter().copied()).collect();
+        let direct: BTreeSet<DeviceId> =
+            self.links.by_peer.values().filter_map(|l| l.device).collect();
+        let online: BTreeSet<DeviceId> =
+            self.links.present.keys().copied().chain(direct.iter().copied()).collect();
         let mine = direct_set(direct.iter().chain([&ctx.keys.device_id()]));
         let all_known = self.links.by_peer.values().all(|l| l.device.is_some());
         let was_mesh = self.links.full_mesh;
@@ -126,10 +139,16 @@ impl Room {
             // What came lately was not forwarded, and somebody may lack it now.
             self.timers.hint(ctx.now, ctx.rng);
         }
-        let changes: Vec<DeviceId> = online.symmetric_difference(&self.links.online).copied().collect();
+        let changes: Vec<DeviceId> =
+            online.symmetric_difference(&self.links.online).copied().collect();
         for device in changes {
             let name = self.members.get(&device).map(|m| m.name.clone()).unwrap_or_default();
-            let event = Event::PresenceChanged { room: self.row.room, device, name, online: online.contains(&device) };
+            let event = Event::PresenceChanged {
+                room: self.row.room,
+                device,
+                name,
+                online: online.contains(&device),
+            };
             ctx.tell(event);
         }
         self.links.online = online;
@@ -138,13 +157,15 @@ impl Room {
 
     pub(super) fn own_presence(&self, ctx: &Ctx<'_>) -> Vec<u8> {
         let own = ctx.keys.device_id();
-        let direct = direct_set(self.links.by_peer.values().filter_map(|l| l.device.as_ref()).chain([&own]));
+        let direct =
+            direct_set(self.links.by_peer.values().filter_map(|l| l.device.as_ref()).chain([&own]));
         VerifiedPresence::issue(ctx.keys, self.row.room, ctx.me, direct, ctx.wall + PRESENCE_TTL_MS)
     }
 
     pub(super) fn send_hellos(&mut self, ctx: &mut Ctx<'_>) {
         let due = |l: &Link| l.hello_due_ms.is_some_and(|d| d <= ctx.now);
-        let peers: Vec<Peer> = self.links.by_peer.iter().filter(|(_, l)| due(l)).map(|(p, _)| p.clone()).collect();
+        let peers: Vec<Peer> =
+            self.links.by_peer.iter().filter(|(_, l)| due(l)).map(|(p, _)| p.clone()).collect();
         if peers.is_empty() {
             return;
         }
@@ -156,7 +177,13 @@ impl Room {
                 link.hello = Some(request);
                 link.hello_due_ms = None;
             }
-            ctx.step.sends.push(Send { peer, request, room: self.row.room, bytes, wants_page: false });
+            ctx.step.sends.push(Send {
+                peer,
+                request,
+                room: self.row.room,
+                bytes,
+                wants_page: false,
+            });
         }
     }
 
@@ -170,7 +197,8 @@ impl Room {
         ctx.step.publishes.push(Publish { room: self.row.room, topic: self.keys.topic, bytes });
     }
 
-    /// Publishes own runs while the window allows. Without links there is nobody to publish to: sync will deliver.
+    /// Publishes own runs while the window allows. Without links there is nobody to publish to:
+    /// sync will deliver.
     pub(crate) fn pump(&mut self, ctx: &mut Ctx<'_>, all: bool) {
         if self.links.is_empty() {
             self.outbox.clear();
@@ -209,7 +237,13 @@ impl Room {
             let ack = VerifiedAck::issue(ctx.keys, self.row.room, &frontier);
             let request = ctx.next_request();
             let bytes = wire::ack_request(&self.keys, ctx.me, &peer, ack);
-            ctx.step.sends.push(Send { peer, request, room: self.row.room, bytes, wants_page: false });
+            ctx.step.sends.push(Send {
+                peer,
+                request,
+                room: self.row.room,
+                bytes,
+                wants_page: false,
+            });
         }
     }
 
@@ -235,7 +269,8 @@ impl Room {
             return;
         }
         if self.timers.hint_ms.take_if(|at| *at <= ctx.now).is_some() {
-            // A hint speaks for entries and comes early; the beacon after silence, which also acknowledges, still follows.
+            // A hint speaks for entries and comes early; the beacon after silence, which also
+            // acknowledges, still follows.
             self.timers.hinted_ms = ctx.now;
         } else {
             self.timers.changed_ms = None;

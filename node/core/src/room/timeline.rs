@@ -1,5 +1,6 @@
-//! From stored entries to what a person sees: lines in display order, with edits, deletes and reactions folded in
-//! (PROTOCOL.md 6). Pure: the shell reads rows and opens bodies, this decides what they mean.
+//! From stored entries to what a person sees: lines in display order, with edits, deletes and
+//! reactions folded in (PROTOCOL.md 6). Pure: the shell reads rows and opens bodies, this decides
+//! what they mean.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +20,8 @@ pub struct Line<'a> {
     pub content: Option<&'a Content>,
 }
 
-/// The key of display order: a total order that respects causality and depends on the set of entries alone.
+/// The key of display order: a total order that respects causality and depends on the set of
+/// entries alone.
 #[must_use]
 pub fn display_key(row: &EntryRow) -> (u64, u64, EntryId) {
     (row.eff, row.lamport, row.hash.id())
@@ -33,9 +35,13 @@ pub fn message(line: &Line<'_>, author: Option<&DeviceRow>) -> Message {
     let (text, reply_to) = match line.content {
         Some(Content::Text { text, reply_to }) => (text.clone(), *reply_to),
         Some(Content::Notice { text } | Content::Edit { text, .. }) => (text.clone(), None),
-        Some(Content::Reaction { emoji, on, .. }) => (if *on { emoji.clone() } else { format!("-{emoji}") }, None),
+        Some(Content::Reaction { emoji, on, .. }) => {
+            (if *on { emoji.clone() } else { format!("-{emoji}") }, None)
+        }
         Some(Content::Profile { name, .. }) => (name.clone(), None),
-        Some(Content::Delete { .. } | Content::Leave | Content::Newer(_)) | None => (String::new(), None),
+        Some(Content::Delete { .. } | Content::Leave | Content::Newer(_)) | None => {
+            (String::new(), None)
+        }
     };
     Message {
         id: row.hash.id(),
@@ -61,10 +67,15 @@ pub fn message(line: &Line<'_>, author: Option<&DeviceRow>) -> Message {
     }
 }
 
-/// Lines in display order with their changes applied. `changes` are the edits, deletes and reactions whose targets are
-/// among the lines, in any order; the latest by display key wins. Only the author's own edits and deletes count.
+/// Lines in display order with their changes applied. `changes` are the edits, deletes and
+/// reactions whose targets are among the lines, in any order; the latest by display key wins. Only
+/// the author's own edits and deletes count.
 #[must_use]
-pub fn fold(lines: &[Line<'_>], changes: &[Line<'_>], devices: &BTreeMap<DeviceId, DeviceRow>) -> Vec<Message> {
+pub fn fold(
+    lines: &[Line<'_>],
+    changes: &[Line<'_>],
+    devices: &BTreeMap<DeviceId, DeviceRow>,
+) -> Vec<Message> {
     let mut lines: Vec<&Line<'_>> = lines.iter().collect();
     lines.sort_by_key(|l| display_key(l.row));
     let mut by_target: BTreeMap<EntryId, Vec<&Line<'_>>> = BTreeMap::new();
@@ -90,7 +101,8 @@ fn apply(message: &mut Message, changes: &[&Line<'_>], devices: &BTreeMap<Device
     let mut reactions: BTreeMap<(String, DeviceId), bool> = BTreeMap::new();
     for change in changes {
         let device = change.row.device;
-        let same_person = identity(&device).is_some() && identity(&device) == identity(&message.device);
+        let same_person =
+            identity(&device).is_some() && identity(&device) == identity(&message.device);
         let by_author = device == message.device || same_person || planted!(AnyoneEdits);
         match (change.content, Kind::from_code(change.row.kind)) {
             (Some(Content::Edit { text, .. }), _) if by_author && !message.deleted => {

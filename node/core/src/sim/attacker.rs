@@ -1,5 +1,6 @@
-//! A member that breaks rules: it has the keys of every room, and sends what no honest node would. What it sends must do no
-//! harm: nothing invalid is ever stored, what is valid converges like everything else, and nobody else suffers.
+//! A member that breaks rules: it has the keys of every room, and sends what no honest node would.
+//! What it sends must do no harm: nothing invalid is ever stored, what is valid converges like
+//! everything else, and nobody else suffers.
 
 use std::collections::BTreeMap;
 
@@ -49,8 +50,8 @@ impl Attacker {
         Self { index, rng, keys, chains: BTreeMap::new(), kept: Vec::new(), written: Vec::new() }
     }
 
-    /// Goes on as somebody new. Two signed entries in one place would be a fork, which is another attack: a device that has
-    /// signed something invalid never signs again.
+    /// Goes on as somebody new. Two signed entries in one place would be a fork, which is another
+    /// attack: a device that has signed something invalid never signs again.
     fn change_device(&mut self) {
         self.keys = new_keys(&mut self.rng);
         self.chains.clear();
@@ -92,13 +93,17 @@ impl World {
         }
     }
 
-    /// To a sync request: nothing, a refusal, garbage, or a page that promises what it does not hold.
+    /// To a sync request: nothing, a refusal, garbage, or a page that promises what it does not
+    /// hold.
     fn bad_answer(&mut self, from: usize, bytes: &[u8]) -> Option<Vec<u8>> {
         let peer = self.peer_of(from);
         let me = self.peer_of(self.nodes.len());
-        let (keys, attacker) = (self.places.iter().map(|p| p.keys.clone()), self.attacker.as_mut()?);
-        let keys = keys.into_iter().find(|k| wire::request_epoch(bytes).is_ok_and(|e| e == k.epoch))?;
-        let request = wire::open_request(&keys, &me, &peer, bytes, &mut crate::crypto::Verifier::default());
+        let (keys, attacker) =
+            (self.places.iter().map(|p| p.keys.clone()), self.attacker.as_mut()?);
+        let keys =
+            keys.into_iter().find(|k| wire::request_epoch(bytes).is_ok_and(|e| e == k.epoch))?;
+        let request =
+            wire::open_request(&keys, &me, &peer, bytes, &mut crate::crypto::Verifier::default());
         let Ok(Request::Sync(request)) = request else { return Some(wire::response_ok()) };
         let proof = keys.proof(crate::crypto::Context::PROOF_RESPONSE, &me, &peer);
         let mut frontier = request.frontier;
@@ -138,7 +143,9 @@ impl World {
                 slot.seq += 7;
                 slot.prev = Some(EntryHash([9; 32]));
             }),
-            4 => self.attack_at(room, "its parent does not exist", |slot| slot.parents = vec![EntryId([3; 16])]),
+            4 => self.attack_at(room, "its parent does not exist", |slot| {
+                slot.parents = vec![EntryId([3; 16])]
+            }),
             5 => self.write_as_attacker(room, 86_400_000, true),
             6 => self.attack_with_replay(),
             7 => self.attack_with_new_envelope(room),
@@ -154,7 +161,8 @@ impl World {
 
     fn blast(&mut self, topic: TopicId, bytes: &Bytes, to_all: bool) {
         let index = self.nodes.len();
-        let mut to: Vec<usize> = (0..index).filter(|n| self.network.link(*n, index).is_some()).collect();
+        let mut to: Vec<usize> =
+            (0..index).filter(|n| self.network.link(*n, index).is_some()).collect();
         if !to_all && to.len() > 1 {
             to = vec![self.rng.pick(&to)];
         }
@@ -213,7 +221,10 @@ impl World {
         } else if let Some(content) = content {
             content
         } else {
-            Content::Text { text: format!("mallory says {}", attacker.rng.below(1_000_000)), reply_to: None }
+            Content::Text {
+                text: format!("mallory says {}", attacker.rng.below(1_000_000)),
+                reply_to: None,
+            }
         };
         Some(compose(&keys, attacker.keys.device_id(), slot, content))
     }
@@ -229,7 +240,13 @@ impl World {
         self.write_content(room, ahead_ms, None, to_all);
     }
 
-    fn write_content(&mut self, room: usize, ahead_ms: u64, content: Option<Content>, to_all: bool) {
+    fn write_content(
+        &mut self,
+        room: usize,
+        ahead_ms: u64,
+        content: Option<Content>,
+        to_all: bool,
+    ) {
         let Some(entry) = self.compose_content(room, ahead_ms, content, |_| {}) else { return };
         let (id, hash, lamport) = (self.place(room).id(), entry.hash, entry.header.lamport);
         let run = self.sign_as_attacker(entry);
@@ -249,7 +266,12 @@ impl World {
         self.change_attackers_device();
     }
 
-    fn attack_with(&mut self, room: usize, why: &'static str, bend: impl FnOnce(&mut Vec<SealedEntry>, &mut Seeded)) {
+    fn attack_with(
+        &mut self,
+        room: usize,
+        why: &'static str,
+        bend: impl FnOnce(&mut Vec<SealedEntry>, &mut Seeded),
+    ) {
         self.open_chain(room);
         let Some(entry) = self.compose_as_attacker(room, 0, |_| {}) else { return };
         self.ledger.forbidden.insert(entry.hash, why);
@@ -267,7 +289,8 @@ impl World {
         }
     }
 
-    /// Sends every envelope that was heard once more: as it was, in other bytes, and its run in a new envelope.
+    /// Sends every envelope that was heard once more: as it was, in other bytes, and its run in a
+    /// new envelope.
     pub fn replay_everything(&mut self, room: usize) {
         let kept = self.attacker.as_ref().map(|a| a.kept.clone()).unwrap_or_default();
         for (topic, bytes) in kept {
@@ -291,12 +314,17 @@ impl World {
                 let Some(entry) = self.compose_as_attacker(room, 0, |_| {}) else { return };
                 let Some(attacker) = &mut self.attacker else { return };
                 let chain = attacker.chains.entry(id).or_default();
-                *chain = Chain { next: chain.next + 1, head: Some(entry.hash), lamport: Some(entry.header.lamport) };
+                *chain = Chain {
+                    next: chain.next + 1,
+                    head: Some(entry.hash),
+                    lamport: Some(entry.header.lamport),
+                };
                 entries.push(entry);
             }
             let Some(attacker) = &self.attacker else { return };
             let Some(run) = VerifiedRun::sign(attacker.keys.device_key(), entries) else { return };
-            let sealed: Vec<SealedEntry> = run.into_entries().into_iter().map(|e| e.sealed).collect();
+            let sealed: Vec<SealedEntry> =
+                run.into_entries().into_iter().map(|e| e.sealed).collect();
             self.blast_run(room, &sealed, true);
         }
     }
@@ -318,7 +346,10 @@ impl World {
             return;
         }
         let at = self.rng.index(self.attacker.as_ref().map_or(0, |a| a.kept.len()));
-        let Some((topic, bytes)) = self.attacker.as_ref().and_then(|a| a.kept.get(at).cloned()) else { return };
+        let Some((topic, bytes)) = self.attacker.as_ref().and_then(|a| a.kept.get(at).cloned())
+        else {
+            return;
+        };
         self.blast(topic, &bytes, true);
     }
 
@@ -328,8 +359,9 @@ impl World {
         let Some(attacker) = &self.attacker else { return };
         let mut verifier = crate::crypto::Verifier::default();
         let runs = attacker.kept.iter().filter(|(topic, _)| *topic == keys.topic);
-        let run =
-            runs.filter_map(|(_, b)| wire::open_envelope(&keys, b, false, &mut verifier).ok()).find_map(|g| match g {
+        let run = runs
+            .filter_map(|(_, b)| wire::open_envelope(&keys, b, false, &mut verifier).ok())
+            .find_map(|g| match g {
                 Gossip::Run(run) => Some(run),
                 _ => None,
             });
@@ -346,7 +378,10 @@ impl World {
         let of = self.rng.index(self.nodes.len());
         let Some(disk) = self.nodes[of].disk.rooms.get(&id) else { return };
         let text = crate::content::Kind::Text.code();
-        let Some(target) = disk.entries.iter().rev().find(|e| e.kind == text).map(|e| e.hash.id()) else { return };
+        let Some(target) = disk.entries.iter().rev().find(|e| e.kind == text).map(|e| e.hash.id())
+        else {
+            return;
+        };
         let content = if self.rng.chance(500) {
             Content::Delete { target }
         } else {
@@ -389,7 +424,8 @@ impl World {
         let keys = self.place(room).keys.clone();
         let peer = self.peer_of(self.rng.clone().index(self.nodes.len()));
         let Some(attacker) = &self.attacker else { return };
-        let presence = VerifiedPresence::issue(&attacker.keys, keys.room, &peer, Digest([1; 32]), u64::MAX);
+        let presence =
+            VerifiedPresence::issue(&attacker.keys, keys.room, &peer, Digest([1; 32]), u64::MAX);
         let bytes = wire::envelope_of_presence(&keys, EPOCH_MS + self.now, [6; 24], presence);
         self.blast(keys.topic, &bytes.into(), true);
     }
@@ -401,12 +437,19 @@ impl World {
         let mut device = [0; 32];
         device.copy_from_slice(&seed);
         let stranger = Keys::from_seeds(&[1; 32], &device, 0);
-        let slot = Slot { seq: 0, prev: None, parents: Vec::new(), lamport: 0, hlc: (EPOCH_MS + self.now) << 16 };
+        let slot = Slot {
+            seq: 0,
+            prev: None,
+            parents: Vec::new(),
+            lamport: 0,
+            hlc: (EPOCH_MS + self.now) << 16,
+        };
         let content = Content::Text { text: "no profile".to_owned(), reply_to: None };
         let entry = compose(&keys, stranger.device_id(), slot, content);
         self.ledger.forbidden.insert(entry.hash, "it begins a chain without a profile");
         if let Some(run) = VerifiedRun::sign(stranger.device_key(), vec![entry]) {
-            let sealed: Vec<SealedEntry> = run.into_entries().into_iter().map(|e| e.sealed).collect();
+            let sealed: Vec<SealedEntry> =
+                run.into_entries().into_iter().map(|e| e.sealed).collect();
             self.blast_run(room, &sealed, true);
         }
     }
@@ -415,18 +458,22 @@ impl World {
     pub fn fork(&mut self, room: usize) {
         self.open_chain(room);
         let Some(device) = self.attacker.as_ref().map(Attacker::device) else { return };
-        let (left, right) = (self.compose_as_attacker(room, 0, |_| {}), self.compose_as_attacker(room, 1, |_| {}));
+        let (left, right) =
+            (self.compose_as_attacker(room, 0, |_| {}), self.compose_as_attacker(room, 1, |_| {}));
         let (Some(left), Some(right)) = (left, right) else { return };
         self.ledger.forked.insert(device);
         let index = self.nodes.len();
         let (hash, lamport, id) = (left.hash, left.header.lamport, self.place(room).id());
         let branches = [self.sign_as_attacker(left), self.sign_as_attacker(right)];
         let keys = self.place(room).keys.clone();
-        for node in (0..index).filter(|n| self.network.link(*n, index).is_some()).collect::<Vec<_>>() {
+        for node in
+            (0..index).filter(|n| self.network.link(*n, index).is_some()).collect::<Vec<_>>()
+        {
             let branch = &branches[node % 2];
             let mut nonce = [0; 24];
             crate::machine::Entropy::fill(&mut self.rng, &mut nonce);
-            let bytes: Bytes = wire::envelope_of_run(&keys, EPOCH_MS + self.now, nonce, branch).into();
+            let bytes: Bytes =
+                wire::envelope_of_run(&keys, EPOCH_MS + self.now, nonce, branch).into();
             self.carry(index, node, Packet::Gossip(gossip_id(&bytes), keys.topic, bytes));
         }
         if let Some(attacker) = &mut self.attacker {

@@ -1,4 +1,5 @@
-//! What conversations leave on the disk of a simulated node, and what a store of them must never contain.
+//! What conversations leave on the disk of a simulated node, and what a store of them must never
+//! contain.
 
 use std::collections::BTreeMap;
 
@@ -56,7 +57,8 @@ impl Desk {
                 self.outbox.insert((row.device, row.seq), row.clone());
             }
             Write::OutboxDone { device, seq } => {
-                // Queued and given up in one step is possible; a row that never was, is not written either.
+                // Queued and given up in one step is possible; a row that never was, is not written
+                // either.
                 self.outbox.remove(&(*device, *seq));
             }
             Write::Privacy { receipts, typing } => self.privacy = (*receipts, *typing),
@@ -84,7 +86,8 @@ impl Desk {
     }
 
     fn row(&mut self, room: RoomId, id: EntryId) -> Result<&mut DirectRow, String> {
-        let at = *self.by_id.get(&(room, id)).ok_or("a change of a direct message that is not here")?;
+        let at =
+            *self.by_id.get(&(room, id)).ok_or("a change of a direct message that is not here")?;
         Ok(&mut self.rows[at])
     }
 

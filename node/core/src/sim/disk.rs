@@ -1,5 +1,5 @@
-//! The disk of a simulated node: applies writes, gives snapshots and pages as the store of a real node does, and refuses
-//! what a log must never contain.
+//! The disk of a simulated node: applies writes, gives snapshots and pages as the store of a real
+//! node does, and refuses what a log must never contain.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -78,19 +78,32 @@ impl DiskRoom {
         self.entries.get(*self.by_id.get(id)?)
     }
 
-    /// Whole runs that a peer with this frontier lacks, in the order in which the runs end in the journal.
+    /// Whole runs that a peer with this frontier lacks, in the order in which the runs end in the
+    /// journal.
     #[must_use]
-    pub fn page(&self, after: &Frontier, bytes_max: usize, entries_max: usize) -> (Vec<SealedEntry>, bool) {
-        let held: BTreeMap<DeviceShort, u64> = after.iter().map(|(d, seq, _)| (*d, seq.saturating_add(1))).collect();
-        let first = |d: &DeviceId| usize::try_from(held.get(&d.prefix()).copied().unwrap_or(0)).unwrap_or(usize::MAX);
+    pub fn page(
+        &self,
+        after: &Frontier,
+        bytes_max: usize,
+        entries_max: usize,
+    ) -> (Vec<SealedEntry>, bool) {
+        let held: BTreeMap<DeviceShort, u64> =
+            after.iter().map(|(d, seq, _)| (*d, seq.saturating_add(1))).collect();
+        let first = |d: &DeviceId| {
+            usize::try_from(held.get(&d.prefix()).copied().unwrap_or(0)).unwrap_or(usize::MAX)
+        };
         let mut nexts: BinaryHeap<Reverse<(usize, DeviceId, usize, usize)>> =
             self.chains.keys().filter_map(|d| self.next_run(d, first(d))).map(Reverse).collect();
         let (mut page, mut size) = (Vec::new(), 0);
         while let Some(Reverse((_, device, first, last))) = nexts.pop() {
-            let run: Vec<SealedEntry> =
-                self.chains[&device][first..=last].iter().map(|at| self.entries[*at].entry.clone()).collect();
+            let run: Vec<SealedEntry> = self.chains[&device][first..=last]
+                .iter()
+                .map(|at| self.entries[*at].entry.clone())
+                .collect();
             let run_size: usize = run.iter().map(SealedEntry::len).sum();
-            if !page.is_empty() && (size + run_size > bytes_max || page.len() + run.len() > entries_max) {
+            if !page.is_empty()
+                && (size + run_size > bytes_max || page.len() + run.len() > entries_max)
+            {
                 return (page, true);
             }
             size += run_size;
@@ -107,12 +120,16 @@ impl DiskRoom {
         Some((chain[last], *device, first, last))
     }
 
-    /// Appends an entry, after checking everything that must hold of a log whatever the core believes. `orphans` says that
-    /// a parent may be missing (a fork was seen).
+    /// Appends an entry, after checking everything that must hold of a log whatever the core
+    /// believes. `orphans` says that a parent may be missing (a fork was seen).
     fn append(&mut self, row: &EntryRow, orphans: bool) -> Result<(), String> {
-        let name = || format!("entry {} of {} at {}", row.hash.id().short(), row.device.short(), row.seq);
+        let name =
+            || format!("entry {} of {} at {}", row.hash.id().short(), row.device.short(), row.seq);
         let header = Header::decode(&row.entry.header).map_err(|e| format!("{}: {e}", name()))?;
-        if entry_hash(&row.entry.header) != row.hash || header.device != row.device || header.seq != row.seq {
+        if entry_hash(&row.entry.header) != row.hash
+            || header.device != row.device
+            || header.seq != row.seq
+        {
             return Err(format!("{}: the row does not match its header", name()));
         }
         let next = self.chain_len(&row.device);
@@ -122,11 +139,14 @@ impl DiskRoom {
         if row.seq > next {
             return Err(format!("{}: gap in the chain, next is {next}", name()));
         }
-        let head: Option<EntryHash> = row.seq.checked_sub(1).and_then(|s| self.at(&row.device, s)).map(|e| e.hash);
+        let head: Option<EntryHash> =
+            row.seq.checked_sub(1).and_then(|s| self.at(&row.device, s)).map(|e| e.hash);
         if header.prev != head {
             return Err(format!("{}: does not follow the head of its chain", name()));
         }
-        if !orphans && let Some(missing) = header.parents.iter().find(|p| !self.by_id.contains_key(*p)) {
+        if !orphans
+            && let Some(missing) = header.parents.iter().find(|p| !self.by_id.contains_key(*p))
+        {
             return Err(format!("{}: stored before its parent {}", name(), missing.short()));
         }
         if self.entries.last().is_some_and(|e| e.journal >= row.journal) {
@@ -167,10 +187,12 @@ impl Disk {
     pub fn apply(&mut self, write: &Write, orphans: bool) -> Result<(), String> {
         match write {
             Write::Room(row) => {
-                self.rooms.entry(row.room).or_insert_with(|| DiskRoom::new(row.clone())).row = row.clone();
+                self.rooms.entry(row.room).or_insert_with(|| DiskRoom::new(row.clone())).row =
+                    row.clone();
             }
             Write::Append(row) => {
-                // Runs of several rooms in one transaction may interleave; those of one room may not.
+                // Runs of several rooms in one transaction may interleave; those of one room may
+                // not.
                 if row.journal <= self.floor {
                     return Err(format!("journal number {} follows {}", row.journal, self.floor));
                 }
@@ -182,7 +204,11 @@ impl Disk {
                 self.room(row.room)?.devices.insert(row.device, row.clone());
             }
             Write::Acked { room, device, seq } => {
-                let row = self.room(*room)?.devices.get_mut(device).ok_or("an acknowledgement of an unknown device")?;
+                let row = self
+                    .room(*room)?
+                    .devices
+                    .get_mut(device)
+                    .ok_or("an acknowledgement of an unknown device")?;
                 row.acked = row.acked.max(seq + 1);
             }
             Write::Fork { room, device, proof, .. } => {
@@ -191,7 +217,10 @@ impl Disk {
             Write::Name(name) => self.name.clone_from(name),
             Write::Journal { journal, .. } => {
                 if *journal <= self.floor {
-                    return Err(format!("journal number {journal} of an event follows {}", self.floor));
+                    return Err(format!(
+                        "journal number {journal} of an event follows {}",
+                        self.floor
+                    ));
                 }
                 self.journal = self.journal.max(*journal);
             }
@@ -215,7 +244,9 @@ impl Disk {
     }
 
     fn room(&mut self, room: RoomId) -> Result<&mut DiskRoom, String> {
-        self.rooms.get_mut(&room).ok_or_else(|| format!("a write for the unknown room {}", room.short()))
+        self.rooms
+            .get_mut(&room)
+            .ok_or_else(|| format!("a write for the unknown room {}", room.short()))
     }
 
     fn drop_body(&mut self, room: RoomId, entry: &EntryId) -> Result<(), String> {

@@ -1,6 +1,8 @@
-//! Deliberate mistakes, so that the simulator can prove that it would notice real ones (feature `faults`, tests only).
+//! Deliberate mistakes, so that the simulator can prove that it would notice real ones (feature
+//! `faults`, tests only).
 //!
-//! A hook in the core reads `if planted!(Name)` and costs nothing without the feature. At most one is active per thread.
+//! A hook in the core reads `if planted!(Name)` and costs nothing without the feature. At most one
+//! is active per thread.
 
 use std::cell::Cell;
 

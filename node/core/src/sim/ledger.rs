@@ -1,4 +1,5 @@
-//! What must hold at every commit and every event, whatever happens: the invariants of a world, checked one write at a time.
+//! What must hold at every commit and every event, whatever happens: the invariants of a world,
+//! checked one write at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,13 +32,23 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Checks a write of node `me` before it is applied to its disk. `clock_max` is the latest time its clock ever showed.
+    /// Checks a write of node `me` before it is applied to its disk. `clock_max` is the latest time
+    /// its clock ever showed.
     ///
     /// # Errors
     /// What is wrong.
-    pub fn check(&mut self, me: usize, own: DeviceId, clock_max: u64, now: u64, write: &Write) -> Result<(), String> {
+    pub fn check(
+        &mut self,
+        me: usize,
+        own: DeviceId,
+        clock_max: u64,
+        now: u64,
+        write: &Write,
+    ) -> Result<(), String> {
         match write {
-            Write::Append(row) => self.check_entry(row, own, clock_max, now).map_err(|e| format!("node {me}: {e}")),
+            Write::Append(row) => {
+                self.check_entry(row, own, clock_max, now).map_err(|e| format!("node {me}: {e}"))
+            }
             Write::Direct(row) => self.check_letter(row, own),
             Write::Outbox(row) => self.check_number(row, own),
             _ => Ok(()),
@@ -45,8 +56,14 @@ impl Ledger {
     }
 
     fn check_letter(&mut self, row: &DirectRow, own: DeviceId) -> Result<(), String> {
-        if self.honest.contains_key(&row.device) && row.device != own && !self.letters.contains(&(row.device, row.id)) {
-            return Err(format!("direct message {} left before it was on its author's disk", row.id.short()));
+        if self.honest.contains_key(&row.device)
+            && row.device != own
+            && !self.letters.contains(&(row.device, row.id))
+        {
+            return Err(format!(
+                "direct message {} left before it was on its author's disk",
+                row.id.short()
+            ));
         }
         self.letters.insert((own, row.id));
         Ok(())
@@ -58,10 +75,15 @@ impl Ledger {
         if before == row.id {
             return Ok(());
         }
-        Err(format!("direct messages {} and {} are both sealed as number {number}", before.short(), row.id.short()))
+        Err(format!(
+            "direct messages {} and {} are both sealed as number {number}",
+            before.short(),
+            row.id.short()
+        ))
     }
 
-    /// Checks that a direct message that counts as delivered was on the disk of one of these devices.
+    /// Checks that a direct message that counts as delivered was on the disk of one of these
+    /// devices.
     ///
     /// # Errors
     /// What is wrong.
@@ -70,7 +92,10 @@ impl Ledger {
         if honest.clone().count() == 0 || honest.clone().any(|d| self.letters.contains(&(*d, id))) {
             return Ok(());
         }
-        Err(format!("counts direct message {} as delivered; it never was on the other disk", id.short()))
+        Err(format!(
+            "counts direct message {} as delivered; it never was on the other disk",
+            id.short()
+        ))
     }
 
     /// A node continues from an old copy: what it sealed since is not known to it.
@@ -78,8 +103,15 @@ impl Ledger {
         self.numbers.retain(|(from, ..), _| *from != own);
     }
 
-    fn check_entry(&mut self, row: &EntryRow, own: DeviceId, clock_max: u64, now: u64) -> Result<(), String> {
-        let name = || format!("entry {} of {} at {}", row.hash.id().short(), row.device.short(), row.seq);
+    fn check_entry(
+        &mut self,
+        row: &EntryRow,
+        own: DeviceId,
+        clock_max: u64,
+        now: u64,
+    ) -> Result<(), String> {
+        let name =
+            || format!("entry {} of {} at {}", row.hash.id().short(), row.device.short(), row.seq);
         if let Some(why) = self.forbidden.get(&row.hash) {
             return Err(format!("{}: taken in although {why}", name()));
         }
@@ -94,7 +126,9 @@ impl Ledger {
                 return Err(format!("{}: the own clock was dragged ahead", name()));
             }
             self.slots.entry(slot).or_insert((row.hash, now));
-        } else if self.honest.contains_key(&row.device) && self.slots.get(&slot).map(|s| s.0) != Some(row.hash) {
+        } else if self.honest.contains_key(&row.device)
+            && self.slots.get(&slot).map(|s| s.0) != Some(row.hash)
+        {
             return Err(format!("{}: left its author before it was on the author's disk", name()));
         }
         let order = (row.eff, row.lamport);
@@ -105,7 +139,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Checks that a counted acknowledgement is true: the acknowledging device has the entry on its disk.
+    /// Checks that a counted acknowledgement is true: the acknowledging device has the entry on its
+    /// disk.
     ///
     /// # Errors
     /// What is wrong.
@@ -122,7 +157,11 @@ impl Ledger {
         if has > seq {
             return Ok(());
         }
-        Err(format!("counts {} as having entry {seq} of {}; its disk has {has}", by.short(), own.short()))
+        Err(format!(
+            "counts {} as having entry {seq} of {}; its disk has {has}",
+            by.short(),
+            own.short()
+        ))
     }
 }
 
@@ -143,7 +182,11 @@ impl Told {
             return Err(format!("message {} is told a second time", id.short()));
         }
         if journal <= self.journal {
-            return Err(format!("message {} is told with number {journal} after {}", id.short(), self.journal));
+            return Err(format!(
+                "message {} is told with number {journal} after {}",
+                id.short(),
+                self.journal
+            ));
         }
         self.journal = journal;
         Ok(())

@@ -32,7 +32,8 @@ impl Person {
 
     /// Writes to somebody, by a name.
     pub fn writes(&self, to: &str, text: &str) -> EntryId {
-        let command = Command::SendMessage { room: to.to_owned(), text: text.to_owned(), reply_to: None };
+        let command =
+            Command::SendMessage { room: to.to_owned(), text: text.to_owned(), reply_to: None };
         match self.tries(command) {
             Ok(Reply::Stored { message, .. }) => message,
             other => panic!("not stored: {other:?}"),

@@ -1,15 +1,21 @@
-//! Seeded worlds of many nodes (feature `sim`, never in a release): the proof that the core does what it promises.
+//! Seeded worlds of many nodes (feature `sim`, never in a release): the proof that the core does
+//! what it promises.
 //!
-//! A seed decides everything: how many nodes there are, what their users do, what the network loses, delays, doubles and
-//! reorders, who crashes at which effect, whose clock is wrong, and what a member who breaks rules sends. Time is virtual.
-//! Everything that nodes say to each other goes through its real bytes. Invariants are checked at every commit and every
-//! event ([`ledger`]); when the faults end, the world must converge, agree with a naive model of a chat ([`model`]), and
-//! fall silent. A failing seed is kept for ever in `tests/seeds.txt`.
+//! A seed decides everything: how many nodes there are, what their users do, what the network
+//! loses, delays, doubles and reorders, who crashes at which effect, whose clock is wrong, and what
+//! a member who breaks rules sends. Time is virtual. Everything that nodes say to each other goes
+//! through its real bytes. Invariants are checked at every commit and every event ([`ledger`]);
+//! when the faults end, the world must converge, agree with a naive model of a chat ([`model`]),
+//! and fall silent. A failing seed is kept for ever in `tests/seeds.txt`.
 //!
-//! Reading order: [`plan`] (what a seed means), [`world`] (time and events), [`turn`] (what a node does with a batch, and
-//! where it may crash), [`network`], [`people`], [`attacker`], [`settle`] (healing and the final comparison), [`story`].
+//! Reading order: [`plan`] (what a seed means), [`world`] (time and events), [`turn`] (what a node
+//! does with a batch, and where it may crash), [`network`], [`people`], [`attacker`], [`settle`]
+//! (healing and the final comparison), [`story`].
 
-#![allow(clippy::missing_errors_doc, reason = "a failure of a world is its result, named where it is made")]
+#![allow(
+    clippy::missing_errors_doc,
+    reason = "a failure of a world is its result, named where it is made"
+)]
 
 pub mod attacker;
 pub mod desk;
@@ -87,8 +93,8 @@ pub struct Outcome {
     pub failure: Option<Failure>,
 }
 
-/// Runs the world of a seed. Prints what happens if `trace` is set. The suite of the thread is set and left as the seed
-/// wants it.
+/// Runs the world of a seed. Prints what happens if `trace` is set. The suite of the thread is set
+/// and left as the seed wants it.
 #[must_use]
 pub fn run(seed: u64, trace: bool) -> Outcome {
     let plan = Plan::of(seed);
@@ -102,7 +108,9 @@ pub fn run(seed: u64, trace: bool) -> Outcome {
 /// The seeds in a file: the first word of each line, `#` begins a comment.
 #[must_use]
 pub fn seeds_in(text: &str) -> Vec<u64> {
-    text.lines().filter_map(|l| l.split('#').next()?.split_whitespace().next()?.parse().ok()).collect()
+    text.lines()
+        .filter_map(|l| l.split('#').next()?.split_whitespace().next()?.parse().ok())
+        .collect()
 }
 
 /// Plants a mistake and runs seeds until one of them fails: how many it took, and what was noticed.

@@ -1,5 +1,6 @@
-//! A naive chat with one central list, as anybody would write it in an hour: it sees the same commands as the real nodes
-//! and must show the same messages. It knows nothing of logs, clocks, sync or keys.
+//! A naive chat with one central list, as anybody would write it in an hour: it sees the same
+//! commands as the real nodes and must show the same messages. It knows nothing of logs, clocks,
+//! sync or keys.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -102,12 +103,22 @@ impl Chat {
     ///
     /// # Errors
     /// The first difference, in words.
-    pub fn compare(&self, room: RoomId, shown: &[Message], honest: impl Fn(&DeviceId) -> bool) -> Result<(), String> {
+    pub fn compare(
+        &self,
+        room: RoomId,
+        shown: &[Message],
+        honest: impl Fn(&DeviceId) -> bool,
+    ) -> Result<(), String> {
         let empty = BTreeMap::new();
         let lines = self.rooms.get(&room).unwrap_or(&empty);
         let mut found = 0;
-        for message in shown.iter().filter(|m| matches!(m.kind, Kind::Text | Kind::Notice) && honest(&m.device)) {
-            let line = lines.get(&message.id).ok_or_else(|| format!("shows {:?}, which nobody wrote", message.text))?;
+        for message in shown
+            .iter()
+            .filter(|m| matches!(m.kind, Kind::Text | Kind::Notice) && honest(&m.device))
+        {
+            let line = lines
+                .get(&message.id)
+                .ok_or_else(|| format!("shows {:?}, which nobody wrote", message.text))?;
             let seen = Line {
                 author: message.device,
                 kind: message.kind,
@@ -118,11 +129,18 @@ impl Chat {
                 reactions: reactions(message).filter(|(_, device)| honest(device)).collect(),
             };
             if seen != *line || message.missing {
-                return Err(format!("shows {seen:?} (missing: {}), the model has {line:?}", message.missing));
+                return Err(format!(
+                    "shows {seen:?} (missing: {}), the model has {line:?}",
+                    message.missing
+                ));
             }
             found += 1;
         }
-        if found == lines.len() { Ok(()) } else { Err(format!("shows {found} of {} messages", lines.len())) }
+        if found == lines.len() {
+            Ok(())
+        } else {
+            Err(format!("shows {found} of {} messages", lines.len()))
+        }
     }
 }
 

@@ -1,5 +1,6 @@
-//! The network of a world: who is linked with whom, and what becomes of a packet. A stand-in for the swarm: gossip with
-//! duplicate suppression and forwarding by verdict, requests with answers and time-outs.
+//! The network of a world: who is linked with whom, and what becomes of a packet. A stand-in for
+//! the swarm: gossip with duplicate suppression and forwarding by verdict, requests with answers
+//! and time-outs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +18,8 @@ use crate::wire::{self, Gossip, Request};
 const SEEN_MS: u64 = 120_000;
 /// How long a shell waits for an answer.
 const REQUEST_TIMEOUT_MS: u64 = 15_000;
-/// Opened envelopes remembered: opening is a pure function of keys and bytes, so it is done once per message and not once per node.
+/// Opened envelopes remembered: opening is a pure function of keys and bytes, so it is done once
+/// per message and not once per node.
 const OPENED_MAX: usize = 2_048;
 
 /// What travels on a link.
@@ -72,7 +74,9 @@ impl Network {
         };
         if plan.attacker {
             // Whom the attacker reaches does not change with the shape.
-            network.links.extend((0..n).filter(|i| *i == 0 || rng.chance(500)).map(|i| ((i, n), Link::default())));
+            network.links.extend(
+                (0..n).filter(|i| *i == 0 || rng.chance(500)).map(|i| ((i, n), Link::default())),
+            );
         }
         network.shape(n, plan.shape, true, rng);
         network
@@ -86,9 +90,16 @@ impl Network {
             Shape::Star => a == 0 && b < n,
             Shape::Line => a + 1 == b && b < n,
             Shape::Ring => (a + 1 == b && b < n) || (a == 0 && b + 1 == n),
-            Shape::Chords => (a + 1 == b && b < n) || (a == 0 && b + 1 == n) || chords.contains(&(a, b)),
+            Shape::Chords => {
+                (a + 1 == b && b < n) || (a == 0 && b + 1 == n) || chords.contains(&(a, b))
+            }
         };
-        self.wanted = self.links.keys().filter(|(a, b)| (*b == n && attacked) || wants(*a, *b)).copied().collect();
+        self.wanted = self
+            .links
+            .keys()
+            .filter(|(a, b)| (*b == n && attacked) || wants(*a, *b))
+            .copied()
+            .collect();
     }
 
     /// Links an attacker with everybody.
@@ -206,7 +217,10 @@ impl World {
         for (node, other) in [(a, b), (b, a)] {
             let Some(n) = self.nodes.get(node).filter(|n| n.machine.is_some()) else { continue };
             let life = n.life;
-            let Some(peer) = n.peers.iter().find(|(_, (i, _))| *i == other).map(|(p, _)| p.clone()) else { continue };
+            let Some(peer) = n.peers.iter().find(|(_, (i, _))| *i == other).map(|(p, _)| p.clone())
+            else {
+                continue;
+            };
             self.at(self.now + delay, Happening::Unlinked { node, life, other, peer });
         }
     }
@@ -243,7 +257,8 @@ impl World {
         }
         n.peers.remove(peer);
         n.peer_topics.remove(&other);
-        let failed: Vec<RequestId> = n.asked.iter().filter(|(_, a)| a.to == other).map(|(r, _)| *r).collect();
+        let failed: Vec<RequestId> =
+            n.asked.iter().filter(|(_, a)| a.to == other).map(|(r, _)| *r).collect();
         for request in failed {
             self.nodes[node].asked.remove(&request);
             self.input(node, Input::RequestFailed { peer: peer.clone(), request });
@@ -276,7 +291,10 @@ impl World {
         };
         if faulty && self.rng.chance(twice) {
             let later = self.rng.below(4_000);
-            self.at(self.now + delay + later, Happening::Arrive { from, to, link, packet: packet.clone() });
+            self.at(
+                self.now + delay + later,
+                Happening::Arrive { from, to, link, packet: packet.clone() },
+            );
         }
         self.at(self.now + delay, Happening::Arrive { from, to, link, packet });
     }
@@ -286,8 +304,10 @@ impl World {
         if to >= self.nodes.len() {
             return self.attacker_hears(from, packet);
         }
-        // What was on its way when the sender crashed still arrives, until the receiver notices that the link ended.
-        let known = self.nodes[to].peers.iter().find(|(_, l)| **l == (from, link)).map(|(p, _)| p.clone());
+        // What was on its way when the sender crashed still arrives, until the receiver notices
+        // that the link ended.
+        let known =
+            self.nodes[to].peers.iter().find(|(_, l)| **l == (from, link)).map(|(p, _)| p.clone());
         let Some(peer) = known else { return };
         match packet {
             Packet::Gossip(id, topic, bytes) => self.hear(from, to, peer, id, topic, bytes),
@@ -303,12 +323,15 @@ impl World {
                 self.input(to, input);
             }
             Packet::Request(request, bytes) => self.asked(from, to, link, peer, request, &bytes),
-            Packet::Direct(request, bytes) => self.direct_asked(from, to, link, peer, request, &bytes),
+            Packet::Direct(request, bytes) => {
+                self.direct_asked(from, to, link, peer, request, &bytes)
+            }
             Packet::Answer(request, bytes) => self.answered(to, peer, request, &bytes),
         }
     }
 
-    // ---- gossip -----------------------------------------------------------------------------------------------------
+    // ---- gossip
+    // -----------------------------------------------------------------------------------------------------
 
     /// Sends an envelope of a node to everybody it is linked with that follows the topic.
     pub fn publish(&mut self, node: usize, topic: TopicId, bytes: Vec<u8>) {
@@ -318,7 +341,14 @@ impl World {
         self.spread(node, None, &id, topic, &bytes.into());
     }
 
-    fn spread(&mut self, node: usize, but: Option<usize>, id: &GossipId, topic: TopicId, bytes: &Bytes) {
+    fn spread(
+        &mut self,
+        node: usize,
+        but: Option<usize>,
+        id: &GossipId,
+        topic: TopicId,
+        bytes: &Bytes,
+    ) {
         let to: Vec<usize> = self.nodes[node]
             .peer_topics
             .iter()
@@ -330,7 +360,15 @@ impl World {
         }
     }
 
-    fn hear(&mut self, from: usize, to: usize, peer: Peer, id: GossipId, topic: TopicId, bytes: Bytes) {
+    fn hear(
+        &mut self,
+        from: usize,
+        to: usize,
+        peer: Peer,
+        id: GossipId,
+        topic: TopicId,
+        bytes: Bytes,
+    ) {
         let now = self.now;
         let node = &mut self.nodes[to];
         if node.seen.get(&id).is_some_and(|until| *until > now) {
@@ -355,8 +393,12 @@ impl World {
         let input = match opened {
             Ok(Gossip::Run(run)) => Input::Gossip { peer, message, room, run },
             Ok(Gossip::Beacon(ack)) => Input::Beacon { peer, message, ack },
-            Ok(Gossip::Presence(presence)) => Input::Presence { peer, message: Some(message), presence },
-            Err(reject) => return self.say(|| format!("node {to} refuses an envelope of {from}: {reject}")),
+            Ok(Gossip::Presence(presence)) => {
+                Input::Presence { peer, message: Some(message), presence }
+            }
+            Err(reject) => {
+                return self.say(|| format!("node {to} refuses an envelope of {from}: {reject}"));
+            }
         };
         self.nodes[to].held.insert(id, (from, topic, bytes));
         self.input(to, input);
@@ -372,13 +414,15 @@ impl World {
         }
     }
 
-    // ---- requests ---------------------------------------------------------------------------------------------------
+    // ---- requests
+    // ---------------------------------------------------------------------------------------------------
 
     /// A node asks a peer.
     pub fn ask(&mut self, node: usize, send: crate::step::Send) {
         let life = self.nodes[node].life;
         let Some((to, _)) = self.nodes[node].peers.get(&send.peer).copied() else {
-            return self.input(node, Input::RequestFailed { peer: send.peer, request: send.request });
+            return self
+                .input(node, Input::RequestFailed { peer: send.peer, request: send.request });
         };
         if send.wants_page {
             self.quality.sync_bytes += send.bytes.len() as u64;
@@ -386,7 +430,10 @@ impl World {
         }
         let asked = Asked { to, room: send.room, page: send.wants_page, direct: false };
         self.nodes[node].asked.insert(send.request, asked);
-        self.at(self.now + REQUEST_TIMEOUT_MS, Happening::Expire { node, life, request: send.request });
+        self.at(
+            self.now + REQUEST_TIMEOUT_MS,
+            Happening::Expire { node, life, request: send.request },
+        );
         self.carry(node, to, Packet::Request(send.request, send.bytes.into()));
     }
 
@@ -394,19 +441,32 @@ impl World {
     pub fn send_direct(&mut self, node: usize, send: crate::step::DirectSend) {
         let life = self.nodes[node].life;
         let Some((to, _)) = self.nodes[node].peers.get(&send.peer).copied() else {
-            return self.input(node, Input::RequestFailed { peer: send.peer, request: send.request });
+            return self
+                .input(node, Input::RequestFailed { peer: send.peer, request: send.request });
         };
         if send.bytes.len() > crate::limits::ENVELOPE_BYTES_MAX {
-            return self.fail(Some(node), format!("sends a direct frame of {} bytes", send.bytes.len()));
+            return self
+                .fail(Some(node), format!("sends a direct frame of {} bytes", send.bytes.len()));
         }
         self.nodes[node].directs += 1;
         let asked = Asked { to, room: RoomId([0; 16]), page: false, direct: true };
         self.nodes[node].asked.insert(send.request, asked);
-        self.at(self.now + REQUEST_TIMEOUT_MS, Happening::Expire { node, life, request: send.request });
+        self.at(
+            self.now + REQUEST_TIMEOUT_MS,
+            Happening::Expire { node, life, request: send.request },
+        );
         self.carry(node, to, Packet::Direct(send.request, send.bytes.into()));
     }
 
-    fn direct_asked(&mut self, from: usize, to: usize, link: u64, peer: Peer, request: RequestId, bytes: &[u8]) {
+    fn direct_asked(
+        &mut self,
+        from: usize,
+        to: usize,
+        link: u64,
+        peer: Peer,
+        request: RequestId,
+        bytes: &[u8],
+    ) {
         let node = &mut self.nodes[to];
         let me = node.peer.clone();
         match frame::open_request(&me, &peer, bytes, &mut node.verifier) {
@@ -429,7 +489,15 @@ impl World {
         }
     }
 
-    fn asked(&mut self, from: usize, to: usize, link: u64, peer: Peer, request: RequestId, bytes: &[u8]) {
+    fn asked(
+        &mut self,
+        from: usize,
+        to: usize,
+        link: u64,
+        peer: Peer,
+        request: RequestId,
+        bytes: &[u8],
+    ) {
         let node = &mut self.nodes[to];
         let me = node.peer.clone();
         let opened = wire::request_epoch(bytes).and_then(|epoch| {

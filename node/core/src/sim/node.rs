@@ -1,4 +1,5 @@
-//! One node of a world: the machine and the shell around it, reduced to what the core can notice of it.
+//! One node of a world: the machine and the shell around it, reduced to what the core can notice of
+//! it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -174,7 +175,8 @@ impl Node {
         self.peer = peer.clone();
         let now_ms = self.clock_at(now);
         self.clock_max = self.clock_max.max(now_ms);
-        let machine = Machine::open(self.keys(), peer, self.disk.snapshot(), now_ms).with_disk_budget(self.disk_budget);
+        let machine = Machine::open(self.keys(), peer, self.disk.snapshot(), now_ms)
+            .with_disk_budget(self.disk_budget);
         for view in machine.views() {
             self.subscribed.extend(view.joined.then_some(view.keys.topic));
             self.views.insert(view.room, view);

@@ -1,4 +1,5 @@
-//! What users do and what befalls them: commands of every kind, outages, partitions, clocks that jump.
+//! What users do and what befalls them: commands of every kind, outages, partitions, clocks that
+//! jump.
 
 use crate::command::Command;
 use crate::content::Kind;
@@ -17,7 +18,8 @@ impl World {
     /// Schedules the whole active time of a world.
     pub fn schedule(&mut self) {
         let end = self.plan.active_ms;
-        // Who is not in a room does not forward for it: in a sparse network everybody is, so that members reach each other.
+        // Who is not in a room does not forward for it: in a sparse network everybody is, so that
+        // members reach each other.
         let sparse = (self.plan.shape, self.plan.healed_shape) != (Shape::Mesh, Shape::Mesh);
         for node in 0..self.nodes.len() {
             if self.plan.rooms > 1 && (sparse || self.rng.chance(700)) {
@@ -33,7 +35,8 @@ impl World {
             self.at(at, Happening::Act { node });
         }
         for _ in 0..self.plan.outages {
-            let (at, node, for_ms) = (self.rng.below(end), self.rng.index(self.nodes.len()), self.rng.below(end / 2));
+            let (at, node, for_ms) =
+                (self.rng.below(end), self.rng.index(self.nodes.len()), self.rng.below(end / 2));
             self.at(at, Happening::Down { node, for_ms });
         }
         for _ in 0..self.plan.partitions {
@@ -42,7 +45,8 @@ impl World {
         }
         let pairs = self.network.pairs();
         for _ in 0..self.plan.flaps {
-            let ((a, b), at, for_ms) = (self.rng.pick(&pairs), self.rng.below(end), self.rng.below(30_000));
+            let ((a, b), at, for_ms) =
+                (self.rng.pick(&pairs), self.rng.below(end), self.rng.below(30_000));
             self.at(at, Happening::Flap { a, b, for_ms });
         }
         for _ in 0..self.plan.jumps {
@@ -119,7 +123,10 @@ impl World {
                 };
                 for _ in 0..burst {
                     let text = self.words(node);
-                    self.order(node, Command::SendMessage { room: name.clone(), text, reply_to: None });
+                    self.order(
+                        node,
+                        Command::SendMessage { room: name.clone(), text, reply_to: None },
+                    );
                 }
             }
             55..63 => {
@@ -166,16 +173,24 @@ impl World {
         let (text, notice) = (Kind::Text.code(), Kind::Notice.code());
         let n = &self.nodes[node];
         let entries = &n.disk.rooms.get(&place)?.entries;
-        let fits = |e: &&crate::step::EntryRow| (e.kind == text || e.kind == notice) && (!own || e.device == n.device);
+        let fits = |e: &&crate::step::EntryRow| {
+            (e.kind == text || e.kind == notice) && (!own || e.device == n.device)
+        };
         // The last few are what people react to.
-        let near: Vec<EntryId> = entries.iter().rev().filter(fits).take(12).map(|e| e.hash.id()).collect();
+        let near: Vec<EntryId> =
+            entries.iter().rev().filter(fits).take(12).map(|e| e.hash.id()).collect();
         (!near.is_empty()).then(|| self.rng.pick(&near))
     }
 
     fn words(&mut self, node: usize) -> String {
         let n = self.rng.below(1_000_000);
-        let long = if self.rng.chance(40) { self.rng.within(500, 9_000) } else { self.rng.below(60) };
-        format!("{} says {n} {}", self.nodes[node].name, "x".repeat(usize::try_from(long).unwrap_or(0)))
+        let long =
+            if self.rng.chance(40) { self.rng.within(500, 9_000) } else { self.rng.below(60) };
+        format!(
+            "{} says {n} {}",
+            self.nodes[node].name,
+            "x".repeat(usize::try_from(long).unwrap_or(0))
+        )
     }
 }
 

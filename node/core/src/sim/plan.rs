@@ -119,7 +119,8 @@ impl Plan {
     pub fn of(seed: u64) -> Self {
         let rng = &mut Seeded::new(seed, 0);
         let nodes = rng.pick(&[3, 3, 3, 4, 4, 5, 5, 6, 7, 8, 10, 12]);
-        let shapes = [Shape::Mesh, Shape::Mesh, Shape::Ring, Shape::Line, Shape::Star, Shape::Chords];
+        let shapes =
+            [Shape::Mesh, Shape::Mesh, Shape::Ring, Shape::Line, Shape::Star, Shape::Chords];
         let minutes = rng.pick(&[1, 2, 3, 3, 5, 5, 8, 12, 20, 40]);
         let fast = seed % 50 != 7;
         let mut plan = Self {
@@ -164,7 +165,8 @@ impl Plan {
         self.attacker = rng.chance(250);
         self.forks = self.attacker && rng.chance(300);
         if self.forks {
-            // Each page that waits for a branch that nobody gives takes its time: not with three entries a page.
+            // Each page that waits for a branch that nobody gives takes its time: not with three
+            // entries a page.
             self.page_bytes = self.page_bytes.max(60_000);
             self.page_entries = self.page_entries.max(100);
         }

@@ -1,17 +1,23 @@
-//! The one source of chance in a simulated world: a seed gives a sequence, the same on every machine.
+//! The one source of chance in a simulated world: a seed gives a sequence, the same on every
+//! machine.
 
 use crate::machine::Entropy;
 
-/// SplitMix64 (Steele, Lea and Flood, 2014): small, fast and good enough to drive a simulation. Never for secrets.
+/// SplitMix64 (Steele, Lea and Flood, 2014): small, fast and good enough to drive a simulation.
+/// Never for secrets.
 #[derive(Debug, Clone)]
 pub struct Seeded(u64);
 
 impl Seeded {
-    /// The sequence of a seed. Streams with different `stream` numbers are independent of one another.
+    /// The sequence of a seed. Streams with different `stream` numbers are independent of one
+    /// another.
     #[must_use]
     pub fn new(seed: u64, stream: u64) -> Self {
-        let mut rng =
-            Self(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ stream.wrapping_mul(0x9e6c_63d0_876a_68ee) ^ 0x6b6c_6174);
+        let mut rng = Self(
+            seed.wrapping_mul(0x2545_f491_4f6c_dd1d)
+                ^ stream.wrapping_mul(0x9e6c_63d0_876a_68ee)
+                ^ 0x6b6c_6174,
+        );
         rng.bits();
         rng
     }
@@ -40,7 +46,8 @@ impl Seeded {
         per_mille > 0 && self.below(1_000) < per_mille
     }
 
-    /// One of several, all equally likely. The first if the slice has one element; the slice must not be empty.
+    /// One of several, all equally likely. The first if the slice has one element; the slice must
+    /// not be empty.
     pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.index(from.len())]
     }

@@ -1,5 +1,5 @@
-//! The end of a world: faults stop, everything heals, and then all members must have the same, show the same, know that
-//! they do, and fall silent.
+//! The end of a world: faults stop, everything heals, and then all members must have the same, show
+//! the same, know that they do, and fall silent.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +11,15 @@ use crate::sim::plan::MINUTE;
 use crate::sim::world::{Happening, World};
 use crate::step::EntryRow;
 
-/// After everything healed, convergence may take this long: two beacon intervals, should one beacon meet a full queue.
+/// After everything healed, convergence may take this long: two beacon intervals, should one beacon
+/// meet a full queue.
 const CONVERGE_MS_MAX: u64 = 12 * MINUTE;
 /// How often it is looked at.
 const LOOK_MS: u64 = 1_000;
 /// How long silence is listened to.
 const SILENCE_MS: u64 = 3 * MINUTE;
-/// Sync requests of one node per peer and room in that time: a few rounds after a gap that nobody can fill, not a loop.
+/// Sync requests of one node per peer and room in that time: a few rounds after a gap that nobody
+/// can fill, not a loop.
 const SILENT_SYNCS_MAX: u64 = 10;
 
 impl World {
@@ -36,7 +38,13 @@ impl World {
             }
             let Some(what) = difference else { break };
             if self.now - from > CONVERGE_MS_MAX {
-                self.fail(None, format!("no convergence {} min after healing: {what}", CONVERGE_MS_MAX / MINUTE));
+                self.fail(
+                    None,
+                    format!(
+                        "no convergence {} min after healing: {what}",
+                        CONVERGE_MS_MAX / MINUTE
+                    ),
+                );
             }
         }
         self.quality.converged_ms = self.now - from;
@@ -108,14 +116,17 @@ impl World {
             return (disk.digest, disk.entries.len());
         }
         let kept = || disk.entries.iter().filter(|e| !self.ledger.forked.contains(&e.device));
-        let digest = kept().fold(0u64, |d, e| d.wrapping_add(u64::from(e.hash.0[0]) << 32 | u64::from(e.hash.0[9])));
+        let digest = kept().fold(0u64, |d, e| {
+            d.wrapping_add(u64::from(e.hash.0[0]) << 32 | u64::from(e.hash.0[9]))
+        });
         (digest, kept().count())
     }
 
     /// Every author knows that every member has everything.
     fn ack_difference(&self, room: usize) -> Option<String> {
         let id = self.place(room).id();
-        let members: Vec<usize> = (0..self.nodes.len()).filter(|n| self.wants[*n].contains(&room)).collect();
+        let members: Vec<usize> =
+            (0..self.nodes.len()).filter(|n| self.wants[*n].contains(&room)).collect();
         for &author in &members {
             let disk = self.nodes[author].disk.rooms.get(&id)?;
             let written = disk.chain_len(&self.nodes[author].device);
@@ -133,15 +144,17 @@ impl World {
 
     fn queue_difference(&self) -> Option<String> {
         for (node, n) in self.nodes.iter().enumerate() {
-            let busy = n
-                .machine
-                .as_ref()
-                .and_then(|m| m.rooms().find(|r| !r.is_idle() || (r.is_asking() && self.attacker.is_none())));
+            let busy = n.machine.as_ref().and_then(|m| {
+                m.rooms().find(|r| !r.is_idle() || (r.is_asking() && self.attacker.is_none()))
+            });
             if let Some(room) = busy {
                 return Some(format!("node {node} still has work queued in {}", room.name()));
             }
             if !n.waiting.is_empty() {
-                return Some(format!("node {node} has {} commands without a reply", n.waiting.len()));
+                return Some(format!(
+                    "node {node} has {} commands without a reply",
+                    n.waiting.len()
+                ));
             }
         }
         None
@@ -157,7 +170,10 @@ impl World {
             if asked > most {
                 self.fail(
                     Some(node),
-                    format!("asked {asked} times for history in {} silent minutes", SILENCE_MS / MINUTE),
+                    format!(
+                        "asked {asked} times for history in {} silent minutes",
+                        SILENCE_MS / MINUTE
+                    ),
                 );
             }
         }
@@ -180,7 +196,8 @@ impl World {
             let id = self.place(room).id();
             let mut first: Option<(usize, Vec<Message>)> = None;
             for node in self.members(room) {
-                self.quality.entries = self.quality.entries.max(self.nodes[node].disk.rooms[&id].entries.len() as u64);
+                self.quality.entries =
+                    self.quality.entries.max(self.nodes[node].disk.rooms[&id].entries.len() as u64);
                 let shown = self.timeline(node, id);
                 let honest = |d: &DeviceId| self.ledger.honest.contains_key(d);
                 let agreed = self.chat.compare(id, &shown, honest);
@@ -191,13 +208,15 @@ impl World {
                 let mut comparable: Vec<Message> =
                     shown.into_iter().filter(|m| !self.ledger.forked.contains(&m.device)).collect();
                 if !self.ledger.forked.is_empty() {
-                    // Where a fork hides parents, order is not the same everywhere; the messages are.
+                    // Where a fork hides parents, order is not the same everywhere; the messages
+                    // are.
                     comparable.sort_by_key(|m| m.id);
                 }
                 match &first {
                     None => first = Some((node, comparable)),
                     Some((other, lines)) if *lines != comparable => {
-                        let at = lines.iter().zip(&comparable).position(|(a, b)| a != b).unwrap_or(0);
+                        let at =
+                            lines.iter().zip(&comparable).position(|(a, b)| a != b).unwrap_or(0);
                         let what = format!(
                             "line {at} is {:?} here and {:?} at node {other}",
                             comparable.get(at),
@@ -214,15 +233,23 @@ impl World {
     /// What its author withdrew is on no disk any more.
     fn compare_deleted(&self, node: usize, room: RoomId, shown: &[Message]) -> Result<(), String> {
         let disk = &self.nodes[node].disk.rooms[&room];
-        let kept = shown.iter().find(|m| m.deleted && disk.entry(&m.id).is_some_and(|e| e.entry.body.is_some()));
-        kept.map_or(Ok(()), |m| Err(format!("still has the text of message {}, which was withdrawn", m.id.short())))
+        let kept = shown
+            .iter()
+            .find(|m| m.deleted && disk.entry(&m.id).is_some_and(|e| e.entry.body.is_some()));
+        kept.map_or(Ok(()), |m| {
+            Err(format!("still has the text of message {}, which was withdrawn", m.id.short()))
+        })
     }
 
     fn compare_names(&self, node: usize, room: RoomId) -> Result<(), String> {
         for (device, row) in &self.nodes[node].disk.rooms[&room].devices {
             let Some(name) = self.chat.name(device) else { continue };
             if row.name != name {
-                return Err(format!("knows {} as {:?}, they are {name:?}", device.short(), row.name));
+                return Err(format!(
+                    "knows {} as {:?}, they are {name:?}",
+                    device.short(),
+                    row.name
+                ));
             }
         }
         Ok(())
@@ -233,10 +260,14 @@ impl World {
     pub fn timeline(&self, node: usize, room: RoomId) -> Vec<Message> {
         let n = &self.nodes[node];
         let Some(disk) = n.disk.rooms.get(&room) else { return Vec::new() };
-        let Some(keys) = self.places.iter().find(|p| p.id() == room).map(|p| &p.keys) else { return Vec::new() };
+        let Some(keys) = self.places.iter().find(|p| p.id() == room).map(|p| &p.keys) else {
+            return Vec::new();
+        };
         let opened: Vec<(&EntryRow, Option<Content>)> =
             disk.entries.iter().map(|e| (e, keys.open(&e.entry).ok())).collect();
-        let is_line = |e: &EntryRow| crate::content::Kind::from_code(e.kind).is_some_and(crate::content::Kind::is_line);
+        let is_line = |e: &EntryRow| {
+            crate::content::Kind::from_code(e.kind).is_some_and(crate::content::Kind::is_line)
+        };
         let all = opened.iter().map(|(row, content)| Line { row, content: content.as_ref() });
         let (lines, changes): (Vec<Line<'_>>, Vec<Line<'_>>) = all.partition(|l| is_line(l.row));
         let devices: BTreeMap<DeviceId, _> = disk.devices.clone();

@@ -1,4 +1,5 @@
-//! Stories: small worlds with named people, for tests that read like prose. Nothing happens by chance here but small delays.
+//! Stories: small worlds with named people, for tests that read like prose. Nothing happens by
+//! chance here but small delays.
 //!
 //! ```text
 //! let story = Story::of(["alice", "bob"]);
@@ -50,7 +51,8 @@ impl Story {
         Self::told(names, false)
     }
 
-    /// The same with mallory, a member of every room who breaks rules and is connected with everybody.
+    /// The same with mallory, a member of every room who breaks rules and is connected with
+    /// everybody.
     #[must_use]
     pub fn with_mallory<const N: usize>(names: [&str; N]) -> Self {
         Self::told(names, true)
@@ -149,7 +151,10 @@ impl Person {
             w.command += 1;
             let command = w.command;
             w.nodes[self.node].waiting.insert(command);
-            w.input(self.node, Input::Join { id: command, name, root, passphrase: !passphrase.is_empty() });
+            w.input(
+                self.node,
+                Input::Join { id: command, name, root, passphrase: !passphrase.is_empty() },
+            );
             command
         });
         assert!(matches!(self.hears_back(reply), Ok(Reply::Joined { .. })), "the room opens");
@@ -197,12 +202,20 @@ impl Person {
 
     /// Writes in a room.
     pub fn says_in(&self, room: &str, text: &str) -> EntryId {
-        self.does(Command::SendMessage { room: room.to_owned(), text: text.to_owned(), reply_to: None })
+        self.does(Command::SendMessage {
+            room: room.to_owned(),
+            text: text.to_owned(),
+            reply_to: None,
+        })
     }
 
     /// Answers a message.
     pub fn replies(&self, to: EntryId, text: &str) -> EntryId {
-        self.does(Command::SendMessage { room: self.room(), text: text.to_owned(), reply_to: Some(to) })
+        self.does(Command::SendMessage {
+            room: self.room(),
+            text: text.to_owned(),
+            reply_to: Some(to),
+        })
     }
 
     /// Changes an own message.
@@ -222,7 +235,12 @@ impl Person {
 
     /// Takes it off again.
     pub fn unreacts(&self, message: EntryId, emoji: &str) {
-        self.does(Command::React { room: self.room(), message, emoji: emoji.to_owned(), on: false });
+        self.does(Command::React {
+            room: self.room(),
+            message,
+            emoji: emoji.to_owned(),
+            on: false,
+        });
     }
 
     /// Leaves the only room.
@@ -233,7 +251,10 @@ impl Person {
 
     /// Hides what a device writes.
     pub fn mutes(&self, device: DeviceId) {
-        assert_eq!(self.tries(Command::MuteDevice { room: self.room(), device, muted: true }), Ok(Reply::Done));
+        assert_eq!(
+            self.tries(Command::MuteDevice { room: self.room(), device, muted: true }),
+            Ok(Reply::Done)
+        );
     }
 
     /// Closes the lid.
@@ -320,7 +341,10 @@ impl Person {
     /// Texts and notices in display order, as a person would read them aloud.
     #[must_use]
     pub fn reads(&self, room: &str) -> Vec<String> {
-        let lines = self.timeline_of(room).into_iter().filter(|m| matches!(m.kind, Kind::Text | Kind::Notice));
+        let lines = self
+            .timeline_of(room)
+            .into_iter()
+            .filter(|m| matches!(m.kind, Kind::Text | Kind::Notice));
         lines.map(|m| aloud(&m)).collect()
     }
 
@@ -341,8 +365,12 @@ impl Person {
     pub fn state_of(&self, message: EntryId) -> Delivery {
         self.with(|w| {
             let n = &w.nodes[self.node];
-            let (room, row) =
-                n.disk.rooms.iter().find_map(|(id, r)| Some((id, r.entry(&message)?))).expect("an own message");
+            let (room, row) = n
+                .disk
+                .rooms
+                .iter()
+                .find_map(|(id, r)| Some((id, r.entry(&message)?)))
+                .expect("an own message");
             let others = || n.disk.rooms[room].devices.values().filter(|d| d.device != n.device);
             let recent = |seen: u64| n.clock_at(w.now).saturating_sub(seen) < RECIPIENT_MS;
             let has = others().filter(|d| d.acked > row.seq).count();

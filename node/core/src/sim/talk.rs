@@ -1,5 +1,6 @@
-//! Worlds of direct messages: two or three people who write to each other while everything goes wrong that can. Every message
-//! must be with the other side exactly once, in order, or be reported as waiting; every acknowledgement must be true.
+//! Worlds of direct messages: two or three people who write to each other while everything goes
+//! wrong that can. Every message must be with the other side exactly once, in order, or be reported
+//! as waiting; every acknowledgement must be true.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,8 @@ use crate::sim::world::{Happening, World};
 use crate::sim::{Failure, Outcome};
 use crate::step::DirectRow;
 
-/// After everything healed: the longest pause between tries, and the time in which a lost session may be replaced only once.
+/// After everything healed: the longest pause between tries, and the time in which a lost session
+/// may be replaced only once.
 const CONVERGE_MS_MAX: u64 = 80 * MINUTE;
 /// How often it is looked at: at first, and once it takes long.
 const LOOK_MS: (u64, u64) = (500, 20_000);
@@ -88,7 +90,10 @@ impl World {
             self.make_peace();
             let Some(what) = self.talk_difference() else { break };
             if self.now - from > CONVERGE_MS_MAX {
-                self.fail(None, format!("not delivered {} min after healing: {what}", CONVERGE_MS_MAX / MINUTE));
+                self.fail(
+                    None,
+                    format!("not delivered {} min after healing: {what}", CONVERGE_MS_MAX / MINUTE),
+                );
             }
         }
         self.quality.converged_ms = self.now - from;
@@ -110,7 +115,8 @@ impl World {
             self.at(at, Happening::Talk { node });
         }
         for _ in 0..self.plan.outages {
-            let (at, node, for_ms) = (self.rng.below(end), self.rng.index(self.nodes.len()), self.rng.below(end / 2));
+            let (at, node, for_ms) =
+                (self.rng.below(end), self.rng.index(self.nodes.len()), self.rng.below(end / 2));
             self.at(at, Happening::Down { node, for_ms });
         }
         for _ in 0..self.plan.partitions {
@@ -119,7 +125,8 @@ impl World {
         }
         let pairs = self.network.pairs();
         for _ in 0..self.plan.flaps {
-            let ((a, b), at, for_ms) = (self.rng.pick(&pairs), self.rng.below(end), self.rng.below(8_000));
+            let ((a, b), at, for_ms) =
+                (self.rng.pick(&pairs), self.rng.below(end), self.rng.below(8_000));
             self.at(at, Happening::Flap { a, b, for_ms });
         }
         for (chance, restore) in [(250, false), (150, true)] {
@@ -134,7 +141,8 @@ impl World {
         }
     }
 
-    /// The keys of all sessions are lost, or everything about conversations is what it was at a copy.
+    /// The keys of all sessions are lost, or everything about conversations is what it was at a
+    /// copy.
     pub fn lose_desk(&mut self, node: usize, restore: bool) {
         if !self.faulty {
             return;
@@ -215,7 +223,8 @@ impl World {
     fn change_letter(&mut self, node: usize, room: RoomId, who: String) {
         let kind = self.rng.below(20);
         let rows = &self.nodes[node].disk.desk.rows;
-        let fits = |r: &&DirectRow| r.room == room && r.kind == Kind::Text.code() && (kind >= 12 || r.own);
+        let fits =
+            |r: &&DirectRow| r.room == room && r.kind == Kind::Text.code() && (kind >= 12 || r.own);
         let near: Vec<EntryId> = rows.iter().rev().filter(fits).take(8).map(|r| r.id).collect();
         if near.is_empty() {
             return;
@@ -225,7 +234,11 @@ impl World {
         let command = match kind {
             0..7 => Command::EditMessage { room: who, message, text },
             7..12 => Command::DeleteMessage { room: who, message },
-            _ => Command::React { room: who, message, emoji: "👍".into(), on: self.rng.chance(700) },
+            _ => {
+                Command::React {
+                    room: who, message, emoji: "👍".into(), on: self.rng.chance(700)
+                }
+            }
         };
         self.order(node, command);
     }
@@ -240,7 +253,9 @@ impl World {
                 .collect();
             for (who, standing) in pending {
                 match standing {
-                    Standing::Blocked => self.order(node, Command::BlockContact { who, blocked: false }),
+                    Standing::Blocked => {
+                        self.order(node, Command::BlockContact { who, blocked: false })
+                    }
                     _ => self.order(node, Command::AcceptContact { who, petname: None }),
                 };
             }
@@ -251,10 +266,18 @@ impl World {
     fn talk_difference(&self) -> Option<String> {
         for (node, n) in self.nodes.iter().enumerate() {
             if !n.waiting.is_empty() {
-                return Some(format!("node {node} has {} commands without a reply", n.waiting.len()));
+                return Some(format!(
+                    "node {node} has {} commands without a reply",
+                    n.waiting.len()
+                ));
             }
-            if n.machine.as_ref().is_none_or(|m| !m.direct.is_idle()) || !n.disk.desk.outbox.is_empty() {
-                return Some(format!("node {node} has {} direct messages waiting", n.disk.desk.outbox.len()));
+            if n.machine.as_ref().is_none_or(|m| !m.direct.is_idle())
+                || !n.disk.desk.outbox.is_empty()
+            {
+                return Some(format!(
+                    "node {node} has {} direct messages waiting",
+                    n.disk.desk.outbox.len()
+                ));
             }
         }
         None
@@ -262,7 +285,8 @@ impl World {
 
     /// Both sides have the same, show the same, and what is said to be delivered is.
     fn compare_talk(&mut self) {
-        for (a, b) in (0..self.nodes.len()).flat_map(|a| (0..self.nodes.len()).map(move |b| (a, b))) {
+        for (a, b) in (0..self.nodes.len()).flat_map(|a| (0..self.nodes.len()).map(move |b| (a, b)))
+        {
             if a != b
                 && let Err(what) = self.compare_pair(a, b)
             {
@@ -274,17 +298,23 @@ impl World {
     fn compare_pair(&self, a: usize, b: usize) -> Result<(), String> {
         let room = |of: usize| RoomId::of_conversation(&self.nodes[of].identity);
         let (here, there) = (&self.nodes[a].disk.desk, &self.nodes[b].disk.desk);
-        let mut own: Vec<&DirectRow> = here.rows.iter().filter(|r| r.room == room(b) && r.own).collect();
+        let mut own: Vec<&DirectRow> =
+            here.rows.iter().filter(|r| r.room == room(b) && r.own).collect();
         let kept = |r: &&DirectRow| !self.ledger.lost.contains(&r.id);
         for row in own.iter().copied().filter(kept) {
             if !matches!(row.state, Some(Delivery::Delivered { .. } | Delivery::Read)) {
-                return Err(format!("message {} is {:?}, but does not wait", row.id.short(), row.state));
+                return Err(format!(
+                    "message {} is {:?}, but does not wait",
+                    row.id.short(),
+                    row.state
+                ));
             }
             let Some(other) = there.get(&room(a), &row.id) else {
                 return Err(format!("message {} is not with node {b}", row.id.short()));
             };
             // A withdrawal that was lost with an old copy is known to one side only.
-            let withdrawn = !self.ledger.lost.is_empty() && (other.content.is_none() || row.content.is_none());
+            let withdrawn =
+                !self.ledger.lost.is_empty() && (other.content.is_none() || row.content.is_none());
             let same = other.content == row.content || withdrawn;
             if !same || (other.eff, other.lamport, other.kind) != (row.eff, row.lamport, row.kind) {
                 return Err(format!("message {} is another one at node {b}", row.id.short()));
@@ -293,17 +323,25 @@ impl World {
         let order: Vec<u64> = own.iter().map(|r| r.seq).collect();
         own.sort_by_key(|r| display_key(r));
         if self.ledger.lost.is_empty() && own.iter().map(|r| r.seq).collect::<Vec<_>>() != order {
-            return Err("own messages are not shown in the order in which they were written".to_owned());
+            return Err(
+                "own messages are not shown in the order in which they were written".to_owned()
+            );
         }
         let foreign = there.rows.iter().filter(|r| r.room == room(a) && !r.own).filter(kept);
-        if let Some(row) = foreign.into_iter().find(|r| here.get(&room(b), &r.id).is_none_or(|o| !o.own)) {
+        if let Some(row) =
+            foreign.into_iter().find(|r| here.get(&room(b), &r.id).is_none_or(|o| !o.own))
+        {
             return Err(format!("node {b} has message {}, which nobody wrote", row.id.short()));
         }
         if self.ledger.lost.is_empty() {
             let (mine, theirs) = (self.shown(a, room(b), false), self.shown(b, room(a), true));
             if mine != theirs {
                 let at = mine.iter().zip(&theirs).position(|(x, y)| x != y).unwrap_or(0);
-                return Err(format!("line {at} is {:?} here, {:?} at node {b}", mine.get(at), theirs.get(at)));
+                return Err(format!(
+                    "line {at} is {:?} here, {:?} at node {b}",
+                    mine.get(at),
+                    theirs.get(at)
+                ));
             }
         }
         Ok(())
@@ -327,12 +365,16 @@ impl World {
         if self.failure.is_some() {
             return;
         }
-        let before: BTreeMap<DeviceId, u64> = self.nodes.iter().map(|n| (n.device, n.directs)).collect();
+        let before: BTreeMap<DeviceId, u64> =
+            self.nodes.iter().map(|n| (n.device, n.directs)).collect();
         self.run_until(self.now + SILENCE.0);
         for node in 0..self.nodes.len() {
             let sent = self.nodes[node].directs - before[&self.nodes[node].device];
             if sent > SILENCE.1 {
-                self.fail(Some(node), format!("sent {sent} direct frames in {} silent minutes", SILENCE.0 / MINUTE));
+                self.fail(
+                    Some(node),
+                    format!("sent {sent} direct frames in {} silent minutes", SILENCE.0 / MINUTE),
+                );
             }
         }
         if let Some(what) = self.talk_difference() {

@@ -1,4 +1,5 @@
-//! What a node does with a batch: core, commit, send, tell, in this order and no other; and where it may crash.
+//! What a node does with a batch: core, commit, send, tell, in this order and no other; and where
+//! it may crash.
 
 use crate::command::{Command, Reply};
 use crate::error::CommandError;
@@ -70,7 +71,8 @@ impl World {
         self.work_soon(node);
     }
 
-    /// The disk is full: nothing of the batch happened, and the core starts again from what is on disk.
+    /// The disk is full: nothing of the batch happened, and the core starts again from what is on
+    /// disk.
     fn refuse_writes(&mut self, node: usize, step: &Step) {
         let (now, for_ms) = (self.now, self.rng.within(1_000, 40_000));
         self.say(|| format!("node {node} has a full disk for {for_ms} ms"));
@@ -92,14 +94,17 @@ impl World {
         self.work_soon(node);
     }
 
-    /// While the disk is full, links are noted and history is served; commands hear why nothing is written.
+    /// While the disk is full, links are noted and history is served; commands hear why nothing is
+    /// written.
     fn work_read_only(&mut self, node: usize, batch: Vec<Input>) {
         let (now, mut step) = (self.now, Step::default());
         let n = &mut self.nodes[node];
         let clock = n.clock_at(now);
         for input in batch {
             match input {
-                Input::Command { id, .. } | Input::Join { id, .. } => step.replies.push(not_committed(id, "full")),
+                Input::Command { id, .. } | Input::Join { id, .. } => {
+                    step.replies.push(not_committed(id, "full"))
+                }
                 Input::LinkUp { .. }
                 | Input::LinkDown { .. }
                 | Input::PeerSubscribed { .. }
@@ -165,7 +170,10 @@ impl World {
     fn wake(&mut self, node: usize, clock: u64, wake: Option<u64>) {
         let Some(wake) = wake.filter(|w| *w < u64::MAX) else { return };
         if wake <= clock {
-            return self.fail(Some(node), "wants to be woken in the past: the driver would spin".to_owned());
+            return self.fail(
+                Some(node),
+                "wants to be woken in the past: the driver would spin".to_owned(),
+            );
         }
         let at = self.now + (wake - clock);
         let n = &mut self.nodes[node];
@@ -191,8 +199,14 @@ impl World {
             }
         }
         if !step.writes.is_empty() {
-            let digest = self.nodes[node].disk.rooms.values().fold(node as u64, |d, r| d ^ r.digest);
-            let last = self.nodes[node].disk.desk.rows.last().map_or(0, |r| u64::from(r.id.0[0]) << 8 | r.journal);
+            let digest =
+                self.nodes[node].disk.rooms.values().fold(node as u64, |d, r| d ^ r.digest);
+            let last = self.nodes[node]
+                .disk
+                .desk
+                .rows
+                .last()
+                .map_or(0, |r| u64::from(r.id.0[0]) << 8 | r.journal);
             self.mark(digest ^ self.now ^ last << 20);
         }
     }
@@ -210,23 +224,36 @@ impl World {
                 Ok(())
             }
             Write::DirectState { room, id, state: Delivery::Delivered { .. } | Delivery::Read } => {
-                let contact = self.nodes[node].disk.desk.contacts.values().find(|c| c.room == *room);
-                let to: Vec<_> =
-                    self.nodes.iter().filter(|n| Some(n.identity) == contact.map(|c| c.identity)).collect();
+                let contact =
+                    self.nodes[node].disk.desk.contacts.values().find(|c| c.room == *room);
+                let to: Vec<_> = self
+                    .nodes
+                    .iter()
+                    .filter(|n| Some(n.identity) == contact.map(|c| c.identity))
+                    .collect();
                 let to: Vec<_> = to.into_iter().map(|n| n.device).collect();
                 self.ledger.check_delivered(*id, &to)
             }
-            Write::Append(row) if self.plan.calm => self.check_latency(node, row.room, row.device, row.seq),
+            Write::Append(row) if self.plan.calm => {
+                self.check_latency(node, row.room, row.device, row.seq)
+            }
             _ => Ok(()),
         }
     }
 
     /// In a calm world everybody has a message within seconds, however many hops away.
-    fn check_latency(&self, node: usize, room: RoomId, device: crate::ids::DeviceId, seq: u64) -> Result<(), String> {
+    fn check_latency(
+        &self,
+        node: usize,
+        room: RoomId,
+        device: crate::ids::DeviceId,
+        seq: u64,
+    ) -> Result<(), String> {
         let Some((_, written)) = self.ledger.slots.get(&(room, device, seq)) else { return Ok(()) };
         let joined = self.nodes[node].joined_at.get(&room).copied().unwrap_or(self.now);
         let hops = self.nodes.len() as u64;
-        // A message that goes from link to link by gossip needs a delay per hop; one that was written alone goes by sync.
+        // A message that goes from link to link by gossip needs a delay per hop; one that was
+        // written alone goes by sync.
         let limit = 4_000 + hops * (1_500 + 3 * self.plan.delay_ms);
         let after = self.now.saturating_sub(*written);
         if *written < joined.max(20_000) + 5_000 || after <= limit {
@@ -246,7 +273,9 @@ impl World {
         for (id, command) in commands {
             let Some((_, Ok(reply))) = replies.iter().find(|(i, _)| i == id) else { continue };
             match (reply, command) {
-                (Reply::Stored { message, room, .. }, _) => self.chat.apply(*room, author, *message, command),
+                (Reply::Stored { message, room, .. }, _) => {
+                    self.chat.apply(*room, author, *message, command)
+                }
                 (_, Command::SetName { name }) => self.chat.named(author, name),
                 _ => {}
             }
@@ -323,14 +352,24 @@ impl World {
     }
 
     fn serve(&mut self, node: usize, serve: Serve) {
-        let (bytes_max, entries_max) = (serve.bytes_max.min(self.plan.page_bytes), self.plan.page_entries);
-        let page = self.nodes[node].disk.rooms.get(&serve.room).map(|r| r.page(&serve.after, bytes_max, entries_max));
+        let (bytes_max, entries_max) =
+            (serve.bytes_max.min(self.plan.page_bytes), self.plan.page_entries);
+        let page = self.nodes[node]
+            .disk
+            .rooms
+            .get(&serve.room)
+            .map(|r| r.page(&serve.after, bytes_max, entries_max));
         let (entries, more) = page.unwrap_or_default();
         let bytes = crate::wire::response_page(serve.proof, &entries, &serve.frontier, more);
         self.respond(node, serve.token, bytes);
     }
 
-    fn tell(&mut self, node: usize, replies: Vec<(CommandId, Result<Reply, CommandError>)>, events: Vec<Event>) {
+    fn tell(
+        &mut self,
+        node: usize,
+        replies: Vec<(CommandId, Result<Reply, CommandError>)>,
+        events: Vec<Event>,
+    ) {
         for (id, reply) in replies {
             if !self.nodes[node].waiting.remove(&id) {
                 self.fail(Some(node), format!("a second reply to command {id}: {reply:?}"));
@@ -343,10 +382,19 @@ impl World {
                 let stored = if message.direct {
                     disk.desk.get(&message.room, &message.id).map(|r| r.journal)
                 } else {
-                    disk.rooms.get(&message.room).and_then(|r| r.entry(&message.id)).map(|e| e.journal)
+                    disk.rooms
+                        .get(&message.room)
+                        .and_then(|r| r.entry(&message.id))
+                        .map(|e| e.journal)
                 };
                 if stored != Some(message.journal) {
-                    self.fail(Some(node), format!("tells of message {}, which is not on its disk", message.id.short()));
+                    self.fail(
+                        Some(node),
+                        format!(
+                            "tells of message {}, which is not on its disk",
+                            message.id.short()
+                        ),
+                    );
                 }
                 if let Err(what) = self.nodes[node].told.told(message.id, message.journal) {
                     self.fail(Some(node), what);
@@ -367,7 +415,8 @@ impl World {
         if let Err(what) = direct {
             self.fail(Some(node), what);
         }
-        let outside = self.nodes[node].machine.as_ref().and_then(|m| m.rooms().find(|r| !r.within_bounds()));
+        let outside =
+            self.nodes[node].machine.as_ref().and_then(|m| m.rooms().find(|r| !r.within_bounds()));
         if let Some(room) = outside {
             let what = format!("room {} is outside its bounds", room.id().short());
             self.fail(Some(node), what);
@@ -406,23 +455,31 @@ impl World {
         }
         words.extend(step.publishes.iter().map(|p| format!("publish:{}", p.bytes.len())));
         words.extend(step.sends.iter().map(|s| {
-            let to = self.nodes[node].peers.get(&s.peer).map_or("?".to_owned(), |(i, _)| i.to_string());
+            let to =
+                self.nodes[node].peers.get(&s.peer).map_or("?".to_owned(), |(i, _)| i.to_string());
             format!("{}>{to}", if s.wants_page { "sync" } else { "say" })
         }));
         words.extend(step.directs.iter().map(|d| {
-            let to = self.nodes[node].peers.get(&d.peer).map_or("?".to_owned(), |(i, _)| i.to_string());
+            let to =
+                self.nodes[node].peers.get(&d.peer).map_or("?".to_owned(), |(i, _)| i.to_string());
             format!("direct:{}>{to}", d.bytes.len())
         }));
         words.extend(step.events.iter().filter_map(|e| match &e.event {
-            Event::MessageAdded { message } if message.direct => Some(format!("letter:{}", message.id.short())),
+            Event::MessageAdded { message } if message.direct => {
+                Some(format!("letter:{}", message.id.short()))
+            }
             Event::ContactChanged { name, news, .. } => Some(format!("{name}:{news:?}")),
             _ => None,
         }));
-        words.extend(step.responds.iter().map(|(_, b)| format!("answer:{}", b.get(2).copied().unwrap_or(0))));
+        words.extend(
+            step.responds.iter().map(|(_, b)| format!("answer:{}", b.get(2).copied().unwrap_or(0))),
+        );
         words.extend(step.serves.iter().map(|_| "serve".to_owned()));
         words.extend(step.verdicts.iter().map(|(_, _, v)| format!("{v:?}")));
         words.extend(step.penalties.iter().map(|(_, r)| format!("penalty:{}", r.name())));
-        words.extend(step.replies.iter().filter_map(|(_, r)| r.as_ref().err()).map(|e| e.code().to_owned()));
+        words.extend(
+            step.replies.iter().filter_map(|(_, r)| r.as_ref().err()).map(|e| e.code().to_owned()),
+        );
         if crash != Crash::Never {
             words.push(format!("CRASH {crash:?}"));
         }

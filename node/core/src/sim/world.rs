@@ -160,8 +160,10 @@ impl World {
     #[must_use]
     pub fn new(plan: Plan) -> Self {
         let mut rng = Seeded::new(plan.seed, 1);
-        let names =
-            ["alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy", "mike", "olga"];
+        let names = [
+            "alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy",
+            "mike", "olga",
+        ];
         let nodes: Vec<Node> = (0..plan.nodes)
             .map(|i| {
                 let skew = i64::try_from(rng.below(plan.skew_ms * 2 + 1)).unwrap_or(0);
@@ -239,7 +241,8 @@ impl World {
 
     /// Mixes what happened into the fingerprint.
     pub fn mark(&mut self, what: u64) {
-        self.fingerprint = (self.fingerprint.rotate_left(7) ^ what).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.fingerprint =
+            (self.fingerprint.rotate_left(7) ^ what).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 
     /// Lets everything happen up to a time.
@@ -261,7 +264,9 @@ impl World {
                 self.arrive(from, to, link, packet);
             }
             Happening::Linked { a, b, link } => self.linked(a, b, link),
-            Happening::Unlinked { node, life, other, peer } => self.unlinked(node, life, other, &peer),
+            Happening::Unlinked { node, life, other, peer } => {
+                self.unlinked(node, life, other, &peer)
+            }
             Happening::Reconcile => self.reconcile(),
             Happening::Wake { node, life, at } => {
                 let n = &mut self.nodes[node];
@@ -385,7 +390,8 @@ impl World {
     /// Peers by name, for the tables of links.
     #[must_use]
     pub fn index_of(&self, peer: &Peer) -> Option<usize> {
-        let by_name: BTreeMap<&Peer, usize> = self.nodes.iter().enumerate().map(|(i, n)| (&n.peer, i)).collect();
+        let by_name: BTreeMap<&Peer, usize> =
+            self.nodes.iter().enumerate().map(|(i, n)| (&n.peer, i)).collect();
         by_name.get(peer).copied()
     }
 }

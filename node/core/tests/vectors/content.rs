@@ -17,14 +17,24 @@ pub fn content() -> Document {
     reactions(&mut c);
     c.kind = Some(5);
     let notice = Content::Notice { text: "The door is open".into() }.encode();
-    c.accept("notice", &notice).refuse("notice without text", &raw::array(&[raw::text("")])).misspell(&notice);
+    c.accept("notice", &notice)
+        .refuse("notice without text", &raw::array(&[raw::text("")]))
+        .misspell(&notice);
     c.kind = Some(6);
     let leave = Content::Leave.encode();
-    c.accept("leave", &leave).refuse("leave with a reason", &raw::array(&[raw::text("bye")])).misspell(&leave);
+    c.accept("leave", &leave)
+        .refuse("leave with a reason", &raw::array(&[raw::text("bye")]))
+        .misspell(&leave);
     newer(&mut c);
     let about = "The plaintext body of an entry whose header has the kind input.kind. The signature inside a certificate is not \
                  checked here. fields.newer = a kind that this version does not read.";
-    Document { structure: "content", section: "6", about, given: serde_json::Value::Null, cases: c.out }
+    Document {
+        structure: "content",
+        section: "6",
+        about,
+        given: serde_json::Value::Null,
+        cases: c.out,
+    }
 }
 
 fn profiles(c: &mut Cases) {
@@ -53,7 +63,10 @@ fn profiles(c: &mut Cases) {
     c.refuse("a name with tag characters", &named("A\u{e0041}"));
     c.refuse("a name that is not UTF-8", &raw::array(&[vec![0x62, 0xc3, 0x28], raw::blob(&cert)]));
     c.refuse("a name as bytes", &raw::array(&[raw::blob(b"Alice"), raw::blob(&cert)]));
-    c.refuse("a certificate that is no byte string", &raw::array(&[raw::text("Alice"), cert.clone()]));
+    c.refuse(
+        "a certificate that is no byte string",
+        &raw::array(&[raw::text("Alice"), cert.clone()]),
+    );
     c.refuse(
         "a byte after the certificate",
         &raw::array(&[raw::text("Alice"), raw::blob(&[&cert[..], &[0]].concat())]),
@@ -77,7 +90,10 @@ fn texts(c: &mut Cases) {
     c.refuse("longer than any body", &text(&"x".repeat(72_000)).encode());
     c.refuse(
         "text in pieces",
-        &raw::array(&[[&[0x7f], &raw::text("a")[..], &raw::text("b"), &[0xff]].concat(), raw::null()]),
+        &raw::array(&[
+            [&[0x7f], &raw::text("a")[..], &raw::text("b"), &[0xff]].concat(),
+            raw::null(),
+        ]),
     );
     c.refuse("text that is not UTF-8", &raw::array(&[vec![0x62, 0xc3, 0x28], raw::null()]));
     c.refuse("a surrogate half", &raw::array(&[vec![0x63, 0xed, 0xa0, 0x80], raw::null()]));

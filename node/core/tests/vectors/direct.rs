@@ -1,4 +1,5 @@
-//! Direct messages: frames, answers, and what people compare. What is sealed inside is Olm's, and has vectors there.
+//! Direct messages: frames, answers, and what people compare. What is sealed inside is Olm's, and
+//! has vectors there.
 
 use klatch_core::direct::frame::{self, Sealed};
 use klatch_core::direct::verify::{self, Side};
@@ -62,7 +63,10 @@ fn request() -> Document {
     c.refuse("a nonce of 15 bytes", &bent(&ask, 0, raw::blob(&[0x4e; 15])));
     c.refuse("another certificate", &bent(&ask, 1, raw::blob(&bob().cert().encode())));
     let signature = unblob(&raw::items(&unblob(&raw::items(&ask)[2]))[2]);
-    c.refuse("a signature with one bit changed", &bent(&ask, 2, raw::blob(&flipped(&signature, 0))));
+    c.refuse(
+        "a signature with one bit changed",
+        &bent(&ask, 2, raw::blob(&flipped(&signature, 0))),
+    );
     c.refuse("a device of 31 bytes", &bent(&message, 0, raw::blob(&[1; 31])));
     c.refuse("a session of 9 bytes", &bent(&message, 1, raw::blob(&[1; 9])));
     c.refuse("begins as a number", &bent(&message, 3, raw::uint(1)));
@@ -78,10 +82,19 @@ fn answer() -> Document {
     let bundle = frame::bundle(&alice(), &peer, &me, NONCE, keys(false));
     let stored = frame::stored(&ACK_KEY, SESSION, FRAME, 5, 0b1010);
     c.accept("a bundle", &bundle);
-    c.accept("a bundle with the fallback key", &frame::bundle(&alice(), &peer, &me, NONCE, keys(true)));
+    c.accept(
+        "a bundle with the fallback key",
+        &frame::bundle(&alice(), &peer, &me, NONCE, keys(true)),
+    );
     c.accept("stored", &stored);
-    c.accept("stored, with a code of another frame", &frame::stored(&ACK_KEY, SESSION, Nonce([0xfb; 16]), 5, 0b1010));
-    c.accept("stored, largest numbers", &frame::stored(&ACK_KEY, SESSION, FRAME, u64::MAX, u64::MAX));
+    c.accept(
+        "stored, with a code of another frame",
+        &frame::stored(&ACK_KEY, SESSION, Nonce([0xfb; 16]), 5, 0b1010),
+    );
+    c.accept(
+        "stored, largest numbers",
+        &frame::stored(&ACK_KEY, SESSION, FRAME, u64::MAX, u64::MAX),
+    );
     c.accept("no session", &frame::no_session(SESSION));
     c.accept("unreadable", &frame::unreadable(SESSION, Some(7)));
     c.accept("unreadable signal", &frame::unreadable(SESSION, None));
@@ -89,9 +102,18 @@ fn answer() -> Document {
     c.misspell(&bundle);
     c.refuse("unknown version", &typed(&bundle, 0, 2));
     c.refuse("unknown type", &typed(&bundle, 1, 6));
-    c.refuse("too large", &typed(&raw::array(&[raw::uint(1), raw::uint(5), raw::blob(&[0x80; 1_100])]), 1, 5));
-    c.refuse("a bundle of somebody else's peer", &frame::bundle(&alice(), &me, &me, NONCE, keys(false)));
-    c.refuse("a bundle for somebody else", &frame::bundle(&alice(), &peer, &peer, NONCE, keys(false)));
+    c.refuse(
+        "too large",
+        &typed(&raw::array(&[raw::uint(1), raw::uint(5), raw::blob(&[0x80; 1_100])]), 1, 5),
+    );
+    c.refuse(
+        "a bundle of somebody else's peer",
+        &frame::bundle(&alice(), &me, &me, NONCE, keys(false)),
+    );
+    c.refuse(
+        "a bundle for somebody else",
+        &frame::bundle(&alice(), &peer, &peer, NONCE, keys(false)),
+    );
     c.refuse("another nonce", &bent(&bundle, 0, raw::blob(&[0x4f; 16])));
     c.refuse("another certificate", &bent(&bundle, 1, raw::blob(&bob().cert().encode())));
     c.refuse("another identity key", &bent(&bundle, 2, raw::blob(&[0x1e; 32])));
@@ -107,8 +129,11 @@ fn answer() -> Document {
 }
 
 fn codes() -> Document {
-    let side =
-        |n: u8| Side { identity: IdentityId([n; 32]), device: DeviceId([n + 1; 32]), key: SessionKey([n + 2; 32]) };
+    let side = |n: u8| Side {
+        identity: IdentityId([n; 32]),
+        device: DeviceId([n + 1; 32]),
+        key: SessionKey([n + 2; 32]),
+    };
     let case = |name: &str, a: Side, b: Side| {
         let digest = verify::digest(&a, &b);
         let out = verify::stretch(&digest).unwrap();
@@ -133,8 +158,7 @@ fn codes() -> Document {
         case("bob sees", side(9), side(1)),
         case("others", side(1), side(8)),
     ];
-    let about =
-        "The output of Argon2id for both sides' [identity, device, Olm identity key]; `digest` is the password.";
+    let about = "The output of Argon2id for both sides' [identity, device, Olm identity key]; `digest` is the password.";
     Document { structure: "verify", section: "11.8", about, given: Value::Null, cases }
 }
 

@@ -8,7 +8,9 @@ use klatch_core::identity::{DeviceCert, Keys};
 use klatch_core::ids::{Digest, EntryHash, EntryId, RoomId, Signature};
 use klatch_core::log::entry::{Header, SealedEntry, body_hash, compose, entry_hash};
 
-use crate::make::{alice, bent, bob, place, profile, run as chain, run_bytes, sealed, sign_last, text};
+use crate::make::{
+    alice, bent, bob, place, profile, run as chain, run_bytes, sealed, sign_last, text,
+};
 use crate::statements::flipped;
 use crate::{Cases, Document, check, raw, room};
 
@@ -34,9 +36,15 @@ pub fn header() -> Document {
     };
     let ids = |n: u8| (1..=n).map(|b| EntryId([b; 16])).collect::<Vec<_>>();
     c.accept("a text with two parents", &bytes);
-    c.accept("the first of a chain", &of(&|h| (h.seq, h.prev, h.parents, h.lamport) = (0, None, Vec::new(), 0)));
+    c.accept(
+        "the first of a chain",
+        &of(&|h| (h.seq, h.prev, h.parents, h.lamport) = (0, None, Vec::new(), 0)),
+    );
     c.accept("16 parents", &of(&|h| h.parents = ids(16)));
-    c.accept("every optional field", &of(&|h| (h.auth, h.ttl, h.index) = (Some(EntryId([8; 16])), Some(86_400), 7)));
+    c.accept(
+        "every optional field",
+        &of(&|h| (h.auth, h.ttl, h.index) = (Some(EntryId([8; 16])), Some(86_400), 7)),
+    );
     c.accept(
         "largest numbers",
         &of(&|h| {
@@ -44,7 +52,8 @@ pub fn header() -> Document {
             (h.ttl, h.body_len) = (Some(u32::MAX), 72_000);
         }),
     );
-    for kind in [Kind::Profile, Kind::Edit, Kind::Delete, Kind::Reaction, Kind::Notice, Kind::Leave] {
+    for kind in [Kind::Profile, Kind::Edit, Kind::Delete, Kind::Reaction, Kind::Notice, Kind::Leave]
+    {
         c.accept(&format!("kind {}", kind.code()), &of(&|h| h.kind = kind));
     }
     for kind in [7, 15, 32, 255] {
@@ -90,8 +99,14 @@ pub fn run() -> Document {
     c.accept("one entry", &run_bytes(&one));
     c.accept("the first of a chain", &run_bytes(&opening));
     c.accept("three entries", &run_bytes(&three));
-    c.accept("64 entries", &run_bytes(&bare(chain(&c.fixture, &alice, 4, vec![hello.clone(); 64]))));
-    c.accept("a leave at the end", &run_bytes(&chain(&c.fixture, &alice, 4, vec![hello.clone(), Content::Leave])));
+    c.accept(
+        "64 entries",
+        &run_bytes(&bare(chain(&c.fixture, &alice, 4, vec![hello.clone(); 64]))),
+    );
+    c.accept(
+        "a leave at the end",
+        &run_bytes(&chain(&c.fixture, &alice, 4, vec![hello.clone(), Content::Leave])),
+    );
     c.accept("a body that was dropped", &run_bytes(&changed(&three, |r| r[1].body = None)));
     c.accept(
         "credential, ratchet index and life span are carried",
@@ -123,7 +138,12 @@ fn newer(c: &mut Cases, alice: &Keys, hello: &Content) {
     c.accept("a newer kind whose content is no CBOR", &run_bytes(&of(c, 32, &[0xff, 0x1c])));
     c.accept(
         "a newer kind in the middle of a run",
-        &run_bytes(&chain(&c.fixture, alice, 4, vec![hello.clone(), Content::Newer(7), hello.clone()])),
+        &run_bytes(&chain(
+            &c.fixture,
+            alice,
+            4,
+            vec![hello.clone(), Content::Newer(7), hello.clone()],
+        )),
     );
     c.accept("a newer kind whose body was dropped", &run_bytes(&bare(of(c, 7, &plain))));
     c.refuse("a control kind", &run_bytes(&of(c, 16, &plain)));
@@ -131,14 +151,22 @@ fn newer(c: &mut Cases, alice: &Keys, hello: &Content) {
         "a newer kind at the start of a chain",
         &run_bytes(&bent(&c.fixture, alice, 0, &Content::Newer(7), |_| {})),
     );
-    c.refuse("a newer kind, not signed", &run_bytes(&changed(&of(c, 7, &plain), |r| r[0].signature = None)));
+    c.refuse(
+        "a newer kind, not signed",
+        &run_bytes(&changed(&of(c, 7, &plain), |r| r[0].signature = None)),
+    );
     c.refuse("a newer kind whose body has one bit changed", &{
-        run_bytes(&changed(&of(c, 7, &plain), |r| r[0].body = Some(flipped(r[0].body.as_ref().unwrap(), 40).into())))
+        run_bytes(&changed(&of(c, 7, &plain), |r| {
+            r[0].body = Some(flipped(r[0].body.as_ref().unwrap(), 40).into())
+        }))
     });
     c.refuse("a newer kind whose body does not open", &{
         run_bytes(&resealed(of(c, 7, &plain), alice, |body| body[3] ^= 1))
     });
-    c.refuse("a newer kind with padding of another length", &run_bytes(&padded_to(c, alice, &Content::Newer(7), 272)));
+    c.refuse(
+        "a newer kind with padding of another length",
+        &run_bytes(&padded_to(c, alice, &Content::Newer(7), 272)),
+    );
 }
 
 fn changed(run: &[SealedEntry], change: impl Fn(&mut Vec<SealedEntry>)) -> Vec<SealedEntry> {
@@ -158,7 +186,10 @@ fn shapes(c: &mut Cases, alice: &Keys, three: &[SealedEntry]) {
     c.refuse("no entry", &raw::array(&[]));
     c.refuse("65 entries", &run_bytes(&bare(chain(&c.fixture, alice, 4, vec![text("Hello"); 65]))));
     c.refuse("not signed", &run_bytes(&changed(three, |r| r[2].signature = None)));
-    c.refuse("signed in the middle as well", &run_bytes(&changed(three, |r| sign_last(alice, &mut r[..2]))));
+    c.refuse(
+        "signed in the middle as well",
+        &run_bytes(&changed(three, |r| sign_last(alice, &mut r[..2]))),
+    );
     c.refuse("signed by another device", &run_bytes(&changed(three, |r| sign_last(&bob(), r))));
     c.refuse(
         "signature with one bit changed",
@@ -184,18 +215,31 @@ fn shapes(c: &mut Cases, alice: &Keys, three: &[SealedEntry]) {
     c.refuse("a gap", &run_bytes(&changed(three, |r| drop(r.remove(1)))));
     c.refuse("another order", &run_bytes(&changed(three, |r| r.swap(0, 1))));
     c.refuse("an entry twice", &run_bytes(&changed(three, |r| r.insert(1, r[0].clone()))));
-    c.refuse("a leave before the end", &run_bytes(&chain(&c.fixture, alice, 4, vec![Content::Leave, text("more")])));
+    c.refuse(
+        "a leave before the end",
+        &run_bytes(&chain(&c.fixture, alice, 4, vec![Content::Leave, text("more")])),
+    );
 }
 
 /// Room, epoch, position.
 fn places(c: &mut Cases, alice: &Keys, hello: &Content, three: &[SealedEntry]) {
-    c.refuse("another room", &run_bytes(&bent(&c.fixture, alice, 4, hello, |h| h.room = RoomId([9; 16]))));
-    c.refuse("another epoch", &run_bytes(&bent(&c.fixture, alice, 4, hello, |h| h.epoch.0[0] ^= 1)));
-    c.refuse("a chain that starts with a text", &run_bytes(&bent(&c.fixture, alice, 0, hello, |_| {})));
+    c.refuse(
+        "another room",
+        &run_bytes(&bent(&c.fixture, alice, 4, hello, |h| h.room = RoomId([9; 16]))),
+    );
+    c.refuse(
+        "another epoch",
+        &run_bytes(&bent(&c.fixture, alice, 4, hello, |h| h.epoch.0[0] ^= 1)),
+    );
+    c.refuse(
+        "a chain that starts with a text",
+        &run_bytes(&bent(&c.fixture, alice, 0, hello, |_| {})),
+    );
     c.refuse(
         "another predecessor inside",
         &run_bytes(&changed(three, |r| {
-            let other = bent(&c.fixture, alice, 5, &text("two"), |h| h.prev = Some(EntryHash([0x78; 32])));
+            let other =
+                bent(&c.fixture, alice, 5, &text("two"), |h| h.prev = Some(EntryHash([0x78; 32])));
             r[1] = SealedEntry { signature: None, ..other[0].clone() };
         })),
     );
@@ -232,9 +276,18 @@ fn bodies(c: &mut Cases, alice: &Keys, hello: &Content, one: &[SealedEntry]) {
         "body length differs from the header's",
         &run_bytes(&bent(&c.fixture, alice, 4, hello, |h| h.body_len += 16)),
     );
-    c.refuse("body that does not open", &run_bytes(&resealed(one.to_vec(), alice, |body| body[3] ^= 1)));
-    c.refuse("body of another kind", &run_bytes(&bent(&c.fixture, alice, 4, hello, |h| h.kind = Kind::Delete)));
-    c.refuse("text of no length", &run_bytes(&sealed(&c.fixture, alice, 4, hello, text("").encode(), |_| {})));
+    c.refuse(
+        "body that does not open",
+        &run_bytes(&resealed(one.to_vec(), alice, |body| body[3] ^= 1)),
+    );
+    c.refuse(
+        "body of another kind",
+        &run_bytes(&bent(&c.fixture, alice, 4, hello, |h| h.kind = Kind::Delete)),
+    );
+    c.refuse(
+        "text of no length",
+        &run_bytes(&sealed(&c.fixture, alice, 4, hello, text("").encode(), |_| {})),
+    );
     c.refuse("body with a byte after the content", &{
         let plain = [hello.encode(), vec![0xf6]].concat();
         run_bytes(&sealed(&c.fixture, alice, 4, hello, plain, |_| {}))
@@ -252,19 +305,25 @@ fn bodies(c: &mut Cases, alice: &Keys, hello: &Content, one: &[SealedEntry]) {
 }
 
 /// A run whose body was changed after sealing, with a header that names the changed body.
-fn resealed(mut run: Vec<SealedEntry>, alice: &Keys, change: impl Fn(&mut Vec<u8>)) -> Vec<SealedEntry> {
+fn resealed(
+    mut run: Vec<SealedEntry>,
+    alice: &Keys,
+    change: impl Fn(&mut Vec<u8>),
+) -> Vec<SealedEntry> {
     let mut body = run[0].body.as_ref().unwrap().to_vec();
     change(&mut body);
     let mut header = Header::decode(&run[0].header).unwrap();
     header.body_hash = Some(body_hash(&body));
-    run[0] = SealedEntry { header: header.encode().into(), signature: None, body: Some(body.into()) };
+    run[0] =
+        SealedEntry { header: header.encode().into(), signature: None, body: Some(body.into()) };
     sign_last(alice, &mut run);
     run
 }
 
 /// A run whose padded plaintext has `len` bytes, whatever the right length is.
 fn padded_to(c: &Cases, alice: &Keys, content: &Content, len: usize) -> Vec<SealedEntry> {
-    let mut header = compose(&c.fixture.keys, alice.device_id(), place(4, &[]), content.clone()).header;
+    let mut header =
+        compose(&c.fixture.keys, alice.device_id(), place(4, &[]), content.clone()).header;
     header.body_len = len as u32 + 16;
     let core = header.core(&header.encode());
     let mut plain = content.encode();
@@ -275,7 +334,11 @@ fn padded_to(c: &Cases, alice: &Keys, content: &Content, len: usize) -> Vec<Seal
     let key = klatch_core::crypto::derive(&secret, Context::MESSAGE_KEY, &[&core.0]);
     let body = seal::seal(&key, &[0; 24], &core.0, &plain);
     header.body_hash = Some(body_hash(&body));
-    let mut run = vec![SealedEntry { header: header.encode().into(), signature: None, body: Some(body.into()) }];
+    let mut run = vec![SealedEntry {
+        header: header.encode().into(),
+        signature: None,
+        body: Some(body.into()),
+    }];
     sign_last(alice, &mut run);
     run
 }
@@ -299,7 +362,11 @@ fn certificates(c: &mut Cases, alice: &Keys) {
     c.refuse("a certificate signed by the device itself", &{
         let mut own = cert.clone();
         let fields = (1u8, own.identity, own.device, own.not_before, own.not_after, own.n);
-        own.signature = sign(alice.device_key(), Context::CERT, &hash(Context::CERT, &[&cbor::encode(&fields)]));
+        own.signature = sign(
+            alice.device_key(),
+            Context::CERT,
+            &hash(Context::CERT, &[&cbor::encode(&fields)]),
+        );
         run(c, &own)
     });
     let zeros = DeviceCert { signature: Signature([0; 64]), ..cert };

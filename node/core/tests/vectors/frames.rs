@@ -13,7 +13,10 @@ use crate::statements::flipped;
 use crate::{Cases, Document, check, raw, room};
 
 fn frontier() -> Frontier {
-    vec![(DeviceShort([1; 16]), 0, HashShort([0xf1; 8])), (alice().device_id().prefix(), 900, HashShort([0xf2; 8]))]
+    vec![
+        (DeviceShort([1; 16]), 0, HashShort([0xf1; 8])),
+        (alice().device_id().prefix(), 900, HashShort([0xf2; 8])),
+    ]
 }
 
 fn ack(c: &Cases) -> Vec<u8> {
@@ -22,7 +25,13 @@ fn ack(c: &Cases) -> Vec<u8> {
 
 fn presence(c: &Cases) -> Vec<u8> {
     let direct = direct_set([alice().device_id()].iter());
-    VerifiedPresence::issue(&alice(), c.fixture.keys.room, &c.fixture.peer, direct, NOW_MS + 180_000)
+    VerifiedPresence::issue(
+        &alice(),
+        c.fixture.keys.room,
+        &c.fixture.peer,
+        direct,
+        NOW_MS + 180_000,
+    )
 }
 
 fn envelope() -> Document {
@@ -34,10 +43,16 @@ fn envelope() -> Document {
     let (heads, bodies) = split(&one);
     assert_eq!(make::envelope(&c.fixture, 1, &head(1, &heads), false, &bodies), good);
     c.accept("a run of one entry", &good);
-    c.accept("a run of three entries", &wire::envelope_of_run(&c.fixture.keys, NOW_MS, [0x5b; 24], &three));
+    c.accept(
+        "a run of three entries",
+        &wire::envelope_of_run(&c.fixture.keys, NOW_MS, [0x5b; 24], &three),
+    );
     let beacon = wire::envelope_of_beacon(&c.fixture.keys, NOW_MS, [0x5c; 24], ack(&c));
     c.accept("a beacon", &beacon);
-    c.accept("presence", &wire::envelope_of_presence(&c.fixture.keys, NOW_MS, [0x5d; 24], presence(&c)));
+    c.accept(
+        "presence",
+        &wire::envelope_of_presence(&c.fixture.keys, NOW_MS, [0x5d; 24], presence(&c)),
+    );
     c.accept(
         "a time long ago: members do not look at it",
         &wire::envelope_of_run(&c.fixture.keys, 0, [0x5e; 24], &one),
@@ -71,25 +86,42 @@ fn outside(c: &mut Cases, good: &[u8], one: &[SealedEntry]) {
     c.refuse("signature of 63 bytes", &with(6, raw::blob(&[1; 63])));
     c.refuse(
         "too long",
-        &make::envelope(&c.fixture, 1, &head(1, &heads), false, &[bodies[0].clone(), Some(vec![0; 73_500])]),
+        &make::envelope(
+            &c.fixture,
+            1,
+            &head(1, &heads),
+            false,
+            &[bodies[0].clone(), Some(vec![0; 73_500])],
+        ),
     );
 }
 
 /// What only members can see.
 fn inside(c: &mut Cases, one: &[SealedEntry], three: &[SealedEntry]) {
     let (heads, bodies) = split(one);
-    let of = |c: &Cases, inner: &[u8], bodies: &[Option<Vec<u8>>]| make::envelope(&c.fixture, 1, inner, false, bodies);
+    let of = |c: &Cases, inner: &[u8], bodies: &[Option<Vec<u8>>]| {
+        make::envelope(&c.fixture, 1, inner, false, bodies)
+    };
     c.refuse("type 0", &of(c, &head(0, &heads), &bodies));
     c.refuse("type 4", &of(c, &head(4, &heads), &bodies));
     c.refuse("a head that is not sealed with the room's key", &{
         let nobody = klatch_core::crypto::seal::seal(&[1; 32], &[0x5a; 24], &[], &[0; 256]);
         make::signed_envelope(&c.fixture, 1, &nobody, &bodies)
     });
-    c.refuse("head shorter than a tag, signed", &make::signed_envelope(&c.fixture, 1, &[1; 15], &bodies));
+    c.refuse(
+        "head shorter than a tag, signed",
+        &make::signed_envelope(&c.fixture, 1, &[1; 15], &bodies),
+    );
     c.refuse("head not padded", &make::envelope(&c.fixture, 1, &head(1, &heads), true, &bodies));
     c.refuse("a byte after the head", &of(c, &[head(1, &heads), vec![0xf6]].concat(), &bodies));
-    c.refuse("longer type than needed", &of(c, &raw::array(&[vec![0x18, 1], raw::blob(&heads)]), &bodies));
-    c.refuse("a byte after the list of headers", &of(c, &head(1, &[&heads[..], &[0]].concat()), &bodies));
+    c.refuse(
+        "longer type than needed",
+        &of(c, &raw::array(&[vec![0x18, 1], raw::blob(&heads)]), &bodies),
+    );
+    c.refuse(
+        "a byte after the list of headers",
+        &of(c, &head(1, &[&heads[..], &[0]].concat()), &bodies),
+    );
     c.refuse("no entry", &of(c, &head(1, &raw::array(&[])), &[]));
     c.refuse("a body too many", &of(c, &head(1, &heads), &[bodies[0].clone(), bodies[0].clone()]));
     c.refuse("a body too few", &of(c, &head(1, &heads), &[]));
@@ -119,7 +151,8 @@ fn request() -> Document {
     let sync = |frontier: &[Vec<u8>], who: Vec<u8>, bytes_max: u64| {
         raw::array(&[raw::array(frontier), who, raw::uint(bytes_max)])
     };
-    let good = wire::sync_request(&c.fixture.keys, &c.fixture.peer, &c.fixture.me, &frontier(), 524_288);
+    let good =
+        wire::sync_request(&c.fixture.keys, &c.fixture.peer, &c.fixture.me, &frontier(), 524_288);
     assert_eq!(make::request(&c.fixture, 1, &sync(&rows, raw::null(), 524_288)), good);
     c.accept("sync", &good);
     c.accept("sync by a newcomer", &make::request(&c.fixture, 1, &sync(&[], raw::null(), 0)));
@@ -161,16 +194,26 @@ fn request() -> Document {
         "sync with the field kept for private rooms",
         &make::request(&c.fixture, 1, &sync(&rows, raw::blob(b"me"), 9)),
     );
-    c.refuse("sync that asks for more than 32 bits", &make::request(&c.fixture, 1, &sync(&rows, raw::null(), 1 << 32)));
+    c.refuse(
+        "sync that asks for more than 32 bits",
+        &make::request(&c.fixture, 1, &sync(&rows, raw::null(), 1 << 32)),
+    );
     c.refuse(
         "sync with a byte after it",
         &make::request(&c.fixture, 1, &[sync(&rows, raw::null(), 9), vec![0]].concat()),
     );
-    c.refuse("acknowledgement that is signed wrongly", &make::request(&c.fixture, 2, &flipped(&ack(&c), 0)));
-    c.refuse("hello that is signed wrongly", &make::request(&c.fixture, 3, &flipped(&presence(&c), 0)));
+    c.refuse(
+        "acknowledgement that is signed wrongly",
+        &make::request(&c.fixture, 2, &flipped(&ack(&c), 0)),
+    );
+    c.refuse(
+        "hello that is signed wrongly",
+        &make::request(&c.fixture, 3, &flipped(&presence(&c), 0)),
+    );
     c.refuse("hello of another peer", &{
         let f = &c.fixture;
-        let elsewhere = VerifiedPresence::issue(&alice(), f.keys.room, &f.me, direct_set([].iter()), NOW_MS);
+        let elsewhere =
+            VerifiedPresence::issue(&alice(), f.keys.room, &f.me, direct_set([].iter()), NOW_MS);
         make::request(f, 3, &elsewhere)
     });
     let about = "From given.peer to given.me. [1, type, epoch, proof, body].";
@@ -184,7 +227,8 @@ fn response() -> Document {
     let two = make::run(&c.fixture, &alice, 1, vec![text("one"), text("two")]);
     let other = make::run(&c.fixture, &bob, 0, vec![profile(&bob, "Bob")]);
     let proof = c.fixture.keys.proof(Context::PROOF_RESPONSE, &c.fixture.peer, &c.fixture.me);
-    let good = wire::response_page(proof, &[&opening[..], &two, &other].concat(), &frontier(), true);
+    let good =
+        wire::response_page(proof, &[&opening[..], &two, &other].concat(), &frontier(), true);
     let nothing = wire::response_page(proof, &[], &frontier(), false);
     c.accept("three runs", &good);
     c.accept("nothing to send", &nothing);

@@ -1,5 +1,6 @@
-//! What a correct implementation says about bytes of each structure: refused, and why, or accepted, and what they mean.
-//! Used to write and check the vectors, and as the target of arbitrary and mutated bytes.
+//! What a correct implementation says about bytes of each structure: refused, and why, or accepted,
+//! and what they mean. Used to write and check the vectors, and as the target of arbitrary and
+//! mutated bytes.
 
 use klatch_core::cbor::{self, DecodeError};
 use klatch_core::content::{Content, Kind};
@@ -12,7 +13,9 @@ use klatch_core::error::Reject;
 use klatch_core::identity::DeviceCert;
 use klatch_core::ids::{Digest, Nonce, Peer, base32};
 use klatch_core::limits::RESPONSE_BYTES_MAX;
-use klatch_core::log::entry::{EntryFields, Header, SealedEntry, VerifiedRun, entry_hash, verify_run};
+use klatch_core::log::entry::{
+    EntryFields, Header, SealedEntry, VerifiedRun, entry_hash, verify_run,
+};
 use klatch_core::presence::VerifiedPresence;
 use klatch_core::wire::{self, Frontier, Gossip, Request};
 use serde_json::{Value, json};
@@ -20,7 +23,8 @@ use serde_json::{Value, json};
 /// The stretched secret of the room that all vectors with keys are in.
 pub const ROOT: [u8; 32] = *b"a stretched secret for vectors..";
 
-/// The acknowledgement key, and the hash of the frame, of acknowledgements of direct messages in the vectors.
+/// The acknowledgement key, and the hash of the frame, of acknowledgements of direct messages in
+/// the vectors.
 pub const ACK_KEY: Digest = Digest([0xac; 32]);
 /// See [`ACK_KEY`].
 pub const FRAME: Nonce = Nonce([0xfa; 16]);
@@ -89,8 +93,8 @@ pub fn reason(reject: Reject) -> &'static str {
     }
 }
 
-/// Decodes and verifies `bytes`; says what they mean. `kind` is the header's kind for `content`; `forwarding` says whether
-/// the topic signature of an `envelope` is looked at.
+/// Decodes and verifies `bytes`; says what they mean. `kind` is the header's kind for `content`;
+/// `forwarding` says whether the topic signature of an `envelope` is looked at.
 pub fn judge(
     fixture: &mut Fixture,
     structure: &str,
@@ -177,7 +181,8 @@ pub fn judge(
                 "fallback": b.fallback,
             } }),
             VerifiedAnswer::Stored(s) => {
-                let right = frame::stored_code(&ACK_KEY, s.session, FRAME, s.next, s.bits) == s.code;
+                let right =
+                    frame::stored_code(&ACK_KEY, s.session, FRAME, s.next, s.bits) == s.code;
                 json!({ "stored": {
                     "session": hex(&s.session.0), "next": s.next, "bits": s.bits, "code_is_right": right,
                 } })
@@ -230,7 +235,9 @@ fn content_fields(content: &Content) -> Value {
         }
         Content::Edit { target, text } => json!({ "text": text, "target": hex(&target.0) }),
         Content::Delete { target } => json!({ "target": hex(&target.0) }),
-        Content::Reaction { target, emoji, on } => json!({ "target": hex(&target.0), "emoji": emoji, "on": on }),
+        Content::Reaction { target, emoji, on } => {
+            json!({ "target": hex(&target.0), "emoji": emoji, "on": on })
+        }
         Content::Notice { text } => json!({ "text": text }),
         Content::Leave => json!({}),
         Content::Newer(code) => json!({ "newer": code }),
@@ -242,7 +249,8 @@ pub fn is_newer(kind: Kind) -> bool {
     matches!(kind, Kind::Newer(_))
 }
 
-/// The plaintext of an entry of the fixture's room, opened without the library's reading of contents.
+/// The plaintext of an entry of the fixture's room, opened without the library's reading of
+/// contents.
 fn plaintext(header: &Header, sealed: &SealedEntry) -> Option<Vec<u8>> {
     let core = header.core(&sealed.header);
     let key = derive(&derive(&ROOT, Context::STATIC_EPOCH, &[]), Context::MESSAGE_KEY, &[&core.0]);

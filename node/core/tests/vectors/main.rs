@@ -1,6 +1,7 @@
-//! The published test vectors, docs/vectors/*.json: one file per structure of PROTOCOL.md, with cases to accept and one case
-//! per way to be wrong. The files must be what this program makes from its fixed seeds, byte for byte;
-//! `KLATCH_BLESS=1 cargo test -p klatch-core --test vectors` writes them anew.
+//! The published test vectors, docs/vectors/*.json: one file per structure of PROTOCOL.md, with
+//! cases to accept and one case per way to be wrong. The files must be what this program makes from
+//! its fixed seeds, byte for byte; `KLATCH_BLESS=1 cargo test -p klatch-core --test vectors` writes
+//! them anew.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 
@@ -58,7 +59,8 @@ struct Case {
     fields: Value,
 }
 
-/// Collects the cases of one structure; asks the library what it says, and insists that it is what the case is for.
+/// Collects the cases of one structure; asks the library what it says, and insists that it is what
+/// the case is for.
 struct Cases {
     fixture: Fixture,
     structure: &'static str,
@@ -90,11 +92,27 @@ impl Cases {
     fn add(&mut self, name: &str, bytes: &[u8], valid: bool) -> &mut Self {
         let judged = judge::judge(&mut self.fixture, self.structure, self.kind, true, bytes);
         assert_eq!(judged.is_ok(), valid, "{}: {name}: {judged:?}", self.structure);
-        assert!(self.out.iter().all(|c| c.name != name || c.input != self.input()), "{}: {name} twice", self.structure);
-        let (hex, pieces) = if bytes.len() > 4_000 { (None, Some(pieces(bytes))) } else { (Some(hex(bytes)), None) };
+        assert!(
+            self.out.iter().all(|c| c.name != name || c.input != self.input()),
+            "{}: {name} twice",
+            self.structure
+        );
+        let (hex, pieces) = if bytes.len() > 4_000 {
+            (None, Some(pieces(bytes)))
+        } else {
+            (Some(hex(bytes)), None)
+        };
         let reason = judged.as_ref().err().map(|r| judge::reason(*r));
         let fields = judged.unwrap_or(Value::Null);
-        self.out.push(Case { name: name.to_owned(), hex, pieces, valid, reason, input: self.input(), fields });
+        self.out.push(Case {
+            name: name.to_owned(),
+            hex,
+            pieces,
+            valid,
+            reason,
+            input: self.input(),
+            fields,
+        });
         self
     }
 
@@ -143,8 +161,11 @@ fn check(document: &Document) {
         fs::write(&path, &text).unwrap();
     }
     let published = fs::read_to_string(&path).unwrap_or_default();
-    if let Some((line, (made, found))) =
-        text.lines().zip(published.lines().chain(std::iter::repeat(""))).enumerate().find(|(_, (a, b))| a != b)
+    if let Some((line, (made, found))) = text
+        .lines()
+        .zip(published.lines().chain(std::iter::repeat("")))
+        .enumerate()
+        .find(|(_, (a, b))| a != b)
     {
         panic!(
             "{}:{}: the encoding changed\n made: {made}\nfound: {found}\nA published vector never changes; a new case or a \
@@ -168,13 +189,22 @@ fn every_file_is_one_that_is_made_here() {
 
 #[test]
 fn what_is_accepted_is_strict_by_a_second_reading() {
-    for document in
-        [entries::header(), entries::run(), content::content(), statements::device_cert(), statements::ack()]
-    {
+    for document in [
+        entries::header(),
+        entries::run(),
+        content::content(),
+        statements::device_cert(),
+        statements::ack(),
+    ] {
         // Kinds that nobody reads yet may hold anything.
         for case in document.cases.iter().filter(|c| c.valid && c.fields.get("newer").is_none()) {
             if let Some(hex) = &case.hex {
-                assert!(raw::is_strict(&judge::unhex(hex)), "{}: {}", document.structure, case.name);
+                assert!(
+                    raw::is_strict(&judge::unhex(hex)),
+                    "{}: {}",
+                    document.structure,
+                    case.name
+                );
             }
         }
     }

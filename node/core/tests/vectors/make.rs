@@ -1,5 +1,5 @@
-//! Makes the bytes of the vectors from fixed seeds: right ones with the library's encoders, wrong ones by taking right ones
-//! apart and signing them again, so that each has one fault only.
+//! Makes the bytes of the vectors from fixed seeds: right ones with the library's encoders, wrong
+//! ones by taking right ones apart and signing them again, so that each has one fault only.
 
 use klatch_core::cbor;
 use klatch_core::content::Content;
@@ -67,7 +67,13 @@ pub fn sign_last(who: &Keys, run: &mut [SealedEntry]) {
 }
 
 /// A run of one entry whose header was changed before its body was sealed to it.
-pub fn bent(f: &Fixture, who: &Keys, seq: u64, content: &Content, bend: impl Fn(&mut Header)) -> Vec<SealedEntry> {
+pub fn bent(
+    f: &Fixture,
+    who: &Keys,
+    seq: u64,
+    content: &Content,
+    bend: impl Fn(&mut Header),
+) -> Vec<SealedEntry> {
     sealed(f, who, seq, content, content.encode(), bend)
 }
 
@@ -88,7 +94,11 @@ pub fn sealed(
     if header.body_hash.is_some() {
         header.body_hash = Some(body_hash(&body));
     }
-    let mut run = vec![SealedEntry { header: header.encode().into(), signature: None, body: Some(body.into()) }];
+    let mut run = vec![SealedEntry {
+        header: header.encode().into(),
+        signature: None,
+        body: Some(body.into()),
+    }];
     sign_last(who, &mut run);
     run
 }
@@ -98,7 +108,8 @@ pub fn run_bytes(run: &[SealedEntry]) -> Vec<u8> {
     cbor::encode(&run.iter().map(SealedEntry::to_fields).collect::<Vec<_>>())
 }
 
-/// Signs a structure given by its fields (version first, signature absent) and appends the signature.
+/// Signs a structure given by its fields (version first, signature absent) and appends the
+/// signature.
 pub fn signed(who: &Keys, context: Context, fields: &[Vec<u8>]) -> Vec<u8> {
     let digest = hash(context, &[&raw::array(fields)]);
     let signature = sign(who.device_key(), context, &digest);
@@ -127,8 +138,15 @@ pub fn presence_fields(f: &Fixture, device: &DeviceId, peer: &[u8]) -> Vec<Vec<u
     ]
 }
 
-/// An envelope whose sealed head holds exactly `head` (padded unless `as_is`), signed with the topic key.
-pub fn envelope(f: &Fixture, version: u8, head: &[u8], as_is: bool, bodies: &[Option<Vec<u8>>]) -> Vec<u8> {
+/// An envelope whose sealed head holds exactly `head` (padded unless `as_is`), signed with the
+/// topic key.
+pub fn envelope(
+    f: &Fixture,
+    version: u8,
+    head: &[u8],
+    as_is: bool,
+    bodies: &[Option<Vec<u8>>],
+) -> Vec<u8> {
     let topic_pk = f.keys.topic_key().verifying_key().to_bytes();
     let (slot, nonce) = ((NOW_MS / 600_000) as u32, [0x5a; 24]);
     let aad = [&[version][..], &topic_pk, &slot.to_le_bytes()].concat();
@@ -141,14 +159,21 @@ pub fn envelope(f: &Fixture, version: u8, head: &[u8], as_is: bool, bodies: &[Op
 }
 
 /// An envelope around a head that is sealed already, signed with the topic key.
-pub fn signed_envelope(f: &Fixture, version: u8, head: &[u8], bodies: &[Option<Vec<u8>>]) -> Vec<u8> {
+pub fn signed_envelope(
+    f: &Fixture,
+    version: u8,
+    head: &[u8],
+    bodies: &[Option<Vec<u8>>],
+) -> Vec<u8> {
     let topic_pk = f.keys.topic_key().verifying_key().to_bytes();
     let (slot, nonce) = ((NOW_MS / 600_000) as u32, [0x5a; 24]);
     let aad = [&[version][..], &topic_pk, &slot.to_le_bytes()].concat();
-    let hashes: Vec<u8> = bodies.iter().flat_map(|b| b.as_ref().map_or([0; 32], |b| body_hash(b).0)).collect();
+    let hashes: Vec<u8> =
+        bodies.iter().flat_map(|b| b.as_ref().map_or([0; 32], |b| body_hash(b).0)).collect();
     let digest = hash(Context::ENVELOPE, &[&aad, &nonce, head, &hashes]);
     let signature: Signature = sign(f.keys.topic_key(), Context::ENVELOPE, &digest);
-    let bodies: Vec<Vec<u8>> = bodies.iter().map(|b| b.as_ref().map_or(raw::null(), |b| raw::blob(b))).collect();
+    let bodies: Vec<Vec<u8>> =
+        bodies.iter().map(|b| b.as_ref().map_or(raw::null(), |b| raw::blob(b))).collect();
     raw::array(&[
         raw::uint(u64::from(version)),
         raw::blob(&topic_pk),
@@ -167,12 +192,19 @@ pub fn head(kind: u64, payload: &[u8]) -> Vec<u8> {
 
 /// The payload of a run's envelope and the bodies beside it.
 pub fn split(run: &[SealedEntry]) -> (Vec<u8>, Vec<Option<Vec<u8>>>) {
-    let heads: Vec<_> = run.iter().map(|e| (ByteBuf::from(e.header.to_vec()), e.signature)).collect();
+    let heads: Vec<_> =
+        run.iter().map(|e| (ByteBuf::from(e.header.to_vec()), e.signature)).collect();
     (cbor::encode(&heads), run.iter().map(|e| e.body.as_ref().map(|b| b.to_vec())).collect())
 }
 
 /// A request frame from the fixture's peer to this node.
 pub fn request(f: &Fixture, kind: u64, body: &[u8]) -> Vec<u8> {
     let proof = f.keys.proof(Context::PROOF_REQUEST, &f.peer, &f.me);
-    raw::array(&[raw::uint(1), raw::uint(kind), raw::blob(&f.keys.epoch.0), raw::blob(&proof.0), raw::blob(body)])
+    raw::array(&[
+        raw::uint(1),
+        raw::uint(kind),
+        raw::blob(&f.keys.epoch.0),
+        raw::blob(&proof.0),
+        raw::blob(body),
+    ])
 }

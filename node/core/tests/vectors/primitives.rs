@@ -25,22 +25,33 @@ fn hashes() {
     ];
     let mut cases = Vec::new();
     for (name, parts) in parts {
-        let input =
-            json!({ "context": Context::ENTRY.as_str(), "parts": parts.iter().map(|p| hex(p)).collect::<Vec<_>>() });
+        let input = json!({ "context": Context::ENTRY.as_str(), "parts": parts.iter().map(|p| hex(p)).collect::<Vec<_>>() });
         cases.push(case(name, hex(&hash(Context::ENTRY, parts).0), true, input, Value::Null));
     }
     for context in Context::ALL {
         let input = json!({ "context": context.as_str(), "parts": [] });
         cases.push(case(context.as_str(), hex(&hash(*context, &[]).0), true, input, Value::Null));
     }
-    let about = "hex = H(input.context, input.parts). The last cases list every context that is in use.";
+    let about =
+        "hex = H(input.context, input.parts). The last cases list every context that is in use.";
     check(&Document { structure: "hash", section: "2.2", about, given: Value::Null, cases });
 }
 
 #[test]
 fn base32_text() {
     let mut cases = Vec::new();
-    for bytes in [&b""[..], b"\0", b"f", b"fo", b"foo", b"foob", b"fooba", b"foobar", &[0xff; 16], &[0x5a; 32]] {
+    for bytes in [
+        &b""[..],
+        b"\0",
+        b"f",
+        b"fo",
+        b"foo",
+        b"foob",
+        b"fooba",
+        b"foobar",
+        &[0xff; 16],
+        &[0x5a; 32],
+    ] {
         let text = base32(bytes);
         let name = format!("{} bytes: {text}", bytes.len());
         cases.push(case(&name, hex(bytes), true, json!({ "text": text }), Value::Null));
@@ -72,9 +83,19 @@ fn base32_text() {
 #[test]
 fn fingerprints() {
     let of = |name: &str, id: [u8; 32]| {
-        case(name, hex(&id), true, Value::Null, json!({ "fingerprint": fingerprint(&IdentityId(id)) }))
+        case(
+            name,
+            hex(&id),
+            true,
+            Value::Null,
+            json!({ "fingerprint": fingerprint(&IdentityId(id)) }),
+        )
     };
-    let cases = vec![of("zeros", [0; 32]), of("ones", [0xff; 32]), of("Alice", crate::make::alice().identity_id().0)];
+    let cases = vec![
+        of("zeros", [0; 32]),
+        of("ones", [0xff; 32]),
+        of("Alice", crate::make::alice().identity_id().0),
+    ];
     let about = "hex = the identity's public key.";
     check(&Document { structure: "fingerprint", section: "3.3", about, given: Value::Null, cases });
 }
@@ -96,12 +117,21 @@ fn padding() {
         bytes
     });
     let good = padded(3);
-    cases.refuse("nothing", &[]).refuse("only zeros", &[0; 256]).refuse("one byte short", &good[..255]);
+    cases
+        .refuse("nothing", &[])
+        .refuse("only zeros", &[0; 256])
+        .refuse("one byte short", &good[..255]);
     cases.refuse("one byte more", &[&good[..], &[0]].concat());
     cases.refuse("the next step up", &[&good[..], &[0; 16]].concat());
     cases.refuse("another marker", &[b"abc\x81", &[0; 252][..]].concat());
     cases.refuse("a byte after the marker", &[&good[..255], &[1]].concat());
     cases.refuse("no marker", &[0x61; 256]);
     let about = "hex = the padded bytes, fields.plain = the bytes without padding.";
-    check(&Document { structure: "padding", section: "2.4", about, given: Value::Null, cases: cases.out });
+    check(&Document {
+        structure: "padding",
+        section: "2.4",
+        about,
+        given: Value::Null,
+        cases: cases.out,
+    });
 }

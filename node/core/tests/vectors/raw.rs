@@ -1,5 +1,5 @@
-//! CBOR by hand: to write what no encoder of ours would write, and to tell the one allowed spelling from all others
-//! without the library that the program uses.
+//! CBOR by hand: to write what no encoder of ours would write, and to tell the one allowed spelling
+//! from all others without the library that the program uses.
 
 /// Array header and items.
 pub fn array(items: &[Vec<u8>]) -> Vec<u8> {
@@ -81,7 +81,8 @@ fn skip(bytes: &[u8], at: usize, depth: usize) -> Option<usize> {
     }
 }
 
-/// Major type, argument, and where the contents start; `None` for indefinite, reserved and longer than needed.
+/// Major type, argument, and where the contents start; `None` for indefinite, reserved and longer
+/// than needed.
 fn read_head(bytes: &[u8], at: usize) -> Option<(u8, u64, usize)> {
     let first = *bytes.get(at)?;
     let (major, low, at) = (first >> 5, first & 31, at + 1);
@@ -111,13 +112,19 @@ pub fn misspellings(valid: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
         ("a map in place of the array", [&[0xa1, 0x01], valid].concat()),
         ("a byte string around it", blob(valid)),
         ("array of indefinite length", [&[0x9f], &items.concat()[..], &[0xff]].concat()),
-        ("longer array header than needed", [&[0x98, items.len() as u8], &items.concat()[..]].concat()),
+        (
+            "longer array header than needed",
+            [&[0x98, items.len() as u8], &items.concat()[..]].concat(),
+        ),
         ("extra item", array(&[items.clone(), vec![null()]].concat())),
     ];
     if !items.is_empty() {
         out.push(("last item missing", array(&items[..items.len() - 1])));
         out.push(("all items missing", array(&[])));
-        out.push(("array header counts one too many", [head(4, items.len() as u64 + 1), items.concat()].concat()));
+        out.push((
+            "array header counts one too many",
+            [head(4, items.len() as u64 + 1), items.concat()].concat(),
+        ));
     }
     if let Some((i, item)) = items.iter().enumerate().find(|(_, item)| item[0] < 24) {
         out.push(("longer integer than needed", with(i, vec![0x18, item[0]])));

@@ -17,8 +17,16 @@ fn room_keys() {
         stretched("a passphrase room", "garden", "correct horse battery staple"),
         stretched("a name beyond ASCII, decomposed", "Cafe\u{301}", ""),
         stretched("a passphrase beyond ASCII, composed", "garden", "Caf\u{e9} \u{c5}ngstr\u{f6}m"),
-        stretched("the same passphrase, decomposed", "garden", "Cafe\u{301} A\u{30a}ngstro\u{308}m"),
-        stretched("a passphrase with a compatibility character is another one", "garden", "\u{fb01}sh"),
+        stretched(
+            "the same passphrase, decomposed",
+            "garden",
+            "Cafe\u{301} A\u{30a}ngstro\u{308}m",
+        ),
+        stretched(
+            "a passphrase with a compatibility character is another one",
+            "garden",
+            "\u{fb01}sh",
+        ),
         stretched("without that character", "garden", "fish"),
         derived("keys from a root", &ROOT, json!({})),
     ];
@@ -48,7 +56,10 @@ fn room_keys() {
         });
     }
     let root_of = |name: &str| cases.iter().find(|c| c.name == name).map(|c| &c.hex).unwrap();
-    assert_eq!(root_of("a passphrase beyond ASCII, composed"), root_of("the same passphrase, decomposed"));
+    assert_eq!(
+        root_of("a passphrase beyond ASCII, composed"),
+        root_of("the same passphrase, decomposed")
+    );
     assert_ne!(
         root_of("without that character"),
         root_of("a passphrase with a compatibility character is another one")

@@ -69,16 +69,21 @@ pub fn device_cert() -> Document {
         raw::array(&items)
     });
     c.refuse("a signature with s above the group order", &above_the_order(&good));
-    let about =
-        "Identity seed a1 x 32, device seed d1 x 32. [1, identity, device, not_before, not_after|null, n, sig].";
-    Document { structure: "device_cert", section: "3.2", about, given: serde_json::Value::Null, cases: c.out }
+    let about = "Identity seed a1 x 32, device seed d1 x 32. [1, identity, device, not_before, not_after|null, n, sig].";
+    Document {
+        structure: "device_cert",
+        section: "3.2",
+        about,
+        given: serde_json::Value::Null,
+        cases: c.out,
+    }
 }
 
 /// The same signature with the group order added to `s`: equal in arithmetic, refused in form.
 fn above_the_order(signed: &[u8]) -> Vec<u8> {
     const ORDER: [u8; 32] = [
-        0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0,
-        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+        0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde,
+        0x14, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
     ];
     let mut out = signed.to_vec();
     let at = out.len() - 32;
@@ -103,7 +108,9 @@ pub fn ack() -> Document {
     let good = VerifiedAck::issue(&alice, c.fixture.keys.room, &frontier);
     let items = raw::items(&good);
     let rows = raw::items(&items[3]);
-    let of = |c: &Cases, rows: &[Vec<u8>]| signed(&alice, Context::ACK, &ack_fields(&c.fixture, &device, rows));
+    let of = |c: &Cases, rows: &[Vec<u8>]| {
+        signed(&alice, Context::ACK, &ack_fields(&c.fixture, &device, rows))
+    };
     assert_eq!(of(&c, &rows), good);
     c.accept("three chains", &good);
     c.accept("one chain", &of(&c, &rows[..1]));
@@ -134,7 +141,10 @@ pub fn ack() -> Document {
     c.refuse("device prefix of 8 bytes", &of(&c, &[height(&[1; 8], 0, &[2; 8])]));
     c.refuse("a whole device id", &of(&c, &[height(&[1; 32], 0, &[2; 8])]));
     c.refuse("hash prefix of 9 bytes", &of(&c, &[height(&[1; 16], 0, &[2; 9])]));
-    c.refuse("extra item in a chain", &of(&c, &[raw::array(&[raw::items(&rows[0]), vec![raw::uint(0)]].concat())]));
+    c.refuse(
+        "extra item in a chain",
+        &of(&c, &[raw::array(&[raw::items(&rows[0]), vec![raw::uint(0)]].concat())]),
+    );
     c.refuse("item missing in a chain", &of(&c, &[raw::array(&raw::items(&rows[0])[..2])]));
     c.refuse(
         "longer integer than needed in a chain",
@@ -154,10 +164,14 @@ pub fn ack() -> Document {
     });
     let device_of = |c: &Cases, rows: &[Vec<u8>]| ack_fields(&c.fixture, &bob.device_id(), rows);
     c.refuse("signed by another device", &signed(&alice, Context::ACK, &device_of(&c, &rows)));
-    c.refuse("signed in another context", &signed(&alice, Context::PRESENCE, &ack_fields(&c.fixture, &device, &rows)));
+    c.refuse(
+        "signed in another context",
+        &signed(&alice, Context::PRESENCE, &ack_fields(&c.fixture, &device, &rows)),
+    );
     c.refuse("signature with one bit changed", &flipped(&good, 0));
     c.refuse("a position changed", &flipped(&good, 64 + 2 + 9));
-    let about = "Device seeds d1 x 32 and d2 x 32. [1, room, device, [[device 8, seq, hash 8], ...], sig].";
+    let about =
+        "Device seeds d1 x 32 and d2 x 32. [1, room, device, [[device 8, seq, hash 8], ...], sig].";
     Document { structure: "ack", section: "9.1", about, given: room(), cases: c.out }
 }
 
@@ -166,7 +180,13 @@ pub fn presence() -> Document {
     let alice = alice();
     let device = alice.device_id();
     let direct = direct_set([bob().device_id(), device].iter());
-    let good = VerifiedPresence::issue(&alice, c.fixture.keys.room, &c.fixture.peer, direct, NOW_MS + 180_000);
+    let good = VerifiedPresence::issue(
+        &alice,
+        c.fixture.keys.room,
+        &c.fixture.peer,
+        direct,
+        NOW_MS + 180_000,
+    );
     let peer = c.fixture.peer.0.clone();
     let base = presence_fields(&c.fixture, &device, &peer);
     let of = |i: usize, item: Vec<u8>| {

@@ -14,7 +14,8 @@ use super::Site;
 use crate::api::rights::Rights;
 use crate::api::rpc::{RpcError, response};
 
-/// Sent with every answer: nothing here is to be shown, kept, framed or read by other sites. There is no CORS header.
+/// Sent with every answer: nothing here is to be shown, kept, framed or read by other sites. There
+/// is no CORS header.
 const HEADERS: &[(&str, &str)] = &[
     ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
     ("x-content-type-options", "nosniff"),
@@ -24,9 +25,18 @@ const HEADERS: &[(&str, &str)] = &[
 ];
 
 /// Lets through whoever may ask, with their rights as an extension of the request.
-pub(super) async fn check(State(site): State<std::sync::Arc<Site>>, mut request: Request, next: Next) -> Response {
+pub(super) async fn check(
+    State(site): State<std::sync::Arc<Site>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let admitted = match admit(site.address, &request) {
-        Ok(Some(token)) => site.hub.tokens.rights(&site.hub.node, &token).await.map_err(|e| Refused::token(e.message)),
+        Ok(Some(token)) => site
+            .hub
+            .tokens
+            .rights(&site.hub.node, &token)
+            .await
+            .map_err(|e| Refused::token(e.message)),
         Ok(None) => Ok(Rights::default()),
         Err(refused) => Err(refused),
     };
@@ -48,11 +58,21 @@ fn admit(own: SocketAddr, request: &Request) -> Result<Option<String>, Refused> 
     let headers = request.headers();
     if !host_is_ours(headers, request.uri(), own) {
         let hint = format!("ask for http://{own}");
-        return Err(Refused::new(StatusCode::FORBIDDEN, "KLATCH-HTTP-HOST", "that is not the name of this host", hint));
+        return Err(Refused::new(
+            StatusCode::FORBIDDEN,
+            "KLATCH-HTTP-HOST",
+            "that is not the name of this host",
+            hint,
+        ));
     }
     if !origin_is_ours(headers, own) {
         let hint = "pages of other sites may not use this API";
-        return Err(Refused::new(StatusCode::FORBIDDEN, "KLATCH-HTTP-ORIGIN", "a foreign page asked", hint));
+        return Err(Refused::new(
+            StatusCode::FORBIDDEN,
+            "KLATCH-HTTP-ORIGIN",
+            "a foreign page asked",
+            hint,
+        ));
     }
     // For those who only watch whether it lives. Says nothing about anybody.
     if matches!(request.uri().path(), "/healthz" | "/readyz") {
@@ -64,11 +84,14 @@ fn admit(own: SocketAddr, request: &Request) -> Result<Option<String>, Refused> 
     }
 }
 
-/// Exactly one `Host`, parsed, and equal to one of our three names with our port; the request line may only repeat it.
+/// Exactly one `Host`, parsed, and equal to one of our three names with our port; the request line
+/// may only repeat it.
 fn host_is_ours(headers: &HeaderMap, uri: &Uri, own: SocketAddr) -> bool {
     let mut all = headers.get_all(HOST).iter();
     let (Some(host), None) = (all.next(), all.next()) else { return false };
-    let Some(host) = host.to_str().ok().and_then(|h| h.parse::<Authority>().ok()) else { return false };
+    let Some(host) = host.to_str().ok().and_then(|h| h.parse::<Authority>().ok()) else {
+        return false;
+    };
     is_ours(&host, own) && uri.authority().is_none_or(|a| is_ours(a, own))
 }
 
@@ -83,15 +106,19 @@ fn is_ours(authority: &Authority, own: SocketAddr) -> bool {
     (name || bound) && authority.port_u16() == Some(own.port()) && !authority.as_str().contains('@')
 }
 
-/// None at all (no browser sent it), or a page of our own. Browsers also say so in a header that no page can set.
+/// None at all (no browser sent it), or a page of our own. Browsers also say so in a header that no
+/// page can set.
 fn origin_is_ours(headers: &HeaderMap, own: SocketAddr) -> bool {
     let mut all = headers.get_all(ORIGIN).iter();
     let ours = match (all.next(), all.next()) {
         (None, _) => true,
-        (Some(origin), None) => origin.to_str().ok().and_then(|o| o.parse::<Uri>().ok()).is_some_and(|uri| {
-            let bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
-            bare && uri.scheme_str() == Some("http") && uri.authority().is_some_and(|a| is_ours(a, own))
-        }),
+        (Some(origin), None) => {
+            origin.to_str().ok().and_then(|o| o.parse::<Uri>().ok()).is_some_and(|uri| {
+                let bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
+                bare && uri.scheme_str() == Some("http")
+                    && uri.authority().is_some_and(|a| is_ours(a, own))
+            })
+        }
         _ => false,
     };
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
@@ -113,7 +140,12 @@ pub(super) struct Refused {
 }
 
 impl Refused {
-    pub(super) fn new(status: StatusCode, code: &str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub(super) fn new(
+        status: StatusCode,
+        code: &str,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
         Self { status, error: RpcError::failed(message, code, hint, 4) }
     }
 
@@ -131,7 +163,9 @@ impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let mut answer = json_answer(self.status, response(&Value::Null, Err(self.error)));
         if self.status == StatusCode::UNAUTHORIZED {
-            answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            answer
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         answer
     }
@@ -139,7 +173,8 @@ impl IntoResponse for Refused {
 
 /// An answer in JSON.
 pub(super) fn json_answer(status: StatusCode, text: String) -> Response {
-    (status, [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response()
+    (status, [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], text)
+        .into_response()
 }
 
 /// What a probe gets.
@@ -166,7 +201,8 @@ mod tests {
 
     #[test]
     fn a_host_is_parsed_and_must_be_one_of_three_with_the_port() {
-        let is = |host: &str| host_is_ours(&headers(&[(HOST, host)]), &"/rpc".parse().unwrap(), own());
+        let is =
+            |host: &str| host_is_ours(&headers(&[(HOST, host)]), &"/rpc".parse().unwrap(), own());
         for good in ["127.0.0.1:8080", "localhost:8080", "LOCALHOST:8080", "[::1]:8080"] {
             assert!(is(good), "{good}");
         }
@@ -227,7 +263,10 @@ mod tests {
         assert_eq!(bearer(&headers(&[(AUTHORIZATION, "Bearer abc")])), Some("abc"));
         assert_eq!(bearer(&headers(&[(AUTHORIZATION, "bearer  abc ")])), Some("abc"));
         assert_eq!(bearer(&headers(&[(AUTHORIZATION, "Basic abc")])), None);
-        assert_eq!(bearer(&headers(&[(AUTHORIZATION, "Bearer a"), (AUTHORIZATION, "Bearer b")])), None);
+        assert_eq!(
+            bearer(&headers(&[(AUTHORIZATION, "Bearer a"), (AUTHORIZATION, "Bearer b")])),
+            None
+        );
         assert_eq!(bearer(&headers(&[])), None);
     }
 }

@@ -1,7 +1,9 @@
-//! The API over HTTP, on loopback and only when asked for: `POST /rpc`, `GET /ws`, `GET /events`, `GET /healthz`, `GET /readyz`.
+//! The API over HTTP, on loopback and only when asked for: `POST /rpc`, `GET /ws`, `GET /events`,
+//! `GET /healthz`, `GET /readyz`.
 //!
-//! Loopback is no boundary: any page in a browser can send requests there. So whoever asks must name this very host, come from
-//! nowhere else, and know a token (`guard`). Connections, headers, bodies and times are bounded here.
+//! Loopback is no boundary: any page in a browser can send requests there. So whoever asks must
+//! name this very host, come from nowhere else, and know a token (`guard`). Connections, headers,
+//! bodies and times are bounded here.
 
 mod guard;
 mod routes;
@@ -25,7 +27,8 @@ use super::hub::{Context, raised};
 use super::registry::Method;
 use super::rpc::RpcError;
 
-/// Connections at a time. Many more than anybody needs, so that some that were opened to be in the way are not.
+/// Connections at a time. Many more than anybody needs, so that some that were opened to be in the
+/// way are not.
 const CONNECTIONS_MAX: usize = 256;
 /// A request's headers must be here within this.
 const HEADER_TIME_MAX: Duration = Duration::from_secs(5);
@@ -63,22 +66,36 @@ struct Open {
 }
 
 /// `http.open`. If it is open already at that address, that is fine.
-pub(super) async fn open(hub: &Context, method: &Method, params: Map<String, Value>) -> Result<Value, RpcError> {
+pub(super) async fn open(
+    hub: &Context,
+    method: &Method,
+    params: Map<String, Value>,
+) -> Result<Value, RpcError> {
     let p: Open = serde_json::from_value(Value::Object(params)).map_err(|e| method.mismatch(&e))?;
     let wanted = address(&p.address)?;
     let mut slot = hub.http.lock().await;
     if let Some(running) = slot.as_ref().filter(|r| !r.task.is_finished()) {
-        let same =
-            wanted.ip() == running.address.ip() && (wanted.port() == 0 || wanted.port() == running.address.port());
+        let same = wanted.ip() == running.address.ip()
+            && (wanted.port() == 0 || wanted.port() == running.address.port());
         if same {
             return Ok(running.shown());
         }
         let text = format!("HTTP is open at {} already", running.address);
-        return Err(RpcError::failed(text, "KLATCH-HTTP-OPEN", "`http.close` first, or use that one", 2));
+        return Err(RpcError::failed(
+            text,
+            "KLATCH-HTTP-OPEN",
+            "`http.close` first, or use that one",
+            2,
+        ));
     }
     let cannot = |e: std::io::Error| {
         let text = format!("cannot listen at {wanted}: {e}");
-        RpcError::failed(text, "KLATCH-HTTP-ADDRESS", "choose another port, or leave it out for any free one", 1)
+        RpcError::failed(
+            text,
+            "KLATCH-HTTP-ADDRESS",
+            "choose another port, or leave it out for any free one",
+            1,
+        )
     };
     let listener = TcpListener::bind(wanted).await.map_err(cannot)?;
     let address = listener.local_addr().map_err(cannot)?;
@@ -100,12 +117,19 @@ pub(super) async fn close(hub: &Context) -> bool {
 
 /// An address of this machine's loopback, or a port there; nothing else is served.
 fn address(text: &str) -> Result<SocketAddr, RpcError> {
-    let hint = "for example 127.0.0.1:8080 or [::1]:8080; whoever is elsewhere can come through `ssh -L`";
-    let parsed = text.parse::<u16>().map(|port| SocketAddr::from(([127, 0, 0, 1], port))).or_else(|_| text.parse());
+    let hint =
+        "for example 127.0.0.1:8080 or [::1]:8080; whoever is elsewhere can come through `ssh -L`";
+    let parsed = text
+        .parse::<u16>()
+        .map(|port| SocketAddr::from(([127, 0, 0, 1], port)))
+        .or_else(|_| text.parse());
     let shown: String = text.chars().take(64).collect();
-    let address = parsed.map_err(|_| RpcError::params(format!("`{shown}` is not an address with a port"), hint))?;
+    let address = parsed
+        .map_err(|_| RpcError::params(format!("`{shown}` is not an address with a port"), hint))?;
     if !address.ip().is_loopback() {
-        let text = format!("{shown} can be reached from other machines; this API is served to this one only");
+        let text = format!(
+            "{shown} can be reached from other machines; this API is served to this one only"
+        );
         return Err(RpcError::failed(text, "KLATCH-HTTP-ADDRESS", hint, 2));
     }
     Ok(address)
@@ -119,7 +143,12 @@ struct Site {
     closing: watch::Receiver<bool>,
 }
 
-async fn accept(listener: TcpListener, hub: Context, address: SocketAddr, mut closing: watch::Receiver<bool>) {
+async fn accept(
+    listener: TcpListener,
+    hub: Context,
+    address: SocketAddr,
+    mut closing: watch::Receiver<bool>,
+) {
     let mut api_closing = hub.closing.clone();
     let site = Arc::new(Site { hub, address, closing: closing.clone() });
     let router = routes::router(site.clone());
@@ -166,7 +195,15 @@ mod tests {
         for good in ["127.0.0.1:0", "127.0.0.2:80", "[::1]:8080", "8080"] {
             assert!(address(good).is_ok(), "{good}");
         }
-        for bad in ["0.0.0.0:80", "[::]:80", "192.168.1.5:80", "localhost:80", "127.0.0.1", "", "example.org:80"] {
+        for bad in [
+            "0.0.0.0:80",
+            "[::]:80",
+            "192.168.1.5:80",
+            "localhost:80",
+            "127.0.0.1",
+            "",
+            "example.org:80",
+        ] {
             assert!(address(bad).is_err(), "{bad}");
         }
     }

@@ -36,7 +36,8 @@ use crate::api::topics::{self, Filter};
 const BODY_TIME_MAX: Duration = Duration::from_secs(10);
 /// WebSockets and event streams at a time; requests that end are bounded by the connections.
 const STREAMS_MAX: usize = 64;
-/// A stream without events says that it lives this often, so that the other side notices when it does not.
+/// A stream without events says that it lives this often, so that the other side notices when it
+/// does not.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Topics and types of one event stream.
 const FILTERS_MAX: usize = 512;
@@ -63,22 +64,29 @@ async fn readyz(State(site): State<Arc<Site>>) -> Response {
 }
 
 /// One request, or a batch. What a method came to is in the answer; the status is about HTTP alone.
-async fn rpc(State(site): State<Arc<Site>>, Extension(rights): Extension<Rights>, request: Request) -> Response {
+async fn rpc(
+    State(site): State<Arc<Site>>,
+    Extension(rights): Extension<Rights>,
+    request: Request,
+) -> Response {
     if !is_json(request.headers()) {
         let (code, hint) = ("KLATCH-HTTP-TYPE", "send `Content-Type: application/json`");
-        return Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, code, "only JSON is taken", hint).into_response();
+        return Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, code, "only JSON is taken", hint)
+            .into_response();
     }
-    let message = match timeout(BODY_TIME_MAX, body::to_bytes(request.into_body(), LINE_BYTES_MAX)).await {
-        Ok(Ok(message)) => message,
-        Ok(Err(_)) => {
-            let text = format!("a request has at most {LINE_BYTES_MAX} bytes");
-            return Refused::of(StatusCode::PAYLOAD_TOO_LARGE, RpcError::invalid(text)).into_response();
-        }
-        Err(_) => {
-            let error = RpcError::timeout("the request did not end in time", "send it faster");
-            return Refused::of(StatusCode::REQUEST_TIMEOUT, error).into_response();
-        }
-    };
+    let message =
+        match timeout(BODY_TIME_MAX, body::to_bytes(request.into_body(), LINE_BYTES_MAX)).await {
+            Ok(Ok(message)) => message,
+            Ok(Err(_)) => {
+                let text = format!("a request has at most {LINE_BYTES_MAX} bytes");
+                return Refused::of(StatusCode::PAYLOAD_TOO_LARGE, RpcError::invalid(text))
+                    .into_response();
+            }
+            Err(_) => {
+                let error = RpcError::timeout("the request did not end in time", "send it faster");
+                return Refused::of(StatusCode::REQUEST_TIMEOUT, error).into_response();
+            }
+        };
     match session::answer(&site.hub, &rights, &message).await {
         Some(text) => json_answer(StatusCode::OK, text),
         None => StatusCode::NO_CONTENT.into_response(),
@@ -96,7 +104,8 @@ fn busy() -> Response {
     Refused::of(StatusCode::SERVICE_UNAVAILABLE, refused).into_response()
 }
 
-// ---- WebSocket --------------------------------------------------------------------------------------------------
+// ---- WebSocket
+// --------------------------------------------------------------------------------------------------
 
 /// The same messages as on the socket, one per frame.
 async fn ws(
@@ -120,7 +129,9 @@ impl Source for Frames {
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                 // A socket has no half: who closes it hears no more.
                 Some(Ok(Message::Close(_))) | None => return Err(RpcError::invalid("closed")),
-                Some(Err(_)) => return Err(RpcError::invalid("not a WebSocket message, or too long")),
+                Some(Err(_)) => {
+                    return Err(RpcError::invalid("not a WebSocket message, or too long"));
+                }
             }
         }
     }
@@ -154,7 +165,8 @@ async fn write_frames(mut sink: SplitSink<WebSocket, Message>, mut lines: mpsc::
     let _ = sink.close().await;
 }
 
-// ---- server-sent events -----------------------------------------------------------------------------------------
+// ---- server-sent events
+// -----------------------------------------------------------------------------------------
 
 /// What an event stream is asked for.
 struct Wanted {
@@ -163,20 +175,31 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// `topic` and `type` may come several times; `Last-Event-ID`, which browsers send when they come back, goes before
-    /// `after`.
+    /// `topic` and `type` may come several times; `Last-Event-ID`, which browsers send when they
+    /// come back, goes before `after`.
     fn parse(query: &str, headers: &HeaderMap, rights: &Rights) -> Result<Self, RpcError> {
-        let mut wanted = Self { after: After::Now, filter: Filter { within: rights.room(), ..Filter::default() } };
+        let mut wanted = Self {
+            after: After::Now,
+            filter: Filter { within: rights.room(), ..Filter::default() },
+        };
         for (key, value) in pairs(query)? {
             match key.as_str() {
                 "topic" => wanted.filter.topics.push(value),
                 "type" => wanted.filter.types.push(value),
                 "after" => wanted.after = After::parse(&value.into())?,
-                _ => return Err(RpcError::params("/events has no such parameter", "topic, type, after")),
+                _ => {
+                    return Err(RpcError::params(
+                        "/events has no such parameter",
+                        "topic, type, after",
+                    ));
+                }
             }
         }
         if wanted.filter.topics.len() > FILTERS_MAX || wanted.filter.types.len() > FILTERS_MAX {
-            return Err(RpcError::params(format!("at most {FILTERS_MAX} topics and types"), "prefixes cover many"));
+            return Err(RpcError::params(
+                format!("at most {FILTERS_MAX} topics and types"),
+                "prefixes cover many",
+            ));
         }
         if let Some(last) = headers.get("last-event-id") {
             wanted.after = After::parse(&last.to_str().unwrap_or_default().into())?;
@@ -187,7 +210,8 @@ impl Wanted {
 
 /// The parameters of a query.
 fn pairs(query: &str) -> Result<Vec<(String, String)>, RpcError> {
-    let bad = || RpcError::params("the query cannot be read", "for example ?topic=room/&after=start");
+    let bad =
+        || RpcError::params("the query cannot be read", "for example ?topic=room/&after=start");
     let plain = |text: &str| {
         let mut bytes = Vec::new();
         let mut rest = text.bytes();
@@ -205,7 +229,10 @@ fn pairs(query: &str) -> Result<Vec<(String, String)>, RpcError> {
         String::from_utf8(bytes).map_err(|_| bad())
     };
     let parts = query.split('&').filter(|p| !p.is_empty());
-    parts.map(|part| part.split_once('=').unwrap_or((part, ""))).map(|(k, v)| Ok((plain(k)?, plain(v)?))).collect()
+    parts
+        .map(|part| part.split_once('=').unwrap_or((part, "")))
+        .map(|(k, v)| Ok((plain(k)?, plain(v)?)))
+        .collect()
 }
 
 struct Streaming {
@@ -216,8 +243,8 @@ struct Streaming {
     _counted: Counted,
 }
 
-/// Events after a cursor, then as they come: `text/event-stream`, or one JSON object per line for who accepts
-/// `application/jsonl`.
+/// Events after a cursor, then as they come: `text/event-stream`, or one JSON object per line for
+/// who accepts `application/jsonl`.
 async fn events(
     State(site): State<Arc<Site>>,
     Extension(rights): Extension<Rights>,
@@ -259,7 +286,8 @@ async fn next(mut s: Streaming) -> Option<(Result<Bytes, Infallible>, Streaming)
     Some((Ok(Bytes::from(text)), s))
 }
 
-/// One server-sent event. Only what is kept has an id: a client that comes back goes on after the last one.
+/// One server-sent event. Only what is kept has an id: a client that comes back goes on after the
+/// last one.
 fn event(item: &Item) -> String {
     let id = item.cursor.map(|n| format!("id: {n}\n")).unwrap_or_default();
     // JSON on one line: no line break of a text can end it early.
@@ -273,8 +301,18 @@ mod tests {
     #[test]
     fn queries_are_decoded() {
         let found = pairs("topic=room%2Fabc&topic=dm/&after=j:7&x=a+b%C3%A9&flag").unwrap();
-        let found: Vec<(&str, &str)> = found.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-        assert_eq!(found, [("topic", "room/abc"), ("topic", "dm/"), ("after", "j:7"), ("x", "a bé"), ("flag", "")]);
+        let found: Vec<(&str, &str)> =
+            found.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        assert_eq!(
+            found,
+            [
+                ("topic", "room/abc"),
+                ("topic", "dm/"),
+                ("after", "j:7"),
+                ("x", "a bé"),
+                ("flag", "")
+            ]
+        );
         for bad in ["a=%", "a=%zz", "a=%ff", "a=%2"] {
             assert!(pairs(bad).is_err(), "{bad}");
         }

@@ -1,4 +1,5 @@
-//! Subscriptions of a real node: what is told, in which order, and what happens to those who are slow, away or mistaken.
+//! Subscriptions of a real node: what is told, in which order, and what happens to those who are
+//! slow, away or mistaken.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +8,8 @@ use klatch_core::ids::RoomId;
 
 use super::*;
 
-/// Texts among the notifications of a subscription, until there are `n`; each must come once, numbers must rise.
+/// Texts among the notifications of a subscription, until there are `n`; each must come once,
+/// numbers must rise.
 async fn texts(client: &mut Client, n: usize, cursor: &mut u64) -> Vec<String> {
     let mut texts = Vec::new();
     while texts.len() < n {
@@ -23,7 +25,12 @@ async fn texts(client: &mut Client, n: usize, cursor: &mut u64) -> Vec<String> {
 }
 
 /// Sends `n` numbered messages, many at a time.
-async fn flood(world: &World, room: &'static str, n: usize, text: &'static str) -> tokio::task::JoinHandle<()> {
+async fn flood(
+    world: &World,
+    room: &'static str,
+    n: usize,
+    text: &'static str,
+) -> tokio::task::JoinHandle<()> {
     let Client { mut lines, mut write } = world.client().await;
     tokio::spawn(async move {
         let writer = tokio::spawn(async move {
@@ -54,7 +61,10 @@ async fn replay_and_live_are_one_sequence_of_everything_durable() {
     client.call("message.send", json!({"room": room, "text": "before"})).await;
     let mut live = world.client().await;
     let answer = live.call("events.subscribe", json!({"after": "start"})).await["result"].clone();
-    assert_eq!((&answer["cursor"], &answer["oldest"], &answer["gap"]), (&json!(0), &json!(1), &Value::Null));
+    assert_eq!(
+        (&answer["cursor"], &answer["oldest"], &answer["gap"]),
+        (&json!(0), &json!(1), &Value::Null)
+    );
     client.call("message.send", json!({"room": room, "text": "after"})).await;
     client.call("room.leave", json!({"room": room})).await;
     let mut told = Vec::new();
@@ -68,15 +78,19 @@ async fn replay_and_live_are_one_sequence_of_everything_durable() {
             break;
         }
     }
-    let durable: Vec<(u64, &str)> =
-        told.iter().filter_map(|e| Some((e["cursor"].as_u64()?, e["type"].as_str().unwrap()))).collect();
+    let durable: Vec<(u64, &str)> = told
+        .iter()
+        .filter_map(|e| Some((e["cursor"].as_u64()?, e["type"].as_str().unwrap())))
+        .collect();
     let cursors: Vec<u64> = durable.iter().map(|(n, _)| *n).collect();
     assert_eq!(cursors, (1..=durable.len() as u64).collect::<Vec<_>>());
     for wanted in ["room.joined", "member.changed", "message.added", "room.left"] {
         assert!(durable.iter().any(|(_, t)| *t == wanted), "{wanted} is not among {durable:?}");
     }
     // What was told live is what is kept.
-    let answer = client.call("events.read", json!({"after": "start", "limit": 1000})).await["result"].clone();
+    let answer =
+        client.call("events.read", json!({"after": "start", "limit": 1000})).await["result"]
+            .clone();
     let kept: Vec<(u64, &str)> = answer["events"]
         .as_array()
         .unwrap()
@@ -84,7 +98,10 @@ async fn replay_and_live_are_one_sequence_of_everything_durable() {
         .map(|e| (e["cursor"].as_u64().unwrap(), e["type"].as_str().unwrap()))
         .collect();
     assert_eq!(kept, durable);
-    assert_eq!(client.call("events.topics", json!({})).await["result"][0]["topic"], "room/ROOM/message");
+    assert_eq!(
+        client.call("events.topics", json!({})).await["result"][0]["topic"],
+        "room/ROOM/message"
+    );
     world.end().await;
 }
 
@@ -124,12 +141,18 @@ async fn slow_subscribers_hold_up_neither_the_writer_nor_a_fast_one() {
     let text: &'static str = Box::leak("x".repeat(1_000).into_boxed_str());
     let sending = flood(&world, "#crowd", MESSAGES, text).await;
     let mut cursor = 0;
-    assert_eq!(numbers(&texts(&mut fast, MESSAGES, &mut cursor).await), (0..MESSAGES).collect::<Vec<_>>());
+    assert_eq!(
+        numbers(&texts(&mut fast, MESSAGES, &mut cursor).await),
+        (0..MESSAGES).collect::<Vec<_>>()
+    );
     sending.await.unwrap();
     // Now they read, and have missed nothing either.
     for mut client in slow {
         let mut cursor = 0;
-        assert_eq!(numbers(&texts(&mut client, MESSAGES, &mut cursor).await), (0..MESSAGES).collect::<Vec<_>>());
+        assert_eq!(
+            numbers(&texts(&mut client, MESSAGES, &mut cursor).await),
+            (0..MESSAGES).collect::<Vec<_>>()
+        );
     }
     world.end().await;
 }
@@ -140,7 +163,9 @@ async fn a_cursor_that_leads_to_nowhere_is_announced_and_the_subscription_goes_o
     let mut client = world.client().await;
     let room = client.call("room.join", json!({"room": "gap"})).await["result"]["room"].clone();
     let mut late = world.client().await;
-    let answer = late.call("events.subscribe", json!({"topics": ["room/"], "after": 4_711})).await["result"].clone();
+    let answer = late.call("events.subscribe", json!({"topics": ["room/"], "after": 4_711})).await
+        ["result"]
+        .clone();
     let head = answer["head"].as_u64().unwrap();
     let gap = json!({"from": head + 1, "to": 4_711, "reason": "ahead"});
     assert_eq!((&answer["cursor"], &answer["gap"]), (&json!(head), &gap));
@@ -187,7 +212,12 @@ async fn reading_in_steps_finds_the_same_as_reading_at_once() {
     let mut client = world.client().await;
     let mut ids = Vec::new();
     for name in ["#one", "#two"] {
-        ids.push(client.call("room.join", json!({"room": name})).await["result"]["room"].as_str().unwrap().to_owned());
+        ids.push(
+            client.call("room.join", json!({"room": name})).await["result"]["room"]
+                .as_str()
+                .unwrap()
+                .to_owned(),
+        );
     }
     for n in 0..150 {
         let name = if n % 3 == 0 { "#one" } else { "#two" };
@@ -195,7 +225,9 @@ async fn reading_in_steps_finds_the_same_as_reading_at_once() {
     }
     let topic = format!("room/{}/", ids[0]);
     for topics in [json!([]), json!([topic]), json!([topic, "dm/"])] {
-        let all = client.call("events.read", json!({"topics": topics, "limit": 1000})).await["result"].clone();
+        let all =
+            client.call("events.read", json!({"topics": topics, "limit": 1000})).await["result"]
+                .clone();
         assert_eq!(all["more"], false);
         let (mut steps, mut cursor, mut seen) = (Vec::new(), json!(0), BTreeSet::new());
         loop {
@@ -211,7 +243,11 @@ async fn reading_in_steps_finds_the_same_as_reading_at_once() {
             }
         }
         assert_eq!(json!(steps), all["events"]);
-        assert!(steps.len() >= 50 && (topics != json!([]) || steps.len() >= 150), "{}", steps.len());
+        assert!(
+            steps.len() >= 50 && (topics != json!([]) || steps.len() >= 150),
+            "{}",
+            steps.len()
+        );
     }
     world.end().await;
 }

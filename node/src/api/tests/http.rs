@@ -1,4 +1,5 @@
-//! The API over HTTP: what is answered to whom. The table is the promise of docs/THREAT_MODEL.md for local surfaces.
+//! The API over HTTP: what is answered to whom. The table is the promise of docs/THREAT_MODEL.md
+//! for local surfaces.
 
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -49,11 +50,14 @@ impl Site {
         TcpStream::connect(&self.address).await.unwrap()
     }
 
-    /// Sends a request with these lines instead of the ones of the same name (an empty value leaves one out).
+    /// Sends a request with these lines instead of the ones of the same name (an empty value leaves
+    /// one out).
     async fn ask(&self, what: &str, changes: &[(&str, &str)], body: &str) -> Answer {
         let mut head = self.head(what);
         for (name, value) in changes {
-            head.retain(|line| !line.to_lowercase().starts_with(&format!("{}:", name.to_lowercase())));
+            head.retain(|line| {
+                !line.to_lowercase().starts_with(&format!("{}:", name.to_lowercase()))
+            });
             if !value.is_empty() {
                 head.push(format!("{name}: {value}"));
             }
@@ -65,7 +69,8 @@ impl Site {
         // The server may answer and close before it has read everything.
         let _ = stream.write_all(text.as_bytes()).await;
         let mut answer = Vec::new();
-        let _ = timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("an answer in time");
+        let _ =
+            timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("an answer in time");
         let answer = String::from_utf8(answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
         let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
@@ -73,7 +78,8 @@ impl Site {
     }
 
     async fn call(&self, method: &str, params: Value) -> Value {
-        let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
+        let body =
+            json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
         let answer = self.ask("POST /rpc", &[], &body).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
         answer.json()
@@ -123,7 +129,11 @@ async fn the_table_of_expected_answers() {
         (rpc, &[("Origin", "null")], 403),
         ("GET /events", &[("Origin", "https://evil.example")], 403),
         ("GET /ws", &[("Origin", "https://evil.example")], 403),
-        ("OPTIONS /rpc", &[("Origin", "https://evil.example"), ("Access-Control-Request-Method", "POST")], 403),
+        (
+            "OPTIONS /rpc",
+            &[("Origin", "https://evil.example"), ("Access-Control-Request-Method", "POST")],
+            403,
+        ),
         (rpc, &[("Sec-Fetch-Site", "cross-site")], 403),
         // Tokens.
         (rpc, &[("Authorization", "")], 401),
@@ -158,7 +168,9 @@ async fn the_table_of_expected_answers() {
             assert_eq!(answer.json()["result"], "pong");
         }
         if matches!(expected, 401 | 403 | 415) {
-            assert!(answer.json()["error"]["data"]["code"].as_str().unwrap().starts_with("KLATCH-"));
+            assert!(
+                answer.json()["error"]["data"]["code"].as_str().unwrap().starts_with("KLATCH-")
+            );
         }
     }
     let upgrade: Vec<_> = WS.iter().copied().chain([("Origin", "https://evil.example")]).collect();
@@ -172,7 +184,8 @@ async fn what_is_too_large_or_never_ends_is_refused_and_holds_nobody_up() {
     let large = "x".repeat(10 << 20);
     let answer = site.ask("POST /rpc", &[("X-Large", &large)], PING).await;
     assert!(matches!(answer.status, 0 | 431), "a header of 10 MiB: {}", answer.status);
-    let answer = site.ask("POST /rpc", &[], &format!(r#"{{"method":"{}"}}"#, "x".repeat(2 << 20))).await;
+    let answer =
+        site.ask("POST /rpc", &[], &format!(r#"{{"method":"{}"}}"#, "x".repeat(2 << 20))).await;
     assert!(matches!(answer.status, 0 | 413), "a body of 2 MiB: {}", answer.status);
     let many: Vec<String> = (0..200).map(|n| format!("X-{n}")).collect();
     let many: Vec<(&str, &str)> = many.iter().map(|n| (n.as_str(), "1")).collect();
@@ -183,7 +196,10 @@ async fn what_is_too_large_or_never_ends_is_refused_and_holds_nobody_up() {
         let text = if n % 2 == 0 {
             format!("POST /rpc HTTP/1.1\r\nHost: {}\r\n", site.address)
         } else {
-            format!("{}\r\nContent-Length: 1000\r\n\r\n{{\"half\"", site.head("POST /rpc").join("\r\n"))
+            format!(
+                "{}\r\nContent-Length: 1000\r\n\r\n{{\"half\"",
+                site.head("POST /rpc").join("\r\n")
+            )
         };
         stream.write_all(text.as_bytes()).await.unwrap();
         half.push(stream);
@@ -191,7 +207,10 @@ async fn what_is_too_large_or_never_ends_is_refused_and_holds_nobody_up() {
     assert_eq!(site.call("rpc.ping", json!({})).await["result"], "pong");
     for stream in &half {
         // None of them was given up for it.
-        assert_eq!(stream.try_read(&mut [0; 1]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+        assert_eq!(
+            stream.try_read(&mut [0; 1]).unwrap_err().kind(),
+            std::io::ErrorKind::WouldBlock
+        );
     }
     drop(half);
     site.world.end().await;
@@ -203,7 +222,10 @@ async fn one_call_a_batch_and_errors_have_their_form() {
     assert_eq!(site.call("room.join", json!({"room": "web"})).await["result"]["name"], "#web");
     let error = site.call("room.jion", json!({})).await["error"].clone();
     assert!(error["data"]["hint"].as_str().unwrap().contains("room.join"));
-    assert_eq!(site.call("events.subscribe", json!({})).await["error"]["data"]["code"], "KLATCH-API-CONNECTION");
+    assert_eq!(
+        site.call("events.subscribe", json!({})).await["error"]["data"]["code"],
+        "KLATCH-API-CONNECTION"
+    );
     let batch = json!([
         {"jsonrpc": "2.0", "id": 1, "method": "rpc.ping"},
         {"jsonrpc": "2.0", "method": "rpc.ping"},
@@ -212,8 +234,14 @@ async fn one_call_a_batch_and_errors_have_their_form() {
     ]);
     let answers = site.ask("POST /rpc", &[], &batch.to_string()).await.json();
     assert_eq!(answers.as_array().unwrap().len(), 3, "{answers}");
-    assert_eq!((&answers[0]["result"], &answers[1]["error"]["code"]), (&json!("pong"), &json!(-32600)));
-    assert_eq!((&answers[2]["id"], &answers[2]["result"][0]["name"]), (&json!("b"), &json!("#web")));
+    assert_eq!(
+        (&answers[0]["result"], &answers[1]["error"]["code"]),
+        (&json!("pong"), &json!(-32600))
+    );
+    assert_eq!(
+        (&answers[2]["id"], &answers[2]["result"][0]["name"]),
+        (&json!("b"), &json!("#web"))
+    );
     let silent = site.ask("POST /rpc", &[], r#"{"jsonrpc":"2.0","method":"rpc.ping"}"#).await;
     assert_eq!((silent.status, silent.body.as_str()), (204, ""));
     assert_eq!(site.ask("POST /rpc", &[], "{").await.json()["error"]["code"], -32700);
@@ -225,7 +253,9 @@ async fn one_call_a_batch_and_errors_have_their_form() {
     let file = again["result"]["token_file"].as_str().unwrap().to_owned();
     let mut owner = site.world.client().await;
     assert_eq!(owner.call("http.close", json!({})).await["result"]["closed"], true);
-    assert!(TcpStream::connect(&site.address).await.is_err() && !std::path::Path::new(&file).exists());
+    assert!(
+        TcpStream::connect(&site.address).await.is_err() && !std::path::Path::new(&file).exists()
+    );
     site.world.end().await;
 }
 
@@ -244,7 +274,10 @@ impl Ws {
         }
         let answer = String::from_utf8(answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
-        assert!(answer.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "the answer to the sample key: {answer}");
+        assert!(
+            answer.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+            "the answer to the sample key: {answer}"
+        );
         Self(stream)
     }
 
@@ -302,7 +335,8 @@ async fn stream(site: &Site, query: &str, last: Option<u64>, n: usize) -> Vec<(u
     let mut lines = BufReader::new(connection).lines();
     let (mut found, mut id) = (Vec::new(), None);
     while found.len() < n {
-        let line = timeout(PATIENCE, lines.next_line()).await.expect("a line in time").unwrap().unwrap();
+        let line =
+            timeout(PATIENCE, lines.next_line()).await.expect("a line in time").unwrap().unwrap();
         if let Some(number) = line.strip_prefix("id: ") {
             id = Some(number.parse().unwrap());
         }
@@ -321,7 +355,11 @@ async fn a_stream_of_events_resumes_where_it_broke_off() {
     let site = Site::new().await;
     let room = site.call("room.join", json!({"room": "sse"})).await["result"]["room"].clone();
     for n in 0..10 {
-        site.call("message.send", json!({"room": room, "text": format!("{n}\nid: 999\n\ndata: x")})).await;
+        site.call(
+            "message.send",
+            json!({"room": room, "text": format!("{n}\nid: 999\n\ndata: x")}),
+        )
+        .await;
     }
     let query = format!("topic=room/{}/&type=message.*&after=start", room.as_str().unwrap());
     let first = stream(&site, &query, None, 4).await;
@@ -329,8 +367,11 @@ async fn a_stream_of_events_resumes_where_it_broke_off() {
         site.call("message.send", json!({"room": room, "text": format!("{n}\n")})).await;
     }
     let rest = stream(&site, &query, Some(first[3].0), 9).await;
-    let numbers: Vec<String> =
-        first.iter().chain(&rest).map(|(_, text)| text.split('\n').next().unwrap().to_owned()).collect();
+    let numbers: Vec<String> = first
+        .iter()
+        .chain(&rest)
+        .map(|(_, text)| text.split('\n').next().unwrap().to_owned())
+        .collect();
     assert_eq!(numbers, (0..13).map(|n| n.to_string()).collect::<Vec<_>>());
     site.world.end().await;
 }
@@ -359,7 +400,10 @@ async fn tokens_open_http_as_far_as_they_go() {
     owner.call("message.send", json!({"room": "#one", "text": "open"})).await;
     let texts = stream(&site, "type=message.*&after=start", None, 1).await;
     assert_eq!(texts[0].1, "open");
-    assert_eq!(owner.call("token.revoke", json!({"name": "reader"})).await["result"]["revoked"], "reader");
+    assert_eq!(
+        owner.call("token.revoke", json!({"name": "reader"})).await["result"]["revoked"],
+        "reader"
+    );
     assert_eq!(site.ask("POST /rpc", &[], PING).await.status, 401);
     site.world.end().await;
 }

@@ -27,7 +27,8 @@ async fn a_token_for_one_room_touches_nothing_else() {
     let one = owner.call("room.join", json!({"room": "one"})).await["result"]["room"].clone();
     let two = owner.call("room.join", json!({"room": "two"})).await["result"]["room"].clone();
     owner.call("message.send", json!({"room": two, "text": "unsayable"})).await;
-    let params = json!({"name": "bot", "scopes": ["read", "send", "manage", "admin"], "room": "#one"});
+    let params =
+        json!({"name": "bot", "scopes": ["read", "send", "manage", "admin"], "room": "#one"});
     let mut bot = limited(&world, params).await;
     for method in super::super::registry::METHODS.iter().filter(|m| m.name != "events.subscribe") {
         let mut params = serde_json::Map::new();
@@ -43,11 +44,17 @@ async fn a_token_for_one_room_touches_nothing_else() {
             params.insert(param.name.to_owned(), value);
         }
         let answer = bot.call(method.name, Value::Object(params)).await;
-        if method.name.starts_with("events.") || method.name.starts_with("rpc.") || method.name.starts_with("node.") {
+        if method.name.starts_with("events.")
+            || method.name.starts_with("rpc.")
+            || method.name.starts_with("node.")
+        {
             assert!(!answer.to_string().contains("unsayable"), "{}: {answer}", method.name);
         }
         let fine = ["node.version", "node.health"];
-        if !method.name.starts_with("events.") && !method.name.starts_with("rpc.") && !fine.contains(&method.name) {
+        if !method.name.starts_with("events.")
+            && !method.name.starts_with("rpc.")
+            && !fine.contains(&method.name)
+        {
             assert_eq!(code(&answer), "KLATCH-TOKEN-ROOM", "{}: {answer}", method.name);
         }
     }
@@ -69,14 +76,21 @@ async fn a_token_for_one_room_touches_nothing_else() {
 async fn tokens_survive_a_restart_expire_and_are_revoked() {
     let world = World::new().await;
     let mut bot = limited(&world, json!({"name": "bot", "scopes": ["read"]})).await;
-    let mut short = limited(&world, json!({"name": "short", "scopes": ["read"], "expire_s": 2})).await;
+    let mut short =
+        limited(&world, json!({"name": "short", "scopes": ["read"], "expire_s": 2})).await;
     let mut owner = world.client().await;
     assert_eq!(
         code(&owner.call("token.create", json!({"name": "bot", "scopes": ["read"]})).await),
         "KLATCH-TOKEN-EXISTS"
     );
-    assert_eq!(owner.call("token.create", json!({"name": "../x", "scopes": ["read"]})).await["error"]["code"], -32602);
-    assert_eq!(owner.call("token.create", json!({"name": "x", "scopes": ["all"]})).await["error"]["code"], -32602);
+    assert_eq!(
+        owner.call("token.create", json!({"name": "../x", "scopes": ["read"]})).await["error"]["code"],
+        -32602
+    );
+    assert_eq!(
+        owner.call("token.create", json!({"name": "x", "scopes": ["all"]})).await["error"]["code"],
+        -32602
+    );
     let listed = owner.call("token.list", json!({})).await["result"].clone();
     assert_eq!((listed[0]["name"].as_str(), listed.as_array().unwrap().len()), (Some("bot"), 2));
     let file = listed[0]["file"].as_str().unwrap().to_owned();
@@ -93,12 +107,18 @@ async fn tokens_survive_a_restart_expire_and_are_revoked() {
     let authenticated = again.call("rpc.authenticate", json!({"token": token.trim()})).await;
     assert_eq!(authenticated["result"]["name"], "bot", "{authenticated}");
     assert!(again.call("node.status", json!({})).await["result"].is_object());
-    assert_eq!(code(&again.call("message.send", json!({"room": "#x", "text": "x"})).await), "KLATCH-TOKEN-SCOPE");
+    assert_eq!(
+        code(&again.call("message.send", json!({"room": "#x", "text": "x"})).await),
+        "KLATCH-TOKEN-SCOPE"
+    );
     let mut owner = world.client().await;
     owner.call("token.revoke", json!({"name": "bot"})).await;
     assert_eq!(code(&again.call("node.status", json!({})).await), "KLATCH-TOKEN");
     assert!(!std::path::Path::new(&file).exists());
-    assert_eq!(code(&owner.call("token.revoke", json!({"name": "bot"})).await), "KLATCH-TOKEN-NOT-FOUND");
+    assert_eq!(
+        code(&owner.call("token.revoke", json!({"name": "bot"})).await),
+        "KLATCH-TOKEN-NOT-FOUND"
+    );
     world.end().await;
 }
 
@@ -110,7 +130,9 @@ async fn a_key_sends_once_also_at_the_same_time_and_after_a_restart() {
     let params = json!({"room": "#once", "text": "hello", "idempotency_key": "k1"});
     // Twenty at a time: one message, the same answer for all.
     for id in 0..20 {
-        client.say(&json!({"id": id, "method": "message.send", "params": params}).to_string()).await;
+        client
+            .say(&json!({"id": id, "method": "message.send", "params": params}).to_string())
+            .await;
     }
     let mut ids = std::collections::BTreeSet::new();
     for _ in 0..20 {
@@ -132,7 +154,8 @@ async fn a_key_sends_once_also_at_the_same_time_and_after_a_restart() {
     let again = client.call("message.send", params).await["result"]["message"].clone();
     assert_eq!(again.as_str(), ids.first().map(String::as_str), "after a restart as well");
     let list = client.call("message.list", json!({"room": "#once"})).await["result"].clone();
-    let texts: Vec<&str> = list.as_array().unwrap().iter().map(|m| m["text"].as_str().unwrap()).collect();
+    let texts: Vec<&str> =
+        list.as_array().unwrap().iter().map(|m| m["text"].as_str().unwrap()).collect();
     assert_eq!(texts.iter().filter(|t| **t == "hello").count(), 1, "{texts:?}");
     for bad in [json!(7), json!(""), json!("x".repeat(200))] {
         let params = json!({"room": "#once", "text": "x", "idempotency_key": bad});
@@ -145,12 +168,17 @@ async fn a_key_sends_once_also_at_the_same_time_and_after_a_restart() {
 async fn a_broadcast_names_the_rooms_first_and_is_rare() {
     let world = World::new().await;
     let mut client = world.client().await;
-    assert_eq!(code(&client.call("message.broadcast", json!({"text": "x", "confirm": true})).await), "KLATCH-NO-ROOM");
+    assert_eq!(
+        code(&client.call("message.broadcast", json!({"text": "x", "confirm": true})).await),
+        "KLATCH-NO-ROOM"
+    );
     for room in ["a", "b", "c"] {
         client.call("room.join", json!({"room": room})).await;
     }
     client.call("room.leave", json!({"room": "#c"})).await;
-    let dry = client.call("message.broadcast", json!({"text": "hi", "dry_run": true})).await["result"].clone();
+    let dry =
+        client.call("message.broadcast", json!({"text": "hi", "dry_run": true})).await["result"]
+            .clone();
     assert_eq!((dry["sent"].as_u64(), dry["rooms"].as_array().unwrap().len()), (Some(0), 2));
     let asked = client.call("message.broadcast", json!({"text": "hi"})).await;
     assert_eq!(
@@ -165,9 +193,16 @@ async fn a_broadcast_names_the_rooms_first_and_is_rare() {
     let params = json!({"text": "hi", "confirm": true, "idempotency_key": "k"});
     let done = client.call("message.broadcast", params.clone()).await["result"].clone();
     assert_eq!(done["sent"], 2, "{done}");
-    assert_eq!(client.call("message.broadcast", params).await["result"], done, "the same again says nothing twice");
+    assert_eq!(
+        client.call("message.broadcast", params).await["result"],
+        done,
+        "the same again says nothing twice"
+    );
     let soon = client.call("message.broadcast", json!({"text": "more", "confirm": true})).await;
-    assert_eq!((code(&soon), soon["error"]["data"]["retryable"].as_bool()), ("KLATCH-TOO-SOON", Some(true)));
+    assert_eq!(
+        (code(&soon), soon["error"]["data"]["retryable"].as_bool()),
+        ("KLATCH-TOO-SOON", Some(true))
+    );
     for (room, n) in [("#a", 1), ("#b", 1), ("#c", 0)] {
         let list = client.call("message.list", json!({"room": room})).await["result"].to_string();
         assert_eq!(list.matches(r#""text":"hi""#).count(), n, "{room}: {list}");
@@ -181,7 +216,10 @@ async fn a_request_that_waits_can_be_cancelled_and_batches_are_answered_as_one()
     let mut client = world.client().await;
     let wait = json!({"id": "w", "method": "node.wait", "params": {"target": "peer", "timeout_ms": 3_600_000}});
     client.say(&wait.to_string()).await;
-    assert_eq!(client.call("rpc.cancel", json!({"id": "other"})).await["result"]["cancelled"], false);
+    assert_eq!(
+        client.call("rpc.cancel", json!({"id": "other"})).await["result"]["cancelled"],
+        false
+    );
     client.say(r#"{"id":2,"method":"rpc.cancel","params":{"id":"w"}}"#).await;
     let (mut cancelled, mut answered) = (false, false);
     while !(cancelled && answered) {
@@ -199,7 +237,10 @@ async fn a_request_that_waits_can_be_cancelled_and_batches_are_answered_as_one()
     client.call("room.join", json!({"room": "g"})).await;
     assert_eq!(client.call("room.get", json!({"room": "g"})).await["result"]["name"], "#g");
     assert_eq!(client.call("peer.list", json!({})).await["result"], json!([]));
-    assert_eq!(client.call("node.health", json!({})).await["result"], json!({"live": true, "ready": true, "why": []}));
+    assert_eq!(
+        client.call("node.health", json!({})).await["result"],
+        json!({"live": true, "ready": true, "why": []})
+    );
     assert_eq!(client.call("node.version", json!({})).await["result"]["name"], "klatch");
     world.end().await;
 }

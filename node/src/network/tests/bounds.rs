@@ -20,7 +20,10 @@ fn repeated_faults_end_the_link_and_refuse_the_peer() {
     }
     alice.send(NetCommand::Penalise { peer: bob.peer(), reason: Reject::Duplicate });
     assert_eq!(alice.net.status().unwrap().peers.len(), 1);
-    alice.send(NetCommand::Penalise { peer: bob.peer(), reason: Reject::Decode(DecodeError::Malformed) });
+    alice.send(NetCommand::Penalise {
+        peer: bob.peer(),
+        reason: Reject::Decode(DecodeError::Malformed),
+    });
     alice.until_is(&NetEvent::LinkDown { peer: bob.peer() });
     bob.until_is(&NetEvent::LinkDown { peer: alice.peer() });
     // Bob dials again by himself; alice refuses.
@@ -73,7 +76,8 @@ fn a_driver_that_does_not_read_loses_gossip_but_no_answer_and_no_command_blocks(
 fn a_peer_that_stops_reading_costs_a_bounded_queue_and_then_its_link() {
     let (alice, bob) = (Node::new(), Node::start(config(), 1));
     let address = bob.address(false);
-    // Bob's driver takes nothing more; events that may not be dropped fill his queue until his swarm rests.
+    // Bob's driver takes nothing more; events that may not be dropped fill his queue until his
+    // swarm rests.
     let topics = settings::EVENTS_PENDING_MAX as u64 + 100;
     for i in 0..topics {
         let mut topic = TOPIC;
@@ -113,12 +117,16 @@ fn a_program_with_another_protocol_is_sent_away() {
         .with_tokio()
         .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
         .unwrap()
-        .with_behaviour(|key| identify::Behaviour::new(identify::Config::new("/other/1".to_owned(), key.public())))
+        .with_behaviour(|key| {
+            identify::Behaviour::new(identify::Config::new("/other/1".to_owned(), key.public()))
+        })
         .unwrap()
         .build();
     stranger.dial(address).unwrap();
     drop(inside);
-    let gone = async { while !matches!(stranger.select_next_some().await, SwarmEvent::ConnectionClosed { .. }) {} };
+    let gone = async {
+        while !matches!(stranger.select_next_some().await, SwarmEvent::ConnectionClosed { .. }) {}
+    };
     runtime().block_on(async { tokio::time::timeout(DEADLINE, gone).await }).unwrap();
     assert_eq!(alice.net.counters().strangers, 1);
 }

@@ -1,4 +1,5 @@
-//! The second request-response protocol: its own frames, its own bounds, and nothing taken from the first.
+//! The second request-response protocol: its own frames, its own bounds, and nothing taken from the
+//! first.
 
 use klatch_core::ids::Peer;
 use klatch_core::limits::ENVELOPE_BYTES_MAX;
@@ -24,7 +25,9 @@ impl Node {
         self.until(|event| match event {
             NetEvent::DirectAnswered { id, bytes, .. } => Some((id, Some(bytes))),
             NetEvent::RequestFailed { id, .. } => Some((id, None)),
-            NetEvent::Response { .. } => panic!("an answer to a frame arrived as one to a room's request"),
+            NetEvent::Response { .. } => {
+                panic!("an answer to a frame arrived as one to a room's request")
+            }
             _ => None,
         })
     }
@@ -80,8 +83,12 @@ fn answers_go_to_the_protocol_that_asked() {
     while answered.len() < 16 {
         match bob.next() {
             NetEvent::Response { id, bytes, .. } if id < 8 => answered.push((id, bytes[0])),
-            NetEvent::DirectAnswered { id, bytes, .. } if id >= 100 => answered.push((id, bytes[0])),
-            NetEvent::Response { .. } | NetEvent::DirectAnswered { .. } => panic!("the wrong protocol"),
+            NetEvent::DirectAnswered { id, bytes, .. } if id >= 100 => {
+                answered.push((id, bytes[0]))
+            }
+            NetEvent::Response { .. } | NetEvent::DirectAnswered { .. } => {
+                panic!("the wrong protocol")
+            }
             _ => {}
         }
     }
@@ -124,10 +131,14 @@ fn a_flood_of_frames_is_held_to_its_bound_and_takes_nothing_from_rooms() {
                 failed.push(id);
             }
             let kept = sent - failed.len() as u64;
-            (kept <= DIRECT_LANE.in_flight_max as u64 + in_line).then(|| std::mem::take(&mut failed))
+            (kept <= DIRECT_LANE.in_flight_max as u64 + in_line)
+                .then(|| std::mem::take(&mut failed))
         }
     });
-    assert!(failed.iter().all(|id| *id >= DIRECT_LANE.in_flight_max as u64), "the first ones are on their way");
+    assert!(
+        failed.iter().all(|id| *id >= DIRECT_LANE.in_flight_max as u64),
+        "the first ones are on their way"
+    );
     for _ in 0..DIRECT_LANE.in_flight_max {
         alice.frame();
     }
@@ -157,8 +168,12 @@ fn a_peer_that_asks_more_than_it_may_is_refused_and_disconnected_in_the_end() {
     use super::super::settings::{DIRECT_PROTOCOL, LaneBounds};
 
     /// What a peer without manners allows itself.
-    static RUDE: LaneBounds =
-        LaneBounds { request_bytes_max: 1 << 20, streams_max: 1_000, response_bytes_max: 1 << 20, ..DIRECT_LANE };
+    static RUDE: LaneBounds = LaneBounds {
+        request_bytes_max: 1 << 20,
+        streams_max: 1_000,
+        response_bytes_max: 1 << 20,
+        ..DIRECT_LANE
+    };
     let alice = Node::new();
     let address = alice.address(false);
     let inside = super::runtime().enter();
@@ -168,15 +183,16 @@ fn a_peer_that_asks_more_than_it_may_is_refused_and_disconnected_in_the_end() {
         .unwrap()
         .with_behaviour(|_| {
             let protocols = [(StreamProtocol::new(DIRECT_PROTOCOL), ProtocolSupport::Full)];
-            let config = request_response::Config::default().with_max_concurrent_streams(RUDE.streams_max);
+            let config =
+                request_response::Config::default().with_max_concurrent_streams(RUDE.streams_max);
             request_response::Behaviour::with_codec(Raw { bounds: &RUDE }, protocols, config)
         })
         .unwrap()
         .build();
     rude.dial(address).unwrap();
     drop(inside);
-    // Alice's driver answers nothing. Every frame beyond the bound is refused and counts against its sender, and one that
-    // announces more bytes than a frame may have counts more.
+    // Alice's driver answers nothing. Every frame beyond the bound is refused and counts against
+    // its sender, and one that announces more bytes than a frame may have counts more.
     let gone = async {
         loop {
             match rude.select_next_some().await {
@@ -185,7 +201,8 @@ fn a_peer_that_asks_more_than_it_may_is_refused_and_disconnected_in_the_end() {
                         rude.behaviour_mut().send_request(&peer_id, Some(vec![1; 10]));
                     }
                     for _ in 0..8 {
-                        rude.behaviour_mut().send_request(&peer_id, Some(vec![1; ENVELOPE_BYTES_MAX + 1]));
+                        rude.behaviour_mut()
+                            .send_request(&peer_id, Some(vec![1; ENVELOPE_BYTES_MAX + 1]));
                     }
                 }
                 SwarmEvent::ConnectionClosed { .. } => break,

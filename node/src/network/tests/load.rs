@@ -42,7 +42,9 @@ impl Driver {
     }
 
     fn next(&self) -> NetEvent {
-        self.events.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("stuck: {:?}", self.net.counters()))
+        self.events
+            .recv_timeout(DEADLINE)
+            .unwrap_or_else(|_| panic!("stuck: {:?}", self.net.counters()))
     }
 
     /// Publishes within the window, judges what arrives.
@@ -72,12 +74,13 @@ impl Driver {
 
 fn start(load: Load, number: u8, known: &mut Vec<Multiaddr>) -> Driver {
     let (tx, events) = sync_channel(1_024);
-    let (net, _started) = spawn(config(), Keypair::generate_ed25519(), move |event| match tx.try_send(event) {
-        Ok(()) => Delivered::Taken,
-        Err(TrySendError::Full(event)) => Delivered::Full(event),
-        Err(TrySendError::Disconnected(_)) => Delivered::Closed,
-    })
-    .unwrap();
+    let (net, _started) =
+        spawn(config(), Keypair::generate_ed25519(), move |event| match tx.try_send(event) {
+            Ok(()) => Delivered::Taken,
+            Err(TrySendError::Full(event)) => Delivered::Full(event),
+            Err(TrySendError::Disconnected(_)) => Delivered::Closed,
+        })
+        .unwrap();
     let own = loop {
         if let NetEvent::Listening { address } = events.recv_timeout(DEADLINE).unwrap()
             && address.to_string().contains("quic") == load.quic
@@ -96,8 +99,15 @@ fn start(load: Load, number: u8, known: &mut Vec<Multiaddr>) -> Driver {
 /// CPU seconds of this process and its resident bytes now.
 fn usage() -> (f64, f64) {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let ticks: u64 =
-        stat.rsplit(')').next().unwrap().split_whitespace().skip(11).take(2).map(|n| n.parse::<u64>().unwrap()).sum();
+    let ticks: u64 = stat
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(|n| n.parse::<u64>().unwrap())
+        .sum();
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
     let resident: f64 = pages.split_whitespace().nth(1).unwrap().parse().unwrap();
     (ticks as f64 / 100.0, resident * 4_096.0 / 1e6)
@@ -126,7 +136,8 @@ fn measure(name: &str, load: Load) {
     let (seconds, (cpu_end, resident)) = (begun.elapsed().as_secs_f64(), usage());
     drop(done);
     let deliveries = load.each as f64 * (load.nodes * (load.nodes - 1)) as f64;
-    let lost: u64 = handles.iter().map(|h| h.counters().queue_dropped + h.counters().gossip_dropped).sum();
+    let lost: u64 =
+        handles.iter().map(|h| h.counters().queue_dropped + h.counters().gossip_dropped).sum();
     println!(
         "{name}: {deliveries:.0} deliveries, {seconds:.2} s, {:.0}/s, {:.1} MB/s, {:.0} us CPU each, RSS of all {resident:.0} MB, dropped inside {lost}",
         deliveries / seconds,
@@ -135,8 +146,9 @@ fn measure(name: &str, load: Load) {
     );
 }
 
-/// The figures of the network alone. In every test run a hundredth of the load, which still has to arrive; in full with
-/// `KLATCH_FIGURES=1 cargo test --release -p klatch-node deliveries -- --nocapture`.
+/// The figures of the network alone. In every test run a hundredth of the load, which still has to
+/// arrive; in full with `KLATCH_FIGURES=1 cargo test --release -p klatch-node deliveries --
+/// --nocapture`.
 #[test]
 fn deliveries() {
     let full = std::env::var_os("KLATCH_FIGURES").is_some();

@@ -1,5 +1,6 @@
-//! Conversations with one person at rest: people, messages, sessions, the outbox. Everything here is in the encrypted file.
-//! Unlike those of rooms, the texts are plain inside it: the session keys that they came under are gone.
+//! Conversations with one person at rest: people, messages, sessions, the outbox. Everything here
+//! is in the encrypted file. Unlike those of rooms, the texts are plain inside it: the session keys
+//! that they came under are gone.
 //!
 //! `eff` and `lamport` come from the other side and may use all 64 bits, as with entries of rooms.
 
@@ -45,7 +46,8 @@ impl DirectKey {
     }
 }
 
-/// The time shown: the author's clock, at most a minute ahead of the arrival (PROTOCOL.md, "Limits").
+/// The time shown: the author's clock, at most a minute ahead of the arrival (PROTOCOL.md,
+/// "Limits").
 #[must_use]
 pub fn shown_ms(row: &DirectRow) -> u64 {
     row.at_ms.min(row.arrived_ms.saturating_add(CLOCK_AHEAD_MS_MAX))
@@ -55,7 +57,8 @@ pub fn shown_ms(row: &DirectRow) -> u64 {
 const COLUMNS: &str = "x.journal, t.room, t.identity, x.id, d.device, x.own, x.seq, x.kind, x.eff, x.lamport, x.at_ms, \
         x.arrived_ms, x.target, x.state, x.content";
 /// The tables of [`COLUMNS`]. CROSS JOIN keeps `direct` outermost, whose index gives the order.
-const TABLES: &str = "direct x CROSS JOIN talk t ON t.id = x.talk CROSS JOIN device d ON d.id = x.device";
+const TABLES: &str =
+    "direct x CROSS JOIN talk t ON t.id = x.talk CROSS JOIN device d ON d.id = x.device";
 
 fn read_row(r: &Row<'_>) -> Result<DirectRow, StoreError> {
     let target = r.get_ref(12)?.as_blob_or_null().map_err(|_| StoreError::value("target"))?;
@@ -72,15 +75,16 @@ fn read_row(r: &Row<'_>) -> Result<DirectRow, StoreError> {
         lamport: unordered(r.get(9)?),
         at_ms: whole(r.get(10)?),
         arrived_ms: whole(r.get(11)?),
-        target: target.map(|t| EntryId::from_slice(t).ok_or(StoreError::value("target"))).transpose()?,
+        target: target
+            .map(|t| EntryId::from_slice(t).ok_or(StoreError::value("target")))
+            .transpose()?,
         state: r.get::<_, Option<i64>>(13)?.map(state_of).transpose()?,
         content: r.get(14)?,
     })
 }
 
 /// The columns [`read_contact`] expects, of `talk t` and `contact c`.
-const CONTACT: &str =
-    "t.identity, t.room, c.claimed, c.petname, c.standing, c.verified, c.keys, t.read_upto, c.since_ms";
+const CONTACT: &str = "t.identity, t.room, c.claimed, c.petname, c.standing, c.verified, c.keys, t.read_upto, c.since_ms";
 
 fn read_contact(r: &Row<'_>) -> Result<ContactRow, StoreError> {
     let verified = r.get_ref(5)?.as_blob_or_null().map_err(|_| StoreError::value("digest"))?;
@@ -118,8 +122,9 @@ const DEVICES_MAX: u32 = 0xffff;
 
 /// A delivery state as one number: what it is, and how many of how many devices.
 fn state_code(state: Delivery) -> i64 {
-    let code =
-        |kind: i64, n: u32, m: u32| kind | (i64::from(n.min(DEVICES_MAX)) << 8) | (i64::from(m.min(DEVICES_MAX)) << 24);
+    let code = |kind: i64, n: u32, m: u32| {
+        kind | (i64::from(n.min(DEVICES_MAX)) << 8) | (i64::from(m.min(DEVICES_MAX)) << 24)
+    };
     match state {
         Delivery::Queued => code(0, 0, 0),
         Delivery::Sent => code(1, 0, 0),
@@ -165,8 +170,9 @@ pub(super) fn load(tx: &Connection) -> Result<DirectSnapshot, StoreError> {
     while let Some(r) = rows.next()? {
         found.ratchets.push((DeviceId(bytes(r, 0)?), secret(r, 1)?));
     }
-    let mut select =
-        tx.prepare(&format!("SELECT {CONTACT} FROM contact c JOIN talk t ON t.id = c.talk ORDER BY t.id"))?;
+    let mut select = tx.prepare(&format!(
+        "SELECT {CONTACT} FROM contact c JOIN talk t ON t.id = c.talk ORDER BY t.id"
+    ))?;
     let mut rows = select.query([])?;
     while let Some(r) = rows.next()? {
         found.contacts.push(read_contact(r)?);
@@ -220,11 +226,21 @@ mod tests {
     #[test]
     fn states_keep_their_meaning() {
         let counted = Delivery::Delivered { n: 2, m: 3 };
-        for state in [Delivery::Queued, Delivery::Sent, Delivery::Relayed, counted, Delivery::Read, Delivery::Failed] {
+        for state in [
+            Delivery::Queued,
+            Delivery::Sent,
+            Delivery::Relayed,
+            counted,
+            Delivery::Read,
+            Delivery::Failed,
+        ] {
             assert_eq!(state_of(state_code(state)).unwrap(), state);
         }
         let many = Delivery::Delivered { n: u32::MAX, m: u32::MAX };
-        assert_eq!(state_of(state_code(many)).unwrap(), Delivery::Delivered { n: 65_535, m: 65_535 });
+        assert_eq!(
+            state_of(state_code(many)).unwrap(),
+            Delivery::Delivered { n: 65_535, m: 65_535 }
+        );
         assert!(state_of(77).is_err());
     }
 }

@@ -1,11 +1,13 @@
-//! Reading conversations while the writer writes: people, and messages in display order, in arrival order, by id, by
-//! target, by word.
+//! Reading conversations while the writer writes: people, and messages in display order, in arrival
+//! order, by id, by target, by word.
 
 use klatch_core::ids::{EntryId, IdentityId, RoomId};
 use klatch_core::step::{ContactRow, DirectRow};
 use rusqlite::{OptionalExtension, params};
 
-use super::{COLUMNS, CONTACT, DirectKey, TABLES, index, read_contact, read_row, shown_ms, talk_number};
+use super::{
+    COLUMNS, CONTACT, DirectKey, TABLES, index, read_contact, read_row, shown_ms, talk_number,
+};
 use crate::store::error::StoreError;
 use crate::store::read::{MATCHES_MAX, ROWS_MAX, Reader, kinds_that_are_no_lines};
 use crate::store::row::{bytes, int, ordered, unordered, whole};
@@ -74,7 +76,9 @@ impl Reader {
     /// # Errors
     /// When the files cannot be read.
     pub fn contact(&self, identity: &IdentityId) -> Result<Option<ContactRow>, StoreError> {
-        let sql = format!("SELECT {CONTACT} FROM contact c JOIN talk t ON t.id = c.talk WHERE t.identity = ?1");
+        let sql = format!(
+            "SELECT {CONTACT} FROM contact c JOIN talk t ON t.id = c.talk WHERE t.identity = ?1"
+        );
         let mut select = self.main.prepare_cached(&sql)?;
         let mut rows = select.query([identity.0])?;
         rows.next()?.map(read_contact).transpose()
@@ -90,11 +94,16 @@ impl Reader {
         rows.next()?.map(|r| Ok(IdentityId(bytes(r, 0)?))).transpose()
     }
 
-    /// Messages of a conversation in display order, oldest first: the newest ones that `wanted` admits.
+    /// Messages of a conversation in display order, oldest first: the newest ones that `wanted`
+    /// admits.
     ///
     /// # Errors
     /// When the files cannot be read.
-    pub fn direct_lines(&self, room: RoomId, wanted: DirectFound) -> Result<Vec<DirectRow>, StoreError> {
+    pub fn direct_lines(
+        &self,
+        room: RoomId,
+        wanted: DirectFound,
+    ) -> Result<Vec<DirectRow>, StoreError> {
         let Some(talk) = talk_number(&self.main, room)? else { return Ok(Vec::new()) };
         // The time is looked at before the content is read, which may be large.
         let mut select = self.main.prepare_cached(&format!(
@@ -105,7 +114,13 @@ impl Reader {
         ))?;
         let since = int(wanted.since_ms.unwrap_or(0));
         let rows = match wanted.before {
-            Some(key) => select.query(params![talk, since, ordered(key.eff), ordered(key.lamport), key.id.0])?,
+            Some(key) => select.query(params![
+                talk,
+                since,
+                ordered(key.eff),
+                ordered(key.lamport),
+                key.id.0
+            ])?,
             // One byte longer than any id: after everything.
             None => select.query(params![talk, since, i64::MAX, i64::MAX, [0xff_u8; 17]])?,
         };
@@ -131,25 +146,36 @@ impl Reader {
             kinds_that_are_no_lines()
         ))?;
         let rows = match after {
-            Some(key) => select.query(params![talk, ordered(key.eff), ordered(key.lamport), key.id.0])?,
+            Some(key) => {
+                select.query(params![talk, ordered(key.eff), ordered(key.lamport), key.id.0])?
+            }
             // Shorter than any id: before everything.
             None => select.query(params![talk, i64::MIN, i64::MIN, [0_u8; 0]])?,
         };
         take(rows, limit, |_| true)
     }
 
-    /// Messages of a conversation, oldest first, that contain these words (the last one may be a prefix) in their present
-    /// text: the newest ones that `wanted` admits. Bounds as with [`Reader::search`].
+    /// Messages of a conversation, oldest first, that contain these words (the last one may be a
+    /// prefix) in their present text: the newest ones that `wanted` admits. Bounds as with
+    /// [`Reader::search`].
     ///
     /// # Errors
     /// When the files cannot be read. Any text is a valid query.
-    pub fn direct_search(&self, room: RoomId, words: &str, wanted: DirectFound) -> Result<Vec<DirectRow>, StoreError> {
+    pub fn direct_search(
+        &self,
+        room: RoomId,
+        words: &str,
+        wanted: DirectFound,
+    ) -> Result<Vec<DirectRow>, StoreError> {
         let Some(talk) = talk_number(&self.main, room)? else { return Ok(Vec::new()) };
         let Some(terms) = Terms::parse(words) else { return Ok(Vec::new()) };
-        let mut newest = self.direct_keys(&index::matches(&self.main, talk, &terms, MATCHES_MAX)?)?;
+        let mut newest =
+            self.direct_keys(&index::matches(&self.main, talk, &terms, MATCHES_MAX)?)?;
         newest.retain(|(key, _)| wanted.before.is_none_or(|before| *key < before));
         newest.sort_unstable_by(|a, b| b.cmp(a));
-        let mut select = self.main.prepare_cached(&format!("SELECT {COLUMNS} FROM {TABLES} WHERE x.journal = ?1"))?;
+        let mut select = self
+            .main
+            .prepare_cached(&format!("SELECT {COLUMNS} FROM {TABLES} WHERE x.journal = ?1"))?;
         let mut found = Vec::new();
         for (_, journal) in newest {
             if found.len() >= wanted.limit.min(ROWS_MAX) {
@@ -161,17 +187,26 @@ impl Reader {
         Ok(found)
     }
 
-    /// Messages and changes of any kind in arrival order after a journal number; of all conversations without one.
+    /// Messages and changes of any kind in arrival order after a journal number; of all
+    /// conversations without one.
     ///
     /// # Errors
     /// When the files cannot be read.
-    pub fn direct_journal(&self, room: Option<RoomId>, after: u64, limit: usize) -> Result<Vec<DirectRow>, StoreError> {
+    pub fn direct_journal(
+        &self,
+        room: Option<RoomId>,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<DirectRow>, StoreError> {
         let Some(room) = room else {
-            let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE x.journal > ?1 ORDER BY x.journal");
+            let sql =
+                format!("SELECT {COLUMNS} FROM {TABLES} WHERE x.journal > ?1 ORDER BY x.journal");
             return take(self.main.prepare_cached(&sql)?.query([int(after)])?, limit, |_| true);
         };
         let Some(talk) = talk_number(&self.main, room)? else { return Ok(Vec::new()) };
-        let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE x.talk = ?1 AND x.journal > ?2 ORDER BY x.journal");
+        let sql = format!(
+            "SELECT {COLUMNS} FROM {TABLES} WHERE x.talk = ?1 AND x.journal > ?2 ORDER BY x.journal"
+        );
         take(self.main.prepare_cached(&sql)?.query([talk, int(after)])?, limit, |_| true)
     }
 
@@ -181,7 +216,9 @@ impl Reader {
     /// When the files cannot be read.
     pub fn direct_by_id(&self, room: RoomId, id: EntryId) -> Result<Option<DirectRow>, StoreError> {
         let Some(talk) = talk_number(&self.main, room)? else { return Ok(None) };
-        let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE x.talk = ?1 AND x.id = ?2 ORDER BY x.journal");
+        let sql = format!(
+            "SELECT {COLUMNS} FROM {TABLES} WHERE x.talk = ?1 AND x.id = ?2 ORDER BY x.journal"
+        );
         Ok(take(self.main.prepare_cached(&sql)?.query(params![talk, id.0])?, 1, |_| true)?.pop())
     }
 
@@ -189,7 +226,11 @@ impl Reader {
     ///
     /// # Errors
     /// When the files cannot be read.
-    pub fn direct_annotations(&self, room: RoomId, targets: &[EntryId]) -> Result<Vec<DirectRow>, StoreError> {
+    pub fn direct_annotations(
+        &self,
+        room: RoomId,
+        targets: &[EntryId],
+    ) -> Result<Vec<DirectRow>, StoreError> {
         let Some(talk) = talk_number(&self.main, room)? else { return Ok(Vec::new()) };
         let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE x.talk = ?1 AND x.target = ?2");
         let mut select = self.main.prepare_cached(&sql)?;
@@ -202,14 +243,18 @@ impl Reader {
     }
 
     fn direct_keys(&self, journals: &[i64]) -> Result<Vec<(DirectKey, i64)>, StoreError> {
-        let mut select = self.main.prepare_cached("SELECT eff, lamport, id FROM direct WHERE journal = ?1")?;
+        let mut select =
+            self.main.prepare_cached("SELECT eff, lamport, id FROM direct WHERE journal = ?1")?;
         let mut keys = Vec::with_capacity(journals.len());
         for journal in journals {
             let key = select
-                .query_row([journal], |r| Ok((r.get::<_, i64>(0)?, r.get::<_, i64>(1)?, r.get::<_, [u8; 16]>(2)?)))
+                .query_row([journal], |r| {
+                    Ok((r.get::<_, i64>(0)?, r.get::<_, i64>(1)?, r.get::<_, [u8; 16]>(2)?))
+                })
                 .optional()?;
             if let Some((eff, lamport, id)) = key {
-                let key = DirectKey { eff: unordered(eff), lamport: unordered(lamport), id: EntryId(id) };
+                let key =
+                    DirectKey { eff: unordered(eff), lamport: unordered(lamport), id: EntryId(id) };
                 keys.push((key, *journal));
             }
         }

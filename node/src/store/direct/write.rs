@@ -27,7 +27,11 @@ fn talk(tx: &Transaction<'_>, room: RoomId, identity: IdentityId) -> Result<i64,
 }
 
 /// Appends a message or a change of one. `device` is the number of the writing device.
-pub(in crate::store) fn direct(tx: &Transaction<'_>, row: &DirectRow, device: i64) -> Result<(), StoreError> {
+pub(in crate::store) fn direct(
+    tx: &Transaction<'_>,
+    row: &DirectRow,
+    device: i64,
+) -> Result<(), StoreError> {
     let talk = talk(tx, row.room, row.identity)?;
     run(
         tx,
@@ -66,7 +70,11 @@ pub(in crate::store) fn state(
 }
 
 /// Drops the content of a message and of its edits, and its words in the index.
-pub(in crate::store) fn drop_content(tx: &Transaction<'_>, room: RoomId, id: EntryId) -> Result<(), StoreError> {
+pub(in crate::store) fn drop_content(
+    tx: &Transaction<'_>,
+    room: RoomId,
+    id: EntryId,
+) -> Result<(), StoreError> {
     let Some(talk) = talk_number(tx, room)? else { return Ok(()) };
     // What an edit says is the text that was withdrawn.
     let journals: Vec<i64> = tx
@@ -99,17 +107,30 @@ pub(in crate::store) fn contact(tx: &Transaction<'_>, row: &ContactRow) -> Resul
             int(row.since_ms)
         ],
     )?;
-    run(tx, "UPDATE talk SET read_upto = max(read_upto, ?2) WHERE id = ?1", [talk, int(row.read_upto)])
+    run(
+        tx,
+        "UPDATE talk SET read_upto = max(read_upto, ?2) WHERE id = ?1",
+        [talk, int(row.read_upto)],
+    )
 }
 
 /// Everything up to a journal number was read; `false` if there is no such conversation.
-pub(in crate::store) fn read_upto(tx: &Transaction<'_>, room: RoomId, journal: u64) -> Result<bool, StoreError> {
-    let mut update = tx.prepare_cached("UPDATE talk SET read_upto = max(read_upto, ?2) WHERE room = ?1")?;
+pub(in crate::store) fn read_upto(
+    tx: &Transaction<'_>,
+    room: RoomId,
+    journal: u64,
+) -> Result<bool, StoreError> {
+    let mut update =
+        tx.prepare_cached("UPDATE talk SET read_upto = max(read_upto, ?2) WHERE room = ?1")?;
     Ok(update.execute(params![room.0, int(journal)])? > 0)
 }
 
 /// Inserts or replaces the sessions with a device. Secret.
-pub(in crate::store) fn ratchet(tx: &Transaction<'_>, device: i64, state: &[u8]) -> Result<(), StoreError> {
+pub(in crate::store) fn ratchet(
+    tx: &Transaction<'_>,
+    device: i64,
+    state: &[u8],
+) -> Result<(), StoreError> {
     run(tx, "INSERT OR REPLACE INTO ratchet VALUES (?1, ?2)", params![device, state])
 }
 
@@ -119,22 +140,42 @@ pub(in crate::store) fn account(tx: &Transaction<'_>, state: &[u8]) -> Result<()
 }
 
 /// Keeps a frame until it is acknowledged.
-pub(in crate::store) fn outbox(tx: &Transaction<'_>, row: &OutboxRow, device: i64) -> Result<(), StoreError> {
+pub(in crate::store) fn outbox(
+    tx: &Transaction<'_>,
+    row: &OutboxRow,
+    device: i64,
+) -> Result<(), StoreError> {
     run(
         tx,
         "INSERT OR REPLACE INTO outbox (device, seq, identity, id, queued_ms, frame, sealed)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        params![device, int(row.seq), row.identity.0, row.id.0, int(row.queued_ms), row.frame, row.sealed],
+        params![
+            device,
+            int(row.seq),
+            row.identity.0,
+            row.id.0,
+            int(row.queued_ms),
+            row.frame,
+            row.sealed
+        ],
     )
 }
 
 /// A frame was acknowledged or given up.
-pub(in crate::store) fn outbox_done(tx: &Transaction<'_>, device: i64, seq: u64) -> Result<(), StoreError> {
+pub(in crate::store) fn outbox_done(
+    tx: &Transaction<'_>,
+    device: i64,
+    seq: u64,
+) -> Result<(), StoreError> {
     run(tx, "DELETE FROM outbox WHERE device = ?1 AND seq = ?2", [device, int(seq)])
 }
 
 /// What direct messages tell the other side.
-pub(in crate::store) fn privacy(tx: &Transaction<'_>, receipts: bool, typing: bool) -> Result<(), StoreError> {
+pub(in crate::store) fn privacy(
+    tx: &Transaction<'_>,
+    receipts: bool,
+    typing: bool,
+) -> Result<(), StoreError> {
     set_meta(tx, RECEIPTS, u64::from(receipts))?;
     set_meta(tx, TYPING, u64::from(typing))
 }

@@ -35,7 +35,8 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, KeystoreError> {
     Ok(bytes)
 }
 
-/// Writes a file that must not exist yet: complete under another name first, then linked, which fails if the name is taken.
+/// Writes a file that must not exist yet: complete under another name first, then linked, which
+/// fails if the name is taken.
 pub(super) fn create(path: &Path, bytes: &[u8]) -> Result<(), KeystoreError> {
     if let Some(folder) = path.parent() {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
@@ -43,22 +44,29 @@ pub(super) fn create(path: &Path, bytes: &[u8]) -> Result<(), KeystoreError> {
     }
     let draft = write_draft(path, bytes)?;
     let linked = fs::hard_link(&draft, path).or_else(|error| match error.kind() {
-        // Some file systems know no links; the caller has looked for a file, and the profile's lock keeps others away.
-        ErrorKind::Unsupported | ErrorKind::PermissionDenied if !path.exists() => fs::rename(&draft, path),
+        // Some file systems know no links; the caller has looked for a file, and the profile's lock
+        // keeps others away.
+        ErrorKind::Unsupported | ErrorKind::PermissionDenied if !path.exists() => {
+            fs::rename(&draft, path)
+        }
         _ => Err(error),
     });
     let _ = fs::remove_file(&draft);
     match linked {
         Ok(()) => sync_folder(path),
-        Err(e) if e.kind() == ErrorKind::AlreadyExists => Err(KeystoreError::Exists { path: path.to_owned() }),
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => {
+            Err(KeystoreError::Exists { path: path.to_owned() })
+        }
         Err(source) => Err(KeystoreError::Io { path: path.to_owned(), source }),
     }
 }
 
-/// Replaces the file as a whole: at every moment the name leads to the old content or to the new one.
+/// Replaces the file as a whole: at every moment the name leads to the old content or to the new
+/// one.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), KeystoreError> {
     let draft = write_draft(path, bytes)?;
-    fs::rename(&draft, path).map_err(|source| KeystoreError::Io { path: path.to_owned(), source })?;
+    fs::rename(&draft, path)
+        .map_err(|source| KeystoreError::Io { path: path.to_owned(), source })?;
     sync_folder(path)
 }
 
@@ -67,8 +75,8 @@ fn draft_of(path: &Path) -> PathBuf {
     path.with_extension("new")
 }
 
-/// Writes the next content to disk under its own name. What an interrupted attempt left there is discarded: the profile's
-/// lock makes sure that nobody else is at it.
+/// Writes the next content to disk under its own name. What an interrupted attempt left there is
+/// discarded: the profile's lock makes sure that nobody else is at it.
 fn write_draft(path: &Path, bytes: &[u8]) -> Result<PathBuf, KeystoreError> {
     let draft = draft_of(path);
     let io = |source| KeystoreError::Io { path: draft.clone(), source };
@@ -76,7 +84,8 @@ fn write_draft(path: &Path, bytes: &[u8]) -> Result<PathBuf, KeystoreError> {
         Err(e) if e.kind() != ErrorKind::NotFound => return Err(io(e)),
         _ => {}
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).map_err(io)?;
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).map_err(io)?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
     if let Err(error) = written {
         let _ = fs::remove_file(&draft);

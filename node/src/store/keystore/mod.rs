@@ -1,10 +1,11 @@
 //! The keystore: the few secrets a profile cannot do without, in one small file.
 //!
-//! The file is CBOR `[1, kdf, nonce24, ciphertext]`. With a passphrase, `kdf` is
-//! `["argon2id", memory KiB, passes, lanes, salt16]` and the key comes from Argon2id; without one, `kdf` is null and the key
-//! from the nonce alone: then only the file's mode (0600) protects it, encryption merely detects damage, and nobody should
-//! believe more. One file, not a key file beside it: setting a passphrase later is one atomic replacement, and no state in
-//! between has a key without its lock. `[1, kdf]` is authenticated. Changing the passphrase wraps the same secrets anew.
+//! The file is CBOR `[1, kdf, nonce24, ciphertext]`. With a passphrase, `kdf` is `["argon2id",
+//! memory KiB, passes, lanes, salt16]` and the key comes from Argon2id; without one, `kdf` is null
+//! and the key from the nonce alone: then only the file's mode (0600) protects it, encryption
+//! merely detects damage, and nobody should believe more. One file, not a key file beside it:
+//! setting a passphrase later is one atomic replacement, and no state in between has a key without
+//! its lock. `[1, kdf]` is authenticated. Changing the passphrase wraps the same secrets anew.
 
 mod file;
 mod secret;
@@ -168,15 +169,19 @@ impl Keystore {
     ///
     /// # Errors
     /// [`KeystoreError::Exists`] if there is one; it is left as it is.
-    pub fn create(&self, secrets: &Secrets, passphrase: Option<&Passphrase>) -> Result<(), KeystoreError> {
+    pub fn create(
+        &self,
+        secrets: &Secrets,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<(), KeystoreError> {
         if self.exists() {
             return Err(KeystoreError::Exists { path: self.path.clone() });
         }
         file::create(&self.path, &Wrapped::seal(secrets, passphrase, self.cost)?.encode())
     }
 
-    /// Opens it. With a passphrase this takes most of a second, on purpose: not for the node's loop. A passphrase given for
-    /// a keystore without one is ignored.
+    /// Opens it. With a passphrase this takes most of a second, on purpose: not for the node's
+    /// loop. A passphrase given for a keystore without one is ignored.
     ///
     /// # Errors
     /// A [`KeystoreError`] that tells the reasons apart; the file is never changed.
@@ -184,12 +189,16 @@ impl Keystore {
         self.read()?.open(passphrase, &self.path)
     }
 
-    /// Sets, changes or takes off (`new` is `None`) the passphrase. The secrets stay, so the database needs no change. A
-    /// crash leaves either the old file or the new one.
+    /// Sets, changes or takes off (`new` is `None`) the passphrase. The secrets stay, so the
+    /// database needs no change. A crash leaves either the old file or the new one.
     ///
     /// # Errors
     /// As [`Keystore::unlock`] for `old`.
-    pub fn change_passphrase(&self, old: Option<&Passphrase>, new: Option<&Passphrase>) -> Result<(), KeystoreError> {
+    pub fn change_passphrase(
+        &self,
+        old: Option<&Passphrase>,
+        new: Option<&Passphrase>,
+    ) -> Result<(), KeystoreError> {
         let secrets = self.unlock(old)?;
         file::replace(&self.path, &Wrapped::seal(&secrets, new, self.cost)?.encode())
     }

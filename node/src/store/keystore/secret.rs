@@ -21,7 +21,8 @@ impl Secret {
     /// When the system gives none.
     pub fn random() -> Result<Self, KeystoreError> {
         let mut secret = Self([0; 32]);
-        getrandom::fill(&mut secret.0).map_err(|_| KeystoreError::Resources { cause: "no randomness" })?;
+        getrandom::fill(&mut secret.0)
+            .map_err(|_| KeystoreError::Resources { cause: "no randomness" })?;
         Ok(secret)
     }
 
@@ -61,7 +62,8 @@ impl MasterKey {
         Zeroizing::new(blake3::derive_key("klatch v1 database key", self.as_bytes()))
     }
 
-    /// Names the database key without giving it away, so that a wrong one can be told from a damaged file.
+    /// Names the database key without giving it away, so that a wrong one can be told from a
+    /// damaged file.
     #[must_use]
     pub fn database_tag(&self) -> [u8; 32] {
         blake3::derive_key("klatch v1 database key tag", self.as_bytes())

@@ -60,7 +60,8 @@ fn secrets_come_back_with_and_without_a_passphrase() {
         assert!(keystore.exists());
         assert_eq!(keystore.needs_passphrase().unwrap(), passphrase.is_some());
         assert!(same(&keystore.unlock(passphrase.as_ref()).unwrap(), &secrets));
-        let mode = fs::metadata(folder.path().join(KEYSTORE_FILE)).unwrap().permissions().mode() & 0o777;
+        let mode =
+            fs::metadata(folder.path().join(KEYSTORE_FILE)).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o600);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left");
     }
@@ -75,7 +76,10 @@ fn passphrase_is_asked_for_and_checked() {
     let before = bytes(&folder);
     assert!(matches!(keystore.unlock(None), Err(KeystoreError::NeedsPassphrase)));
     assert!(matches!(keystore.unlock(pass("Right").as_ref()), Err(KeystoreError::WrongPassphrase)));
-    assert!(matches!(keystore.change_passphrase(pass("wrong").as_ref(), None), Err(KeystoreError::WrongPassphrase)));
+    assert!(matches!(
+        keystore.change_passphrase(pass("wrong").as_ref(), None),
+        Err(KeystoreError::WrongPassphrase)
+    ));
     assert_eq!(bytes(&folder), before);
 }
 
@@ -160,7 +164,12 @@ fn every_flipped_bit_is_noticed() {
 fn newer_format_is_refused_whatever_follows() {
     let folder = tempfile::tempdir().unwrap();
     let keystore = keystore(&folder);
-    write(&folder, &edited(&[0x80], |fields| fields.extend([Value::from(2), Value::Text("new things".into())])));
+    write(
+        &folder,
+        &edited(&[0x80], |fields| {
+            fields.extend([Value::from(2), Value::Text("new things".into())])
+        }),
+    );
     assert!(matches!(keystore.unlock(None), Err(KeystoreError::Newer { found: 2, known: 1 })));
 }
 
@@ -170,9 +179,16 @@ fn costs_outside_the_limits_are_refused_before_any_work() {
     let keystore = keystore(&folder);
     keystore.create(&secrets(), pass("x").as_ref()).unwrap();
     let whole = bytes(&folder);
-    for (field, value) in
-        [(1, 1_u64), (1, 19_455), (1, (1 << 20) + 1), (1, u64::MAX), (2, 0), (2, 1_000), (3, 0), (3, 64)]
-    {
+    for (field, value) in [
+        (1, 1_u64),
+        (1, 19_455),
+        (1, (1 << 20) + 1),
+        (1, u64::MAX),
+        (2, 0),
+        (2, 1_000),
+        (3, 0),
+        (3, 64),
+    ] {
         write(
             &folder,
             &edited(&whole, |fields| {
@@ -184,7 +200,8 @@ fn costs_outside_the_limits_are_refused_before_any_work() {
         let error = keystore.unlock(pass("x").as_ref()).err().unwrap();
         assert!(matches!(error, KeystoreError::Malformed { .. }), "{field} = {value}: {error}");
     }
-    // Within the limits, but not what was authenticated; and a header that claims there is no passphrase.
+    // Within the limits, but not what was authenticated; and a header that claims there is no
+    // passphrase.
     write(
         &folder,
         &edited(&whole, |fields| {
@@ -207,7 +224,10 @@ fn file_that_others_can_read_is_refused() {
     for mode in [0o640, 0o604, 0o620, 0o777] {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         let error = keystore.unlock(None).err().unwrap();
-        assert!(matches!(&error, KeystoreError::Permissions { mode: found, .. } if *found == mode), "{error}");
+        assert!(
+            matches!(&error, KeystoreError::Permissions { mode: found, .. } if *found == mode),
+            "{error}"
+        );
         assert!(error.hint().contains("chmod 600"));
     }
     fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
@@ -219,7 +239,10 @@ fn folder_in_its_place_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join(KEYSTORE_FILE)).unwrap();
     assert!(keystore(&folder).unlock(None).is_err());
-    assert!(matches!(keystore(&folder).create(&secrets(), None), Err(KeystoreError::Exists { .. })));
+    assert!(matches!(
+        keystore(&folder).create(&secrets(), None),
+        Err(KeystoreError::Exists { .. })
+    ));
 }
 
 #[test]
@@ -228,7 +251,8 @@ fn no_seed_is_in_clear_under_a_passphrase() {
     let secrets = secrets();
     keystore(&folder).create(&secrets, pass("x").as_ref()).unwrap();
     let file = bytes(&folder);
-    for seed in [secrets.master.as_bytes(), secrets.identity.as_bytes(), secrets.device.as_bytes()] {
+    for seed in [secrets.master.as_bytes(), secrets.identity.as_bytes(), secrets.device.as_bytes()]
+    {
         assert!(!file.windows(8).any(|w| w == &seed[..8]));
     }
     assert!(!file.windows(5).any(|w| w == b"alice"));
@@ -276,6 +300,8 @@ fn errors_say_what_to_do() {
         KeystoreError::Resources { cause: "x" },
     ];
     for error in errors {
-        assert!(!error.hint().is_empty() && error.code().starts_with("KLATCH-") && error.exit() > 0);
+        assert!(
+            !error.hint().is_empty() && error.code().starts_with("KLATCH-") && error.exit() > 0
+        );
     }
 }

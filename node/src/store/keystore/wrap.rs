@@ -16,7 +16,8 @@ use super::secret::{MasterKey, Secret, Secrets};
 const FORMAT: u64 = 1;
 /// The name of the only key derivation function.
 const ARGON2ID: &str = "argon2id";
-/// Cheapest parameters believed from a file (OWASP's minimum): a swapped header cannot make guessing cheap.
+/// Cheapest parameters believed from a file (OWASP's minimum): a swapped header cannot make
+/// guessing cheap.
 const MEMORY_KIB_MIN: u32 = 19 << 10;
 /// Dearest: a swapped header cannot take all memory.
 const MEMORY_KIB_MAX: u32 = 1 << 20;
@@ -68,10 +69,15 @@ pub(super) struct Wrapped {
 
 impl Wrapped {
     /// Seals the secrets anew, with fresh salt and nonce.
-    pub(super) fn seal(secrets: &Secrets, passphrase: Option<&Passphrase>, cost: Cost) -> Result<Self, KeystoreError> {
+    pub(super) fn seal(
+        secrets: &Secrets,
+        passphrase: Option<&Passphrase>,
+        cost: Cost,
+    ) -> Result<Self, KeystoreError> {
         let (mut salt, mut nonce) = ([0; 16], [0; 24]);
         for bytes in [&mut salt[..], &mut nonce[..]] {
-            getrandom::fill(bytes).map_err(|_| KeystoreError::Resources { cause: "no randomness" })?;
+            getrandom::fill(bytes)
+                .map_err(|_| KeystoreError::Resources { cause: "no randomness" })?;
         }
         let kdf = passphrase.map(|_| Kdf { cost, salt });
         let key = key(kdf.as_ref(), passphrase, &nonce)?;
@@ -84,15 +90,24 @@ impl Wrapped {
     }
 
     /// Opens the secrets.
-    pub(super) fn open(&self, passphrase: Option<&Passphrase>, path: &Path) -> Result<Secrets, KeystoreError> {
+    pub(super) fn open(
+        &self,
+        passphrase: Option<&Passphrase>,
+        path: &Path,
+    ) -> Result<Secrets, KeystoreError> {
         if self.has_passphrase() && passphrase.is_none() {
             return Err(KeystoreError::NeedsPassphrase);
         }
         let key = key(self.kdf.as_ref(), passphrase, &self.nonce)?;
         let payload = Payload { msg: &self.sealed, aad: &encode(&header(self.kdf.as_ref())) };
-        let plain = XChaCha20Poly1305::new(Key::from_slice(&key[..])).decrypt(XNonce::from_slice(&self.nonce), payload);
+        let plain = XChaCha20Poly1305::new(Key::from_slice(&key[..]))
+            .decrypt(XNonce::from_slice(&self.nonce), payload);
         let plain = Zeroizing::new(plain.map_err(|_| {
-            if self.has_passphrase() { KeystoreError::WrongPassphrase } else { damaged(path, "its checksum is wrong") }
+            if self.has_passphrase() {
+                KeystoreError::WrongPassphrase
+            } else {
+                damaged(path, "its checksum is wrong")
+            }
         })?);
         decode_secrets(&plain).ok_or_else(|| damaged(path, "its content makes no sense"))
     }
@@ -117,7 +132,8 @@ impl Wrapped {
             _ => damaged(path, "it is no keystore"),
         })?;
         let fields = value.into_array().map_err(|_| damaged(path, "it is no keystore"))?;
-        let found = fields.first().and_then(number).ok_or_else(|| damaged(path, "it is no keystore"))?;
+        let found =
+            fields.first().and_then(number).ok_or_else(|| damaged(path, "it is no keystore"))?;
         if found != FORMAT {
             return Err(KeystoreError::Newer { found, known: FORMAT });
         }
@@ -126,7 +142,10 @@ impl Wrapped {
         };
         let kdf = match kdf {
             Value::Null => None,
-            kdf => Some(decode_kdf(kdf).ok_or_else(|| damaged(path, "its key derivation is not one of ours"))?),
+            kdf => Some(
+                decode_kdf(kdf)
+                    .ok_or_else(|| damaged(path, "its key derivation is not one of ours"))?,
+            ),
         };
         let nonce = nonce[..].try_into().map_err(|_| damaged(path, "its nonce is wrong"))?;
         let wrapped = Self { kdf, nonce, sealed: sealed.clone() };
@@ -157,7 +176,8 @@ fn header(kdf: Option<&Kdf>) -> Vec<Value> {
 }
 
 fn decode_kdf(value: &Value) -> Option<Kdf> {
-    let [Value::Text(name), memory, passes, lanes, Value::Bytes(salt)] = &value.as_array()?[..] else {
+    let [Value::Text(name), memory, passes, lanes, Value::Bytes(salt)] = &value.as_array()?[..]
+    else {
         return None;
     };
     let small = |v| number(v).and_then(|n| u32::try_from(n).ok());
@@ -185,10 +205,14 @@ fn key(
     nonce: &[u8; 24],
 ) -> Result<Zeroizing<[u8; 32]>, KeystoreError> {
     let (Some(kdf), Some(passphrase)) = (kdf, passphrase) else {
-        return Ok(Zeroizing::new(blake3::derive_key("klatch v1 keystore without passphrase", nonce)));
+        return Ok(Zeroizing::new(blake3::derive_key(
+            "klatch v1 keystore without passphrase",
+            nonce,
+        )));
     };
     let too_much = KeystoreError::Resources { cause: "too little memory for the passphrase check" };
-    let Ok(params) = Params::new(kdf.cost.memory_kib, kdf.cost.passes, kdf.cost.lanes, Some(32)) else {
+    let Ok(params) = Params::new(kdf.cost.memory_kib, kdf.cost.passes, kdf.cost.lanes, Some(32))
+    else {
         return Err(too_much);
     };
     let mut key = Zeroizing::new([0; 32]);
@@ -198,7 +222,8 @@ fn key(
     Ok(key)
 }
 
-/// `[master32, identity32, device32, transport32, created_ms, name]`, by hand into a buffer that is wiped.
+/// `[master32, identity32, device32, transport32, created_ms, name]`, by hand into a buffer that is
+/// wiped.
 fn encode_secrets(secrets: &Secrets) -> Zeroizing<Vec<u8>> {
     let seeds = [
         secrets.master.as_bytes(),
@@ -255,5 +280,11 @@ fn wipe(fields: &mut [Value]) {
 /// Memory of this machine, where the system says so in the Linux way.
 fn memory_kib() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?.trim().trim_end_matches("kB").trim().parse().ok()
+    text.lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?
+        .trim()
+        .trim_end_matches("kB")
+        .trim()
+        .parse()
+        .ok()
 }

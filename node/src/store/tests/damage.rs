@@ -61,7 +61,10 @@ fn short_and_empty_files_are_not_taken_for_new_ones() {
     for length in [0, 1, 100, 4_095, whole.len() - 1] {
         fs::write(&path, &whole[..length]).unwrap();
         let bytes = length as u64;
-        assert_eq!(refused(folder.path(), 1), StoreError::Truncated { file: MAIN_FILE.into(), bytes });
+        assert_eq!(
+            refused(folder.path(), 1),
+            StoreError::Truncated { file: MAIN_FILE.into(), bytes }
+        );
     }
 }
 
@@ -73,7 +76,10 @@ fn pages_missing_at_the_end_are_noticed() {
     for pages in [1, 3, whole.len() / 4_096 - 1] {
         fs::write(&path, &whole[..pages * 4_096]).unwrap();
         let error = open(folder.path()).and_then(|store| store.snapshot().map(drop)).err();
-        assert!(matches!(error, Some(StoreError::Corrupt { .. } | StoreError::Truncated { .. })), "{pages}: {error:?}");
+        assert!(
+            matches!(error, Some(StoreError::Corrupt { .. } | StoreError::Truncated { .. })),
+            "{pages}: {error:?}"
+        );
     }
 }
 
@@ -102,7 +108,10 @@ fn shortened_segment_is_noticed() {
     for length in [0, 1, 47, 48, whole.len() - 1] {
         fs::write(segment(folder.path()), &whole[..length]).unwrap();
         let bytes = length as u64;
-        assert_eq!(refused(folder.path(), 1), StoreError::Truncated { file: segments::name(1), bytes });
+        assert_eq!(
+            refused(folder.path(), 1),
+            StoreError::Truncated { file: segments::name(1), bytes }
+        );
     }
     fs::write(segment(folder.path()), whole).unwrap();
     open(folder.path()).unwrap();
@@ -117,7 +126,10 @@ fn segment_under_a_wrong_name_or_of_another_profile_is_refused() {
         let intruder = folder.path().join(segments::name(2));
         fs::copy(segment(foreign), &intruder).unwrap();
         let error = refused(folder.path(), 1);
-        assert!(matches!(&error, StoreError::Corrupt { file, .. } if *file == segments::name(2)), "{error:?}");
+        assert!(
+            matches!(&error, StoreError::Corrupt { file, .. } if *file == segments::name(2)),
+            "{error:?}"
+        );
         fs::remove_file(intruder).unwrap();
     }
 }
@@ -152,16 +164,23 @@ fn newer_formats_are_refused() {
     let known = i64::try_from(schema::MIGRATIONS.len()).unwrap();
     let set_main = |version: i64| {
         let key = master(1).database_key();
-        let conn = connect::open(&folder.path().join(MAIN_FILE), Some(&key), connect::Role::Writer).unwrap();
+        let conn = connect::open(&folder.path().join(MAIN_FILE), Some(&key), connect::Role::Writer)
+            .unwrap();
         conn.execute_batch(&format!("PRAGMA user_version = {version}")).unwrap();
     };
     set_main(99);
-    assert_eq!(refused(folder.path(), 1), StoreError::Newer { file: MAIN_FILE.into(), found: 99, known });
+    assert_eq!(
+        refused(folder.path(), 1),
+        StoreError::Newer { file: MAIN_FILE.into(), found: 99, known }
+    );
     set_main(known);
     let mut bytes = fs::read(segment(folder.path())).unwrap();
     bytes[8] = 99;
     fs::write(segment(folder.path()), &bytes).unwrap();
-    assert_eq!(refused(folder.path(), 1), StoreError::Newer { file: segments::name(1), found: 99, known: 1 });
+    assert_eq!(
+        refused(folder.path(), 1),
+        StoreError::Newer { file: segments::name(1), found: 99, known: 1 }
+    );
     bytes[8] = 1;
     fs::write(segment(folder.path()), &bytes).unwrap();
     open(folder.path()).unwrap();
@@ -173,7 +192,10 @@ fn unreadable_file_says_so() {
     fs::create_dir(folder.path().join(MAIN_FILE)).unwrap();
     fs::write(folder.path().join(MAIN_FILE).join("x"), b"").unwrap();
     let error = open(folder.path()).err().unwrap();
-    assert!(matches!(error, StoreError::Unreadable { .. } | StoreError::Truncated { .. }), "{error:?}");
+    assert!(
+        matches!(error, StoreError::Unreadable { .. } | StoreError::Truncated { .. }),
+        "{error:?}"
+    );
     let nowhere = folder.path().join("missing").join("folder");
     assert!(matches!(open(&nowhere), Err(StoreError::Unreadable { .. })));
 }

@@ -132,7 +132,11 @@ fn everything_about_conversations_is_there_after_reopening() {
             Write::OutboxDone { device: device(1), seq: 0 },
             Write::OutboxDone { device: device(7), seq: 0 },
             Write::Outbox(OutboxRow { sealed: false, ..frame(1, 1) }),
-            Write::DirectState { room: with(1), id: first.id, state: Delivery::Delivered { n: 1, m: 2 } },
+            Write::DirectState {
+                room: with(1),
+                id: first.id,
+                state: Delivery::Delivered { n: 1, m: 2 },
+            },
         ])
         .unwrap();
     let world = world.reopen();
@@ -145,11 +149,16 @@ fn everything_about_conversations_is_there_after_reopening() {
     assert_eq!(direct.contacts, vec![known, contact(2)]);
     assert_eq!(direct.outbox, vec![OutboxRow { sealed: false, ..frame(1, 1) }, frame(2, 0)]);
     assert_eq!((direct.receipts, direct.typing), (true, false));
-    let index: Vec<_> = direct.index.iter().map(|i| (i.room, i.id, i.journal, i.own, i.seq, i.state)).collect();
+    let index: Vec<_> =
+        direct.index.iter().map(|i| (i.room, i.id, i.journal, i.own, i.seq, i.state)).collect();
     let delivered = Some(Delivery::Delivered { n: 1, m: 2 });
-    let wanted = [(with(1), first.id, 4, true, 4, delivered), (with(2), second.id, 5, false, 5, None)];
+    let wanted =
+        [(with(1), first.id, 4, true, 4, delivered), (with(2), second.id, 5, false, 5, None)];
     assert_eq!(index, wanted);
-    assert_eq!((direct.index[0].eff, direct.index[0].lamport, direct.index[0].kind), (first.eff, 4, 1));
+    assert_eq!(
+        (direct.index[0].eff, direct.index[0].lamport, direct.index[0].kind),
+        (first.eff, 4, 1)
+    );
 
     let reader = world.reader();
     let read = reader.direct_journal(None, 0, 10).unwrap();
@@ -164,7 +173,13 @@ fn foreign_numbers_of_all_sizes_keep_their_value_and_order() {
     let mut world = World::new();
     let values = [u64::MAX, 0, 1 << 63, 1, (1 << 63) - 1];
     for (journal, value) in (1..).zip(values) {
-        let row = DirectRow { eff: value, lamport: value, seq: value, at_ms: value, ..row(1, journal, &says("x")) };
+        let row = DirectRow {
+            eff: value,
+            lamport: value,
+            seq: value,
+            at_ms: value,
+            ..row(1, journal, &says("x"))
+        };
         world.store.commit(&[Write::Direct(row)]).unwrap();
     }
     let loaded = world.store.snapshot().unwrap().direct.index;
@@ -184,7 +199,8 @@ fn pages_go_back_without_gaps_and_obey_limit_and_time() {
     let reader = world.reader();
     let (mut pages, mut before) = (Vec::new(), None);
     loop {
-        let page = reader.direct_lines(with(1), DirectFound { before, since_ms: None, limit: 7 }).unwrap();
+        let page =
+            reader.direct_lines(with(1), DirectFound { before, since_ms: None, limit: 7 }).unwrap();
         let Some(first) = page.first() else { break };
         before = Some(DirectKey::of(first));
         pages.push(said(&page));
@@ -192,11 +208,18 @@ fn pages_go_back_without_gaps_and_obey_limit_and_time() {
     pages.reverse();
     assert_eq!(pages.concat(), texts);
     let since = Some(NOON + 19);
-    assert_eq!(said(&reader.direct_lines(with(1), DirectFound { since_ms: since, ..EVERY }).unwrap()), texts[18..]);
+    assert_eq!(
+        said(&reader.direct_lines(with(1), DirectFound { since_ms: since, ..EVERY }).unwrap()),
+        texts[18..]
+    );
     let after = reader.direct_journal(Some(with(1)), 17, 2).unwrap();
     assert_eq!(said(&after), texts[17..19]);
     assert_eq!(reader.direct_by_id(with(1), rows[3].id).unwrap().as_ref(), Some(&rows[3]));
-    assert_eq!(reader.direct_by_id(with(2), rows[3].id).unwrap(), None, "ids belong to a conversation");
+    assert_eq!(
+        reader.direct_by_id(with(2), rows[3].id).unwrap(),
+        None,
+        "ids belong to a conversation"
+    );
 }
 
 #[test]
@@ -220,12 +243,17 @@ fn people_are_listed_with_what_is_new_of_them() {
     world.store.commit(&[Write::Contact(contact(2))]).unwrap();
     let listed = |world: &World| {
         let all = world.reader().contacts().unwrap();
-        all.into_iter().map(|c| (c.row.claimed, c.messages, c.unread, c.last_ms)).collect::<Vec<_>>()
+        all.into_iter()
+            .map(|c| (c.row.claimed, c.messages, c.unread, c.last_ms))
+            .collect::<Vec<_>>()
     };
     assert_eq!(listed(&world), [("person 1".into(), 5, 3, NOON + 5), ("person 2".into(), 0, 0, 0)]);
     world.store.commit(&[Write::ReadUpto { room: with(1), journal: 3 }]).unwrap();
     // Going back is not possible, neither by itself nor along with the rest.
-    world.store.commit(&[Write::ReadUpto { room: with(1), journal: 1 }, Write::Contact(contact(1))]).unwrap();
+    world
+        .store
+        .commit(&[Write::ReadUpto { room: with(1), journal: 1 }, Write::Contact(contact(1))])
+        .unwrap();
     assert_eq!(listed(&world)[0], ("person 1".into(), 5, 1, NOON + 5));
     assert_eq!(world.reader().contacts().unwrap()[0].row.read_upto, 3);
 }
@@ -237,7 +265,9 @@ fn words_are_found_in_their_conversation_and_follow_edits() {
     let rows = chat(&mut world, &["x", "roses for you", "thorns for me"]);
     // Journal numbers are one sequence; the first was taken by the room.
     assert_eq!((garden.journal, rows[0].journal), (1, 1));
-    let found = |world: &World, words: &str| said(&world.reader().direct_search(with(1), words, EVERY).unwrap());
+    let found = |world: &World, words: &str| {
+        said(&world.reader().direct_search(with(1), words, EVERY).unwrap())
+    };
     assert!(found(&world, "roses").is_empty(), "not indexed yet");
     world.index();
     assert_eq!(found(&world, "ros"), ["roses for you"]);
@@ -246,10 +276,17 @@ fn words_are_found_in_their_conversation_and_follow_edits() {
     world.store.commit(&[Write::Direct(edit), Write::Direct(foreign)]).unwrap();
     world.index();
     assert_eq!((found(&world, "roses").len(), found(&world, "nettles").len()), (0, 0));
-    assert_eq!(found(&world, "tulips"), ["roses for you"], "the line is found, by its present text");
+    assert_eq!(
+        found(&world, "tulips"),
+        ["roses for you"],
+        "the line is found, by its present text"
+    );
     assert_eq!(world.reader().direct_search(with(2), "tulips", EVERY).unwrap(), []);
     let limited = DirectFound { before: Some(DirectKey::of(&rows[2])), ..EVERY };
-    assert_eq!(said(&world.reader().direct_search(with(1), "for", limited).unwrap()), ["roses for you"]);
+    assert_eq!(
+        said(&world.reader().direct_search(with(1), "for", limited).unwrap()),
+        ["roses for you"]
+    );
     for hostile in ["", "\"", "AND", "NEAR(", "*", "text:"] {
         found(&world, hostile);
     }
@@ -265,12 +302,20 @@ fn a_failed_batch_leaves_nothing_behind_and_the_next_one_works() {
     let mut world = World::new();
     chat(&mut world, &["first"]);
     let again = row(1, 1, &says("the same number"));
-    let writes = [Write::Contact(contact(3)), keys(3), Write::Outbox(frame(3, 0)), Write::Direct(again)];
+    let writes =
+        [Write::Contact(contact(3)), keys(3), Write::Outbox(frame(3, 0)), Write::Direct(again)];
     assert!(matches!(world.store.commit(&writes), Err(StoreError::Conflict { .. })));
     let direct = world.store.snapshot().unwrap().direct;
-    assert_eq!((direct.contacts.len(), direct.ratchets.len(), direct.outbox.len(), direct.index.len()), (1, 0, 0, 1));
-    // The device of the failed batch has no number yet: what it writes must not go under somebody else's.
-    world.store.commit(&[Write::Direct(row(3, 2, &says("fresh"))), keys(3), Write::Outbox(frame(3, 0))]).unwrap();
+    assert_eq!(
+        (direct.contacts.len(), direct.ratchets.len(), direct.outbox.len(), direct.index.len()),
+        (1, 0, 0, 1)
+    );
+    // The device of the failed batch has no number yet: what it writes must not go under somebody
+    // else's.
+    world
+        .store
+        .commit(&[Write::Direct(row(3, 2, &says("fresh"))), keys(3), Write::Outbox(frame(3, 0))])
+        .unwrap();
     let world = world.reopen();
     let direct = world.store.snapshot().unwrap().direct;
     assert_eq!((direct.ratchets[0].0, direct.outbox[0].device), (device(3), device(3)));
@@ -293,16 +338,26 @@ fn the_oldest_format_gets_the_tables_and_a_newer_one_is_refused() {
     assert_eq!((snapshot.name.as_str(), snapshot.direct.index.len()), ("alice", 1));
     store.main.execute_batch("PRAGMA user_version = 99").unwrap();
     drop(store);
-    assert!(matches!(Store::open(folder.path(), &master(1)), Err(StoreError::Newer { found: 99, .. })));
+    assert!(matches!(
+        Store::open(folder.path(), &master(1)),
+        Err(StoreError::Newer { found: 99, .. })
+    ));
 }
 
 #[test]
 fn no_plaintext_of_conversations_is_on_disk() {
     let mut world = World::new();
-    let person = ContactRow { claimed: "Rumpelstiltskin".into(), petname: Some("Rumpel".into()), ..contact(1) };
+    let person = ContactRow {
+        claimed: "Rumpelstiltskin".into(),
+        petname: Some("Rumpel".into()),
+        ..contact(1)
+    };
     let large = "a marmalade conspiracy ".repeat(2_000);
     let account = Write::Account(Zeroizing::new(b"the account of secrets".to_vec()));
-    let session = Write::Ratchet { device: device(1), state: Zeroizing::new(b"the session of secrets".to_vec()) };
+    let session = Write::Ratchet {
+        device: device(1),
+        state: Zeroizing::new(b"the session of secrets".to_vec()),
+    };
     let waiting = OutboxRow { frame: b"not sealed yet".to_vec(), sealed: false, ..frame(1, 0) };
     let writes = [
         Write::Contact(person),
@@ -315,7 +370,8 @@ fn no_plaintext_of_conversations_is_on_disk() {
     world.store.commit(&writes).unwrap();
     world.index();
     assert_eq!(world.reader().direct_search(with(1), "marmalade", EVERY).unwrap().len(), 2);
-    let needles: [&[u8]; 5] = [b"marmalade", b"Rumpel", b"of secrets", b"not sealed yet", &person_bytes()];
+    let needles: [&[u8]; 5] =
+        [b"marmalade", b"Rumpel", b"of secrets", b"not sealed yet", &person_bytes()];
     for needle in needles {
         assert!(!secrecy::on_disk(world.path(), needle), "open: {needle:?}");
     }
@@ -377,17 +433,27 @@ fn replaced_session_keys_are_in_no_file_any_more_once_it_is_quiet() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = bare(folder.path());
     for round in 0..20_u8 {
-        let state = |what: &str| Zeroizing::new(format!("{what} {round} ").repeat(100).into_bytes());
+        let state =
+            |what: &str| Zeroizing::new(format!("{what} {round} ").repeat(100).into_bytes());
         store
-            .commit(&[Write::Ratchet { device: device(1), state: state("session") }, Write::Account(state("account"))])
+            .commit(&[
+                Write::Ratchet { device: device(1), state: state("session") },
+                Write::Account(state("account")),
+            ])
             .unwrap();
     }
     assert!(secrecy::on_disk(folder.path(), b"session 18 "), "the log has it");
     assert_eq!(store.index_some(&unmask, 100).unwrap(), 0);
     for round in 0..19 {
         for what in ["session", "account"] {
-            assert!(!secrecy::on_disk(folder.path(), format!("{what} {round} ").as_bytes()), "{what} {round}");
+            assert!(
+                !secrecy::on_disk(folder.path(), format!("{what} {round} ").as_bytes()),
+                "{what} {round}"
+            );
         }
     }
-    assert!(secrecy::on_disk(folder.path(), b"session 19 ") && secrecy::on_disk(folder.path(), b"account 19 "));
+    assert!(
+        secrecy::on_disk(folder.path(), b"session 19 ")
+            && secrecy::on_disk(folder.path(), b"account 19 ")
+    );
 }

@@ -1,5 +1,6 @@
-//! Figures. `KLATCH_FIGURES=1 cargo test --release -p klatch-node store_figures -- --nocapture` prints them for a room of
-//! 100,000 messages; without the variable the same steps run on 5,000, as a check that they work.
+//! Figures. `KLATCH_FIGURES=1 cargo test --release -p klatch-node store_figures -- --nocapture`
+//! prints them for a room of 100,000 messages; without the variable the same steps run on 5,000, as
+//! a check that they work.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,9 @@ impl Clock {
     fn report(&self, what: &str, count: usize) {
         let (wall, cpu) = (self.0.elapsed().as_secs_f64() * 1e3, cpu_ms() - self.1);
         let rate = count as f64 / wall * 1e3;
-        println!("{what:<32} {count:>7} in {wall:>9.1} ms ({cpu:>9.1} ms of processor) {rate:>9.0}/s");
+        println!(
+            "{what:<32} {count:>7} in {wall:>9.1} ms ({cpu:>9.1} ms of processor) {rate:>9.0}/s"
+        );
     }
 }
 
@@ -32,7 +35,9 @@ fn commits(world: &mut World, what: &str, bytes: usize, batch: usize, count: usi
     let batches: Vec<Vec<Write>> = (0..count / batch)
         .map(|b| {
             let by = u8::try_from(b % 5).unwrap();
-            (0..batch).map(|_| Write::Append(world.entry(ROOM, by, Kind::Text, &text[..bytes]))).collect()
+            (0..batch)
+                .map(|_| Write::Append(world.entry(ROOM, by, Kind::Text, &text[..bytes])))
+                .collect()
         })
         .collect();
     let (start, mut slowest) = (Clock::start(), Vec::new());

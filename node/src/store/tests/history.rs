@@ -44,14 +44,17 @@ fn lines_come_in_display_order_whatever_the_order_of_arrival() {
 #[test]
 fn since_goes_by_the_time_shown() {
     let mut world = World::new();
-    for (text, clock, arrived) in
-        [("past", 1_000, 9_000_000), ("ahead", 99_000_000, 5_000_000), ("now", 6_000_000, 6_000_000)]
-    {
+    for (text, clock, arrived) in [
+        ("past", 1_000, 9_000_000),
+        ("ahead", 99_000_000, 5_000_000),
+        ("now", 6_000_000, 6_000_000),
+    ] {
         let mut row = world.entry(ROOM, 1, Kind::Text, text);
         (row.hlc, row.eff, row.arrived_ms) = (clock << 16, clock << 16, arrived);
         world.store.commit(&[Write::Append(row)]).unwrap();
     }
-    let since = |ms| texts(&world.reader().lines(ROOM, Found { since_ms: Some(ms), ..ALL }).unwrap());
+    let since =
+        |ms| texts(&world.reader().lines(ROOM, Found { since_ms: Some(ms), ..ALL }).unwrap());
     assert_eq!(since(0), ["past", "now", "ahead"]);
     assert_eq!(since(1_001), ["now", "ahead"]);
     // "ahead" is shown at 60 s after its arrival, not at its claim.
@@ -97,7 +100,8 @@ fn entries_are_found_by_id_and_target_within_their_room() {
 #[test]
 fn ids_are_found_while_their_index_lags_behind_and_after() {
     let mut world = World::new();
-    let rows: Vec<_> = (0..10_000).map(|n| world.entry(ROOM, 1, Kind::Text, &n.to_string())).collect();
+    let rows: Vec<_> =
+        (0..10_000).map(|n| world.entry(ROOM, 1, Kind::Text, &n.to_string())).collect();
     let reader = world.reader();
     for batch in rows.chunks(1_500) {
         world.store.commit(&batch.iter().cloned().map(Write::Append).collect::<Vec<_>>()).unwrap();
@@ -107,7 +111,8 @@ fn ids_are_found_while_their_index_lags_behind_and_after() {
         }
     }
     world.index();
-    let placed: i64 = world.store.main.query_row("SELECT count(*) FROM place", [], |r| r.get(0)).unwrap();
+    let placed: i64 =
+        world.store.main.query_row("SELECT count(*) FROM place", [], |r| r.get(0)).unwrap();
     assert_eq!(placed, 10_000);
     assert!(rows.iter().step_by(99).all(|r| reader.by_id(ROOM, r.hash.id()).unwrap().is_some()));
 }

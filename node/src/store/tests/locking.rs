@@ -51,7 +51,8 @@ fn folder_is_made_for_its_owner_only() {
     let folder = tempfile::tempdir().unwrap();
     let profile = folder.path().join("a").join("b");
     let _held = ProfileLock::acquire(&profile).unwrap();
-    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let mode =
+        |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&profile), 0o700);
     assert_eq!(mode(&profile.join(LOCK_FILE)), 0o600);
     assert!(matches!(ProfileLock::acquire(&profile.join(LOCK_FILE)), Err(LockError::Io { .. })));

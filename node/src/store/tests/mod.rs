@@ -1,5 +1,6 @@
-//! Claims about the store, each on real files in a temporary folder. `World` makes entries without the core: their
-//! "sealed" bodies are only masked, which is enough to see whether a text reaches the disk.
+//! Claims about the store, each on real files in a temporary folder. `World` makes entries without
+//! the core: their "sealed" bodies are only masked, which is enough to see whether a text reaches
+//! the disk.
 
 mod damage;
 mod direct;
@@ -99,7 +100,12 @@ impl World {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut store = Store::open(folder.path(), &master(1)).unwrap();
-        store.commit(&[Write::Room(room_row(ROOM, "#garden")), Write::Room(room_row(OTHER, "#shed"))]).unwrap();
+        store
+            .commit(&[
+                Write::Room(room_row(ROOM, "#garden")),
+                Write::Room(room_row(OTHER, "#shed")),
+            ])
+            .unwrap();
         Self { folder, store, journal: 0, next: BTreeMap::new() }
     }
 
@@ -153,7 +159,11 @@ impl World {
             lamport: self.journal,
             arrived_ms: self.journal,
             target: None,
-            entry: SealedEntry { header: header.into(), signature: Some(Signature([9; 64])), body: Some(body.into()) },
+            entry: SealedEntry {
+                header: header.into(),
+                signature: Some(Signature([9; 64])),
+                body: Some(body.into()),
+            },
         };
         *seq += 1;
         row

@@ -1,4 +1,5 @@
-//! Profiles from before the segments: whatever state a crash left them in, their bodies are found again.
+//! Profiles from before the segments: whatever state a crash left them in, their bodies are found
+//! again.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,7 +15,8 @@ use crate::store::{MAIN_FILE, StoreError, schema, segments};
 /// More than are moved in one step.
 const ENTRIES: u64 = 300;
 
-/// A profile as the first format had it: mostly large bodies, some small, some lost, some about to be removed.
+/// A profile as the first format had it: mostly large bodies, some small, some lost, some about to
+/// be removed.
 struct OldProfile {
     folder: TempDir,
     rows: Vec<EntryRow>,
@@ -38,7 +40,8 @@ impl OldProfile {
             })
             .collect();
         let folder = tempfile::tempdir().unwrap();
-        let (mut main, mut old) = (database(folder.path(), MAIN_FILE), database(folder.path(), BODIES_FILE));
+        let (mut main, mut old) =
+            (database(folder.path(), MAIN_FILE), database(folder.path(), BODIES_FILE));
         connect::migrate(&mut main, MAIN_FILE, &schema::MIGRATIONS[..1]).unwrap();
         connect::migrate(&mut old, BODIES_FILE, MIGRATIONS).unwrap();
         old.execute("INSERT INTO keycheck VALUES (?1)", [master(1).database_tag()]).unwrap();
@@ -55,7 +58,8 @@ impl OldProfile {
         let tx = old.transaction().unwrap();
         for row in rows.iter().filter(|row| row.journal % 3 != 1 && !is_lost(row)) {
             let body = row.entry.body.as_deref().unwrap();
-            tx.execute("INSERT INTO body VALUES (?1, ?2)", params![int(row.journal), body]).unwrap();
+            tx.execute("INSERT INTO body VALUES (?1, ?2)", params![int(row.journal), body])
+                .unwrap();
         }
         tx.commit().unwrap();
         Self { folder, rows }
@@ -75,9 +79,16 @@ impl OldProfile {
         assert_eq!(read.len(), self.rows.len());
         for (read, row) in read.iter().zip(&self.rows) {
             let gone = row.journal % 3 != 1 && (is_lost(row) || is_doomed(row));
-            assert_eq!(read.entry.body, row.entry.body.clone().filter(|_| !gone), "entry {}", row.journal);
+            assert_eq!(
+                read.entry.body,
+                row.entry.body.clone().filter(|_| !gone),
+                "entry {}",
+                row.journal
+            );
         }
-        let left = fs::read_dir(self.path()).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap());
+        let left = fs::read_dir(self.path())
+            .unwrap()
+            .map(|f| f.unwrap().file_name().into_string().unwrap());
         let left: Vec<String> = left.filter(|name| name.starts_with("bodies")).collect();
         assert_eq!(left, [segments::name(1)]);
         let doomed = self.rows.iter().find(|row| is_doomed(row) && row.journal % 3 != 1).unwrap();
@@ -100,12 +111,26 @@ fn insert(tx: &Connection, row: &EntryRow) {
     let (hlc, eff, lamport) = (row.hlc.cast_signed(), ordered(row.eff), ordered(row.lamport));
     tx.execute(
         "INSERT INTO entry VALUES (?1, 1, 1, ?2, ?3, 1, ?4, ?5, ?6, ?7, ?8, ?9, NULL)",
-        params![journal, int(row.seq), row.kind, body_at, hlc, eff, lamport, int(row.arrived_ms), row.hash.0],
+        params![
+            journal,
+            int(row.seq),
+            row.kind,
+            body_at,
+            hlc,
+            eff,
+            lamport,
+            int(row.arrived_ms),
+            row.hash.0
+        ],
     )
     .unwrap();
     let (header, signature) = (&row.entry.header[..], row.entry.signature.unwrap().0);
     let body = row.entry.body.as_deref().filter(|_| small);
-    tx.execute("INSERT INTO sealed VALUES (?1, ?2, ?3, ?4)", params![journal, header, signature, body]).unwrap();
+    tx.execute(
+        "INSERT INTO sealed VALUES (?1, ?2, ?3, ?4)",
+        params![journal, header, signature, body],
+    )
+    .unwrap();
     if doomed {
         tx.execute("INSERT INTO doomed VALUES (?1)", [journal]).unwrap();
     }
@@ -127,14 +152,24 @@ fn bodies_of_the_first_format_are_moved() {
     fs::hard_link(profile.path().join(BODIES_FILE), &link).unwrap();
     let mut store = profile.open().unwrap();
     profile.check(&store);
-    assert!(fs::read(link).unwrap().iter().all(|byte| *byte == 0), "its blocks may be anybody's next");
+    assert!(
+        fs::read(link).unwrap().iter().all(|byte| *byte == 0),
+        "its blocks may be anybody's next"
+    );
     let before = store.reader().unwrap().rooms(None).unwrap()[0].bytes;
     let row = &profile.rows[1];
     store.commit(&[Write::DropBody { room: ROOM, entry: row.hash.id() }]).unwrap();
     let after = store.reader().unwrap().rooms(None).unwrap()[0].bytes;
-    assert_eq!(before - after, row.entry.body.as_ref().unwrap().len() as u64, "their sizes are known");
+    assert_eq!(
+        before - after,
+        row.entry.body.as_ref().unwrap().len() as u64,
+        "their sizes are known"
+    );
     drop(store);
-    assert_eq!(profile.open().unwrap().snapshot().unwrap().rooms[0].entries.len(), profile.rows.len());
+    assert_eq!(
+        profile.open().unwrap().snapshot().unwrap().rooms[0].entries.len(),
+        profile.rows.len()
+    );
 }
 
 /// The states that a crash can leave, each made by hand from a profile before and after the move.
@@ -143,7 +178,8 @@ fn move_can_be_interrupted_anywhere() {
     let profile = OldProfile::new();
     let old = tempfile::tempdir().unwrap();
     copy(profile.path(), old.path());
-    let old_file = |name: &str| -> (PathBuf, PathBuf) { (old.path().join(name), profile.path().join(name)) };
+    let old_file =
+        |name: &str| -> (PathBuf, PathBuf) { (old.path().join(name), profile.path().join(name)) };
 
     // The tables are new, nothing is moved yet.
     let mut main = database(profile.path(), MAIN_FILE);
@@ -158,7 +194,8 @@ fn move_can_be_interrupted_anywhere() {
         profile.check(&profile.open().unwrap());
     }
 
-    // Some are moved: of those that are not, one step lies in the segment without its entries knowing.
+    // Some are moved: of those that are not, one step lies in the segment without its entries
+    // knowing.
     fs::copy(old_file(BODIES_FILE).0, old_file(BODIES_FILE).1).unwrap();
     let main = database(profile.path(), MAIN_FILE);
     let upto: i64 = main
@@ -186,7 +223,11 @@ fn missing_or_foreign_old_file_is_an_error_while_it_is_needed() {
     let kept = fs::read(&path).unwrap();
     let refused = |error: &StoreError| {
         let found = profile.open().err();
-        assert_eq!(found.as_ref().map(std::mem::discriminant), Some(std::mem::discriminant(error)), "{found:?}");
+        assert_eq!(
+            found.as_ref().map(std::mem::discriminant),
+            Some(std::mem::discriminant(error)),
+            "{found:?}"
+        );
         assert!(!profile.path().join(segments::name(1)).exists());
     };
     let nothing = String::new;

@@ -5,7 +5,8 @@ use klatch_core::wire::Frontier;
 
 use super::*;
 
-/// Runs of several devices, arrivals interleaved, some bodies large; returns the entries in arrival order.
+/// Runs of several devices, arrivals interleaved, some bodies large; returns the entries in arrival
+/// order.
 fn grow(world: &mut World, rounds: usize) -> Vec<EntryRow> {
     let mut all = Vec::new();
     for round in 0..rounds {
@@ -13,14 +14,21 @@ fn grow(world: &mut World, rounds: usize) -> Vec<EntryRow> {
             let length = (round * 7 + usize::from(by) * 3) % 6 + 1;
             let mut run: Vec<EntryRow> = (0..length)
                 .map(|n| {
-                    let text = if (round + n) % 9 == 0 { "y".repeat(6_000) } else { format!("{by} says {round}.{n}") };
+                    let text = if (round + n) % 9 == 0 {
+                        "y".repeat(6_000)
+                    } else {
+                        format!("{by} says {round}.{n}")
+                    };
                     world.entry(ROOM, by, Kind::Text, &text)
                 })
                 .collect();
             for row in &mut run[..length - 1] {
                 row.entry.signature = None;
             }
-            world.store.commit(&run.iter().cloned().map(Write::Append).collect::<Vec<_>>()).unwrap();
+            world
+                .store
+                .commit(&run.iter().cloned().map(Write::Append).collect::<Vec<_>>())
+                .unwrap();
             all.append(&mut run);
         }
     }
@@ -117,7 +125,8 @@ fn unfinished_run_is_not_sent() {
 #[test]
 fn run_around_a_foreign_entry_comes_after_it() {
     let mut world = World::new();
-    // Own entries are numbered when they are made and signed when the batch ends; another's entry may come between.
+    // Own entries are numbered when they are made and signed when the batch ends; another's entry
+    // may come between.
     let mut first = world.entry(ROOM, 1, Kind::Text, "first");
     first.entry.signature = None;
     let foreign = world.entry(ROOM, 2, Kind::Text, "foreign");
@@ -137,5 +146,8 @@ fn entries_without_body_are_sent_all_the_same() {
     world.store.commit(&[Write::DropBody { room: ROOM, entry: row.hash.id() }]).unwrap();
     let (page, _) = world.reader().page(ROOM, &Vec::new(), 1 << 20, 10).unwrap();
     assert_eq!((page.len(), &page[0].body), (1, &None));
-    assert_eq!(world.reader().page(RoomId([9; 16]), &Vec::new(), 1, 1).unwrap(), (Vec::new(), false));
+    assert_eq!(
+        world.reader().page(RoomId([9; 16]), &Vec::new(), 1, 1).unwrap(),
+        (Vec::new(), false)
+    );
 }

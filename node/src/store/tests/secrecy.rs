@@ -15,12 +15,18 @@ fn no_plaintext_is_on_disk() {
     let mut world = World::new();
     let room = RoomRow { room: RoomId([3; 16]), ..room_row(ROOM, "#secretgarden") };
     let person = DeviceRow { name: "Rumpelstiltskin".into(), ..device_row(ROOM, 1) };
-    world.store.commit(&[Write::Room(room), Write::Device(person), Write::Name("Rumpelstiltskin".into())]).unwrap();
+    world
+        .store
+        .commit(&[Write::Room(room), Write::Device(person), Write::Name("Rumpelstiltskin".into())])
+        .unwrap();
     let text = "the marmalade conspiracy starts at noon ".repeat(3);
     let said = world.say(1, &text);
     world.say(1, &text.repeat(200));
     world.change(1, Kind::Edit, said.hash.id(), &text);
-    world.store.remember_address(b"peer-of-rumpel", None, "/dns4/hidden-host.example/tcp/4001", 1).unwrap();
+    world
+        .store
+        .remember_address(b"peer-of-rumpel", None, "/dns4/hidden-host.example/tcp/4001", 1)
+        .unwrap();
     world.index();
     assert_eq!(world.found("marmalade").len(), 2);
 

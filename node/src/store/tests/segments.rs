@@ -45,10 +45,13 @@ fn body(world: &World, row: &EntryRow) -> Option<Arc<[u8]>> {
     world.reader().by_id(ROOM, row.hash.id()).unwrap().unwrap().entry.body
 }
 
-/// The segments of a world that this process has open, as the system names them; none where it does not say.
+/// The segments of a world that this process has open, as the system names them; none where it does
+/// not say.
 fn open_segments(world: &World) -> Vec<String> {
     let files = fs::read_dir("/proc/self/fd").into_iter().flatten();
-    let paths = files.filter_map(|file| Some(fs::read_link(file.ok()?.path()).ok()?.to_string_lossy().into_owned()));
+    let paths = files.filter_map(|file| {
+        Some(fs::read_link(file.ok()?.path()).ok()?.to_string_lossy().into_owned())
+    });
     let folder = world.path().to_string_lossy();
     paths.filter(|path| path.starts_with(&*folder) && path.contains(".seg")).collect()
 }
@@ -56,7 +59,12 @@ fn open_segments(world: &World) -> Vec<String> {
 /// Every entry that should have a body has the right one, and the counters say what the files hold.
 fn check(world: &World, rows: &[(EntryRow, bool)]) {
     for (row, kept) in rows {
-        assert_eq!(body(world, row), row.entry.body.clone().filter(|_| *kept), "entry {}", row.journal);
+        assert_eq!(
+            body(world, row),
+            row.entry.body.clone().filter(|_| *kept),
+            "entry {}",
+            row.journal
+        );
     }
     let main = &world.store.main;
     let wrong: i64 = main
@@ -185,10 +193,13 @@ fn many_segments_need_few_open_files() {
 #[test]
 fn segment_goes_when_its_last_body_goes() {
     let mut world = small_segments();
-    let mut rows: Vec<_> = (0..5_u8).map(|n| (world.say(1, &large(char::from(b'a' + n))), true)).collect();
+    let mut rows: Vec<_> =
+        (0..5_u8).map(|n| (world.say(1, &large(char::from(b'a' + n))), true)).collect();
     let reader = world.reader();
     assert!(reader.by_id(ROOM, rows[2].0.hash.id()).unwrap().unwrap().entry.body.is_some());
-    for (dropped, left) in [(2, vec![1, 2, 3]), (3, vec![1, 3]), (0, vec![1, 3]), (4, vec![1, 3]), (1, vec![3])] {
+    for (dropped, left) in
+        [(2, vec![1, 2, 3]), (3, vec![1, 3]), (0, vec![1, 3]), (4, vec![1, 3]), (1, vec![3])]
+    {
         let row = rows[dropped].0.clone();
         drop_body(&mut world, &row);
         rows[dropped].1 = false;
@@ -214,7 +225,8 @@ fn segment_goes_when_its_last_body_goes() {
 #[test]
 fn segment_that_should_be_gone_goes_at_the_next_start() {
     let mut world = small_segments();
-    let rows: Vec<_> = (0..3_u8).map(|n| (world.say(1, &large(char::from(b'a' + n))), n == 2)).collect();
+    let rows: Vec<_> =
+        (0..3_u8).map(|n| (world.say(1, &large(char::from(b'a' + n))), n == 2)).collect();
     let kept = fs::read(segment(&world, 1)).unwrap();
     let drops = [0, 1].map(|n: usize| Write::DropBody { room: ROOM, entry: rows[n].0.hash.id() });
     world.store.commit(&drops).unwrap();
@@ -248,9 +260,11 @@ fn overwriting_needs_no_holes() {
 #[test]
 fn removed_bodies_are_overwritten_and_their_space_is_given_back() {
     let mut world = World::new();
-    let rows: Vec<_> = (0..8).map(|n| world.say(1, &format!("needle-{n} ").repeat(7_000))).collect();
+    let rows: Vec<_> =
+        (0..8).map(|n| world.say(1, &format!("needle-{n} ").repeat(7_000))).collect();
     let before = fs::metadata(segment(&world, 1)).unwrap();
-    let drops: Vec<_> = rows[..7].iter().map(|r| Write::DropBody { room: ROOM, entry: r.hash.id() }).collect();
+    let drops: Vec<_> =
+        rows[..7].iter().map(|r| Write::DropBody { room: ROOM, entry: r.hash.id() }).collect();
     world.store.commit(&drops).unwrap();
     for (n, row) in rows.iter().enumerate() {
         assert_eq!(secrecy::on_disk(world.path(), &mask(&format!("needle-{n} "))), n == 7);
@@ -259,23 +273,34 @@ fn removed_bodies_are_overwritten_and_their_space_is_given_back() {
     let after = fs::metadata(segment(&world, 1)).unwrap();
     assert_eq!(after.len(), before.len(), "places stay");
     // Where the file system has holes at all: the folder may be on one without.
-    let probe = OpenOptions::new().write(true).create_new(true).open(world.path().join("probe")).unwrap();
+    let probe =
+        OpenOptions::new().write(true).create_new(true).open(world.path().join("probe")).unwrap();
     let holes = cfg!(target_os = "linux") && {
         use rustix::fs::{FallocateFlags, fallocate};
         probe.write_all_at(&[1; 9_000], 0).unwrap();
         fallocate(&probe, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, 0, 9_000).is_ok()
     };
-    assert!(!holes || after.blocks() < before.blocks() / 4, "{} of {} blocks", after.blocks(), before.blocks());
+    assert!(
+        !holes || after.blocks() < before.blocks() / 4,
+        "{} of {} blocks",
+        after.blocks(),
+        before.blocks()
+    );
 }
 
 #[test]
 fn removal_that_a_crash_interrupted_is_finished_at_the_next_start() {
     let mut world = small_segments();
-    let rows: Vec<_> = (0..3_u8).map(|n| (world.say(1, &large(char::from(b'a' + n))), n == 2)).collect();
+    let rows: Vec<_> =
+        (0..3_u8).map(|n| (world.say(1, &large(char::from(b'a' + n))), n == 2)).collect();
     // What the disk looks like after the first transaction of a removal.
     for (row, _) in &rows[..2] {
         let journal = i64::try_from(row.journal).unwrap();
-        world.store.main.execute("UPDATE entry SET body_at = 0 WHERE journal = ?1", [journal]).unwrap();
+        world
+            .store
+            .main
+            .execute("UPDATE entry SET body_at = 0 WHERE journal = ?1", [journal])
+            .unwrap();
         world.store.main.execute("INSERT INTO doomed VALUES (?1)", [journal]).unwrap();
     }
     assert!(secrecy::on_disk(world.path(), &mask("aaaaaaaaaaaaaaaa")));
@@ -324,7 +349,9 @@ fn readers_never_see_half_a_body_while_it_is_removed() {
         let (tell, told) = std::sync::mpsc::sync_channel(1);
         let overwriting = tell.clone();
         let reading = live.hold();
-        scope.spawn(move || overwriting.send(segments.overwrite(&file, &[span]).map(|()| None).unwrap()));
+        scope.spawn(move || {
+            overwriting.send(segments.overwrite(&file, &[span]).map(|()| None).unwrap())
+        });
         assert!(told.recv_timeout(moment).is_err(), "somebody reads");
         assert_eq!(fs::read(segment(&world, 1)).unwrap()[48..], *body);
         drop(reading);
@@ -373,7 +400,11 @@ fn database_that_is_full_after_the_bodies_were_written_keeps_neither() {
         let full = world.store.commit(&writes);
         assert!(matches!(full, Err(StoreError::Full { .. })), "{full:?}");
     }
-    assert_eq!(size(&world, 1), HEADER + 101 * LARGE as u64, "one failed batch takes the place of the other");
+    assert_eq!(
+        size(&world, 1),
+        HEADER + 101 * LARGE as u64,
+        "one failed batch takes the place of the other"
+    );
     world = world.reopen();
     assert_eq!(size(&world, 1), HEADER + LARGE as u64);
     world.store.commit(&writes).unwrap();
@@ -396,7 +427,13 @@ fn segments_are_for_their_owner_only() {
 fn files_with_similar_names_are_left_alone() {
     let mut world = World::new();
     let row = world.say(1, &large('a'));
-    let names = ["bodies-1.seg", "bodies-00000002.seg.bak", "bodies-x.seg", "bodies-99999999999.seg", "notes.txt"];
+    let names = [
+        "bodies-1.seg",
+        "bodies-00000002.seg.bak",
+        "bodies-x.seg",
+        "bodies-99999999999.seg",
+        "notes.txt",
+    ];
     for name in names {
         fs::write(world.path().join(name), b"mine").unwrap();
     }

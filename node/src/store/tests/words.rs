@@ -144,7 +144,10 @@ fn another_device_of_the_same_person_is_the_author() {
     let mut world = World::new();
     let identity = Some(klatch_core::ids::IdentityId([8; 32]));
     for number in [1, 2] {
-        world.store.commit(&[Write::Device(DeviceRow { identity, ..device_row(ROOM, number) })]).unwrap();
+        world
+            .store
+            .commit(&[Write::Device(DeviceRow { identity, ..device_row(ROOM, number) })])
+            .unwrap();
     }
     let line = world.say(1, "desktop");
     world.change(2, Kind::Edit, line.hash.id(), "telephone");
@@ -169,9 +172,11 @@ fn dropped_bodies_leave_the_index_and_its_storage() {
     let stored: i64 = world
         .store
         .main
-        .query_row("SELECT count(*) FROM words_data WHERE instr(block, CAST('xylophonist' AS BLOB)) > 0", [], |r| {
-            r.get(0)
-        })
+        .query_row(
+            "SELECT count(*) FROM words_data WHERE instr(block, CAST('xylophonist' AS BLOB)) > 0",
+            [],
+            |r| r.get(0),
+        )
         .unwrap();
     assert_eq!(stored, 0);
     assert_eq!(world.found("filler").len(), 300);
@@ -186,5 +191,8 @@ fn indexing_goes_on_after_a_restart_and_takes_only_the_beginning_of_a_text() {
     let mut world = world.reopen();
     assert_eq!(world.store.index_some(&unmask, 100).unwrap(), 1);
     assert_eq!(world.store.index_some(&unmask, 100).unwrap(), 0);
-    assert_eq!((world.found("early").len(), world.found("beginning").len(), world.found("ending").len()), (1, 1, 0));
+    assert_eq!(
+        (world.found("early").len(), world.found("beginning").len(), world.found("ending").len()),
+        (1, 1, 0)
+    );
 }

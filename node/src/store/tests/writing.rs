@@ -79,7 +79,8 @@ fn failed_batch_leaves_nothing_behind_and_the_next_one_works() {
     let failed = world.store.commit(&[Write::Append(fresh.clone()), Write::Append(twice)]);
     assert!(matches!(failed, Err(StoreError::Conflict { .. })), "{failed:?}");
     assert_eq!(world.store.snapshot().unwrap().rooms[0].entries.len(), 1);
-    // The device of the failed batch has no number yet: its entry must not go under somebody else's.
+    // The device of the failed batch has no number yet: its entry must not go under somebody
+    // else's.
     world.store.commit(&[Write::Append(fresh.clone())]).unwrap();
     let row = world.reader().by_id(ROOM, fresh.hash.id()).unwrap().unwrap();
     assert_eq!((row.device, row.entry), (fresh.device, fresh.entry));
@@ -98,7 +99,8 @@ fn full_disk_rolls_back_and_the_store_works_again_with_space() {
     world.say(1, "before");
     let pages: i64 = world.store.main.query_row("PRAGMA page_count", [], |r| r.get(0)).unwrap();
     world.store.main.execute_batch(&format!("PRAGMA max_page_count = {}", pages + 4)).unwrap();
-    let rows: Vec<_> = (0..100).map(|_| world.entry(ROOM, 1, Kind::Text, &"x".repeat(4_000))).collect();
+    let rows: Vec<_> =
+        (0..100).map(|_| world.entry(ROOM, 1, Kind::Text, &"x".repeat(4_000))).collect();
     let writes: Vec<_> = rows.into_iter().map(Write::Append).collect();
     let full = world.store.commit(&writes);
     assert!(matches!(&full, Err(e @ StoreError::Full { .. }) if e.retryable()), "{full:?}");
@@ -138,7 +140,10 @@ fn acknowledgements_only_grow() {
     let mut world = World::new();
     let acked = |seq| Write::Acked { room: ROOM, device: device(3), seq };
     world.store.commit(&[acked(7), acked(2)]).unwrap();
-    world.store.commit(&[Write::Device(device_row(ROOM, 3)), Write::Device(device_row(ROOM, 4))]).unwrap();
+    world
+        .store
+        .commit(&[Write::Device(device_row(ROOM, 3)), Write::Device(device_row(ROOM, 4))])
+        .unwrap();
     assert_eq!(world.reader().acked(ROOM).unwrap(), vec![(device(3), 8)]);
 }
 
@@ -156,7 +161,14 @@ fn fork_proof_is_kept_and_marks_the_device() {
 fn room_row_is_replaced_and_keeps_its_entries() {
     let mut world = World::new();
     world.say(1, "still here");
-    world.store.commit(&[Write::Room(RoomRow { left: true, over_budget: true, ..room_row(ROOM, "#garden") })]).unwrap();
+    world
+        .store
+        .commit(&[Write::Room(RoomRow {
+            left: true,
+            over_budget: true,
+            ..room_row(ROOM, "#garden")
+        })])
+        .unwrap();
     let rooms = world.reader().rooms(None).unwrap();
     assert_eq!((rooms[0].left, rooms[0].over_budget, rooms[0].messages), (true, true, 1));
 }
@@ -175,7 +187,8 @@ fn body_is_gone_from_all_files_after_it_is_dropped() {
         assert_eq!((read.entry.body, read.entry.header), (None, row.entry.header.clone()));
     }
     assert!(!secrecy::on_disk(world.path(), &mask("large-needle ")), "overwritten");
-    let doomed: i64 = world.store.main.query_row("SELECT count(*) FROM doomed", [], |r| r.get(0)).unwrap();
+    let doomed: i64 =
+        world.store.main.query_row("SELECT count(*) FROM doomed", [], |r| r.get(0)).unwrap();
     assert_eq!(doomed, 0);
 }
 
@@ -185,8 +198,9 @@ fn readers_see_whole_commits_and_do_not_stop_the_writer() {
     world.say(1, "one");
     let reader = world.reader();
     let held = reader.main.unchecked_transaction().unwrap();
-    let count =
-        |c: &rusqlite::Connection| c.query_row("SELECT count(*) FROM entry", [], |r| r.get::<_, i64>(0)).unwrap();
+    let count = |c: &rusqlite::Connection| {
+        c.query_row("SELECT count(*) FROM entry", [], |r| r.get::<_, i64>(0)).unwrap()
+    };
     assert_eq!(count(&held), 1);
     let large = world.say(1, &"x".repeat(LARGE));
     world.store.commit(&[Write::DropBody { room: ROOM, entry: large.hash.id() }]).unwrap();
@@ -228,7 +242,15 @@ fn address_book_forgets_the_peers_not_reached_for_longest() {
     let max = u64::try_from(book::PEERS_MAX).unwrap();
     for n in 0..max {
         for port in 0..2 {
-            world.store.remember_address(&peers(n), None, &format!("/ip4/127.0.0.1/tcp/{port}"), n * 2 + port).unwrap();
+            world
+                .store
+                .remember_address(
+                    &peers(n),
+                    None,
+                    &format!("/ip4/127.0.0.1/tcp/{port}"),
+                    n * 2 + port,
+                )
+                .unwrap();
         }
     }
     // The first one is reached again, at one of its addresses; two new ones come.
@@ -238,7 +260,10 @@ fn address_book_forgets_the_peers_not_reached_for_longest() {
     }
     let known = world.store.addresses().unwrap();
     let held = |n: u64| known.iter().filter(|a| a.peer == peers(n)).count();
-    assert_eq!(known.iter().map(|a| &a.peer).collect::<std::collections::BTreeSet<_>>().len() as u64, max);
+    assert_eq!(
+        known.iter().map(|a| &a.peer).collect::<std::collections::BTreeSet<_>>().len() as u64,
+        max
+    );
     assert_eq!([held(0), held(1), held(2), held(3), held(max), held(max + 1)], [2, 0, 0, 2, 1, 1]);
 }
 
@@ -268,7 +293,8 @@ fn durability_settings_are_in_force() {
         ("cipher_hmac_algorithm", "HMAC_SHA256"),
     ] {
         let found = world.store.main.query_row(&format!("PRAGMA {name}"), [], |r| {
-            r.get_ref(0).map(|v| v.as_str().map_or_else(|_| v.as_i64().unwrap().to_string(), str::to_owned))
+            r.get_ref(0)
+                .map(|v| v.as_str().map_or_else(|_| v.as_i64().unwrap().to_string(), str::to_owned))
         });
         assert_eq!(found.unwrap(), value, "{name}");
     }
