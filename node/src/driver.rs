@@ -408,8 +408,7 @@ impl Driver {
         }
     }
 
-    // ---- when the disk is full
-    // ----------------------------------------------------------------------------------
+    // ---- when the disk is full ------------------------------------------------------------------
 
     /// A commit failed: nothing of the batch happened. Commands hear so, the core starts again from
     /// the disk, and until writes succeed the node only listens, serves and answers queries.

@@ -18,8 +18,7 @@ use crate::step::{DirectSend, RequestId, Write};
 const SIGNALS_BETWEEN: u64 = 4;
 
 impl Direct {
-    // ---- what leaves
-    // --------------------------------------------------------------------------------------------------
+    // ---- what leaves ----------------------------------------------------------------------------
 
     /// Does what is due for one device.
     pub(super) fn pump(&mut self, ctx: &mut Ctx<'_>, device: DeviceId) {
@@ -217,8 +216,7 @@ impl Direct {
         ctx.step.directs.push(DirectSend { peer: peer.clone(), request, bytes });
     }
 
-    // ---- what is answered
-    // ---------------------------------------------------------------------------------------------
+    // ---- what is answered -----------------------------------------------------------------------
 
     /// A peer answered a frame of ours.
     pub fn answered(
@@ -465,8 +463,7 @@ impl Direct {
         self.no_session(device, tag)
     }
 
-    // ---- states
-    // -------------------------------------------------------------------------------------------------------
+    // ---- states ---------------------------------------------------------------------------------
 
     fn set_state(
         &mut self,

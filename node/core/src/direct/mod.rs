@@ -136,8 +136,7 @@ impl Direct {
         self.bound = before.bound;
     }
 
-    // ---- who is there
-    // -----------------------------------------------------------------------------------------------
+    // ---- who is there ---------------------------------------------------------------------------
 
     pub fn link_up(&mut self, peer: &Peer) {
         if self.links.insert(peer.clone()) {
@@ -204,8 +203,7 @@ impl Direct {
         (self.links.contains(hint) && !self.bound.contains_key(hint)).then_some(hint)
     }
 
-    // ---- people
-    // -----------------------------------------------------------------------------------------------------
+    // ---- people ---------------------------------------------------------------------------------
 
     /// Everybody that a name can mean: contacts, people met in rooms, the user.
     fn candidates(&self, ctx: &Ctx<'_>, rooms: &Rooms) -> Vec<Candidate> {
@@ -401,8 +399,7 @@ impl Direct {
         self.touched = true;
     }
 
-    // ---- the end of a batch
-    // -----------------------------------------------------------------------------------------
+    // ---- the end of a batch ---------------------------------------------------------------------
 
     /// Sends what is due, and writes what changed.
     pub fn poll(&mut self, ctx: &mut Ctx<'_>) {

@@ -138,8 +138,7 @@ impl Room {
         RoomRow { room, name, root, passphrase, joined_ms: now, left: false, over_budget: false }
     }
 
-    // ---- what the local user does
-    // -------------------------------------------------------------------------------
+    // ---- what the local user does ---------------------------------------------------------------
 
     /// Writes an own entry: composed at once, signed at the end of the batch.
     pub(crate) fn write(
@@ -256,8 +255,7 @@ impl Room {
         Ok(())
     }
 
-    // ---- what others wrote
-    // --------------------------------------------------------------------------------------
+    // ---- what others wrote ----------------------------------------------------------------------
 
     /// Takes in a verified run. Returns how many entries are new, or why it was refused.
     pub(crate) fn accept(
@@ -482,8 +480,7 @@ impl Room {
         ctx.record(Event::ForkFound { room, device, seq });
     }
 
-    // ---- what others have
-    // -----------------------------------------------------------------------------------------
+    // ---- what others have -----------------------------------------------------------------------
 
     /// A member said, signed, what is on its disk.
     pub(crate) fn acknowledged(

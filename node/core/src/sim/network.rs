@@ -330,8 +330,7 @@ impl World {
         }
     }
 
-    // ---- gossip
-    // -----------------------------------------------------------------------------------------------------
+    // ---- gossip ---------------------------------------------------------------------------------
 
     /// Sends an envelope of a node to everybody it is linked with that follows the topic.
     pub fn publish(&mut self, node: usize, topic: TopicId, bytes: Vec<u8>) {
@@ -414,8 +413,7 @@ impl World {
         }
     }
 
-    // ---- requests
-    // ---------------------------------------------------------------------------------------------------
+    // ---- requests -------------------------------------------------------------------------------
 
     /// A node asks a peer.
     pub fn ask(&mut self, node: usize, send: crate::step::Send) {

@@ -104,8 +104,7 @@ fn busy() -> Response {
     Refused::of(StatusCode::SERVICE_UNAVAILABLE, refused).into_response()
 }
 
-// ---- WebSocket
-// --------------------------------------------------------------------------------------------------
+// ---- WebSocket ----------------------------------------------------------------------------------
 
 /// The same messages as on the socket, one per frame.
 async fn ws(
@@ -165,8 +164,7 @@ async fn write_frames(mut sink: SplitSink<WebSocket, Message>, mut lines: mpsc::
     let _ = sink.close().await;
 }
 
-// ---- server-sent events
-// -----------------------------------------------------------------------------------------
+// ---- server-sent events -------------------------------------------------------------------------
 
 /// What an event stream is asked for.
 struct Wanted {
