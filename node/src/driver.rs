@@ -471,6 +471,7 @@ impl Driver {
                     self.reply(id, result);
                 }
                 Input::LinkUp { .. }
+                | Input::LinkRenewed { .. }
                 | Input::LinkDown { .. }
                 | Input::PeerSubscribed { .. }
                 | Input::PeerUnsubscribed { .. }

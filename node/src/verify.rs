@@ -47,6 +47,7 @@ pub fn channels() -> (impl FnMut(NetEvent) -> Delivered + Send + 'static, Vec<Re
 fn peer_of(event: &NetEvent) -> Option<&Peer> {
     match event {
         NetEvent::LinkUp { peer, .. }
+        | NetEvent::LinkRenewed { peer }
         | NetEvent::LinkDown { peer }
         | NetEvent::Subscribed { peer, .. }
         | NetEvent::Unsubscribed { peer, .. }
@@ -109,6 +110,7 @@ impl Worker {
                 let known = Work::Linked { peer: peer.clone(), address, dialled };
                 return self.work.send(known).is_ok() && self.pass(Some(Input::LinkUp { peer }));
             }
+            NetEvent::LinkRenewed { peer } => Some(Input::LinkRenewed { peer }),
             NetEvent::LinkDown { peer } => Some(Input::LinkDown { peer }),
             NetEvent::Subscribed { peer, topic } => Some(Input::PeerSubscribed { peer, topic }),
             NetEvent::Unsubscribed { peer, topic } => Some(Input::PeerUnsubscribed { peer, topic }),

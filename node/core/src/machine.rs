@@ -266,6 +266,10 @@ impl Machine {
                 direct.link_up(&peer);
                 links.entry(peer).or_default();
             }
+            Input::LinkRenewed { peer } => {
+                links.entry(peer.clone()).or_default();
+                renew(&mut ctx, rooms, direct, &peer);
+            }
             Input::LinkDown { peer } => {
                 links.remove(&peer);
                 direct.link_down(&mut ctx, &peer);
@@ -336,6 +340,15 @@ fn poll(ctx: &mut Ctx<'_>, rooms: &mut BTreeMap<RoomId, Room>) {
             room.poll(ctx);
         }
     }
+}
+
+/// What was said to a linked peer may be lost: everything is said again, in all rooms and
+/// conversations that are shared with it.
+fn renew(ctx: &mut Ctx<'_>, rooms: &mut BTreeMap<RoomId, Room>, direct: &mut Direct, peer: &Peer) {
+    for room in rooms.values_mut() {
+        room.link_renewed(ctx, peer);
+    }
+    direct.link_renewed(ctx, peer);
 }
 
 /// Inputs that a member of a room caused.

@@ -58,6 +58,13 @@ pub enum Input {
         /// Who.
         peer: Peer,
     },
+    /// The connections to a linked peer are not what they were, or its process is another one: what
+    /// was said over a former connection may be lost, whichever side noticed. The link stays up,
+    /// and everything is said again.
+    LinkRenewed {
+        /// Who.
+        peer: Peer,
+    },
     /// The last connection to a peer is gone.
     LinkDown {
         /// Who.

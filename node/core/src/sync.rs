@@ -115,6 +115,13 @@ impl Planner {
         }
     }
 
+    /// What was asked of the peer may be lost, and what failed before says nothing of the new
+    /// connection: it is asked anew, at once.
+    pub fn renewed(&mut self, peer: &Peer, now: u64) {
+        self.forget(peer);
+        self.want(peer, now);
+    }
+
     /// The link is gone.
     pub fn forget(&mut self, peer: &Peer) {
         self.peers.remove(peer);

@@ -111,6 +111,13 @@ pub enum NetEvent {
         /// This node dialled: the address can be dialled again and belongs into the address book.
         dialled: bool,
     },
+    /// The connections to a linked peer changed and have settled: what was sent over a former one
+    /// may be lost, and the other side may be another process by now. Comes once per change, after
+    /// the connection that stays has proved itself, and never without a [`Self::LinkUp`] before.
+    LinkRenewed {
+        /// Who.
+        peer: Peer,
+    },
     /// The last connection to a peer is gone; its subscriptions with it.
     LinkDown {
         /// Who.

@@ -151,12 +151,30 @@ impl Direct {
         }
     }
 
-    pub fn link_down(&mut self, ctx: &mut Ctx<'_>, peer: &Peer) {
-        self.links.remove(peer);
-        let bound = self.bound.remove(peer);
+    /// What is on its way to a peer may be lost: it waits again, and leaves at once. Who is behind
+    /// the link stays known.
+    pub fn link_renewed(&mut self, ctx: &mut Ctx<'_>, peer: &Peer) {
+        self.link_up(peer);
+        for device in self.behind(peer) {
+            if self.reach(&device).as_ref() == Some(peer) {
+                self.unlinked(ctx, device);
+                self.met(device);
+            }
+        }
+    }
+
+    /// Devices that are, or were last met, at a peer.
+    fn behind(&self, peer: &Peer) -> BTreeSet<DeviceId> {
         let hinted =
             self.people.values().flat_map(|c| &c.devices).filter(|d| d.hint.as_ref() == Some(peer));
-        for device in bound.into_iter().chain(hinted.map(|d| d.device)).collect::<BTreeSet<_>>() {
+        self.bound.get(peer).copied().into_iter().chain(hinted.map(|d| d.device)).collect()
+    }
+
+    pub fn link_down(&mut self, ctx: &mut Ctx<'_>, peer: &Peer) {
+        let behind = self.behind(peer);
+        self.links.remove(peer);
+        self.bound.remove(peer);
+        for device in behind {
             if self.reach(&device).is_none() {
                 self.unlinked(ctx, device);
             }

@@ -150,6 +150,27 @@ impl Room {
         self.view_dirty = true;
     }
 
+    /// The link is there, but what was said over it may be lost: say hello again, ask again, count
+    /// nothing as sent that was not acknowledged. The device stays known, or it would seem to go
+    /// and come back at every change of address.
+    pub(crate) fn link_renewed(&mut self, ctx: &mut Ctx<'_>, peer: &Peer) {
+        let Some(link) = self.links.by_peer.get_mut(peer) else { return };
+        let acked = link.device.and_then(|d| self.members.get(&d)).map_or(0, |m| m.acked);
+        (link.hello, link.hello_due_ms) = (None, Some(ctx.now));
+        link.sent_below = link.sent_below.min(acked);
+        link.waiting_since_ms = ctx.now;
+        link.complete_ms = 0;
+        link.rechecks.clear();
+        // An acknowledgement may be among what was lost.
+        if let Some(device) = link.device.filter(|d| self.log.knows(d)) {
+            self.owed.add(device, 0, ctx.now);
+        }
+        self.planner.renewed(peer, ctx.now);
+        self.timers.presence_ms = self.timers.presence_ms.min(ctx.now + PRESENCE_DEBOUNCE_MS);
+        self.touched = true;
+        self.view_dirty = true;
+    }
+
     /// The link ended, or the peer left the topic.
     pub(crate) fn link_down(&mut self, ctx: &mut Ctx<'_>, peer: &Peer) {
         let Some(link) = self.links.by_peer.remove(peer) else { return };

@@ -106,6 +106,7 @@ impl World {
                     step.replies.push(not_committed(id, "full"))
                 }
                 Input::LinkUp { .. }
+                | Input::LinkRenewed { .. }
                 | Input::LinkDown { .. }
                 | Input::PeerSubscribed { .. }
                 | Input::PeerUnsubscribed { .. }
