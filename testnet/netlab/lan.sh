@@ -84,7 +84,7 @@ multicast() { # on|off: the switch passes it on, or not
 }
 
 start() {
-    for host in $hosts; do on "$host" up "$@" >/dev/null || fail "$host does not start"; done
+    for host in $hosts; do on "$host" up >/dev/null || fail "$host does not start"; done
 }
 
 stop() {
