@@ -1,7 +1,8 @@
-//! Side by side on one machine, interleaved: five processes of our node, five of a plain gossipsub
-//! peer, the same load.
+//! Side by side on one machine, interleaved, under the same load: five processes of our node, and
+//! five of a plain gossipsub peer or of another build of our node.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -22,6 +23,9 @@ const LIMIT_S: f64 = 30.0;
 const IDLE_S: f64 = 5.0;
 /// All processes must have met by then.
 const READY_WITHIN: Duration = Duration::from_secs(30);
+/// Runs of another build that may fail before the comparison does: what made builds of the past fail
+/// to start now and then is theirs, and not what is measured.
+const FAILURES_MAX: usize = 2;
 /// Lines of one process that nobody read yet; it says three in all.
 const LINES_MAX: usize = 8;
 
@@ -98,20 +102,84 @@ pub struct Outcome {
     pub stalls: f64,
 }
 
+/// One of the two that are compared: a program and how it is started.
+struct Side {
+    /// In tables and as a key of the JSON.
+    name: &'static str,
+    program: PathBuf,
+    verb: &'static str,
+    /// Failed starts that are left to it.
+    failures: usize,
+}
+
+impl Side {
+    fn ours() -> Self {
+        Self { name: "klatch", program: SELF.into(), verb: "bench-client", failures: 0 }
+    }
+
+    fn plain() -> Self {
+        Self { name: "plain", program: SELF.into(), verb: "bench-plain", failures: 0 }
+    }
+
+    /// Our node as another klatch-testnet has it.
+    fn build(program: &Path) -> Result<Self> {
+        let program = program
+            .canonicalize()
+            .with_context(|| format!("there is no program {}", program.display()))?;
+        Ok(Self { name: "against", program, verb: "bench-client", failures: FAILURES_MAX })
+    }
+
+    /// One run, repeated if it fails and may.
+    fn run(&mut self, load: &Load) -> Result<Outcome> {
+        loop {
+            match measure(self, load) {
+                Err(error) if self.failures > 0 => {
+                    self.failures -= 1;
+                    eprintln!("{}, load {}: {error:#}; again", self.name, load.name);
+                }
+                done => {
+                    return done.with_context(|| format!("{}, load {}", self.name, load.name));
+                }
+            }
+        }
+    }
+}
+
 /// Both sides of one load.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct Pair {
     load: &'static str,
     what: &'static str,
     klatch: Outcome,
-    plain: Outcome,
-    /// Deliveries per second, klatch over plain.
-    speed: f64,
+    /// What the other side is called.
+    name: &'static str,
+    other: Outcome,
     runs: Value,
 }
 
-/// Runs the named loads `reps` times and prints medians and ratios.
-pub fn run(names: &[String], reps: usize, as_json: bool) -> Result<()> {
+impl Pair {
+    /// Ours over the other's.
+    fn ratio(&self, of: fn(&Outcome) -> f64) -> f64 {
+        of(&self.klatch) / of(&self.other)
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "load": self.load,
+            "what": self.what,
+            "klatch": self.klatch,
+            self.name: self.other,
+            "speed": self.ratio(|o| o.deliveries_per_s),
+            "cpu": self.ratio(|o| o.cpu_s_per_1000),
+            "p99": self.ratio(|o| o.p99_ms),
+            "runs": self.runs,
+        })
+    }
+}
+
+/// Runs the named loads `reps` times and prints medians and ratios: beside a plain gossipsub peer,
+/// or beside our node as `against`, another klatch-testnet, has it.
+pub fn run(names: &[String], reps: usize, against: Option<&Path>, as_json: bool) -> Result<()> {
     let loads: Vec<&Load> = names
         .iter()
         .map(|name| {
@@ -121,51 +189,55 @@ pub fn run(names: &[String], reps: usize, as_json: bool) -> Result<()> {
                 .with_context(|| format!("there is no load {name}"))
         })
         .collect::<Result<_>>()?;
+    let mut sides = [Side::ours(), against.map_or_else(|| Ok(Side::plain()), Side::build)?];
+    let other = sides[1].name;
     let mut runs: Vec<(usize, &str, Outcome)> = Vec::new();
     for rep in 1..=reps {
         for (index, load) in loads.iter().enumerate() {
             // Who comes first alternates, so that neither always finds the warmer machine.
-            let mut sides = ["bench-client", "bench-plain"];
-            sides.rotate_left(rep % 2);
-            for side in sides {
-                let outcome =
-                    measure(side, load).with_context(|| format!("{side}, load {}", load.name))?;
+            let first = (rep + index) % 2;
+            for which in [first, 1 - first] {
+                let side = &mut sides[which];
+                let outcome = side.run(load)?;
                 eprintln!(
-                    "{rep}/{reps} {:5} {side:12} {:7.2} s {:8.0} deliveries/s  p50 {:7.2} p99 {:7.2} ms  lost {} dups {}",
+                    "{rep}/{reps} {:5} {:7} {:7.2} s {:8.0} deliveries/s  p50 {:7.2} p99 {:7.2} ms  \
+                     CPU {:.3}  lost {} dups {}",
                     load.name,
+                    side.name,
                     outcome.wall_s,
                     outcome.deliveries_per_s,
                     outcome.p50_ms,
                     outcome.p99_ms,
+                    outcome.cpu_s_per_1000,
                     outcome.lost,
                     outcome.dups
                 );
-                runs.push((index, side, outcome));
+                runs.push((index, side.name, outcome));
             }
         }
     }
     let pairs: Vec<Pair> =
-        loads.iter().enumerate().map(|(index, load)| pair(load, index, &runs)).collect();
+        loads.iter().enumerate().map(|(index, load)| pair(load, index, other, &runs)).collect();
     if as_json {
-        println!("{}", json!({"nodes": NODES, "reps": reps, "loads": pairs}));
+        let loads: Vec<Value> = pairs.iter().map(Pair::json).collect();
+        println!("{}", json!({"nodes": NODES, "reps": reps, "loads": loads}));
     } else {
         print!("{}", table(&pairs));
     }
     Ok(())
 }
 
-fn pair(load: &Load, index: usize, runs: &[(usize, &str, Outcome)]) -> Pair {
+fn pair(load: &Load, index: usize, name: &'static str, runs: &[(usize, &str, Outcome)]) -> Pair {
     let of = |side: &str| -> Vec<&Outcome> {
         runs.iter()
             .filter(|(i, s, _)| *i == index && *s == side)
             .map(|(_, _, outcome)| outcome)
             .collect()
     };
-    let (klatch, plain) = (of("bench-client"), of("bench-plain"));
-    let all = json!({"klatch": klatch, "plain": plain});
-    let (klatch, plain) = (median(&klatch), median(&plain));
-    let speed = klatch.deliveries_per_s / plain.deliveries_per_s;
-    Pair { load: load.name, what: load.what, klatch, plain, speed, runs: all }
+    let (klatch, other) = (of("klatch"), of(name));
+    let runs = json!({"klatch": klatch, name: other});
+    let (klatch, other) = (median(&klatch), median(&other));
+    Pair { load: load.name, what: load.what, klatch, name, other, runs }
 }
 
 fn median(outcomes: &[&Outcome]) -> Outcome {
@@ -196,7 +268,7 @@ fn table(pairs: &[Pair]) -> String {
         "load   side     wall s  deliv/s    MB/s   p50 ms   p99 ms  CPU s/1000  peak MB  lost  dups\n",
     );
     for p in pairs {
-        for (side, o) in [("klatch", &p.klatch), ("plain", &p.plain)] {
+        for (side, o) in [("klatch", &p.klatch), (p.name, &p.other)] {
             out += &format!(
                 "{:6} {side:7} {:7.2} {:8.0} {:7.1} {:8.2} {:8.2} {:11.3} {:8.1} {:5} {:5}\n",
                 p.load,
@@ -211,13 +283,12 @@ fn table(pairs: &[Pair]) -> String {
                 o.dups
             );
         }
-        let ratio = |f: fn(&Outcome) -> f64| f(&p.klatch) / f(&p.plain);
         out += &format!(
             "       ratio   wall x{:.2}, deliveries/s x{:.2}, p99 x{:.2}, CPU x{:.2}   ({})\n",
-            ratio(|o| o.wall_s),
-            p.speed,
-            ratio(|o| o.p99_ms),
-            ratio(|o| o.cpu_s_per_1000),
+            p.ratio(|o| o.wall_s),
+            p.ratio(|o| o.deliveries_per_s),
+            p.ratio(|o| o.p99_ms),
+            p.ratio(|o| o.cpu_s_per_1000),
             p.what
         );
     }
@@ -232,9 +303,9 @@ struct Participant {
 }
 
 impl Participant {
-    fn start(side: &str, config: &Config, folder: &std::path::Path) -> Result<Self> {
-        let mut child = Command::new(SELF)
-            .args([side, &serde_json::to_string(config)?])
+    fn start(side: &Side, config: &Config, folder: &Path) -> Result<Self> {
+        let mut child = Command::new(&side.program)
+            .args([side.verb, &serde_json::to_string(config)?])
             .env("KLATCH_BENCH_DIR", folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -280,7 +351,7 @@ impl Drop for Participant {
     }
 }
 
-fn measure(side: &str, load: &Load) -> Result<Outcome> {
+fn measure(side: &Side, load: &Load) -> Result<Outcome> {
     let folder = tempfile::Builder::new().prefix("klatch-bench-").tempdir()?;
     let mut config = Config {
         id: 0,
@@ -368,6 +439,50 @@ fn outcome(done: &[Done], spent_s: f64, peak_kb: u64) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Every figure is `value`.
+    fn all(value: f64) -> Outcome {
+        Outcome {
+            lost: 0.0,
+            dups: 0.0,
+            wall_s: value,
+            deliveries_per_s: value,
+            mb_per_s: value,
+            p50_ms: value,
+            p99_ms: value,
+            cpu_s_per_1000: value,
+            peak_mb: value,
+            stalls: 0.0,
+        }
+    }
+
+    #[test]
+    fn medians_and_ratios_are_those_of_each_side() {
+        let runs = [
+            (0, "klatch", all(3.0)),
+            (0, "against", all(2.0)),
+            (0, "klatch", all(9.0)),
+            (0, "against", all(4.0)),
+            (0, "klatch", all(6.0)),
+            (0, "against", all(1.0)),
+            (1, "klatch", all(100.0)),
+        ];
+        let pair = pair(&LOADS[0], 0, "against", &runs);
+        assert_eq!((pair.klatch.wall_s, pair.other.wall_s), (6.0, 2.0));
+        let json = pair.json();
+        assert_eq!(
+            (json["speed"].as_f64(), json["against"]["p99_ms"].as_f64()),
+            (Some(3.0), Some(2.0))
+        );
+        assert_eq!(json["runs"]["klatch"].as_array().map(Vec::len), Some(3));
+        assert!(table(&[pair]).contains("deliveries/s x3.00"));
+    }
+
+    #[test]
+    fn another_build_must_be_there() {
+        let error = Side::build(Path::new("/nowhere/klatch-testnet")).map(|s| s.name).unwrap_err();
+        assert!(error.to_string().contains("/nowhere/klatch-testnet"), "{error}");
+    }
 
     #[test]
     fn figures_come_from_all_participants() {

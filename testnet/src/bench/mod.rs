@@ -23,7 +23,8 @@ const SELF: &str = "/proc/self/exe";
 /// What can be measured.
 #[derive(Subcommand)]
 pub enum Bench {
-    /// Our node against a plain gossipsub peer that stores nothing: medians and ratios.
+    /// Our node beside a plain gossipsub peer that stores nothing, or beside another build of
+    /// itself: medians and ratios.
     Compare {
         /// s1: 5 x 200 of 10-20 kB; s2: 5 x 300 of 30-50 kB; s3: 5 x 2,000 of 200 B; paced: 20/s
         /// each for 10 s.
@@ -32,6 +33,9 @@ pub enum Bench {
         /// Runs of each, interleaved.
         #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=50))]
         reps: u8,
+        /// Another klatch-testnet instead of the plain peer (testnet/build-at.sh builds one).
+        #[arg(long, value_name = "FILE")]
+        against: Option<PathBuf>,
         /// Print JSON instead of a table.
         #[arg(long)]
         json: bool,
@@ -82,6 +86,9 @@ pub enum Bench {
         /// For so long.
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3_600))]
         seconds: u64,
+        /// Others in the room.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=20))]
+        peers: u8,
         /// Print JSON instead of a line.
         #[arg(long)]
         json: bool,
@@ -102,8 +109,8 @@ pub fn run(bench: Bench, klatch: Option<PathBuf>) -> Result<()> {
     let folder = tempfile::Builder::new().prefix("klatch-bench-").tempdir()?;
     let site = || Site::new(klatch, folder.path().to_owned());
     match bench {
-        Bench::Compare { scenarios, reps, json } => {
-            compare::run(&scenarios, usize::from(reps), json)
+        Bench::Compare { scenarios, reps, against, json } => {
+            compare::run(&scenarios, usize::from(reps), against.as_deref(), json)
         }
         Bench::Events { rate, seconds, bytes, slow, json } => {
             let load =
@@ -114,7 +121,9 @@ pub fn run(bench: Bench, klatch: Option<PathBuf>) -> Result<()> {
             direct::run(folder.path(), messages as usize, bytes as usize, json)
         }
         Bench::CatchUp { messages, json } => large::run(messages as usize, json),
-        Bench::Idle { seconds, json } => still::idle(&site()?, seconds, json),
+        Bench::Idle { seconds, peers, json } => {
+            still::idle(&site()?, usize::from(peers), seconds, json)
+        }
         Bench::Cold { reps, json } => still::cold(&site()?, usize::from(reps), json),
     }
 }

@@ -12,14 +12,19 @@ use crate::process::{Node, Site, usage};
 
 /// After the start: connections, presence and the first beacons are over.
 const SETTLE: Duration = Duration::from_secs(5);
+/// All links must be there by then.
+const MEET_WITHIN: Duration = Duration::from_secs(30);
+/// Pause between two looks at the links.
+const LOOK: Duration = Duration::from_millis(100);
 
-/// Memory and CPU of a node that is connected with one other in one room, while nobody speaks.
-pub fn idle(site: &Site, seconds: u64, as_json: bool) -> Result<()> {
-    let mut nodes = vec![Node::init(site, 1)?, Node::init(site, 2)?];
+/// Memory and CPU of a node that is connected with others in one room, while nobody speaks.
+pub fn idle(site: &Site, peers: usize, seconds: u64, as_json: bool) -> Result<()> {
+    let mut nodes = (1..=peers + 1).map(|n| Node::init(site, n)).collect::<Result<Vec<_>>>()?;
     for node in &mut nodes {
         node.start()?;
         node.client()?.call("room.join", &json!({"room": "#lobby"}))?;
     }
+    meet(&mut nodes[0], peers)?;
     std::thread::sleep(SETTLE);
     let pid = nodes[0].pid().context("it ended")?;
     let (before, begun) = (usage(pid), Instant::now());
@@ -31,13 +36,32 @@ pub fn idle(site: &Site, seconds: u64, as_json: bool) -> Result<()> {
         node.stop()?;
     }
     if as_json {
-        println!("{}", json!({"seconds": seconds, "rss_mb": rss_mb, "cpu_percent": cpu_percent}));
+        println!(
+            "{}",
+            json!({"seconds": seconds, "peers": peers, "rss_mb": rss_mb, "cpu_percent": cpu_percent})
+        );
     } else {
         println!(
-            "idle, one peer: {rss_mb:.1} MB RSS, {cpu_percent:.2} % of a core over {seconds} s"
+            "idle, {peers} linked: {rss_mb:.1} MB RSS, {cpu_percent:.2} % of a core over {seconds} s"
         );
     }
     Ok(())
+}
+
+/// Waits until a node is linked with all others: an idle node without links would be measured.
+fn meet(node: &mut Node, peers: usize) -> Result<()> {
+    let until = Instant::now() + MEET_WITHIN;
+    loop {
+        let status = node.client()?.call("node.status", &json!({}))?;
+        let linked = status["peers"].as_array().map_or(0, Vec::len);
+        if linked >= peers {
+            return Ok(());
+        }
+        if Instant::now() > until {
+            bail!("only {linked} of {peers} links came within {} s", MEET_WITHIN.as_secs());
+        }
+        std::thread::sleep(LOOK);
+    }
 }
 
 /// From starting the program to the line that greets and takes input, and to the first own message
