@@ -23,6 +23,20 @@
 //! | [`store`] | bytes at rest, keystore, lock |
 //! | [`look`] | a look into a profile without a node |
 //! | [`api`] | the local JSON-RPC socket |
+//!
+//! # In a program of your own
+//!
+//! [`Node::spawn`] needs a tokio runtime around it; the network, the driver and the other threads
+//! are the node's own. Put this into the `.cargo/config.toml` of *your* workspace:
+//!
+//! ```toml
+//! [env]
+//! LIBSQLITE3_FLAGS = "-DHAVE_FDATASYNC=1"
+//! ```
+//!
+//! The bundled SQLite is compiled with what that variable says, and cargo takes it from the
+//! workspace that is being built, never from that of a dependency. Without it everything works, but
+//! a commit also flushes the times of the file (measured: 0.61 ms instead of 0.42 ms).
 
 pub mod api;
 pub mod clock;
