@@ -418,9 +418,12 @@ pub struct TuiBench {
     /// Messages in the room
     #[arg(long, default_value_t = 100_000)]
     pub messages: u64,
-    /// Keys pressed
+    /// Keys folded and drawn without a terminal
     #[arg(long, default_value_t = 2_000)]
     pub keys: usize,
+    /// Keys pressed in a terminal, 150 ms apart, in each of two rooms
+    #[arg(long, default_value_t = 200)]
+    pub pty_keys: usize,
 }
 
 /// `klatch wait`.

@@ -150,6 +150,27 @@ impl Drop for Term {
 }
 
 #[test]
+fn a_key_is_drawn_before_the_next_one_is_typed_with_nobody_else_writing() {
+    /// As fast as people type; nothing is measured finer than this, for busy machines.
+    const BETWEEN: Duration = Duration::from_millis(150);
+    let home = Home::new();
+    let mut term = Term::chat(&home, "alice", "#garden");
+    term.see("#garden> ");
+    let keys = "abcdefghijklmnopqrstuvwx";
+    let drawn = (1..=keys.len()).filter(|n| {
+        term.press(&keys[n - 1..*n]);
+        std::thread::sleep(BETWEEN);
+        term.text().contains(&format!("#garden> {}", &keys[..*n]))
+    });
+    let (drawn, all) = (drawn.count(), keys.len());
+    // A key that waits for the next timer of the program comes a second late, most of the time.
+    assert!(drawn * 4 >= all * 3, "only {drawn} of {all} keys were drawn before the next one");
+    term.see(&format!("#garden> {keys}"));
+    term.press("\x03\x03");
+    assert!(term.wait().success());
+}
+
+#[test]
 fn two_people_talk_on_full_screens_and_see_where_their_messages_are() {
     let home = Home::new();
     let mut alice = Term::chat(&home, "alice", "#garden");

@@ -71,7 +71,7 @@ pub async fn run(ctx: &Context, command: Command) -> Result<(), Report> {
         Command::Bot(args) => bot::run(ctx, args).await,
         Command::Token(args) => token::run(ctx, args).await,
         Command::Api(args) => api::run(ctx, args).await,
-        Command::TuiBench(args) => crate::tui::bench::run(ctx, &args),
+        Command::TuiBench(args) => crate::tui::bench::run(ctx, &args).await,
         Command::Completions { shell } => help::completions(ctx, shell),
         Command::Man { folder } => help::man(ctx, &folder),
         Command::Help { topic } => help::run(ctx, &topic),

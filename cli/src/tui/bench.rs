@@ -1,5 +1,8 @@
 //! How long a key takes until it is drawn, and how much memory scrolling takes: `klatch tui-bench
-//! --json`. The picture is made into escape sequences, as for a terminal, which nobody reads.
+//! --json`. First through a terminal, as a person would press it (`pty.rs`); then state and picture
+//! alone, made into escape sequences which nobody reads: the program's own share of it.
+
+mod pty;
 
 use std::time::Instant;
 
@@ -31,7 +34,8 @@ const ROWS: u16 = 50;
 type Picture = Terminal<CrosstermBackend<std::io::Sink>>;
 
 /// Measures and prints.
-pub fn run(ctx: &Context, args: &TuiBench) -> Result<(), Report> {
+pub async fn run(ctx: &Context, args: &TuiBench) -> Result<(), Report> {
+    let pressed = pty::measure(args).await?;
     let failed = |e: std::io::Error| Report::bug(&e);
     let options = TerminalOptions {
         viewport: Viewport::Fixed(ratatui::layout::Rect::new(0, 0, COLUMNS, ROWS)),
@@ -48,22 +52,36 @@ pub fn run(ctx: &Context, args: &TuiBench) -> Result<(), Report> {
     let (scrolling, lines_max) = scrolled(&mut state, &mut picture, args).map_err(failed)?;
     let figures = json!({
         "messages": args.messages, "columns": COLUMNS, "rows": ROWS,
+        "key_to_screen_us": pressed,
         "key_to_picture_us": typing, "scroll_to_picture_us": scrolling,
         "lines_in_memory_max": lines_max, "resident_kb_before": before, "resident_kb_after": resident_kb(),
     });
-    ctx.out.either(&figures, || {
+    ctx.out.either(&figures, || words(&figures))
+}
+
+/// The figures for people, milliseconds.
+fn words(figures: &Value) -> String {
+    let ms = |of: &Value, share: &str| of[share].as_f64().unwrap_or(f64::NAN) / 1_000.0;
+    let line = |what: &str, of: &Value| {
+        let [p50, p90, p99, max] = ["p50", "p90", "p99", "max"].map(|share| ms(of, share));
+        format!("{what:<46} {p50:8.2} {p90:8.2} {p99:8.2} {max:8.2}")
+    };
+    let pressed = &figures["key_to_screen_us"];
+    let messages = &figures["messages"];
+    [
+        format!("{:<46} {:>8} {:>8} {:>8} {:>8}", "ms", "median", "p90", "p99", "max"),
+        line("key to screen, through a terminal, idle room", &pressed["idle"]),
+        line(&format!("the same with {messages} messages in it"), &pressed["full"]),
+        line("state and picture alone: a key", &figures["key_to_picture_us"]),
+        line("state and picture alone: a page of scrolling", &figures["scroll_to_picture_us"]),
         format!(
-            "{} messages, {COLUMNS}x{ROWS}: a key is drawn after {} us (p99 {}), a page of scrolling after {} us (p99 {}); \
-             at most {lines_max} lines in memory, {} kB before and {} kB after scrolling to the beginning",
-            args.messages,
-            figures["key_to_picture_us"]["p50"],
-            figures["key_to_picture_us"]["p99"],
-            figures["scroll_to_picture_us"]["p50"],
-            figures["scroll_to_picture_us"]["p99"],
-            before,
+            "at most {} lines in memory, {} kB before and {} kB after scrolling to the beginning",
+            figures["lines_in_memory_max"],
+            figures["resident_kb_before"],
             figures["resident_kb_after"],
-        )
-    })
+        ),
+    ]
+    .join("\n")
 }
 
 fn typed(state: &mut State, picture: &mut Picture, args: &TuiBench) -> std::io::Result<Value> {
@@ -119,7 +137,7 @@ fn figures(mut taken: Vec<u64>) -> Value {
     let at = |share: usize| {
         taken.get((taken.len() * share / 1_000).min(taken.len().saturating_sub(1))).copied()
     };
-    json!({"p50": at(500), "p99": at(990), "max": taken.last(), "n": taken.len()})
+    json!({"p50": at(500), "p90": at(900), "p99": at(990), "max": taken.last(), "n": taken.len()})
 }
 
 /// Plays a node with so many messages.
@@ -150,14 +168,18 @@ fn journal(id: EntryId) -> u64 {
 }
 
 /// Texts of all lengths: most are short, some are paragraphs, a few are pages.
-fn message(n: u64) -> Message {
-    let mut id = [0; 16];
-    id[..8].copy_from_slice(&n.to_be_bytes());
+fn text(n: u64) -> String {
     let words = match n {
         _ if n.is_multiple_of(97) => 400,
         _ if n.is_multiple_of(13) => 60,
         _ => 3 + usize::try_from(n % 9).unwrap_or_default(),
     };
+    format!("{n} {}", "seeds are here 種 🌱 ".repeat(words / 4 + 1))
+}
+
+fn message(n: u64) -> Message {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&n.to_be_bytes());
     let own = n.is_multiple_of(4);
     let at_ms = 1_795_000_000_000 + n * 2_000;
     Message {
@@ -172,7 +194,7 @@ fn message(n: u64) -> Message {
         .to_owned(),
         seq: n,
         kind: Kind::Text,
-        text: format!("{n} {}", "seeds are here 種 🌱 ".repeat(words / 4 + 1)),
+        text: text(n),
         reply_to: None,
         target: None,
         at_ms,

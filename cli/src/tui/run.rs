@@ -2,12 +2,14 @@
 //! time become inputs of the fold; its wishes are carried out.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::task::Poll;
 use std::time::Duration;
 
 use crossterm::event::{Event as Typed, EventStream};
-use futures::{FutureExt, StreamExt};
+use futures::StreamExt;
 use serde_json::json;
 use tokio::process::Command;
 use tokio::sync::mpsc;
@@ -129,7 +131,12 @@ impl Run {
     /// Keys that are there already.
     async fn take_more(&mut self, typed: &mut EventStream) -> Result<(), Report> {
         for _ in 0..KEYS_AT_ONCE {
-            let Some(next) = typed.next().now_or_never() else { break };
+            // Polled with this task's own waker: the stream keeps the first one that found nothing,
+            // and wakes only that one when the next key comes.
+            let Poll::Ready(next) = poll_fn(|cx| Poll::Ready(typed.poll_next_unpin(cx))).await
+            else {
+                break;
+            };
             if let Some(input) = input(next)? {
                 self.take(input).await;
             }

@@ -5,10 +5,10 @@
 //! wait for answers gets group commit.
 
 use std::collections::HashMap;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::task::Poll;
 
-use futures::FutureExt;
 use futures::future::{AbortHandle, abortable, join_all};
 use futures::stream::{FuturesUnordered, StreamExt};
 use serde_json::{Map, Value, json};
@@ -106,7 +106,9 @@ impl Session {
             }
         }
         // What is ready leaves before the end: the answer to `node.stop` above all.
-        while let Some(Some(answer)) = self.in_flight.next().now_or_never() {
+        loop {
+            let next = poll_fn(|cx| Poll::Ready(self.in_flight.poll_next_unpin(cx))).await;
+            let Poll::Ready(Some(answer)) = next else { break };
             if self.answered(answer).await.is_err() {
                 break;
             }

@@ -2,12 +2,14 @@
 //! `events.rs`, what happens by the clock and at the end in `upkeep.rs`.
 
 use std::collections::{BTreeMap, HashMap};
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc as std_mpsc;
+use std::task::Poll;
 use std::time::Instant;
 
-use futures::{FutureExt, StreamExt};
+use futures::StreamExt;
 use klatch_core::error::Reject;
 use klatch_core::ids::{Peer, TopicId};
 use klatch_core::step::Verdict;
@@ -167,7 +169,7 @@ impl Task {
             tokio::select! {
                 event = self.swarm.select_next_some(), if !self.out.is_full() => {
                     self.on_swarm(event);
-                    self.more_events();
+                    self.more_events().await;
                 }
                 command = self.commands.recv() => {
                     if !self.on_commands(command) {
@@ -187,12 +189,15 @@ impl Task {
     }
 
     /// Takes what else is ready, up to a turn, without going through the runtime again.
-    fn more_events(&mut self) {
+    async fn more_events(&mut self) {
         for _ in 1..TURN_MAX {
             if self.out.is_full() {
                 return;
             }
-            let Some(event) = self.swarm.select_next_some().now_or_never() else { return };
+            // With this task's own waker, so that nothing which keeps the last waker it saw is left
+            // with one that wakes nobody.
+            let next = poll_fn(|cx| Poll::Ready(self.swarm.poll_next_unpin(cx))).await;
+            let Poll::Ready(Some(event)) = next else { return };
             self.on_swarm(event);
         }
     }
