@@ -34,6 +34,16 @@ const WATCH: Duration = Duration::from_secs(1);
 /// Pause between looks at something that has no event.
 pub const POLL: Duration = Duration::from_millis(50);
 
+/// A node that went away while something was said is waited for so long.
+const AGAIN_MAX: Duration = Duration::from_secs(5);
+
+/// A name that nothing else has: under it a node does something once.
+pub fn fresh_key() -> Result<String, Report> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|e| Report::bug(&e))?;
+    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+}
+
 /// One connection that asks and is answered.
 #[derive(Debug)]
 pub struct Client {
@@ -305,6 +315,28 @@ impl Session {
         params: Value,
     ) -> Result<T, Report> {
         self.client.ask(method, params).await
+    }
+
+    /// Says something once: if the node goes away before it answers, it is asked again under the
+    /// same key, over another connection.
+    pub async fn once<T: DeserializeOwned>(
+        &mut self,
+        method: &str,
+        mut params: Value,
+    ) -> Result<T, Report> {
+        params["idempotency_key"] = json!(fresh_key()?);
+        let begun = Instant::now();
+        loop {
+            match self.ask(method, params.clone()).await {
+                Err(gone) if gone.exit == exit::NO_NODE && begun.elapsed() < AGAIN_MAX => {
+                    sleep(POLL * 4).await;
+                    if let Ok(client) = Client::connect(&self.socket).await {
+                        self.client = client;
+                    }
+                }
+                done => return done,
+            }
+        }
     }
 
     /// Subscribes on a connection of its own.

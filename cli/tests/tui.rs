@@ -387,3 +387,31 @@ fn a_node_that_ends_and_comes_back_is_told_and_nothing_is_lost() {
     term.press("/quit\r");
     assert!(term.wait().success());
 }
+
+#[test]
+fn a_text_under_way_when_the_node_is_killed_is_said_once_when_it_is_back() {
+    let home = Home::new();
+    home.ok(&["--profile", "alice", "--name", "alice", "up"]);
+    let mut term = Term::chat(&home, "alice", "#garden");
+    term.see("#garden> ");
+    term.press("before\r");
+    term.see_row(&["alice", "before"]);
+    let status = home.ok(&["--profile", "alice", "status", "--json"]);
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    let signal = |name: &str| {
+        let pid = status["pid"].to_string();
+        assert!(std::process::Command::new("kill").args([name, &pid]).status().unwrap().success());
+    };
+    // It takes the text, and never answers.
+    signal("-STOP");
+    term.press("under way\r");
+    term.until("an empty composer", |text| !text.contains("under way"));
+    signal("-KILL");
+    term.see("a message waits for it");
+    home.ok(&["--profile", "alice", "up"]);
+    term.see_row(&["alice", "under way", "queued"]);
+    let log = home.ok(&["--profile", "alice", "log", "#garden"]);
+    assert_eq!(log.matches("under way").count(), 1, "{log}");
+    term.press("/quit\r");
+    assert!(term.wait().success());
+}

@@ -57,7 +57,9 @@ pub(super) async fn act(
             change(session, "message.react", params).await
         }
         Action::Announce(text) => {
-            change(session, "message.announce", json!({"room": here.room, "text": text})).await
+            let params = json!({"room": here.room, "text": text});
+            let reply: Value = session.once("message.announce", params).await?;
+            Ok(changed(&reply))
         }
         _ => Ok(Outcome::default()),
     }
@@ -71,7 +73,7 @@ async fn dm(session: &mut Session, who: &str, text: &str) -> Result<Outcome, Rep
 }
 
 async fn send(session: &mut Session, params: Value, text: &str) -> Result<Outcome, Report> {
-    let sent = sent(session.ask("message.send", params).await?, text)?;
+    let sent = sent(session.once("message.send", params).await?, text)?;
     Ok(Outcome { upto: sent.journal, sent: Some(sent), ..Outcome::default() }.wrote())
 }
 
@@ -158,7 +160,9 @@ async fn edit(
 }
 
 async fn change(session: &mut Session, method: &str, params: Value) -> Result<Outcome, Report> {
-    let reply: Value = session.call(method, params).await?;
-    Ok(Outcome { upto: reply["journal"].as_u64().unwrap_or_default(), ..Outcome::default() }
-        .wrote())
+    Ok(changed(&session.call(method, params).await?))
+}
+
+fn changed(reply: &Value) -> Outcome {
+    Outcome { upto: reply["journal"].as_u64().unwrap_or_default(), ..Outcome::default() }.wrote()
 }

@@ -11,7 +11,7 @@ use crate::args::Chat;
 use crate::client::Session;
 use crate::context::{Context, Need, confirm};
 use crate::error::{Report, exit};
-use crate::output::visible;
+use crate::output::{snippet, visible};
 use crate::plain::Plain;
 use crate::tui;
 
@@ -35,6 +35,12 @@ pub async fn run(ctx: &Context, args: Chat) -> Result<(), Report> {
     let (wrote, lock, done) = match (settings, here) {
         (Some(settings), here) => {
             let end = tui::open(ctx, session, here, settings).await?;
+            for text in &end.unanswered {
+                let what = snippet(text);
+                ctx.out.warning(&format!(
+                    "the node did not answer for \"{what}\": look whether it was sent"
+                ));
+            }
             (end.wrote, end.lock, Ok(()))
         }
         (None, Some(here)) => plain(ctx, session, here, &args).await?,

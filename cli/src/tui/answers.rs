@@ -11,6 +11,7 @@ use super::events::quote;
 use super::fold::{ask, centre, go};
 use super::overlay::Overlay;
 use super::rows::{calls, clock, is_speech};
+use super::sending;
 use super::state::{Chat, ChatKind, RTT_PEERS_MAX, RTTS_MAX, State, Tag, Wish};
 use super::text::clean;
 use super::timeline::{PAGE, Timeline};
@@ -32,22 +33,7 @@ pub fn answer(state: &mut State, wishes: &mut Vec<Wish>, tag: Tag, outcome: Resu
 
 fn failed(state: &mut State, tag: Tag, report: &Report) {
     match tag {
-        Tag::Sent(room, text) => {
-            state.warn(&format!(
-                "not sent: \"{}\" · {} · {}",
-                snippet(&text),
-                report.cause,
-                report.hint
-            ));
-            // What was typed is not lost: it is back where it was written, or above it.
-            match (state.here == Some(room), state.composer.is_empty()) {
-                (true, true) => state.composer.set(&text),
-                (true, false) => state.composer.remember(&text),
-                (false, _) => {
-                    state.drafts.entry(room).or_insert(text);
-                }
-            }
-        }
+        Tag::Sent(n) => sending::failed(state, n, report),
         Tag::Change(what) => state.fail(&report.clone().doing(what)),
         Tag::Join => state.fail(report),
         Tag::Search(_) => state.fail(report),
@@ -147,7 +133,8 @@ fn answered(state: &mut State, wishes: &mut Vec<Wish>, tag: Tag, value: Value) {
                 arrive(state, wishes, room, &name, ChatKind::Room(Access::Open));
             }
         }
-        Tag::Sent(..) | Tag::Change(_) => state.wrote = true,
+        Tag::Sent(n) => sending::stored(state, n),
+        Tag::Change(_) => state.wrote = true,
         Tag::Quiet => {}
     }
 }

@@ -9,7 +9,7 @@ use super::overlay::Overlay;
 use super::rows::{Look, is_speech};
 use super::state::{Input, State, TIMELINES_MAX, Tag, View, Wish};
 use super::timeline::{PAGE, Timeline};
-use super::{answers, events, keys, layout, mouse};
+use super::{answers, events, keys, layout, mouse, sending};
 
 /// What the node does is asked this often while nothing happens, milliseconds.
 const STATUS_MS: u64 = 10_000;
@@ -47,10 +47,8 @@ pub fn fold(state: &mut State, now_ms: u64, input: Input) -> Vec<Wish> {
         Input::Answer(tag, outcome) => answers::answer(state, &mut wishes, tag, outcome),
         Input::Acted(outcome) => answers::acted(state, &mut wishes, outcome.map(|o| *o)),
         Input::Log(line) => state.record(&line),
-        Input::Lost(why) => {
-            state.asked.clear();
-            state.down = Some(super::text::clean(&why));
-        }
+        Input::Lost(why, unanswered) => lost(state, &mut wishes, &why, unanswered),
+        Input::Failed(what) => state.warn(&what),
         Input::Found => found(state, &mut wishes),
         Input::Tick => {}
     }
@@ -69,12 +67,21 @@ pub fn ask(
     params: Value,
 ) -> bool {
     let repeats =
-        matches!(tag, Tag::Sent(..) | Tag::Change(_) | Tag::Quiet | Tag::Join | Tag::Search(_));
+        matches!(tag, Tag::Sent(_) | Tag::Change(_) | Tag::Quiet | Tag::Join | Tag::Search(_));
     if !repeats && !state.asked.insert(tag.clone()) {
         return false;
     }
     wishes.push(Wish::Call { tag, method, params });
     true
+}
+
+/// The node is gone: whoever waited for an answer is told, but for texts, which wait on.
+fn lost(state: &mut State, wishes: &mut Vec<Wish>, why: &str, unanswered: Vec<Tag>) {
+    state.down = Some(super::text::clean(why));
+    for tag in unanswered {
+        answers::answer(state, wishes, tag, Err(crate::error::Report::gone()));
+    }
+    state.asked.clear();
 }
 
 /// The node is there again: everything is read anew, because events may have been missed.
@@ -84,6 +91,7 @@ fn found(state: &mut State, wishes: &mut Vec<Wish>) {
     state.say("the node is there again");
     let here = state.here;
     state.timelines.retain(|room, _| Some(*room) == here);
+    sending::again(state, wishes);
     wishes.extend(start(state));
     state.due.refresh = Some(state.now_ms);
     state.due.members = Some(state.now_ms);

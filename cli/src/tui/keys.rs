@@ -1,14 +1,13 @@
 //! What each key does. The same list, in words, is in `KEYS`, which F1 and `klatch help keys` show.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use klatch_core::ids::RoomId;
 use serde_json::json;
 
 use super::fold::{ask, go, keep_draft, scroll, show_selected, tell_typing};
 use super::overlay::Overlay;
 use super::rows::is_speech;
 use super::state::{ChatKind, State, Tag, View, Wish};
-use super::{complete, layout, overlay_keys, vi};
+use super::{complete, layout, overlay_keys, sending, vi};
 use crate::output::snippet;
 use crate::slash::{self, Input};
 
@@ -442,33 +441,14 @@ fn send(state: &mut State, wishes: &mut Vec<Wish>, text: &str) {
     state.composer.remember(&typed);
     state.told_typing = None;
     match edit {
-        Some(id) => say(
-            state,
-            wishes,
-            room,
-            "message.edit",
-            json!({"room": room, "message": id, "text": text}),
-            text,
-        ),
-        None => say(
-            state,
-            wishes,
-            room,
-            "message.send",
-            json!({"room": room, "text": text, "reply_to": reply}),
-            text,
-        ),
+        Some(id) => {
+            let params = json!({"room": room, "message": id, "text": text});
+            sending::send(state, wishes, room, "message.edit", params, text);
+        }
+        None => {
+            let params = json!({"room": room, "text": text, "reply_to": reply});
+            sending::send(state, wishes, room, "message.send", params, text);
+        }
     }
     to_end(state, wishes);
-}
-
-fn say(
-    state: &mut State,
-    wishes: &mut Vec<Wish>,
-    room: RoomId,
-    method: &'static str,
-    params: serde_json::Value,
-    text: &str,
-) {
-    ask(state, wishes, Tag::Sent(room, text.to_owned()), method, params);
 }

@@ -22,6 +22,7 @@ mod overlay;
 mod overlay_keys;
 mod rows;
 mod run;
+mod sending;
 mod settings;
 mod state;
 pub mod terminal;
@@ -64,6 +65,7 @@ pub async fn open(
     let now_ms = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default();
     let keeper = Keeper::new(&ctx.paths.data, ctx.protected()?);
     let mut state = State::new(settings, (80, 24), now_ms, TimeZone::system());
+    state.nonce = crate::client::fresh_key()?;
     let kept = keeper.read();
     (state.drafts, state.levels) = (kept.drafts, kept.levels);
     if let Some(here) = here {

@@ -1,7 +1,7 @@
 //! The only part of the screen that waits for anything: keys, the node's events and answers, and
 //! time become inputs of the fold; its wishes are carried out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::process::Command;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::fold::{fold, start};
 use super::kept::{Keeper, Kept};
@@ -36,16 +36,20 @@ const RETRY: Duration = Duration::from_secs(1);
 const ACTS_MAX: usize = 8;
 /// Hook commands in work; beyond it notices are dropped.
 const HOOKS_MAX: usize = 4;
+/// The last texts get so long to be answered when the user ends the program.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// A hook command is ended after this time.
 const HOOK_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// How it ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct End {
     /// Something was written that others should get.
     pub wrote: bool,
     /// The node is to be stopped.
     pub lock: bool,
+    /// Texts that the node did not answer: nobody knows whether it has them.
+    pub unanswered: Vec<String>,
 }
 
 /// The connections to the node.
@@ -108,14 +112,18 @@ impl Run {
     pub async fn run(mut self) -> Result<End, Report> {
         let mut typed = EventStream::new();
         let first = start(&mut self.state);
-        self.carry_out(first).await;
+        for input in self.carry_out(first).await {
+            self.take(input).await;
+        }
         loop {
             for line in terminal::logged() {
                 self.take(Input::Log(line)).await;
             }
             if let Some(lock) = self.state.quit {
+                self.last_answers().await;
                 self.keep();
-                return Ok(End { wrote: self.state.wrote, lock });
+                let unanswered = self.state.sending.values().map(|s| s.text.clone()).collect();
+                return Ok(End { wrote: self.state.wrote, lock, unanswered });
             }
             self.draw_if_due()?;
             let input = self.wait(&mut typed).await?;
@@ -125,6 +133,16 @@ impl Run {
                 self.take_more(&mut typed).await?;
                 self.draw()?;
             }
+        }
+    }
+
+    /// Enter and the end in one breath: what was just handed over is answered first.
+    async fn last_answers(&mut self) {
+        let deadline = Instant::now() + LAST_ANSWERS;
+        while self.link.is_some() && !self.state.sending.is_empty() {
+            let Ok(next) = timeout_at(deadline, next_of(&mut self.link)).await else { return };
+            let input = next.unwrap_or_else(|report| self.lost(&report));
+            self.take(input).await;
         }
     }
 
@@ -181,8 +199,13 @@ impl Run {
     async fn take(&mut self, input: Input) {
         self.dirty = true;
         let now = self.now_ms();
-        let wishes = fold(&mut self.state, now, input);
-        self.carry_out(wishes).await;
+        // What cannot be carried out is an input as well. A wish that follows from a failure cannot
+        // fail for ever: without a node nothing is asked that nobody waits for.
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            let wishes = fold(&mut self.state, now, input);
+            inputs.extend(self.carry_out(wishes).await);
+        }
     }
 
     fn draw_if_due(&mut self) -> Result<(), Report> {
@@ -195,11 +218,13 @@ impl Run {
     }
 
     fn lost(&mut self, report: &Report) -> Input {
+        let mut unanswered = Vec::new();
         if let Some(link) = self.link.take() {
             self.cursor = self.cursor.max(link.events.cursor);
+            unanswered.extend(link.waiting.into_values());
         }
         self.retry = Instant::now() + RETRY;
-        Input::Lost(format!("{}; trying again", report.cause))
+        Input::Lost(format!("{}; trying again", report.cause), unanswered)
     }
 
     async fn reconnect(&mut self) -> Input {
@@ -213,33 +238,42 @@ impl Run {
         }
     }
 
-    async fn carry_out(&mut self, wishes: Vec<Wish>) {
+    /// Does what is wished for; gives back what could not be done.
+    async fn carry_out(&mut self, wishes: Vec<Wish>) -> Vec<Input> {
+        let mut failed = Vec::new();
         for wish in wishes {
-            match wish {
+            failed.extend(match wish {
                 Wish::Call { tag, method, params } => self.call(tag, method, params).await,
                 Wish::Act { action, here, recent } => self.act(action, here, recent),
-                Wish::Copy(text) => drop(self.screen.write(&notify::clipboard(&text))),
+                Wish::Copy(text) => self.write(&notify::clipboard(&text)),
                 Wish::Notify(notice) => self.notify(&notice),
                 Wish::Keep => self.keep(),
-                Wish::Redraw => drop(self.screen.repaint()),
-                Wish::Suspend => drop(self.screen.suspend()),
-            }
+                Wish::Redraw => told(self.screen.repaint()),
+                Wish::Suspend => told(self.screen.suspend()),
+            });
         }
+        failed
     }
 
-    async fn call(&mut self, tag: Tag, method: &'static str, params: serde_json::Value) {
-        let begun = match &mut self.link {
-            Some(link) => link.calls.begin(method, params).await,
-            None => Err(Report::gone()),
+    fn write(&mut self, sequence: &str) -> Option<Input> {
+        told(self.screen.write(sequence))
+    }
+
+    async fn call(
+        &mut self,
+        tag: Tag,
+        method: &'static str,
+        params: serde_json::Value,
+    ) -> Option<Input> {
+        let Some(link) = &mut self.link else {
+            return Some(Input::Answer(tag, Err(Report::gone())));
         };
-        match (begun, &mut self.link) {
-            (Ok(id), Some(link)) => drop(link.waiting.insert(id, tag)),
-            (begun, _) => {
-                let report = begun.err().unwrap_or_else(Report::gone);
-                let now = self.now_ms();
-                // Only notes follow from a failure; a call that would follow could fail again.
-                drop(fold(&mut self.state, now, Input::Answer(tag, Err(report))));
+        match link.calls.begin(method, params).await {
+            Ok(id) => {
+                link.waiting.insert(id, tag);
+                None
             }
+            Err(report) => Some(Input::Answer(tag, Err(report))),
         }
     }
 
@@ -250,10 +284,10 @@ impl Run {
         action: crate::slash::Action,
         here: Option<crate::act::Here>,
         recent: Vec<klatch_core::event::Message>,
-    ) {
+    ) -> Option<Input> {
         if self.acts.len() >= ACTS_MAX {
-            self.state.warn("too many commands are still being carried out: wait a moment");
-            return;
+            let what = "too many commands are still being carried out: wait a moment";
+            return Some(Input::Failed(what.to_owned()));
         }
         let (socket, profile, done) =
             (self.socket.clone(), self.profile.clone(), self.acted.0.clone());
@@ -268,18 +302,19 @@ impl Run {
             // Nobody waits for it once the screen has ended.
             let _ = done.send(Input::Acted(outcome.map(Box::new))).await;
         });
+        None
     }
 
-    fn notify(&mut self, notice: &Notice) {
+    fn notify(&mut self, notice: &Notice) -> Option<Input> {
         let terminal = std::env::var("TERM").unwrap_or_default();
         let vte = std::env::var_os("VTE_VERSION").is_some();
         let sequence = notify::sequence(notice, self.state.settings.notify, &terminal, vte);
         let _ = self.screen.write(&sequence);
-        let Some(command) = &self.state.settings.notify_command else { return };
+        let command = self.state.settings.notify_command.as_ref()?;
         let mut words = command.split_whitespace();
-        let Some(program) = words.next() else { return };
+        let program = words.next()?;
         if self.hooks.len() >= HOOKS_MAX {
-            return;
+            return None;
         }
         // Texts of others go into the environment, where no shell looks for commands.
         let mut hook = Command::new(program);
@@ -292,19 +327,19 @@ impl Run {
         hook.env("KLATCH_ROOM", fine(&notice.room)).env("KLATCH_FROM", fine(&notice.from));
         hook.env("KLATCH_TEXT", fine(&notice.text)).env("KLATCH_KIND", notice.kind);
         let Ok(mut child) = hook.spawn() else {
-            self.state.warn(&format!("the notify command cannot be started: {program}"));
-            return;
+            return Some(Input::Failed(format!("the notify command cannot be started: {program}")));
         };
         self.hooks.spawn(async move {
             let _ = timeout(HOOK_TIME_MAX, child.wait()).await;
         });
+        None
     }
 
-    fn keep(&mut self) {
-        let kept = Kept { drafts: self.state.drafts.clone(), levels: self.state.levels.clone() };
-        if let Err(error) = self.keeper.write(&kept) {
-            self.state.warn(&format!("drafts cannot be kept: {error}"));
-        }
+    fn keep(&self) -> Option<Input> {
+        let drafts = super::sending::drafts(&self.state);
+        let kept = Kept { drafts, levels: self.state.levels.clone() };
+        let error = self.keeper.write(&kept).err()?;
+        Some(Input::Failed(format!("drafts cannot be kept: {error}")))
     }
 }
 
@@ -313,6 +348,11 @@ impl Drop for Run {
     fn drop(&mut self) {
         self.keep();
     }
+}
+
+/// A terminal that is gone shows itself when it is drawn on or read.
+fn told(_: std::io::Result<()>) -> Option<Input> {
+    None
 }
 
 impl Link {

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::composer::Composer;
 use super::overlay::Overlay;
+use super::sending::Sending;
 use super::settings::Settings;
 use super::timeline::Timeline;
 use crate::act::{Here, Outcome};
@@ -96,6 +97,12 @@ pub struct State {
     pub asked: BTreeSet<Tag>,
     /// What is to be done at a time.
     pub due: Due,
+    /// Texts handed over that are not answered yet, by their number.
+    pub sending: BTreeMap<u64, Sending>,
+    /// How many were handed over.
+    pub sent: u64,
+    /// Unlike that of any other run: keys of the texts handed over begin with it.
+    pub nonce: String,
     /// Something was said or changed: worth handing over before an embedded node ends.
     pub wrote: bool,
     /// The program is to end; with the node, if `true`.
@@ -260,8 +267,10 @@ pub enum Input {
     Acted(Result<Box<Outcome>, Report>),
     /// A line for the log of the program.
     Log(String),
-    /// The node cannot be reached any more.
-    Lost(String),
+    /// The node cannot be reached any more: why, and the calls that it did not answer.
+    Lost(String, Vec<Tag>),
+    /// Something that the screen wished for could not be done.
+    Failed(String),
     /// It can be again.
     Found,
     /// Time has passed.
@@ -326,8 +335,8 @@ pub enum Tag {
     Search(u64),
     /// `room.join` at the start, or from the switcher.
     Join,
-    /// A message that was handed over, with what was typed, so that it is not lost.
-    Sent(RoomId, String),
+    /// A text that was handed over: its number among those of this run.
+    Sent(u64),
     /// A change whose success shows by itself; what was tried, for the error.
     Change(&'static str),
     /// Nobody waits for it.
@@ -383,6 +392,9 @@ impl State {
             told_typing: None,
             down: None,
             asked: BTreeSet::new(),
+            sending: BTreeMap::new(),
+            sent: 0,
+            nonce: String::new(),
             due: Due::default(),
             wrote: false,
             quit: None,

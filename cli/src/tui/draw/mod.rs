@@ -105,7 +105,12 @@ fn head(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
 
 fn connection(state: &State, theme: Theme) -> (String, Style) {
     if let Some(why) = &state.down {
-        return (format!("NO NODE: {why}"), theme.warning());
+        let waiting = match state.sending.len() {
+            0 => String::new(),
+            1 => " · a message waits for it".to_owned(),
+            n => format!(" · {n} messages wait for it"),
+        };
+        return (format!("NO NODE: {why}{waiting}"), theme.warning());
     }
     let Some(status) = &state.status else { return ("starting".to_owned(), theme.dim()) };
     let mut ways: Vec<(klatch_core::event::Path, usize)> = Vec::new();

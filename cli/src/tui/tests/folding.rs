@@ -45,7 +45,10 @@ fn enter_sends_and_the_text_is_gone_from_the_composer() {
     let mut state = lively(80, 24);
     type_text(&mut state, "hello");
     let params = call(&enter(&mut state), "message.send").unwrap();
-    assert_eq!(params, json!({"room": GARDEN, "text": "hello", "reply_to": null}));
+    assert_eq!(
+        params,
+        json!({"room": GARDEN, "text": "hello", "reply_to": null, "idempotency_key": "tui-here-1"})
+    );
     assert!(state.composer.is_empty());
     assert_eq!(call(&enter(&mut state), "message.send"), None, "nothing to send");
     press(&mut state, KeyCode::Up, KeyModifiers::NONE);
@@ -58,16 +61,56 @@ fn a_text_that_was_refused_is_back_where_it_was_typed() {
     type_text(&mut state, "hello");
     enter(&mut state);
     let refused = || Err(Report::new("KLATCH-X", "too fast", "wait", exit::FAILED));
-    fold(&mut state, NOW, Input::Answer(Tag::Sent(GARDEN, "hello".to_owned()), refused()));
+    fold(&mut state, NOW, Input::Answer(Tag::Sent(1), refused()));
     assert_eq!(state.composer.text(), "hello");
     assert!(picture(&state).contains("! not sent: \"hello\""));
     // If something else stands there, Up brings it back.
-    fold(&mut state, NOW, Input::Answer(Tag::Sent(GARDEN, "lost".to_owned()), refused()));
+    press(&mut state, KeyCode::Char('u'), KeyModifiers::CONTROL);
+    type_text(&mut state, "lost");
+    enter(&mut state);
+    type_text(&mut state, "hello");
+    fold(&mut state, NOW, Input::Answer(Tag::Sent(2), refused()));
     assert_eq!(state.composer.text(), "hello");
     press(&mut state, KeyCode::Char('c'), KeyModifiers::CONTROL);
     press(&mut state, KeyCode::Up, KeyModifiers::NONE);
     press(&mut state, KeyCode::Up, KeyModifiers::NONE);
     assert_eq!(state.composer.text(), "lost");
+}
+
+#[test]
+fn texts_under_way_when_the_link_broke_are_asked_for_again_under_their_keys() {
+    let mut state = lively(100, 24);
+    type_text(&mut state, "first");
+    let first = call(&enter(&mut state), "message.send").unwrap();
+    type_text(&mut state, "second");
+    let second = call(&enter(&mut state), "message.send").unwrap();
+    assert_ne!(first["idempotency_key"], second["idempotency_key"]);
+    fold(&mut state, NOW, Input::Answer(Tag::Sent(1), Ok(json!({}))));
+    let unanswered = vec![Tag::Sent(2), Tag::Change("cannot answer the request")];
+    fold(&mut state, NOW, Input::Lost("the node ended".to_owned(), unanswered));
+    let shown = picture(&state);
+    assert!(shown.contains("a message waits for it"), "{shown}");
+    assert!(shown.contains("cannot answer the request"), "no wish is lost silently: {shown}");
+    // Nothing is handed over into the void.
+    type_text(&mut state, "third");
+    assert_eq!(call(&enter(&mut state), "message.send"), None);
+    assert_eq!(state.composer.text(), "third");
+    let wishes = fold(&mut state, NOW, Input::Found);
+    let sends: Vec<&Value> = wishes
+        .iter()
+        .filter_map(|w| match w {
+            Wish::Call { method: "message.send", params, .. } => Some(params),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(sends, [&second], "the very same request, and not the one that was answered");
+    // It breaks once more, and the user gives up: the text is kept as a draft.
+    fold(&mut state, NOW, Input::Lost("gone".to_owned(), vec![Tag::Sent(2)]));
+    let drafts = crate::tui::sending::drafts(&state);
+    assert_eq!(drafts.get(&GARDEN).map(String::as_str), Some("third\nsecond"));
+    fold(&mut state, NOW, Input::Found);
+    fold(&mut state, NOW, Input::Answer(Tag::Sent(2), Ok(json!({}))));
+    assert!(state.sending.is_empty() && state.wrote);
 }
 
 #[test]
@@ -409,7 +452,7 @@ fn typing_is_told_in_conversations_only_and_not_at_each_key() {
 #[test]
 fn a_node_that_went_and_came_back_is_read_anew() {
     let mut state = lively(100, 24);
-    fold(&mut state, NOW, Input::Lost("the node ended".to_owned()));
+    fold(&mut state, NOW, Input::Lost("the node ended".to_owned(), Vec::new()));
     assert!(picture(&state).contains("NO NODE: the node ended"));
     let wishes = fold(&mut state, NOW + 5_000, Input::Found);
     assert!(call(&wishes, "node.status").is_some() && call(&wishes, "message.list").is_some());

@@ -36,6 +36,7 @@ pub fn fresh(columns: u16, rows: u16) -> State {
         NOW,
         TimeZone::UTC,
     );
+    state.nonce = "here".to_owned();
     start(&mut state);
     state
 }

@@ -128,7 +128,7 @@ fn input(of: &Happens, state: &State) -> Option<Input> {
                 news,
             })
         }
-        Happens::Lost => Input::Lost("gone \u{1b}[2J".to_owned()),
+        Happens::Lost => Input::Lost("gone \u{1b}[2J".to_owned(), Vec::new()),
         Happens::Found => Input::Found,
         Happens::Time(_) => Input::Tick,
         Happens::Wheel(up) => {
