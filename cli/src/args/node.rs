@@ -1,0 +1,127 @@
+//! Options of the node and of the identity that it runs under.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueHint};
+
+/// `klatch init`.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Keep the key readable to whoever can read this disk
+    #[arg(long, conflicts_with = "passphrase_file")]
+    pub no_passphrase: bool,
+    /// File with the passphrase that protects key and history (`-`: stdin)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub passphrase_file: Option<PathBuf>,
+}
+
+/// `klatch passphrase`.
+#[derive(Debug, Args)]
+pub struct Passphrase {
+    /// File with the new passphrase (`-`: stdin)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub new_file: Option<PathBuf>,
+    /// Take it off: whoever can read this disk can read everything
+    #[arg(long, conflicts_with = "new_file")]
+    pub remove: bool,
+}
+
+/// Where the node is reached.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Network {
+    /// Listen here (127.0.0.1:4001 or /ip4/0.0.0.0/tcp/4001); several times for several
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Vec<String>,
+    /// Connect to this node and stay connected (as `klatch status` there prints it)
+    #[arg(long, value_name = "ADDR")]
+    pub peer: Vec<String>,
+    /// Do not look for nodes in the local network
+    #[arg(long)]
+    pub no_mdns: bool,
+    /// TCP only
+    #[arg(long)]
+    pub no_quic: bool,
+    /// Stay on this machine: listen on 127.0.0.1 and send no multicast
+    #[arg(long, env = "KLATCH_LOOPBACK_ONLY", value_parser = clap::builder::FalseyValueParser::new())]
+    pub loopback_only: bool,
+}
+
+impl Network {
+    /// What the environment says, for commands without these options: staying on this machine is a
+    /// promise.
+    pub fn usual() -> Self {
+        #[derive(Parser)]
+        struct Alone {
+            #[command(flatten)]
+            network: Network,
+        }
+        Alone::try_parse_from(["klatch"]).map(|a| a.network).unwrap_or_default()
+    }
+
+    /// The options given, as they were typed; `--loopback-only` may come from the environment and
+    /// is left out.
+    pub fn given(&self) -> Vec<String> {
+        let quoted = |name: &str, list: &[String]| {
+            list.iter().map(|a| format!("{name} {a}")).collect::<Vec<_>>()
+        };
+        let mut given = [quoted("--listen", &self.listen), quoted("--peer", &self.peer)].concat();
+        given.extend(self.no_mdns.then(|| "--no-mdns".to_owned()));
+        given.extend(self.no_quic.then(|| "--no-quic".to_owned()));
+        given
+    }
+}
+
+/// `klatch node`.
+#[derive(Debug, Subcommand)]
+pub enum Node {
+    /// Run until Ctrl+C, SIGTERM or `klatch down`
+    Run(NodeRun),
+}
+
+/// `klatch node run`.
+#[derive(Debug, Args)]
+pub struct NodeRun {
+    /// Where it is reached.
+    #[command(flatten)]
+    pub network: Network,
+    /// Serve the API over HTTP too, on this machine only; any free port without an address
+    #[arg(long, value_name = "ADDR:PORT", num_args = 0..=1, default_missing_value = "127.0.0.1:0")]
+    pub http: Option<String>,
+    /// Started by `klatch up`: own session, log to a file, one line on stdout when ready
+    #[arg(long, hide = true)]
+    pub detached: bool,
+}
+
+/// `klatch tui-bench`.
+#[derive(Debug, Args)]
+pub struct TuiBench {
+    /// Messages in the room
+    #[arg(long, default_value_t = 100_000)]
+    pub messages: u64,
+    /// Keys folded and drawn without a terminal
+    #[arg(long, default_value_t = 2_000)]
+    pub keys: usize,
+    /// Keys pressed in a terminal, 150 ms apart, in each of two rooms
+    #[arg(long, default_value_t = 200)]
+    pub pty_keys: usize,
+}
+
+/// `klatch wait`.
+#[derive(Debug, Args)]
+pub struct Wait {
+    /// node, peer, peer:NAME, room:#ROOM or delivered:MESSAGE
+    #[arg(default_value = "node")]
+    pub target: String,
+}
+
+/// `klatch doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Only what takes a moment: identity, permissions, disk, limits, and whether the node answers
+    #[arg(long)]
+    pub quick: bool,
+    /// Also write an archive (.tar) for a bug report, with stand-ins for names, rooms, addresses
+    /// and ids
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub bundle: Option<PathBuf>,
+}
