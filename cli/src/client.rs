@@ -12,10 +12,10 @@ use std::time::Duration;
 use klatch_core::event::Event;
 use klatch_core::query::Status;
 use klatch_node::api::rpc::RpcError;
-use klatch_node::api::{ApiError, Server, serve, serve_alone};
+use klatch_node::api::{self, ApiError, Server, serve, serve_alone};
 use klatch_node::{Config, Node};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::UnixStream;
@@ -133,20 +133,48 @@ pub struct Events {
 }
 
 /// One event as the API sends it.
-#[derive(Debug, Clone, serde::Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(try_from = "Sent", into = "Sent")]
 pub struct Told {
     /// Journal number, for durable events.
     pub cursor: Option<u64>,
     /// When it happened, Unix milliseconds.
-    #[serde(default)]
-    pub time: u64,
+    pub at_ms: u64,
     /// Where it belongs.
     pub topic: String,
     /// What it is called.
-    #[serde(rename = "type", default)]
     pub kind: String,
     /// What happened.
     pub event: Event,
+}
+
+/// The same on its way: the event does not repeat its type.
+#[derive(Serialize, Deserialize)]
+struct Sent {
+    cursor: Option<u64>,
+    #[serde(default)]
+    at_ms: u64,
+    topic: String,
+    #[serde(rename = "type")]
+    kind: String,
+    event: Value,
+}
+
+impl TryFrom<Sent> for Told {
+    type Error = String;
+
+    fn try_from(sent: Sent) -> Result<Self, String> {
+        let Sent { cursor, at_ms, topic, kind, event } = sent;
+        let event = api::event(&kind, event).ok_or_else(|| format!("no event is a {kind}"))?;
+        Ok(Self { cursor, at_ms, topic, kind, event })
+    }
+}
+
+impl From<Told> for Sent {
+    fn from(told: Told) -> Self {
+        let Told { cursor, at_ms, topic, kind, event } = told;
+        Self { cursor, at_ms, topic, kind, event: api::body(&event) }
+    }
 }
 
 impl Events {

@@ -35,8 +35,8 @@ fn a_message_is_waited_for_until_it_is_everywhere_or_somewhere() {
             "",
         );
         let sent: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-        if sent["state"]["m"] == 2 {
-            assert_eq!(sent["state"]["n"], 2);
+        if sent["delivered_of"] == 2 {
+            assert_eq!(sent["delivered_to"], 2);
             break;
         }
         assert!(begun.elapsed() < common::PATIENCE, "{output:?}");
@@ -46,7 +46,7 @@ fn a_message_is_waited_for_until_it_is_everywhere_or_somewhere() {
         .lines()
         .filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok())
         .find(|m| m["text"] == "hello");
-    let id = id.unwrap()["id"].as_str().unwrap().to_owned();
+    let id = id.unwrap()["message_id"].as_str().unwrap().to_owned();
     home.ok(&["--profile", "alice", "wait", &format!("delivered:{id}")]);
     assert!(
         home.ok(&["--profile", "alice", "message", "show", "#garden", &id[..8]])

@@ -53,7 +53,7 @@ impl Api {
     fn journal(&mut self) -> Vec<Value> {
         let mut all: Vec<Value> = Vec::new();
         loop {
-            let after = all.last().map_or(0, |m| m["journal"].as_u64().unwrap());
+            let after = all.last().map_or(0, |m| m["cursor"].as_u64().unwrap());
             let page = self
                 .call("message.journal", json!({"room": "#garden", "after": after, "limit": 1000}));
             match page.as_array() {
@@ -77,7 +77,7 @@ impl Api {
 
     fn say(&mut self, text: &str) -> String {
         let sent = self.call("message.send", json!({"room": "#garden", "text": text}));
-        sent["message"].as_str().unwrap().to_owned()
+        sent["message_id"].as_str().unwrap().to_owned()
     }
 }
 
@@ -192,13 +192,13 @@ fn a_program_is_told_everything_and_its_output_is_the_reply() {
     let text = "!facts $(touch pwned) `id` '\" \u{1b}]0;x\u{7}";
     let asked =
         bob.call("message.send", json!({"room": "#garden", "text": text, "reply_to": first}));
-    let reply = bob.hears(|m| m["reply_to"] == asked["message"]);
+    let reply = bob.hears(|m| m["reply_to"] == asked["message_id"]);
     let told = reply["text"].as_str().unwrap();
     let me = bob.call("node.status", json!({}));
     for line in [
         "KLATCH_ROOM=#garden".to_owned(),
-        format!("KLATCH_ROOM_ID={}", reply["room"].as_str().unwrap()),
-        format!("KLATCH_MESSAGE={}", asked["message"].as_str().unwrap()),
+        format!("KLATCH_ROOM_ID={}", reply["room_id"].as_str().unwrap()),
+        format!("KLATCH_MESSAGE_ID={}", asked["message_id"].as_str().unwrap()),
         format!("KLATCH_REPLY_TO={first}"),
         "KLATCH_FROM=bob".to_owned(),
         format!("KLATCH_FROM_ID={}", me["identity"].as_str().unwrap()),
@@ -210,7 +210,7 @@ fn a_program_is_told_everything_and_its_output_is_the_reply() {
     ] {
         assert!(told.lines().any(|l| l == line), "no {line:?} in:\n{told}");
     }
-    for key in ["KLATCH_TIME=20", "KLATCH_JOURNAL=", "KLATCH_FINGERPRINT="] {
+    for key in ["KLATCH_TIME=20", "KLATCH_CURSOR=", "KLATCH_FINGERPRINT="] {
         assert!(
             told.lines().any(|l| l.starts_with(key) && l.len() > key.len()),
             "no {key} in:\n{told}"
@@ -220,7 +220,7 @@ fn a_program_is_told_everything_and_its_output_is_the_reply() {
     bot.prints("\"did\":\"answered\"");
     let lines = bot.printed.lock().unwrap().clone();
     let line: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
-    assert_eq!((&line["message"], &line["from"]), (&asked["message"], &json!("bob")));
+    assert_eq!((&line["message_id"], &line["from"]), (&asked["message_id"], &json!("bob")));
     assert_eq!((lines.lines().count(), acts(&lines)), (1, false), "{lines}");
 
     let second =
@@ -318,7 +318,7 @@ fn direct_messages_are_answered_to_contacts_only() {
     let answer = loop {
         let page = bob.call("message.list", json!({"room": "@alice"}));
         let found =
-            page.as_array().unwrap().iter().find(|m| m["reply_to"] == asked["message"]).cloned();
+            page.as_array().unwrap().iter().find(|m| m["reply_to"] == asked["message_id"]).cloned();
         if let Some(found) = found {
             break found;
         }

@@ -232,7 +232,7 @@ fn the_archive_names_nobody_and_can_still_be_read() {
     let mut secrets: Vec<String> =
         ["vault", "hideaway", "203.0.113.77", "/tcp/4711"].map(str::to_owned).to_vec();
     secrets.push(home.path().to_str().unwrap().to_owned());
-    let ids = ["name", "room", "device", "identity", "fingerprint", "peer_id", "message"];
+    let ids = ["name", "room_id", "device", "identity", "fingerprint", "peer_id", "message_id"];
     for value in [&members, &status, &serde_json::from_str(&sent).unwrap()] {
         under(value, &ids, &mut secrets);
     }

@@ -160,5 +160,5 @@ fn a_name_means_the_joined_room_before_one_that_was_left() {
     // Now both were left, and neither is meant more than the other: by id each can still be read.
     assert_eq!(home.run(&["log", "#den"], "").status.code(), Some(2));
     let private = rooms(&home).into_iter().find(|r| r["access"] == "passphrase").unwrap();
-    assert!(home.ok(&["log", private["room"].as_str().unwrap()]).contains("among us"));
+    assert!(home.ok(&["log", private["room_id"].as_str().unwrap()]).contains("among us"));
 }

@@ -16,8 +16,8 @@ with Klatch() as node:
         # Never one's own, and no notices: other programs write those.
         if message.get("kind") == "text" and not message["own"] and not message["deleted"]:
             node.call(
-                "message.send", room=room, text=message["text"], reply_to=message["id"],
-                idempotency_key=f"echo/{message['id']}",  # sent again after a kill, it is stored once all the same
+                "message.send", room=room, text=message["text"], reply_to=message["message_id"],
+                idempotency_key=f"echo/{message['message_id']}",  # sent again after a kill, it is stored once all the same
             )  # fmt: skip
         if event["cursor"] is not None:
             save(file, event["cursor"])

@@ -4,10 +4,9 @@
 Run it again after any pause, or a kill: it goes on where it was. The first time it begins with the whole history.
 """
 
-import json
 import sys
 
-from klatch import Klatch, load, save
+from klatch import Klatch, load, quoted, save
 
 name, file = sys.argv[1:3]
 with Klatch() as node:
@@ -15,7 +14,6 @@ with Klatch() as node:
     for event in node.events([f"room/{room}/message"], after=load(file, "start")):
         message = event["event"].get("message")
         if message:
-            # As JSON a name or a text cannot act on the terminal.
-            print(event["cursor"], json.dumps(message["name"]), json.dumps(message["text"]), flush=True)
+            print(event["cursor"], quoted(message["name"]), quoted(message["text"]), flush=True)
         if event["cursor"] is not None:
             save(file, event["cursor"])

@@ -64,7 +64,7 @@ class Klatch:
         """The id of a joined room, for topics: room/ID/message."""
         for room in self.call("room.list"):
             if room["name"] == name and not room["left"]:
-                return room["room"]
+                return room["room_id"]
         raise LookupError(f"{name} is not joined here; klatch join '{name}'")
 
     def events(self, topics=(), after="now"):
@@ -83,6 +83,12 @@ class Klatch:
         if not line:
             raise ConnectionError("the node has ended")
         return json.loads(line)
+
+
+def quoted(text):
+    """As JSON on one line in which nothing acts on a terminal; whatever can be printed stays as it is."""
+    whole = json.dumps(text, ensure_ascii=False)
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in whole)
 
 
 def load(path, default="now"):

@@ -31,9 +31,9 @@ async fn main() -> Result<()> {
         // Never one's own, and no notices: other programs write those.
         if message["kind"] == "text" && message["own"] == false && message["deleted"] == false {
             let answer = json!({
-                "room": room, "text": message["text"], "reply_to": message["id"],
+                "room": room, "text": message["text"], "reply_to": message["message_id"],
                 // A repeated send under this key stores nothing: a kill right here does no harm.
-                "idempotency_key": format!("echo/{}", message["id"]),
+                "idempotency_key": format!("echo/{}", message["message_id"]),
             });
             client.call("message.send", answer).await?;
         }

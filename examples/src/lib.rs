@@ -69,7 +69,7 @@ impl Client {
         let found = rooms
             .as_array()
             .and_then(|rooms| rooms.iter().find(|r| r["name"] == name && r["left"] != true));
-        let id = found.and_then(|r| r["room"].as_str()).map(str::to_owned);
+        let id = found.and_then(|r| r["room_id"].as_str()).map(str::to_owned);
         id.with_context(|| format!("{name} is not among `klatch rooms`; klatch join '{name}'"))
     }
 

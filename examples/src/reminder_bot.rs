@@ -40,7 +40,7 @@ fn take(open: &mut Open, told: &Value) {
         (message["at_ms"].as_u64(), parse(message["text"].as_str().unwrap_or_default()))
         && open.len() < OPEN_MAX
     {
-        open.insert((at.saturating_add(ms), id(&message["id"])), what.to_owned());
+        open.insert((at.saturating_add(ms), id(&message["message_id"])), what.to_owned());
     }
 }
 

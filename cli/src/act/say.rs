@@ -48,12 +48,13 @@ pub(super) async fn act(
         Action::Edit(rest) => edit(session, here, recent, &rest).await,
         Action::Delete(word) => {
             let found = message(recent, &word, here, true)?;
-            change(session, "message.delete", json!({"room": found.room, "message": found.id}))
+            change(session, "message.delete", json!({"room": found.room, "message_id": found.id}))
                 .await
         }
         Action::React { message: word, emoji, on } => {
             let found = message(recent, &word, here, false)?;
-            let params = json!({"room": found.room, "message": found.id, "emoji": emoji, "on": on});
+            let params =
+                json!({"room": found.room, "message_id": found.id, "emoji": emoji, "on": on});
             change(session, "message.react", params).await
         }
         Action::Announce(text) => {
@@ -155,8 +156,12 @@ async fn edit(
         _ if word.starts_with('^') => return Err(unknown(word)),
         _ => (message(recent, "^", here, true)?, rest),
     };
-    change(session, "message.edit", json!({"room": found.room, "message": found.id, "text": text}))
-        .await
+    change(
+        session,
+        "message.edit",
+        json!({"room": found.room, "message_id": found.id, "text": text}),
+    )
+    .await
 }
 
 async fn change(session: &mut Session, method: &str, params: Value) -> Result<Outcome, Report> {
@@ -164,5 +169,5 @@ async fn change(session: &mut Session, method: &str, params: Value) -> Result<Ou
 }
 
 fn changed(reply: &Value) -> Outcome {
-    Outcome { upto: reply["journal"].as_u64().unwrap_or_default(), ..Outcome::default() }.wrote()
+    Outcome { upto: reply["cursor"].as_u64().unwrap_or_default(), ..Outcome::default() }.wrote()
 }

@@ -54,7 +54,7 @@ async fn resolve(session: &mut Session, prefix: &str) -> Result<String, Report> 
         }
         ("dm", Some(b'@')) => {
             let who = session.call("contact.get", json!({"who": name})).await?;
-            Ok(format!("dm/{}/{leaf}", who["room"].as_str().unwrap_or_default()))
+            Ok(format!("dm/{}/{leaf}", who["room_id"].as_str().unwrap_or_default()))
         }
         // A name without its sign, unless it is the beginning of an id.
         ("room", Some(_)) if RoomId::parse(name).is_none() && !name.is_empty() => {
@@ -80,7 +80,7 @@ fn gap(event: &Value) -> String {
 fn line(lines: &Lines, event: &Value) -> String {
     let text = |key: &str| visible(event[key].as_str().unwrap_or_default());
     let number = event["cursor"].as_u64().map_or_else(|| "-".to_owned(), |n| n.to_string());
-    let time = lines.time(event["time"].as_u64().unwrap_or_default());
+    let time = lines.time(event["at_ms"].as_u64().unwrap_or_default());
     let told: Option<Told> = serde_json::from_value(event.clone()).ok();
     let detail = told.map(|t| detail(&t.event)).unwrap_or_default();
     format!("{number}\t{time}\t{}\t{}\t{detail}", text("type"), text("topic"))

@@ -36,7 +36,7 @@ pub async fn run(ctx: &Context, args: &Leave) -> Result<(), Report> {
         ctx.out.note("nobody was told, because nobody is connected: they will see you as away");
     }
     let left = json!({
-        "room": room.room, "name": room.name, "left": true, "already": room.left, "told": told, "undelivered": room.queued,
+        "room_id": room.room, "name": room.name, "left": true, "already": room.left, "told": told, "undelivered": room.queued,
     });
     ctx.out.either(&left, || match room.left {
         true => format!("{name} was left already; its history is kept"),

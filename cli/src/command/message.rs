@@ -38,7 +38,7 @@ pub async fn run(ctx: &Context, args: Message) -> Result<(), Report> {
     };
     let mut session = ctx.session(Need::Network(Network::usual())).await?;
     if let Some(word) = message {
-        params["message"] = json!(resolve(&mut session, &room, &word).await?);
+        params["message_id"] = json!(resolve(&mut session, &room, &word).await?);
     }
     params["room"] = Value::String(room);
     let reply = session.call(method, params).await?;
@@ -51,7 +51,7 @@ async fn show(ctx: &Context, one: &OneMessage) -> Result<(), Report> {
     let mut session = ctx.session(Need::History).await?;
     let id = resolve(&mut session, &one.room, &one.message).await?;
     let message: Shown =
-        session.ask("message.get", json!({"room": one.room, "message": id})).await?;
+        session.ask("message.get", json!({"room": one.room, "message_id": id})).await?;
     drop(session);
     ctx.finish(false).await;
     if ctx.out.json {

@@ -47,9 +47,13 @@ pub async fn run(ctx: &Context, args: &Send) -> Result<(), Report> {
         if let Some(embedded) = ctx.embedded.lock().await.as_ref() {
             embedded.flush().await;
         }
-        let params = json!({"room": sent["room"], "message": sent["message"]});
+        let params = json!({"room": sent["room_id"], "message_id": sent["message_id"]});
         let stored: Message = session.ask("message.get", params).await?;
-        sent["state"] = serde_json::to_value(stored.state).unwrap_or(Value::Null);
+        if let (Some(fields), Ok(Value::Object(state))) =
+            (sent.as_object_mut(), serde_json::to_value(stored.state))
+        {
+            fields.extend(state);
+        }
     }
     let warning =
         if args.room.starts_with('@') { warning(&mut session, &sent).await } else { None };
@@ -58,7 +62,7 @@ pub async fn run(ctx: &Context, args: &Send) -> Result<(), Report> {
     if let Some(text) = warning {
         ctx.out.warning(&text);
     }
-    let now: Option<Delivery> = serde_json::from_value(sent["state"].clone()).unwrap_or_default();
+    let now: Option<Delivery> = serde_json::from_value(sent.clone()).unwrap_or_default();
     if now == Some(Delivery::Queued) {
         let who =
             if args.room.starts_with('@') { visible(&args.room) } else { "nobody".to_owned() };
@@ -66,7 +70,7 @@ pub async fn run(ctx: &Context, args: &Send) -> Result<(), Report> {
         ctx.out.note(&format!("{who} {has}: it goes out by itself while a node runs (klatch up)"));
     }
     ctx.out.either(&sent, || {
-        let id = sent["message"].as_str().unwrap_or_default();
+        let id = sent["message_id"].as_str().unwrap_or_default();
         format!("{}\t{}", visible(id), now.map_or_else(|| "stored".to_owned(), state))
     })
 }
@@ -75,7 +79,7 @@ pub async fn run(ctx: &Context, args: &Send) -> Result<(), Report> {
 async fn warning(session: &mut Session, sent: &Value) -> Option<String> {
     let all = people::contacts(session).await.ok()?;
     all.iter()
-        .find(|c| Some(c.room.to_string().as_str()) == sent["room"].as_str())
+        .find(|c| Some(c.room.to_string().as_str()) == sent["room_id"].as_str())
         .and_then(people::warning)
 }
 

@@ -273,7 +273,7 @@ impl<'a> Plain<'a> {
         self.look = None;
         let Some((room, id, text, printed)) = self.newest.take() else { return Ok(()) };
         let found: Result<Message, Report> =
-            self.session.ask("message.get", json!({"room": room, "message": id})).await;
+            self.session.ask("message.get", json!({"room": room, "message_id": id})).await;
         let now = found.ok().and_then(|m| m.state);
         if now != printed
             && !self.out.json
@@ -303,9 +303,9 @@ fn show(
     if !out.json {
         return if with_id { line.with_id(message.id).print(out) } else { line.print(out) };
     }
-    let (cursor, time) = (Some(message.journal), message.arrived_ms);
+    let (cursor, at_ms) = (Some(message.journal), message.arrived_ms);
     let event = Event::MessageAdded { message: Box::new(message) };
-    out.json(&Told { cursor, time, topic: topic(&event), kind: kind(&event).to_owned(), event })
+    out.json(&Told { cursor, at_ms, topic: topic(&event), kind: kind(&event).to_owned(), event })
 }
 
 async fn until(at: Option<Instant>) {

@@ -165,7 +165,13 @@ pub fn quote(
         state.quotes.clear();
     }
     state.quotes.insert(id, (String::new(), String::new()));
-    ask(state, wishes, Tag::Quote(room, id), "message.get", json!({"room": room, "message": id}));
+    ask(
+        state,
+        wishes,
+        Tag::Quote(room, id),
+        "message.get",
+        json!({"room": room, "message_id": id}),
+    );
 }
 
 fn left(state: &mut State, wishes: &mut Vec<Wish>, room: RoomId) {

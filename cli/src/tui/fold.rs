@@ -189,7 +189,7 @@ pub fn changed(state: &mut State, wishes: &mut Vec<Wish>, room: RoomId, id: Entr
         wishes,
         Tag::Changed(room, id),
         "message.get",
-        json!({"room": room, "message": id}),
+        json!({"room": room, "message_id": id}),
     ) {
         state.due.refresh.get_or_insert(state.now_ms + GATHER_MS);
     }

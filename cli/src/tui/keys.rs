@@ -442,7 +442,7 @@ fn send(state: &mut State, wishes: &mut Vec<Wish>, text: &str) {
     state.told_typing = None;
     match edit {
         Some(id) => {
-            let params = json!({"room": room, "message": id, "text": text});
+            let params = json!({"room": room, "message_id": id, "text": text});
             sending::send(state, wishes, room, "message.edit", params, text);
         }
         None => {

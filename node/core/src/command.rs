@@ -47,6 +47,7 @@ pub enum Command {
         /// Name or id.
         room: String,
         /// The message to change.
+        #[serde(rename = "message_id")]
         message: EntryId,
         /// Its new text.
         text: String,
@@ -56,6 +57,7 @@ pub enum Command {
         /// Name or id.
         room: String,
         /// The message to withdraw.
+        #[serde(rename = "message_id")]
         message: EntryId,
     },
     /// Put an emoji on a message, or take it off.
@@ -63,6 +65,7 @@ pub enum Command {
         /// Name or id.
         room: String,
         /// The message.
+        #[serde(rename = "message_id")]
         message: EntryId,
         /// At most 32 bytes.
         emoji: String,
@@ -193,9 +196,11 @@ impl Drop for Passphrase {
 }
 
 /// What a command came to.
+///
+/// In JSON each kind is known by its fields, and there is no word for it: a message
+/// has a `message_id`, a room a `name`, a person an `identity`, and the rest says `done`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(tag = "reply", rename_all = "snake_case")]
+#[serde(from = "Fields", into = "Fields")]
 #[non_exhaustive]
 pub enum Reply {
     /// It is done and on disk.
@@ -227,4 +232,125 @@ pub enum Reply {
         /// The conversation with them.
         room: RoomId,
     },
+}
+
+/// A [`Reply`] in JSON. The other names are those of the first versions, under which answers to
+/// idempotency keys may still be kept.
+#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(untagged)]
+enum Fields {
+    /// A message is on disk and will reach everybody.
+    Stored {
+        /// Its id.
+        #[serde(alias = "message")]
+        message_id: EntryId,
+        /// The room, or the conversation.
+        #[serde(alias = "room")]
+        room_id: RoomId,
+        /// Position in the own chain: delivery states refer to it.
+        seq: u64,
+        /// Number in this profile's journal.
+        #[serde(alias = "journal")]
+        cursor: u64,
+    },
+    /// A room is open.
+    Joined {
+        /// Its id.
+        #[serde(alias = "room")]
+        room_id: RoomId,
+        /// Its name after normalisation, with `#`.
+        name: String,
+        /// Whether it was open already.
+        already: bool,
+    },
+    /// A person is now kept like this.
+    Contact {
+        /// Who.
+        identity: IdentityId,
+        /// The conversation with them.
+        #[serde(alias = "room")]
+        room_id: RoomId,
+    },
+    /// It is done and on disk.
+    Done {
+        /// Always true: what could not be done is an error.
+        #[serde(default = "yes")]
+        done: bool,
+    },
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl From<Reply> for Fields {
+    fn from(reply: Reply) -> Self {
+        match reply {
+            Reply::Done => Self::Done { done: true },
+            Reply::Joined { room, name, already } => Self::Joined { room_id: room, name, already },
+            Reply::Stored { message, room, seq, journal } => {
+                Self::Stored { message_id: message, room_id: room, seq, cursor: journal }
+            }
+            Reply::Contact { identity, room } => Self::Contact { identity, room_id: room },
+        }
+    }
+}
+
+impl From<Fields> for Reply {
+    fn from(fields: Fields) -> Self {
+        match fields {
+            Fields::Done { .. } => Self::Done,
+            Fields::Joined { room_id, name, already } => {
+                Self::Joined { room: room_id, name, already }
+            }
+            Fields::Stored { message_id, room_id, seq, cursor } => {
+                Self::Stored { message: message_id, room: room_id, seq, journal: cursor }
+            }
+            Fields::Contact { identity, room_id } => Self::Contact { identity, room: room_id },
+        }
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Reply {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Reply".into()
+    }
+
+    fn json_schema(types: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        Fields::json_schema(types)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_reply_is_known_by_its_fields() {
+        let (room, message) = (RoomId([1; 16]), EntryId([2; 16]));
+        let name = "#g".to_owned();
+        for reply in [
+            Reply::Done,
+            Reply::Joined { room, name, already: true },
+            Reply::Stored { message, room, seq: 3, journal: 4 },
+            Reply::Contact { identity: IdentityId([5; 32]), room },
+        ] {
+            let value = serde_json::to_value(&reply).unwrap();
+            assert!(value.get("reply").is_none(), "{value}");
+            assert_eq!(serde_json::from_value::<Reply>(value).unwrap(), reply);
+        }
+    }
+
+    #[test]
+    fn a_reply_kept_by_the_first_versions_is_still_read() {
+        let (room, message) = (RoomId([1; 16]), EntryId([2; 16]));
+        let kept = json!({"reply": "stored", "message": message, "room": room, "seq": 3,
+            "journal": 4});
+        let read: Reply = serde_json::from_value(kept).unwrap();
+        assert_eq!(read, Reply::Stored { message, room, seq: 3, journal: 4 });
+    }
 }

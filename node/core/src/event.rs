@@ -29,40 +29,53 @@ impl From<Event> for Told {
 }
 
 /// Something that happened, told after it is on disk.
+///
+/// At rest `event` names the variant. The API leaves it out and tells the type beside the event
+/// instead, where a message that changes another has one of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(tag = "event", rename_all = "snake_case")]
+#[serde(tag = "event")]
 #[non_exhaustive]
 pub enum Event {
     /// A room was opened.
+    #[serde(rename = "room.joined", alias = "room_joined")]
     RoomJoined {
         /// The room.
+        #[serde(rename = "room_id", alias = "room")]
         room: RoomId,
         /// Its name with `#`.
         name: String,
     },
     /// A room was left.
+    #[serde(rename = "room.left", alias = "room_left")]
     RoomLeft {
         /// The room.
+        #[serde(rename = "room_id", alias = "room")]
         room: RoomId,
     },
     /// A line was added to a room, or an existing one changed (edit, delete, reaction).
+    #[serde(rename = "message.added", alias = "message_added")]
     MessageAdded {
         /// The line as it is shown; for a change, the content of the change with `target` set.
         message: Box<Message>,
     },
     /// Many messages arrived by catch-up; re-read the room.
+    #[serde(rename = "history.added", alias = "history_added")]
     HistoryAdded {
         /// The room.
+        #[serde(rename = "room_id", alias = "room")]
         room: RoomId,
         /// How many.
         count: u64,
-        /// Journal number of the newest.
+        /// Journal number of the newest: a cursor.
+        #[serde(rename = "cursor", alias = "upto")]
         upto: u64,
     },
     /// Own messages up to `upto_seq` may have a new delivery state; re-read them.
+    #[serde(rename = "delivery.changed", alias = "delivery_changed")]
     DeliveryChanged {
         /// The room, or the conversation.
+        #[serde(rename = "room_id", alias = "room")]
         room: RoomId,
         /// `room` is a conversation with one person.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -70,11 +83,14 @@ pub enum Event {
         /// Position in the own chain.
         upto_seq: u64,
         /// State of the message at `upto_seq`.
+        #[serde(flatten)]
         state: Delivery,
     },
     /// Somebody came or went (ephemeral).
+    #[serde(rename = "presence.changed", alias = "presence_changed")]
     PresenceChanged {
         /// The room.
+        #[serde(rename = "room_id", alias = "room")]
         room: RoomId,
         /// Who.
         device: DeviceId,
@@ -84,13 +100,17 @@ pub enum Event {
         online: bool,
     },
     /// A room caught up with a peer: nothing is missing that this peer has (ephemeral).
+    #[serde(rename = "room.synced", alias = "synced")]
     Synced {
         /// The room.
+        #[serde(rename = "room_id", alias = "room")]
         room: RoomId,
     },
     /// A device wrote two different entries in one place; both are kept as proof.
+    #[serde(rename = "room.forked", alias = "fork_found")]
     ForkFound {
         /// The room.
+        #[serde(rename = "room_id", alias = "room")]
         room: RoomId,
         /// Whose chain.
         device: DeviceId,
@@ -98,15 +118,19 @@ pub enum Event {
         seq: u64,
     },
     /// The room reached its disk budget: later texts are not stored here.
+    #[serde(rename = "room.full", alias = "disk_budget_reached")]
     DiskBudgetReached {
         /// The room.
+        #[serde(rename = "room_id", alias = "room")]
         room: RoomId,
     },
     /// Something about a person changed: a request, an answer to one, a name, a verification.
+    #[serde(rename = "contact.changed", alias = "contact_changed")]
     ContactChanged {
         /// Who.
         identity: IdentityId,
         /// The conversation with them.
+        #[serde(rename = "room_id", alias = "room")]
         room: RoomId,
         /// The name they are shown under.
         name: String,
@@ -114,8 +138,10 @@ pub enum Event {
         news: ContactNews,
     },
     /// Somebody is writing to us, or has stopped (ephemeral).
+    #[serde(rename = "typing.changed", alias = "typing")]
     Typing {
         /// The conversation.
+        #[serde(rename = "room_id", alias = "room")]
         room: RoomId,
         /// The name they are shown under.
         name: String,
@@ -123,6 +149,7 @@ pub enum Event {
         typing: bool,
     },
     /// A link to a peer is there (ephemeral).
+    #[serde(rename = "peer.connected", alias = "peer_connected")]
     PeerConnected {
         /// Its transport peer id.
         peer_id: String,
@@ -132,18 +159,21 @@ pub enum Event {
         path: Path,
     },
     /// The last link to a peer is gone (ephemeral).
+    #[serde(rename = "peer.disconnected", alias = "peer_disconnected")]
     PeerDisconnected {
         /// Its transport peer id.
         peer_id: String,
     },
     /// A subscriber was too slow; `missed` events that are not kept were not delivered to it:
     /// re-read what they are about.
+    #[serde(rename = "event.dropped", alias = "lagged")]
     Lagged {
         /// How many.
         missed: u64,
     },
     /// Durable events cannot be told to a subscriber, because its cursor leads to nowhere. Told to
     /// that subscriber only.
+    #[serde(rename = "event.gap", alias = "gap")]
     Gap {
         /// The first number that is missing.
         from: u64,
@@ -217,13 +247,16 @@ pub enum Path {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Message {
     /// Names the message in its room.
+    #[serde(rename = "message_id")]
     pub id: EntryId,
     /// The room, or the conversation ([`crate::ids::RoomId::of_conversation`]).
+    #[serde(rename = "room_id")]
     pub room: RoomId,
     /// A direct message: `room` is a conversation with one person.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub direct: bool,
     /// Number in this profile's journal: arrival order, a cursor.
+    #[serde(rename = "cursor")]
     pub journal: u64,
     /// The writing device.
     pub device: DeviceId,
@@ -252,7 +285,7 @@ pub struct Message {
     /// Written by this device.
     pub own: bool,
     /// Where an own message is.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub state: Option<Delivery>,
     /// Its text was replaced by its author.
     #[serde(default)]
@@ -294,8 +327,10 @@ pub enum Delivery {
     /// `n` of `m` devices said, signed, that it is on their disk.
     Delivered {
         /// Devices that acknowledged.
+        #[serde(rename = "delivered_to")]
         n: u32,
         /// Devices expected: in an open room, those present within 7 days.
+        #[serde(rename = "delivered_of")]
         m: u32,
     },
     /// The other person said that they read it (direct messages, if both sides allow it).

@@ -53,6 +53,7 @@ pub enum Query {
         /// Name or id.
         room: String,
         /// Which.
+        #[serde(rename = "message_id")]
         message: EntryId,
     },
     /// Everything durable in the order in which it happened here, after a journal number: messages
@@ -119,7 +120,8 @@ pub struct Numbered {
 pub struct Contact {
     /// The person.
     pub identity: IdentityId,
-    /// Id of the conversation.
+    /// Id of the conversation with them: taken wherever the id of a room is.
+    #[serde(rename = "room_id")]
     pub room: RoomId,
     /// The name to show: the own name for them, else the one they give themselves.
     pub name: String,
@@ -204,6 +206,7 @@ pub struct EmojiName {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RoomSummary {
     /// Its id.
+    #[serde(rename = "room_id")]
     pub room: RoomId,
     /// Its name with `#`.
     pub name: String,
@@ -211,7 +214,8 @@ pub struct RoomSummary {
     pub access: Access,
     /// Members (devices) ever seen here.
     pub members: u32,
-    /// Members connected now, without this one.
+    /// Members connected now, without this device.
+    #[serde(rename = "others_online")]
     pub online: u32,
     /// Messages stored.
     pub messages: u64,
@@ -299,8 +303,8 @@ pub struct Status {
     pub clock: Option<Clock>,
     /// Rooms.
     pub rooms: Vec<RoomSummary>,
-    /// The newest journal number.
-    #[serde(default)]
+    /// The newest journal number: following from here tells what is new.
+    #[serde(default, rename = "cursor")]
     pub journal: u64,
     /// Tell others when their direct messages were read.
     #[serde(default)]

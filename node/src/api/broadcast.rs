@@ -36,7 +36,8 @@ pub(super) async fn run(
     let p: Params =
         serde_json::from_value(Value::Object(params)).map_err(|e| method.mismatch(&e))?;
     let rooms: Vec<_> = rooms(&hub.node).await?.into_iter().filter(|r| !r.left).collect();
-    let named: Vec<Value> = rooms.iter().map(|r| json!({"room": r.room, "name": r.name})).collect();
+    let named: Vec<Value> =
+        rooms.iter().map(|r| json!({"room_id": r.room, "name": r.name})).collect();
     if p.dry_run {
         return Ok(json!({"rooms": named, "sent": 0}));
     }
@@ -64,11 +65,11 @@ pub(super) async fn run(
             text: p.text.clone(),
             reply_to: None,
         };
-        let mut line = json!({"room": room.room, "name": room.name});
+        let mut line = json!({"room_id": room.room, "name": room.name});
         match sends::once(hub, rights, key.as_deref(), command).await {
             Ok(Reply::Stored { message, journal, .. }) => {
-                line["message"] = json!(message);
-                line["journal"] = json!(journal);
+                line["message_id"] = json!(message);
+                line["cursor"] = json!(journal);
             }
             Ok(_) => {}
             Err(error) => {

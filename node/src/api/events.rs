@@ -18,7 +18,7 @@ use super::out::{Gone, Out};
 use super::registry::Method;
 use super::rights::Rights;
 use super::rpc::{RpcError, notification};
-use super::topics::{Filter, kind, topic};
+use super::topics::{Filter, body, kind, topic};
 use crate::Node;
 use crate::clock::now_ms;
 use crate::feed::{FeedError, Listener};
@@ -106,20 +106,21 @@ pub(super) struct Item {
     /// Its journal number, if it is kept.
     pub(super) cursor: Option<u64>,
     /// Unix milliseconds.
-    pub(super) time: u64,
+    pub(super) at_ms: u64,
     pub(super) topic: String,
     pub(super) event: Event,
 }
 
 impl Item {
-    fn new(cursor: Option<u64>, time: u64, event: Event) -> Self {
-        Self { cursor, time, topic: topic(&event), event }
+    fn new(cursor: Option<u64>, at_ms: u64, event: Event) -> Self {
+        Self { cursor, at_ms, topic: topic(&event), event }
     }
 
     /// As subscribers get it.
     pub(super) fn json(&self) -> Value {
         let mut value = json!({
-            "cursor": self.cursor, "time": self.time, "topic": self.topic, "type": kind(&self.event), "event": self.event,
+            "cursor": self.cursor, "at_ms": self.at_ms, "topic": self.topic,
+            "type": kind(&self.event), "event": body(&self.event),
         });
         if self.cursor.is_none() {
             value["ephemeral"] = true.into();

@@ -182,7 +182,7 @@ async fn send(
     let deadline = deadline(p.timeout_ms);
     loop {
         let state = find_message(node, room, message).await?.and_then(|m| m.state);
-        value["state"] = to_value(&state)?;
+        put_state(&mut value, state)?;
         if p.wait.met(state) {
             return Ok(value);
         }
@@ -191,6 +191,15 @@ async fn send(
         }
         next_change(&mut events, deadline).await;
     }
+}
+
+/// Puts a delivery state beside the other fields, as messages have it.
+fn put_state(value: &mut Value, state: Option<Delivery>) -> Result<(), RpcError> {
+    let Value::Object(state) = to_value(&state)? else { return Ok(()) };
+    if let Some(fields) = value.as_object_mut() {
+        fields.extend(state);
+    }
+    Ok(())
 }
 
 /// The error of a wait that ended early: some have it (8), or none (6).

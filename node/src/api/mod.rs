@@ -50,7 +50,7 @@ use hub::{Context, Hub};
 
 pub use nearest::nearest;
 pub use socket::private_folder;
-pub use topics::{kind, topic};
+pub use topics::{body, event, kind, topic};
 
 /// File name of the socket in the runtime folder of a profile.
 pub const SOCKET: &str = "api.sock";

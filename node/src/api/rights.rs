@@ -21,6 +21,7 @@ pub(super) struct Terms {
     pub(super) scopes: BTreeSet<Scope>,
     /// Nothing but this room or conversation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "room_id", alias = "room")]
     pub(super) room: Option<RoomId>,
     pub(super) created_ms: u64,
     /// Worth nothing from then on.

@@ -13,7 +13,7 @@ use super::rpc;
 use super::topics::FORMS;
 
 /// Version of this API: grows when something is changed or taken away, not when something is added.
-pub const API_VERSION: u32 = 1;
+pub const API_VERSION: u32 = 2;
 /// Version of the specification that the document follows.
 const OPENRPC: &str = "1.3.2";
 
@@ -26,6 +26,7 @@ pub fn document() -> Value {
     let methods: Vec<Value> = METHODS.iter().map(|m| method(&mut types, m)).collect();
     let event = event(&mut types);
     let mut schemas: Map<String, Value> = types.take_definitions(true);
+    nameless(&mut schemas);
     schemas.insert("ErrorData".to_owned(), error_data());
     json!({
         "openrpc": OPENRPC,
@@ -41,6 +42,19 @@ pub fn document() -> Value {
         "x-notifications": {"event": event},
         "x-topics": super::topics::list(),
     })
+}
+
+/// Subscribers get the type of an event beside it, and not within it as at rest.
+fn nameless(schemas: &mut Map<String, Value>) {
+    let forms = schemas.get_mut("Event").and_then(|e| e["oneOf"].as_array_mut());
+    for form in forms.into_iter().flatten() {
+        if let Some(name) = form["properties"].as_object_mut().and_then(|p| p.remove("event")) {
+            form["title"] = name["const"].clone();
+        }
+        if let Some(required) = form["required"].as_array_mut() {
+            required.retain(|key| key != "event");
+        }
+    }
 }
 
 fn method(types: &mut SchemaGenerator, m: &Method) -> Value {
@@ -118,11 +132,7 @@ fn result(types: &mut SchemaGenerator, m: &Method) -> Value {
 fn own_result(types: &mut SchemaGenerator, own: Own) -> Value {
     let gap = json!({"type": ["object", "null"], "description": "`from`, `to`, `reason`: what cannot be told"});
     match own {
-        Own::Send => {
-            let state =
-                json!({"type": "object", "properties": {"state": of::<Option<Delivery>>(types)}});
-            json!({"allOf": [of::<Reply>(types), state]})
-        }
+        Own::Send => json!({"allOf": [of::<Reply>(types), of::<Option<Delivery>>(types)]}),
         Own::Broadcast => {
             object(json!({"rooms": list(json!({"type": "object"})), "sent": number()}))
         }
@@ -160,7 +170,7 @@ fn own_result(types: &mut SchemaGenerator, own: Own) -> Value {
 fn token() -> Value {
     let mut schema =
         object(json!({"name": text(), "scopes": list(text()), "created_ms": number()}));
-    schema["properties"]["room"] = text();
+    schema["properties"]["room_id"] = text();
     schema["properties"]["expires_ms"] = number();
     schema["properties"]["file"] = json!({"type": ["string", "null"]});
     schema
@@ -170,7 +180,7 @@ fn token() -> Value {
 fn event(types: &mut SchemaGenerator) -> Value {
     let mut schema = object(json!({
         "cursor": {"type": ["integer", "null"], "description": "number in the journal; null for what is not kept"},
-        "time": {"type": "integer", "description": "Unix milliseconds"},
+        "at_ms": {"type": "integer", "description": "Unix milliseconds"},
         "topic": text(),
         "type": text(),
         "event": of::<Event>(types),

@@ -130,6 +130,25 @@ pub fn kind(event: &Event) -> &'static str {
     }
 }
 
+/// An event without its name: subscribers get its type beside it.
+#[must_use]
+pub fn body(event: &Event) -> Value {
+    let mut body = serde_json::to_value(event).unwrap_or_default();
+    if let Some(fields) = body.as_object_mut() {
+        fields.remove("event");
+    }
+    body
+}
+
+/// The event of that type and body; `None` for what a newer version tells.
+#[must_use]
+pub fn event(kind: &str, mut body: Value) -> Option<Event> {
+    let added = ["message.", "member."].iter().any(|start| kind.starts_with(start));
+    let name = if added { "message.added" } else { kind };
+    body.as_object_mut()?.insert("event".to_owned(), name.into());
+    serde_json::from_value(body).ok()
+}
+
 /// Where an event belongs.
 #[must_use]
 pub fn topic(event: &Event) -> String {

@@ -191,7 +191,7 @@ fn fast_reader(socket: &Path, ready: &Barrier, messages: u64) -> Result<Seen> {
         }
         let ms = |from: u64| arrived.saturating_sub(from) as f64 / 1_000.0;
         seen.sent.push(ms(sent));
-        seen.told.push(ms(event["time"].as_u64().unwrap_or_default() * 1_000));
+        seen.told.push(ms(event["at_ms"].as_u64().unwrap_or_default() * 1_000));
     }
     Ok(seen)
 }

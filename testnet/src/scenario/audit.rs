@@ -40,7 +40,7 @@ impl Ledger {
     }
 
     fn take(&mut self, message: &Value) -> Result<()> {
-        let journal = message["journal"].as_u64().context("a message without a journal number")?;
+        let journal = message["cursor"].as_u64().context("a message without a journal number")?;
         if journal <= self.cursor {
             bail!("the journal goes backwards: {journal} after {}", self.cursor);
         }
@@ -125,8 +125,10 @@ pub fn timeline(client: &mut Client, room: &str) -> Result<Vec<String>> {
     loop {
         let params = json!({"room": room, "limit": PAGE, "before": before});
         let answer = client.call("message.list", &params)?;
-        let page: Vec<String> =
-            messages(&answer)?.iter().filter_map(|m| m["id"].as_str().map(str::to_owned)).collect();
+        let page: Vec<String> = messages(&answer)?
+            .iter()
+            .filter_map(|m| m["message_id"].as_str().map(str::to_owned))
+            .collect();
         let Some(first) = page.first().cloned() else { break };
         if before.as_ref() == Some(&first) {
             bail!("paging through the room does not advance");
@@ -142,7 +144,7 @@ mod tests {
     use super::*;
 
     fn message(journal: u64, device: &str, seq: u64, text: &str) -> Value {
-        json!({"journal": journal, "device": device, "seq": seq, "text": text})
+        json!({"cursor": journal, "device": device, "seq": seq, "text": text})
     }
 
     #[test]

@@ -207,7 +207,7 @@ impl<'a> World<'a> {
             Until::Acknowledged => {
                 let others = self.nodes.len() as u64 - 1;
                 let last = last_own(&mut client, room)?;
-                let by = last.as_ref().map_or(others, |m| m["state"]["n"].as_u64().unwrap_or(0));
+                let by = last.as_ref().map_or(others, |m| m["delivered_to"].as_u64().unwrap_or(0));
                 Ok(lacking("acknowledgements of the newest own message", by, others))
             }
         }

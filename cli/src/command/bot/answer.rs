@@ -97,7 +97,7 @@ impl Hand {
     pub async fn handle(&self, room: &str, message: &Message) -> Result<Outcome, Report> {
         let begun = Instant::now();
         let mut line = json!({
-            "room": room, "from": message.name, "message": message.id, "journal": message.journal, "ms": 0,
+            "room": room, "from": message.name, "message_id": message.id, "cursor": message.journal, "ms": 0,
         });
         if message.direct && !self.strangers && !self.knows(message).await? {
             line["did"] = "stranger".into();
@@ -119,7 +119,7 @@ impl Hand {
             End::Answer { text, cut } => match self.say(message, text).await? {
                 Said::Postponed => return Ok(Outcome::Postponed),
                 Said::Stored(answer) => {
-                    line["answer"] = answer;
+                    line["answer_id"] = answer;
                     line["cut"] = json!(cut);
                     "answered".into()
                 }
@@ -148,14 +148,14 @@ impl Hand {
             ("KLATCH_ROOM", visible(room)),
             ("KLATCH_ROOM_ID", message.room.to_string()),
             ("KLATCH_DIRECT", if message.direct { "1" } else { "" }.to_owned()),
-            ("KLATCH_MESSAGE", message.id.to_string()),
+            ("KLATCH_MESSAGE_ID", message.id.to_string()),
             ("KLATCH_REPLY_TO", id(message.reply_to.map(|m| m.to_string()))),
             ("KLATCH_FROM", visible(&message.name)),
             ("KLATCH_FROM_ID", id(message.identity.map(|i| i.to_string()))),
             ("KLATCH_FINGERPRINT", id(message.identity.map(|i| fingerprint(&i)))),
             ("KLATCH_DEVICE", message.device.to_string()),
             ("KLATCH_TIME", at.map(|t| t.to_string()).unwrap_or_default()),
-            ("KLATCH_JOURNAL", message.journal.to_string()),
+            ("KLATCH_CURSOR", message.journal.to_string()),
         ]
     }
 
@@ -187,7 +187,7 @@ impl Hand {
             match client.call("message.send", params.clone()).await {
                 Ok(mut sent) => {
                     mouth.rate.count(Instant::now());
-                    return Ok(Said::Stored(sent["message"].take()));
+                    return Ok(Said::Stored(sent["message_id"].take()));
                 }
                 Err(report) if is_gone(&report) => return Err(report),
                 Err(report) if report.code == "KLATCH-IDEMPOTENCY" => return Ok(Said::Before),

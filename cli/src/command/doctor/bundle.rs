@@ -138,7 +138,8 @@ fn node(status: &Status) -> Value {
         .iter()
         .map(|r| {
             json!({
-                "name": r.name, "access": r.access, "members": r.members, "online": r.online, "messages": r.messages,
+                "name": r.name, "access": r.access, "members": r.members, "others_online": r.online,
+                "messages": r.messages,
                 "unread": r.unread, "queued": r.queued, "bytes": r.bytes, "over_budget": r.over_budget, "left": r.left,
             })
         })

@@ -68,9 +68,10 @@ impl Redactor {
                         ("name" | "claimed" | "petname", Value::String(name)) => {
                             self.learn("person", name)
                         }
-                        ("room" | "device" | "identity" | "fingerprint", Value::String(id)) => {
-                            self.learn("id", id)
-                        }
+                        (
+                            "room_id" | "message_id" | "device" | "identity" | "fingerprint",
+                            Value::String(id),
+                        ) => self.learn("id", id),
                         ("peer_id", Value::String(id)) => self.learn("peer", id),
                         _ => self.learn_from(value),
                     }

@@ -59,7 +59,7 @@ fn status() -> Status {
         refused: BTreeMap::from([("duplicate".to_owned(), 100_000), ("open".to_owned(), 3)]),
         ..serde_json::from_value(serde_json::json!({
             "version": "", "name": "", "identity": IdentityId([0; 32]), "device": DeviceId([0; 32]), "peer_id": "",
-            "pid": 0, "uptime_s": 0, "listening": [], "peers": [], "rooms": [], "queued": 0, "journal": 0,
+            "pid": 0, "uptime_s": 0, "listening": [], "peers": [], "rooms": [], "queued": 0, "cursor": 0,
             "receipts": false, "typing": false, "read_only": false, "refused": {},
         }))
         .unwrap()

@@ -249,7 +249,7 @@ fn delivery_edits_and_reactions_are_read_again() {
         ..said(60, 2, "bob", 0, "new words")
     };
     let wishes = heard(&mut state, edit);
-    assert_eq!(call(&wishes, "message.get").unwrap()["message"], json!(EntryId(id(2))));
+    assert_eq!(call(&wishes, "message.get").unwrap()["message_id"], json!(EntryId(id(2))));
     answer(
         &mut state,
         Tag::Changed(GARDEN, EntryId(id(2))),
@@ -373,7 +373,7 @@ fn selected_messages_are_answered_copied_and_changed() {
     type_text(&mut state, " then");
     let params = call(&enter(&mut state), "message.edit").unwrap();
     assert_eq!(
-        (&params["message"], &params["text"]),
+        (&params["message_id"], &params["text"]),
         (&json!(EntryId(id(8))), &json!("or 11:00 then"))
     );
 }

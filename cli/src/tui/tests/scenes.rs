@@ -48,7 +48,7 @@ pub fn told(event: Event) -> Input {
     };
     Input::Told(Box::new(Told {
         cursor,
-        time: NOW,
+        at_ms: NOW,
         topic: String::new(),
         kind: String::new(),
         event,
@@ -62,7 +62,7 @@ pub fn answer<T: Serialize>(state: &mut State, tag: Tag, of: &T) -> Vec<Wish> {
 
 pub fn room(room: RoomId, name: &str, unread: u64) -> RoomSummary {
     serde_json::from_value(json!({
-        "room": room, "name": name, "access": Access::Open, "members": 4, "online": 2, "messages": 100, "unread": unread,
+        "room_id": room, "name": name, "access": Access::Open, "members": 4, "others_online": 2, "messages": 100, "unread": unread,
         "queued": 0, "bytes": 1000, "over_budget": false, "left": false,
     }))
     .unwrap()

@@ -57,7 +57,8 @@ fn numbers(texts: &[String]) -> Vec<usize> {
 async fn replay_and_live_are_one_sequence_of_everything_durable() {
     let world = World::new().await;
     let mut client = world.client().await;
-    let room = client.call("room.join", json!({"room": "first"})).await["result"]["room"].clone();
+    let room =
+        client.call("room.join", json!({"room": "first"})).await["result"]["room_id"].clone();
     client.call("message.send", json!({"room": room, "text": "before"})).await;
     let mut live = world.client().await;
     let answer = live.call("events.subscribe", json!({"after": "start"})).await["result"].clone();
@@ -71,7 +72,7 @@ async fn replay_and_live_are_one_sequence_of_everything_durable() {
     loop {
         let event = live.event().await;
         assert_eq!(event["seq"], told.len() + 1, "no hole in what was sent");
-        assert!(event["time"].as_u64().unwrap() > 1_700_000_000_000, "{event}");
+        assert!(event["at_ms"].as_u64().unwrap() > 1_700_000_000_000, "{event}");
         assert_eq!(event["cursor"].is_null(), event["ephemeral"] == true, "{event}");
         told.push(event.clone());
         if event["type"] == "room.left" {
@@ -161,7 +162,7 @@ async fn slow_subscribers_hold_up_neither_the_writer_nor_a_fast_one() {
 async fn a_cursor_that_leads_to_nowhere_is_announced_and_the_subscription_goes_on() {
     let world = World::new().await;
     let mut client = world.client().await;
-    let room = client.call("room.join", json!({"room": "gap"})).await["result"]["room"].clone();
+    let room = client.call("room.join", json!({"room": "gap"})).await["result"]["room_id"].clone();
     let mut late = world.client().await;
     let answer = late.call("events.subscribe", json!({"topics": ["room/"], "after": 4_711})).await
         ["result"]
@@ -213,7 +214,7 @@ async fn reading_in_steps_finds_the_same_as_reading_at_once() {
     let mut ids = Vec::new();
     for name in ["#one", "#two"] {
         ids.push(
-            client.call("room.join", json!({"room": name})).await["result"]["room"]
+            client.call("room.join", json!({"room": name})).await["result"]["room_id"]
                 .as_str()
                 .unwrap()
                 .to_owned(),
