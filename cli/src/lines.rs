@@ -116,11 +116,16 @@ impl Lines {
             }
             Kind::Notice => (at, format!("{to} announces: {}", body(message))),
             Kind::Edit => (at, format!(" changed a message to: {}", body(message))),
-            Kind::Delete => (at, format!(" withdrew a message{}", self.quoted(message))),
+            Kind::Delete => (at, format!(" deleted a message{}", self.quoted(message))),
             Kind::Reaction => {
-                (at, format!(" reacted {}{}", reaction(message), self.quoted(message)))
+                let said = match reaction(message) {
+                    (emoji, true) => format!(" reacted {emoji}"),
+                    (emoji, false) => format!(" removed {emoji}"),
+                };
+                (at, format!("{said}{}", self.quoted(message)))
             }
         };
+        self.change(message);
         self.remember(message);
         Line { before, name, after }
     }
@@ -143,6 +148,7 @@ impl Lines {
     fn answered(&self, message: &Message) -> String {
         message.reply_to.map_or_else(String::new, |id| {
             match self.recent.iter().find(|m| m.id == id) {
+                Some(m) if m.deleted => " (to a deleted message)".to_owned(),
                 Some(m) => format!(" (to \"{}\")", snippet(&m.text)),
                 None => format!(" (to {})", id.short()),
             }
@@ -154,6 +160,26 @@ impl Lines {
         target
             .filter(|m| !m.text.is_empty())
             .map_or_else(String::new, |m| format!(": \"{}\"", snippet(&m.text)))
+    }
+
+    /// Remembers what became of a message: who answers it, or counts back to it, means it as it is
+    /// now.
+    fn change(&mut self, change: &Message) {
+        let Some(target) = change.target else { return };
+        let Some(found) = self.recent.iter_mut().find(|m| m.id == target) else { return };
+        let by_author = found.device == change.device
+            || (found.identity.is_some() && found.identity == change.identity);
+        match change.kind {
+            Kind::Edit if by_author && !found.deleted => {
+                found.text.clone_from(&change.text);
+                found.edited = true;
+            }
+            Kind::Delete if by_author => {
+                found.text.clear();
+                found.deleted = true;
+            }
+            _ => {}
+        }
     }
 
     fn remember(&mut self, message: &Message) {
@@ -173,7 +199,7 @@ impl Lines {
 
 fn body(message: &Message) -> String {
     if message.deleted {
-        return "(withdrawn)".to_owned();
+        return "(deleted)".to_owned();
     }
     if message.missing {
         return "(the text is not stored here)".to_owned();
@@ -194,9 +220,13 @@ fn doing(message: &Message) -> Option<&str> {
     text.filter(|_| message.kind == Kind::Text && !message.deleted && !message.missing)
 }
 
-fn reaction(message: &Message) -> String {
-    let emoji = message.reactions.first().map_or(message.text.as_str(), |r| r.emoji.as_str());
-    visible(emoji)
+/// The emoji of a reaction, and whether it was put on.
+fn reaction(message: &Message) -> (String, bool) {
+    // The text of one that was taken off begins with a minus.
+    match message.text.strip_prefix('-') {
+        Some(emoji) => (visible(emoji), false),
+        None => (visible(&message.text), true),
+    }
 }
 
 /// A delivery state in words.
@@ -294,6 +324,30 @@ mod tests {
                 && !text.contains('\u{202e}'),
             "{text}"
         );
+    }
+
+    #[test]
+    fn what_was_deleted_or_edited_is_quoted_as_it_is_now() {
+        let mut lines = Lines::in_zone(TimeZone::UTC);
+        lines.line(&message(1, "bob", "draft"), "#g");
+        let change = |kind, text: &str| Message {
+            kind,
+            target: Some(EntryId([1; 16])),
+            ..message(2, "bob", text)
+        };
+        lines.line(&change(Kind::Edit, "final"), "#g");
+        let reply = Message { reply_to: Some(EntryId([1; 16])), ..message(3, "alice", "yes") };
+        assert!(lines.line(&reply, "#g").text().ends_with("alice (to \"final\"): yes"));
+        let deleted = lines.line(&change(Kind::Delete, ""), "#g").text();
+        assert!(deleted.ends_with("bob deleted a message: \"final\""), "{deleted}");
+        assert!(lines.line(&reply, "#g").text().ends_with("alice (to a deleted message): yes"));
+    }
+
+    #[test]
+    fn an_emoji_taken_off_is_removed() {
+        let mut lines = Lines::in_zone(TimeZone::UTC);
+        let off = Message { kind: Kind::Reaction, ..message(2, "bob", "-👍") };
+        assert!(lines.line(&off, "#g").text().ends_with("bob removed 👍"));
     }
 
     #[test]

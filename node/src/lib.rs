@@ -153,9 +153,27 @@ impl Node {
         command: Command,
         keep: Option<keep::Keep>,
     ) -> Result<Reply, CommandError> {
+        self.is_there(&command).await?;
         let (reply, answer) = oneshot::channel();
         self.give(Work::Command { command, reply, keep }).await?;
         answer.await.unwrap_or(Err(CommandError::Stopping))
+    }
+
+    /// Refuses to change what was deleted: only the store knows that, the core keeps no texts. What
+    /// else is wrong with a command the core says.
+    async fn is_there(&self, command: &Command) -> Result<(), CommandError> {
+        let (Command::EditMessage { room, message, .. } | Command::React { room, message, .. }) =
+            command
+        else {
+            return Ok(());
+        };
+        let query = Query::Message { room: room.clone(), message: *message };
+        match self.query(query).await {
+            Ok(Answer::Message(found)) if found.deleted => {
+                Err(CommandError::DeletedMessage { message: message.to_string() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Keeps notes of the API's own.

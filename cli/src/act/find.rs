@@ -8,7 +8,7 @@ use crate::error::{Report, exit};
 use crate::output::visible;
 
 /// The recent message that a word names: `^`, `^2`, ... counts back over the own ones or those of
-/// others; otherwise the first characters of an id. `recent` is oldest first and may hold messages
+/// others that were not deleted; otherwise the first characters of an id. `recent` is oldest first and may hold messages
 /// of other places.
 pub fn named<'a>(
     recent: &'a [Message],
@@ -19,7 +19,7 @@ pub fn named<'a>(
     let mut here = recent.iter().rev().filter(|m| m.room == room);
     if let Some(back) = word.strip_prefix('^') {
         let back: usize = if back.is_empty() { 1 } else { back.parse().ok()? };
-        return here.filter(|m| m.own == own).nth(back.checked_sub(1)?);
+        return here.filter(|m| m.own == own && !m.deleted).nth(back.checked_sub(1)?);
     }
     /// Shorter prefixes would often be words.
     const PREFIX_CHARS_MIN: usize = 6;
@@ -88,6 +88,8 @@ mod tests {
         let mut recent: Vec<Message> = (1..=3).map(|n| message(n, false)).collect();
         recent.push(message(4, true));
         let room = RoomId([0; 16]);
+        recent.push(Message { deleted: true, ..message(5, true) });
+        recent.push(Message { deleted: true, ..message(6, false) });
         assert_eq!(named(&recent, "^", room, false).unwrap().id, EntryId([3; 16]));
         assert_eq!(named(&recent, "^3", room, false).unwrap().id, EntryId([1; 16]));
         assert_eq!(named(&recent, "^", room, true).unwrap().id, EntryId([4; 16]));

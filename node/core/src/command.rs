@@ -67,7 +67,7 @@ pub enum Command {
         /// The message.
         #[serde(rename = "message_id")]
         message: EntryId,
-        /// At most 32 bytes.
+        /// One emoji, or its short name such as `:heart:`.
         emoji: String,
         /// Put on or taken off.
         on: bool,

@@ -39,11 +39,17 @@ pub enum CommandError {
         max: u64,
     },
     /// Not an emoji, or too long.
-    #[error("that reaction cannot be used")]
+    #[error("that is not an emoji")]
     BadEmoji,
     /// No such message.
     #[error("there is no message {message} in that room")]
     UnknownMessage {
+        /// As asked for.
+        message: String,
+    },
+    /// Its author deleted it: there is nothing left to change or to put an emoji on.
+    #[error("message {message} was deleted")]
+    DeletedMessage {
         /// As asked for.
         message: String,
     },
@@ -137,6 +143,7 @@ impl CommandError {
             Self::TextTooLong { .. } => "KLATCH-TEXT-TOO-LONG",
             Self::BadEmoji => "KLATCH-EMOJI",
             Self::UnknownMessage { .. } => "KLATCH-MESSAGE-NOT-FOUND",
+            Self::DeletedMessage { .. } => "KLATCH-MESSAGE-DELETED",
             Self::NotYours => "KLATCH-NOT-YOURS",
             Self::UnknownMember => "KLATCH-MEMBER-NOT-FOUND",
             Self::UnknownPerson { .. } => "KLATCH-PERSON-NOT-FOUND",
@@ -168,8 +175,9 @@ impl CommandError {
             Self::BadName => "1 to 64 bytes without control or text-direction characters".to_owned(),
             Self::EmptyText => "write something".to_owned(),
             Self::TextTooLong { .. } => "split it into several messages".to_owned(),
-            Self::BadEmoji => "one emoji of at most 32 bytes".to_owned(),
+            Self::BadEmoji => "one emoji, such as 👍, or its short name, such as :thumbsup:".to_owned(),
             Self::UnknownMessage { .. } => "`klatch log ROOM --json` shows message ids".to_owned(),
+            Self::DeletedMessage { .. } => "`klatch log ROOM` shows the messages that are left".to_owned(),
             Self::NotYours => "you can reply to it or react to it".to_owned(),
             Self::UnknownMember => "`klatch members ROOM` lists them".to_owned(),
             Self::UnknownPerson { nearest: Some(near), .. } => {
@@ -210,6 +218,7 @@ impl CommandError {
         match self {
             Self::UnknownRoom { .. }
             | Self::UnknownMessage { .. }
+            | Self::DeletedMessage { .. }
             | Self::UnknownMember
             | Self::UnknownPerson { .. } => 3,
             Self::BadRoomName { .. }

@@ -37,6 +37,7 @@ pub mod content;
 pub mod crypto;
 pub mod delivery;
 pub mod direct;
+pub mod emoji;
 pub mod error;
 pub mod event;
 pub mod identity;

@@ -12,7 +12,7 @@ use crate::error::{CommandError, Reject};
 use crate::event::{Event, Told};
 use crate::identity::{Keys, valid_name};
 use crate::ids::{Peer, RoomId, TopicId};
-use crate::limits::{EMOJI_BYTES_MAX, ROOM_DISK_BYTES_DEFAULT, ROOMS_MAX, TEXT_BYTES_MAX};
+use crate::limits::{ROOM_DISK_BYTES_DEFAULT, ROOMS_MAX, TEXT_BYTES_MAX};
 use crate::room::exchange::PageIn;
 use crate::room::{Room, Source, Taken};
 use crate::step::{
@@ -558,12 +558,7 @@ fn command_in(
         }
         Command::React { room, message, emoji, on } => {
             find(rooms, &room)?.find(ctx, message, false)?;
-            let ok = !emoji.is_empty()
-                && emoji.len() <= EMOJI_BYTES_MAX
-                && !emoji.chars().any(crate::identity::is_unsafe_emoji);
-            if !ok {
-                return Err(CommandError::BadEmoji);
-            }
+            let emoji = crate::emoji::emoji(&emoji).ok_or(CommandError::BadEmoji)?.to_owned();
             (room, Content::Reaction { target: message, emoji, on })
         }
         Command::AcceptContact { who, .. }

@@ -10,9 +10,9 @@ use crate::direct::timeline::{self, Line, Names};
 use crate::direct::{Direct, Rooms};
 use crate::error::CommandError;
 use crate::event::{ContactNews, Delivery, Event};
-use crate::identity::{is_unsafe_emoji, valid_name};
+use crate::identity::valid_name;
 use crate::ids::{DeviceId, EntryId, IdentityId, RoomId};
-use crate::limits::{DIRECT_QUEUE_BYTES_MAX, DIRECT_QUEUE_MAX, EMOJI_BYTES_MAX};
+use crate::limits::{DIRECT_QUEUE_BYTES_MAX, DIRECT_QUEUE_MAX};
 use crate::machine::{Ctx, check_text};
 use crate::query::Standing;
 use crate::step::{DirectRow, Write};
@@ -80,12 +80,7 @@ impl Direct {
             Command::React { room, message, emoji, on } => {
                 let who = self.find(ctx, rooms, &room)?;
                 self.line(who, message, false)?;
-                if emoji.is_empty()
-                    || emoji.len() > EMOJI_BYTES_MAX
-                    || emoji.chars().any(is_unsafe_emoji)
-                {
-                    return Err(CommandError::BadEmoji);
-                }
+                let emoji = crate::emoji::emoji(&emoji).ok_or(CommandError::BadEmoji)?.to_owned();
                 self.say(ctx, rooms, who, Content::Reaction { target: message, emoji, on })
             }
             Command::MarkRead { room, upto } => {

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::content::{Content, Kind};
+use crate::emoji::counted_as;
 use crate::event::{Delivery, Message, Reactions};
 use crate::ids::{DeviceId, EntryId};
 use crate::limits::CLOCK_AHEAD_MS_MAX;
@@ -109,7 +110,8 @@ fn apply(message: &mut Message, changes: &[&Line<'_>]) {
                 message.edited = true;
             }
             (Some(Content::Reaction { emoji, on, .. }), _) => {
-                reactions.insert((emoji.clone(), change.row.own), (change.row.device, *on));
+                let key = (counted_as(emoji).to_owned(), change.row.own);
+                reactions.insert(key, (change.row.device, *on));
             }
             (_, Some(Kind::Delete)) if by_author => {
                 message.text.clear();

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::content::{Content, Kind};
+use crate::emoji::counted_as;
 use crate::event::{Message, Reactions};
 use crate::ids::{DeviceId, EntryId};
 use crate::limits::CLOCK_AHEAD_MS_MAX;
@@ -110,7 +111,7 @@ fn apply(message: &mut Message, changes: &[&Line<'_>], devices: &BTreeMap<Device
                 message.edited = true;
             }
             (Some(Content::Reaction { emoji, on, .. }), _) => {
-                reactions.insert((emoji.clone(), device), *on);
+                reactions.insert((counted_as(emoji).to_owned(), device), *on);
             }
             (_, Some(Kind::Delete)) if by_author => {
                 message.text.clear();

@@ -192,7 +192,7 @@ pub const METHODS: &[Method] = &[
         &[
             ROOM,
             MESSAGE,
-            need("emoji", "string", "at most 32 bytes"),
+            need("emoji", "string", "one emoji, or its short name such as `:heart:`"),
             or("on", "boolean", "true", "put on, or take off"),
         ],
         "put an emoji on a message",
