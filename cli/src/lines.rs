@@ -37,7 +37,6 @@ impl Line {
     }
 
     /// Without colour.
-    #[cfg(test)]
     pub fn text(&self) -> String {
         format!("{}{}{}", self.before, self.name, self.after)
     }
@@ -59,7 +58,6 @@ impl Default for Lines {
 
 impl Lines {
     /// Lines with times of this zone.
-    #[cfg(test)]
     pub fn in_zone(zone: TimeZone) -> Self {
         Self { zone, ..Self::default() }
     }
@@ -238,6 +236,15 @@ pub fn state(state: Delivery) -> String {
         Delivery::Delivered { n, m } => format!("delivered {n} of {m}"),
         Delivery::Read => "read".to_owned(),
         Delivery::Failed => "failed: not delivered in time; send it again".to_owned(),
+    }
+}
+
+/// `1 room`, `2 rooms`.
+pub fn count(n: usize, what: &str) -> String {
+    match (n, what.strip_suffix('s')) {
+        (1, _) => format!("1 {what}"),
+        (_, Some(_)) => format!("{n} {what}es"),
+        (_, None) => format!("{n} {what}s"),
     }
 }
 

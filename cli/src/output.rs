@@ -90,9 +90,9 @@ impl Output {
         if self.json { self.json(value) } else { self.line(&text()) }
     }
 
-    /// A remark on stderr: never part of the data.
+    /// A remark on stderr: never part of the data, and of no use to a program.
     pub fn note(&self, text: &str) {
-        if !self.quiet {
+        if !self.quiet && !self.json {
             self.stderr(text);
         }
     }

@@ -121,11 +121,12 @@ struct Broadcast {
 /// One room of it.
 #[derive(Debug, Serialize, Deserialize)]
 struct InRoom {
+    #[serde(rename = "room_id")]
     room: RoomId,
     name: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, rename = "message_id", skip_serializing_if = "Option::is_none")]
     message: Option<EntryId>,
-    #[serde(default)]
+    #[serde(default, rename = "cursor")]
     journal: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     error: Option<Value>,

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use crate::command::bot::After;
 
@@ -41,6 +41,9 @@ pub struct BotExec {
     /// Answer with plain messages instead of replies
     #[arg(long)]
     pub no_reply: bool,
+    /// What the asker is told when the program fails or takes too long
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    pub on_error: OnError,
     /// Messages in work at the same time
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub jobs: u8,
@@ -50,4 +53,14 @@ pub struct BotExec {
     /// The program and its arguments; --timeout limits each run [default: 10s]
     #[arg(last = true, required = true, value_name = "PROGRAM")]
     pub command: Vec<OsString>,
+}
+
+/// `--on-error`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum OnError {
+    /// Nothing: only the bot's own log knows
+    #[default]
+    Silent,
+    /// That it failed, without any of its output
+    Reply,
 }

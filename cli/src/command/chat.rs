@@ -48,7 +48,8 @@ pub async fn run(ctx: &Context, args: Chat) -> Result<(), Report> {
         (None, None) => return Ok(()),
     };
     if lock {
-        return lock_up(ctx).await;
+        lock_up(ctx).await?;
+        return done;
     }
     ctx.finish(wrote).await;
     done

@@ -18,6 +18,7 @@ use super::init;
 use crate::args::Network;
 use crate::context::Context;
 use crate::error::{Report, exit};
+use crate::lines::count;
 use crate::output::visible;
 
 /// Opening a store of a million messages takes seconds; everything else is far faster.
@@ -154,10 +155,10 @@ async fn write_secret(stdin: tokio::process::ChildStdin, secret: String) -> Resu
 fn print(ctx: &Context, status: &Status) -> Result<(), Report> {
     ctx.out.either(status, || {
         format!(
-            "klatch is up: {} · pid {} · {} rooms",
+            "klatch is up: {} · pid {} · {}",
             visible(&status.name),
             status.pid,
-            status.rooms.len()
+            count(status.rooms.iter().filter(|r| !r.left).count(), "room")
         )
     })
 }

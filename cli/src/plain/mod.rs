@@ -2,7 +2,8 @@
 //! and tests.
 //!
 //! One loop takes typed lines, answers and events of the node, and a short timer that gathers
-//! delivery states. At the end of input everything typed is on disk.
+//! delivery states. At the end of input everything typed is on disk, or the exit code says that it
+//! is not.
 
 mod actions;
 mod events;
@@ -10,6 +11,7 @@ mod input;
 mod sending;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use klatch_core::event::{Delivery, Event, Message};
@@ -22,7 +24,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use self::sending::{Said, Sending, Stored};
 use crate::act::Here;
 use crate::client::{Client, Events, Session, Told};
-use crate::error::Report;
+use crate::error::{Report, exit};
 use crate::lines::{Lines, state};
 use crate::output::{Output, snippet};
 use crate::slash::{self, Action, Input};
@@ -69,6 +71,10 @@ pub struct Plain<'a> {
     pending: Option<Pending>,
     /// Every question is answered with yes.
     yes: bool,
+    /// Somebody types, and can correct what was refused. A script reads the exit code instead.
+    typist: bool,
+    /// Lines that were neither sent nor carried out.
+    refused: u64,
     /// The user asked to stop the node as well.
     pub lock: bool,
     /// Anything was written: worth handing over before an embedded node ends.
@@ -120,6 +126,8 @@ impl<'a> Plain<'a> {
             online: BTreeMap::new(),
             pending: None,
             yes,
+            typist: std::io::stdin().is_terminal(),
+            refused: 0,
             lock: false,
             wrote: false,
         };
@@ -143,7 +151,7 @@ impl<'a> Plain<'a> {
                 done = self.sending.next(), if !self.sending.is_idle() => self.answered(done?)?,
                 line = typed.recv(), if self.sending.has_room() => match line {
                     Some(Ok(line)) => if self.typed(&line).await? == Next::Quit { break },
-                    Some(Err(why)) => self.out.note(&format!("* {why}")),
+                    Some(Err(why)) => self.refuse(&why),
                     None => break,
                 },
                 told = self.events.next() => self.told(told?).await?,
@@ -177,7 +185,15 @@ impl<'a> Plain<'a> {
         if self.look.is_some() {
             sleep(GATHER).await;
         }
-        self.look_at_state().await
+        self.look_at_state().await?;
+        if self.typist || self.refused == 0 {
+            return Ok(());
+        }
+        let cause = match self.refused {
+            1 => "a line of the input was not sent or carried out".to_owned(),
+            n => format!("{n} lines of the input were not sent or carried out"),
+        };
+        Err(Report::new("KLATCH-NOT-SENT", cause, "the errors above say why", exit::PARTLY))
     }
 
     async fn typed(&mut self, line: &str) -> Result<Next, Report> {
@@ -194,6 +210,7 @@ impl<'a> Plain<'a> {
         }
         match slash::parse(line) {
             Ok(Input::Empty) => Ok(Next::GoOn),
+            Ok(Input::Bare(_)) if !self.typist => self.say(line.trim(), None).await,
             Ok(Input::Bare(word)) => {
                 self.pending = Some(Pending::Bare(word));
                 let command = if word == "help" { "/help" } else { "/quit" };
@@ -205,10 +222,24 @@ impl<'a> Plain<'a> {
             Ok(Input::Text(text)) => self.say(&text, None).await,
             Ok(Input::Do(action)) => self.carry_out(action).await,
             Err(why) => {
-                self.out.note(&format!("* {why}"));
+                self.refuse(&why);
                 Ok(Next::GoOn)
             }
         }
+    }
+
+    /// Says that a line was not sent: an error, unless somebody sits at the keyboard.
+    fn refuse(&mut self, why: &str) {
+        self.refused += 1;
+        if self.typist {
+            return self.out.note(&format!("* {why}"));
+        }
+        self.out.error(&Report::new(
+            "KLATCH-NOT-SENT",
+            format!("not sent: {why}"),
+            "",
+            exit::USAGE,
+        ));
     }
 
     async fn carry_out(&mut self, action: Action) -> Result<Next, Report> {
@@ -219,9 +250,10 @@ impl<'a> Plain<'a> {
     }
 
     /// An error of one line is shown and does not end the chat, unless the node is gone.
-    fn forgive(&self, done: Result<Next, Report>) -> Result<Next, Report> {
+    fn forgive(&mut self, done: Result<Next, Report>) -> Result<Next, Report> {
         match done {
-            Err(report) if report.exit != crate::error::exit::NO_NODE && !report.is_silent() => {
+            Err(report) if report.exit != exit::NO_NODE && !report.is_silent() => {
+                self.refused += 1;
                 self.out.error(&report);
                 Ok(Next::GoOn)
             }
@@ -232,7 +264,7 @@ impl<'a> Plain<'a> {
     /// Hands a text to the node.
     async fn say(&mut self, text: &str, reply_to: Option<EntryId>) -> Result<Next, Report> {
         let Some(here) = &self.here else {
-            self.out.note("* you are in no room: /join #ROOM");
+            self.refuse("you are in no room: /join #ROOM");
             return Ok(Next::GoOn);
         };
         let said = Said { room: here.room, text: text.to_owned(), reply_to };

@@ -10,13 +10,14 @@ use serde_json::{Value, json};
 use super::events::quote;
 use super::fold::{ask, centre, go};
 use super::overlay::Overlay;
-use super::rows::{calls, clock, is_speech};
+use super::rows::{calls, is_speech};
 use super::sending;
 use super::state::{Chat, ChatKind, RTT_PEERS_MAX, RTTS_MAX, State, Tag, Wish};
 use super::text::clean;
 use super::timeline::{PAGE, Timeline};
 use crate::act::{Effect, Here, Outcome, Shown, Tone};
 use crate::error::{Report, exit};
+use crate::lines::Lines;
 use crate::output::snippet;
 
 /// Unread lines looked through for the own name when the program starts.
@@ -377,6 +378,9 @@ pub fn acted(state: &mut State, wishes: &mut Vec<Wish>, outcome: Result<Outcome,
 fn show(state: &mut State, shown: Vec<Shown>) {
     let mut lines: Vec<String> = Vec::new();
     let mut loud = false;
+    // The lines that plain mode and `klatch log` print.
+    let mut as_lines = Lines::in_zone(state.zone.clone());
+    let place = state.chat().map_or_else(String::new, |c| c.place().name);
     for one in shown {
         match one {
             Shown::Text { tone, text, .. } => {
@@ -384,13 +388,8 @@ fn show(state: &mut State, shown: Vec<Shown>) {
                 lines.extend(text.lines().map(|l| clean(&l.replace('\t', "  "))));
             }
             Shown::Found(message) => {
-                let at = clock(message.at_ms, &state.zone);
-                let words = clean(message.text.lines().next().unwrap_or_default());
-                lines.push(format!(
-                    "{} {at} {}: {words}",
-                    message.id.short(),
-                    clean(&message.name)
-                ));
+                let line = as_lines.line(&message, &place).with_id(message.id).text();
+                lines.extend(line.lines().map(clean));
             }
         }
     }

@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep};
 
 use super::script::{End, Script, raised};
-use crate::args::bot::BotExec;
+use crate::args::bot::{BotExec, OnError};
 use crate::client::{Client, Session};
 use crate::error::Report;
 use crate::output::{Output, visible};
@@ -39,6 +39,7 @@ pub struct Hand {
     profile: String,
     reply: bool,
     strangers: bool,
+    on_error: OnError,
     out: Output,
     stopped: watch::Receiver<bool>,
     mouth: Mutex<Mouth>,
@@ -82,6 +83,7 @@ impl Hand {
             profile: profile.to_owned(),
             reply: !args.no_reply,
             strangers: args.strangers,
+            on_error: args.on_error,
             out,
             stopped,
             mouth,
@@ -110,9 +112,21 @@ impl Hand {
             .await?;
         line["did"] = match end {
             End::Interrupted => return Ok(Outcome::Postponed),
-            End::TimedOut => "timed_out".into(),
+            End::TimedOut => {
+                if let Some(answer) = self.confess(message, "took too long and was ended").await? {
+                    line["answer_id"] = answer;
+                }
+                "timed_out".into()
+            }
             End::Failed(code) => {
                 line["exit"] = json!(code);
+                let how = match code {
+                    Some(code) => format!("failed (exit code {code})"),
+                    None => "was ended by a signal".to_owned(),
+                };
+                if let Some(answer) = self.confess(message, &how).await? {
+                    line["answer_id"] = answer;
+                }
                 "failed".into()
             }
             End::Answer { text, .. } if text.is_empty() => "nothing".into(),
@@ -157,6 +171,16 @@ impl Hand {
             ("KLATCH_TIME", at.map(|t| t.to_string()).unwrap_or_default()),
             ("KLATCH_CURSOR", message.journal.to_string()),
         ]
+    }
+
+    /// Tells the asker that the program failed, if the bot's owner wants that: not why, which is
+    /// nobody else's business. A bot that is just ending leaves it.
+    async fn confess(&self, message: &Message, how: &str) -> Result<Option<Value>, Report> {
+        if self.on_error == OnError::Silent {
+            return Ok(None);
+        }
+        let said = self.say(message, format!("{}: the program {how}", self.name)).await?;
+        Ok(if let Said::Stored(answer) = said { Some(answer) } else { None })
     }
 
     /// Stores an answer, as fast as the rate allows.

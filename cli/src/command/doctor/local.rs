@@ -142,7 +142,7 @@ pub(super) fn open_files(facts: &Facts) -> Finding {
 pub(super) fn terminal(facts: &Facts) -> Finding {
     let terminal = &facts.terminal;
     if !terminal.there {
-        return Finding::unknown("this does not run in a terminal", facts.klatch("doctor"));
+        return Finding::skipped("the output is not a terminal");
     }
     let utf8 = |l: &str| l.to_lowercase().replace('-', "").contains("utf8");
     let locale = terminal.locale.as_deref().unwrap_or("C");

@@ -37,6 +37,8 @@ pub enum Outcome {
     Fail,
     /// Nobody can tell from here.
     Unknown,
+    /// Does not apply here, or was switched off.
+    Skipped,
 }
 
 impl Outcome {
@@ -47,6 +49,7 @@ impl Outcome {
             Self::Warn => "warn",
             Self::Fail => "fail",
             Self::Unknown => "unknown",
+            Self::Skipped => "skipped",
         }
     }
 }
@@ -83,6 +86,10 @@ impl Finding {
 
     fn unknown(text: impl Into<String>, fix: impl Into<String>) -> Self {
         Self(Outcome::Unknown, text.into(), Some(fix.into()))
+    }
+
+    fn skipped(text: impl Into<String>) -> Self {
+        Self(Outcome::Skipped, text.into(), None)
     }
 
     fn named(self, name: &str) -> Check {
@@ -181,9 +188,12 @@ impl Checkup {
                     .map(|fix| format!("{:wide$}  {:7}  try: {}", "", "", visible(fix))),
             );
         }
-        let each = [Outcome::Ok, Outcome::Warn, Outcome::Fail, Outcome::Unknown];
-        let sums: Vec<String> =
-            each.iter().map(|o| format!("{} {}", self.count(*o), o.word())).collect();
+        let each = [Outcome::Ok, Outcome::Warn, Outcome::Fail, Outcome::Unknown, Outcome::Skipped];
+        let sums: Vec<String> = each
+            .iter()
+            .filter(|o| **o != Outcome::Skipped || self.count(**o) > 0)
+            .map(|o| format!("{} {}", self.count(*o), o.word()))
+            .collect();
         lines.push(format!("{} checks: {}", self.checks.len(), sums.join(", ")));
         lines
     }

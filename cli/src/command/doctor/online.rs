@@ -8,6 +8,7 @@ use klatch_core::query::{Host, Mdns, RoomSummary, Status};
 
 use super::facts::{Facts, NodeFact};
 use super::{Check, Finding};
+use crate::lines::count;
 
 /// A healthy node answers from memory.
 const SLOW: Duration = Duration::from_secs(1);
@@ -115,7 +116,7 @@ pub(super) fn multicast(facts: &Facts, status: &Status) -> Finding {
         return Finding::unknown("the running node does not say", facts.restart(""));
     };
     match (discovery.mdns, discovery.found) {
-        (Mdns::Off, _) => Finding::ok("switched off by an option; others are found by address"),
+        (Mdns::Off, _) => Finding::skipped("off, as an option asks; others are found by address"),
         (Mdns::Failed, _) => Finding::warn(
             "the system did not let the node listen for multicast: is a network interface up, is udp/5353 taken?",
             facts.restart(""),
@@ -265,14 +266,5 @@ fn room(facts: &Facts, room: &RoomSummary) -> Finding {
             let all = members.max(online + 1);
             Finding::ok(format!("{} of {all} online{queued}", online + 1))
         }
-    }
-}
-
-/// `1 room`, `2 rooms`.
-pub(super) fn count(n: usize, what: &str) -> String {
-    match (n, what.strip_suffix('s')) {
-        (1, _) => format!("1 {what}"),
-        (_, Some(_)) => format!("{n} {what}es"),
-        (_, None) => format!("{n} {what}s"),
     }
 }

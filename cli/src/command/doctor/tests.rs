@@ -10,7 +10,7 @@ use klatch_core::ids::{DeviceId, IdentityId, RoomId};
 use klatch_core::query::{Access, Clock, Discovery, Host, Mdns, PeerSummary, RoomSummary, Status};
 use klatch_node::look::Look;
 
-use super::Outcome::{Fail, Ok, Unknown, Warn};
+use super::Outcome::{Fail, Ok, Skipped, Unknown, Warn};
 use super::facts::{Facts, FileFact, Key, NodeFact, StoreFact, Terminal};
 use super::redact::Redactor;
 use super::{Check, Checkup, Outcome};
@@ -219,7 +219,7 @@ fn listening() {
 #[test]
 fn silence_is_unknown_and_never_a_no() {
     let heard = |change: fn(&mut Discovery)| of_status("multicast", discovery(change));
-    assert_eq!(heard(|d| d.mdns = Mdns::Off).outcome, Ok);
+    assert_eq!(heard(|d| d.mdns = Mdns::Off).outcome, Skipped);
     assert_eq!(heard(|d| d.mdns = Mdns::Failed).outcome, Warn);
     let silent = heard(|d| (d.found, d.heard_ms_ago) = (0, None));
     assert_eq!(silent.outcome, Unknown);
@@ -303,7 +303,7 @@ fn rooms() {
 
 #[test]
 fn terminal() {
-    assert_eq!(outcome("terminal", |f| f.terminal = Terminal::default()), Unknown);
+    assert_eq!(outcome("terminal", |f| f.terminal = Terminal::default()), Skipped);
     assert_eq!(outcome("terminal", |f| f.terminal.locale = Some("C".to_owned())), Warn);
     assert_eq!(outcome("terminal", |f| f.terminal.term = Some("dumb".to_owned())), Warn);
 }
