@@ -4,33 +4,35 @@
 pub mod bot;
 mod node;
 mod nouns;
+mod pages;
 pub mod people;
 mod talk;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{Args, FromArgMatches, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
 pub use self::node::{Doctor, Init, Network, Node, NodeRun, Passphrase, TuiBench, Wait};
 pub use self::nouns::{Api, Events, Message, OneMessage, Room, Token};
+pub use self::pages::tree;
 pub use self::talk::{Chat, Join, Leave, Log, OneRoom, RoomSecret, Screen, Send, Tail, WaitFor};
 use crate::output::Color;
 use crate::when::duration;
 
-const EXAMPLES: &str = "\
-Examples:
-  klatch                                  the full screen, where you were
-  klatch chat '#lobby'                    open a room and talk; the first time it asks for your name
-  klatch up && klatch send '#lobby' hi    a background node, and a message through it
-  klatch log '#lobby' --since -2h         what was said in the last two hours
-
-`klatch help TOPIC` explains: exit-codes, environment, privacy, keys, slash, older-chats, topics";
+/// Reads a command line.
+///
+/// # Errors
+/// What clap says, help and version among it.
+pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    Cli::from_arg_matches(&tree().try_get_matches_from(words)?)
+}
 
 /// Group chat without a server: your node, your history, rooms by name.
 #[derive(Debug, Parser)]
-#[command(name = "klatch", version, after_help = EXAMPLES, disable_help_subcommand = true, max_term_width = 110)]
+#[command(name = "klatch", version, disable_help_subcommand = true, max_term_width = 110)]
 pub struct Cli {
     /// Options that every command takes.
     #[command(flatten)]
@@ -48,44 +50,51 @@ pub struct Global {
     #[arg(
         long,
         global = true,
+        hide_short_help = true,
         env = "KLATCH_PROFILE",
         default_value = "default",
         value_name = "NAME"
     )]
     pub profile: String,
     /// JSON: one object, or one per line
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     pub json: bool,
     /// Your name for others, when the identity is made
-    #[arg(long, global = true, env = "KLATCH_NAME")]
+    #[arg(long, global = true, hide_short_help = true, env = "KLATCH_NAME")]
     pub name: Option<String>,
     /// Never ask; take the default or fail
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     pub no_input: bool,
     /// Only data and errors
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, hide_short_help = true)]
     pub quiet: bool,
     /// More log lines on stderr; twice for most
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, hide_short_help = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// Colours
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    #[arg(
+        long,
+        global = true,
+        hide_short_help = true,
+        value_enum,
+        default_value_t,
+        value_name = "WHEN"
+    )]
     pub color: Color,
     /// Give up waiting after this time (500ms, 10s, 5m)
-    #[arg(long, global = true, value_parser = duration, value_name = "TIME")]
+    #[arg(long, global = true, hide_short_help = true, value_parser = duration, value_name = "TIME")]
     pub timeout: Option<Duration>,
     /// File with the passphrase of this profile's keystore (`-`: stdin)
-    #[arg(long, global = true, env = "KLATCH_PASSPHRASE_FILE", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, global = true, hide_short_help = true, env = "KLATCH_PASSPHRASE_FILE", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub unlock_file: Option<PathBuf>,
 }
 
 /// What can be done.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// The full screen, also without any command; or lines in, lines out (--plain) or with a
-    /// person: lines in, lines out, `/help` for more
+    /// Talk in a room or with a person: on the full screen, or in plain lines
     Chat(Chat),
-    /// Open a room: anybody who knows its name (and passphrase, if it has one) can read it
+    /// Open a room: whoever knows its name (and passphrase) can read it
     Join(Join),
     /// Leave a room; its history stays on this disk
     Leave(Leave),
@@ -107,15 +116,15 @@ pub enum Command {
     Status,
     /// Wait until something is ready
     Wait(Wait),
-    /// Say what is wrong, and the command that fixes it
+    /// Diagnose problems, with the command that fixes each
     Doctor(Doctor),
     /// Make an identity on this machine
     Init(Init),
-    /// Start the background node of a profile that has a passphrase
+    /// Start the background node of a profile with a passphrase
     Unlock(Network),
     /// Stop the background node, so that no key stays in memory
     Lock,
-    /// Set, change or take off the passphrase of this profile
+    /// Set, change or remove the passphrase of this profile
     Passphrase(Passphrase),
     /// Run the node in the foreground
     #[command(subcommand)]
@@ -126,12 +135,12 @@ pub enum Command {
     /// Messages: list, show, send, edit, delete, react, announce, broadcast
     #[command(subcommand)]
     Message(Message),
-    /// Follow what happens, from any point in the past: messages, joins, presence, links
+    /// Follow what happens, from any point in the past
     Events(Events),
     /// People: list, requests, show, accept, rename, block, unblock, verify
     #[command(subcommand)]
     Contact(people::Contact),
-    /// Compare keys with a person: 60 digits or 7 emoji, equal on both screens
+    /// Compare keys with a person: 60 digits or 7 emoji
     Verify(people::Verify),
     /// Show what is known about a person
     Whois(people::OnePerson),

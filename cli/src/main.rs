@@ -24,7 +24,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Parser;
 use clap::error::ErrorKind;
 use tracing_subscriber::EnvFilter;
 
@@ -37,12 +36,12 @@ use crate::output::{Color, Output};
 const LAST_MOMENT: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse().and_then(full_screen) {
+    let cli = match args::parse(std::env::args_os()).and_then(full_screen) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
     let Some(command) = cli.command else {
-        let help = command::tree().render_help().to_string();
+        let help = args::tree().render_help().to_string();
         let done = Output::new(false, false, cli.global.color).line(help.trim_end());
         return done.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     };
@@ -62,12 +61,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// Without a command the full screen opens; where there is no terminal, the help is printed.
+/// Without a command the chat opens: on the full screen, or in plain lines where the terminal can do
+/// no more. Where there is no terminal, the help is printed.
 fn full_screen(cli: Cli) -> Result<Cli, clap::Error> {
-    if cli.command.is_some() || cli.global.json || !command::has_terminal() {
+    if cli.command.is_some() || cli.global.json || !command::has_typist() {
         return Ok(cli);
     }
-    Cli::try_parse_from(std::env::args_os().chain(["chat".into()]))
+    args::parse(std::env::args_os().chain(["chat".into()]))
 }
 
 /// No core file and no debugger of the same user: keys are in memory. Debug builds may be debugged.
@@ -125,6 +125,10 @@ fn run(context: Context, command: Command) -> Result<(), Report> {
     done
 }
 
+/// The name of a room, typed as it is shown, never arrives here.
+const UNQUOTED: &str =
+    "a shell takes # for the start of a comment: quote the name ('#garden'), or write garden";
+
 /// Help and version are no errors; everything else has our form and exit code.
 fn usage(error: &clap::Error) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
@@ -137,7 +141,10 @@ fn usage(error: &clap::Error) -> ExitCode {
         text.trim_start_matches("error: ").split_once("\n\n").unwrap_or((text.trim(), ""));
     let lines =
         rest.lines().map(|l| l.trim().trim_start_matches("tip: ")).filter(|l| !l.is_empty());
-    let hint = lines.collect::<Vec<_>>().join(" · ");
+    let mut hint = lines.collect::<Vec<_>>().join(" · ");
+    if error.kind() == ErrorKind::MissingRequiredArgument && cause.contains("<#ROOM") {
+        hint = format!("{UNQUOTED} · {hint}");
+    }
     Output::new(json, false, Color::Never).error(&Report::usage(cause.trim(), hint));
     ExitCode::from(error::exit::USAGE)
 }

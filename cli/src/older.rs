@@ -168,7 +168,7 @@ pub const TABLE: &[Row] = &[
         "exit",
         "exit",
         "",
-        "not sent as text: /quit is what you mean, an empty line sends it all the same",
+        "typed at a terminal it is not sent: /quit is what you mean; from a script it is a word like others",
     ),
     row(
         BUS,

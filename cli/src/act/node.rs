@@ -1,4 +1,4 @@
-//! The own name and settings, the node, and the way to others.
+//! The own name and settings, the node, and the routes to others.
 
 use klatch_core::event::Path;
 use klatch_core::query::{Host, Mdns, PeerSummary, Person, Status};

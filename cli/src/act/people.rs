@@ -43,9 +43,9 @@ pub(super) async fn act(session: &mut Session, action: Action) -> Result<Outcome
             let done = change(session, "contact.block", &who, json!({"blocked": blocked})).await?;
             let name = visible(&done.name);
             let text = if blocked {
-                format!("{name} is blocked: nothing that they send to you is taken any more")
+                format!("{name} is blocked: everything they send to you is refused")
             } else {
-                format!("{name} is not blocked any more")
+                format!("{name} is no longer blocked")
             };
             Ok(Outcome::done(text, &done))
         }

@@ -95,7 +95,7 @@ async fn mute(
     if here.direct {
         return Err(Report::usage(
             "nobody is hidden in a conversation of two",
-            "/block takes nothing of them any more",
+            "/block refuses everything from them",
         ));
     }
     let member = members::find(session, &here.room.to_string(), who).await?;
@@ -103,7 +103,7 @@ async fn mute(
     session.call("room.mute", params).await?;
     let word = if muted { "hidden" } else { "shown" };
     Ok(Outcome::note(format!(
-        "{} is {word} in {}, here only",
+        "{} is {word} in {}, only on your side",
         visible(&member.name),
         shown_name(here)
     )))

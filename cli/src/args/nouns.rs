@@ -20,7 +20,7 @@ pub enum Room {
     Leave(Leave),
     /// As `klatch members`
     Members(OneRoom),
-    /// Hide what somebody writes, here only
+    /// Hide what somebody writes, only on your side
     Mute {
         /// Where
         #[arg(value_name = "#ROOM")]
@@ -52,16 +52,16 @@ pub enum Message {
         #[arg(required = true)]
         text: Vec<String>,
     },
-    /// Withdraw an own message
+    /// Delete an own message
     Delete(OneMessage),
     /// Put an emoji on a message
     React {
         /// Which.
         #[command(flatten)]
         message: OneMessage,
-        /// One emoji
+        /// One emoji, or its short name such as :heart:
         emoji: String,
-        /// Take it off
+        /// Remove it
         #[arg(long)]
         off: bool,
     },

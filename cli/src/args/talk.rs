@@ -74,6 +74,7 @@ pub enum WaitFor {
     /// On the way to at least one member
     Sent,
     /// At a relay or a member
+    #[value(hide = true)]
     Relayed,
     /// At every member
     Delivered,

@@ -1,6 +1,7 @@
 //! `klatch chat`: talk in a room, on the full screen or in plain lines.
 
 use klatch_core::command::Reply;
+use klatch_core::event::Message;
 use klatch_core::query::{Access, RoomSummary};
 use klatch_node::api::nearest;
 use serde_json::json;
@@ -15,11 +16,14 @@ use crate::output::{snippet, visible};
 use crate::plain::Plain;
 use crate::tui;
 
+/// Rooms among which the latest is looked for; whoever has more names one.
+const LOOKED_AT_MAX: usize = 64;
+
 /// Opens the room if needed and talks until the user, or the end of input, ends it.
 pub async fn run(ctx: &Context, args: Chat) -> Result<(), Report> {
     let full = !args.plain && !ctx.args.json && super::has_terminal();
-    if !full && args.room.is_none() {
-        return Err(Report::usage("which room?", "klatch chat '#lobby'"));
+    if !full && args.room.is_none() && !super::has_typist() {
+        return Err(which());
     }
     let secret = join::secret(ctx, &args.secret)?;
     let settings = if full { Some(tui::settings(ctx, &args.screen)?) } else { None };
@@ -30,7 +34,8 @@ pub async fn run(ctx: &Context, args: Chat) -> Result<(), Report> {
     }
     let here = match &args.room {
         Some(room) => Some(enter(ctx, &mut session, &args, room, secret).await?),
-        None => None,
+        None if full => None,
+        None => Some(latest(&mut session).await?.ok_or_else(which)?),
     };
     let (wrote, lock, done) = match (settings, here) {
         (Some(settings), here) => {
@@ -53,6 +58,28 @@ pub async fn run(ctx: &Context, args: Chat) -> Result<(), Report> {
     }
     ctx.finish(wrote).await;
     done
+}
+
+fn which() -> Report {
+    Report::usage(
+        "which room?",
+        "klatch chat lobby (a shell takes # for the start of a comment: '#lobby', or without it)",
+    )
+}
+
+/// The joined room with the newest message: where somebody who names none goes in plain mode.
+async fn latest(session: &mut Session) -> Result<Option<Here>, Report> {
+    let rooms: Vec<RoomSummary> = session.ask("room.list", json!({})).await?;
+    let mut newest: Option<(u64, Here)> = None;
+    for room in rooms.into_iter().filter(|r| !r.left).take(LOOKED_AT_MAX) {
+        let params = json!({"room": room.room, "limit": 1});
+        let last: Vec<Message> = session.ask("message.list", params).await?;
+        let cursor = last.first().map_or(0, |m| m.journal);
+        if newest.as_ref().is_none_or(|(known, _)| cursor > *known) {
+            newest = Some((cursor, Here { room: room.room, name: room.name, direct: false }));
+        }
+    }
+    Ok(newest.map(|(_, here)| here))
 }
 
 async fn plain(

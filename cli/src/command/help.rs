@@ -5,7 +5,8 @@ use std::path::Path;
 use clap_complete::Shell;
 use serde_json::json;
 
-use super::{api, tree};
+use super::api;
+use crate::args::tree;
 use crate::context::Context;
 use crate::error::Report;
 
@@ -61,7 +62,7 @@ Others in a room see your address, as in any direct connection. Logs hold no tex
 /// Explains a topic or a command.
 pub fn run(ctx: &Context, words: &[String]) -> Result<(), Report> {
     let Some(first) = words.first() else {
-        return ctx.out.line(tree().render_help().to_string().trim_end());
+        return ctx.out.line(tree().render_long_help().to_string().trim_end());
     };
     if first == "slash" {
         return ctx.out.line(&crate::slash::help(None));

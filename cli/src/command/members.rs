@@ -26,7 +26,7 @@ pub async fn mute(ctx: &Context, room: &str, who: &str, muted: bool) -> Result<(
         .await?;
     let word = if muted { "hidden" } else { "shown" };
     ctx.out.either(&json!({"device": member.device, "muted": muted}), || {
-        format!("{} is {word} in {}, here only", visible(&member.name), visible(room))
+        format!("{} is {word} in {}, only on your side", visible(&member.name), visible(room))
     })
 }
 

@@ -24,7 +24,7 @@ mod token;
 mod up;
 mod wait;
 
-use crate::args::{Api, Cli, Command, Log, Message, Node, Room};
+use crate::args::{Api, Command, Log, Message, Node, Room};
 use crate::context::Context;
 use crate::error::Report;
 
@@ -78,11 +78,15 @@ pub async fn run(ctx: &Context, command: Command) -> Result<(), Report> {
     }
 }
 
+/// Whether somebody types, and reads what is printed.
+pub fn has_typist() -> bool {
+    use std::io::IsTerminal;
+    std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
+}
+
 /// Whether there is a terminal for the full screen.
 pub fn has_terminal() -> bool {
-    use std::io::IsTerminal;
-    let dumb = std::env::var_os("TERM").is_some_and(|t| t == "dumb");
-    std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && !dumb
+    has_typist() && std::env::var_os("TERM").is_none_or(|t| t != "dumb")
 }
 
 /// Whether a command ends by itself on Ctrl+C and SIGTERM, so that it can end well.
@@ -104,9 +108,4 @@ pub fn goes_on(command: &Command) -> bool {
 /// Whether its stderr is the log file of a background node.
 pub fn is_detached(command: &Command) -> bool {
     matches!(command, Command::Node(Node::Run(args)) if args.detached)
-}
-
-/// The whole command tree, for help and completions.
-pub fn tree() -> clap::Command {
-    <Cli as clap::CommandFactory>::command()
 }

@@ -46,7 +46,7 @@ pub enum Action {
     /// `[MESSAGE] TEXT`: only the memory of recent messages can tell whether the first word names
     /// one.
     Edit(String),
-    /// Withdraw a message.
+    /// Delete a message.
     Delete(String),
     /// Put an emoji on a message, or take it off.
     React {

@@ -159,10 +159,10 @@ pub const TABLE: &[Row] = &[
         "mute",
         &["ignore"],
         &[WHO],
-        ("hide what somebody writes here, from you only", "room.mute"),
+        ("hide what somebody writes here; only on your side", "room.mute"),
         |a| some(a).map(|who| Action::Mute { who, muted: true }),
     ),
-    row(Rooms, "unmute", &["unignore"], &[WHO], ("show it again", "room.mute"), |a| {
+    row(Rooms, "unmute", &["unignore"], &[WHO], ("show somebody again", "room.mute"), |a| {
         some(a).map(|who| Action::Mute { who, muted: false })
     }),
     row(
@@ -216,7 +216,7 @@ pub const TABLE: &[Row] = &[
         "delete",
         &["del", "redact"],
         &[may(Takes::Message, "MESSAGE")],
-        ("withdraw your newest message, or the named one", "message.delete"),
+        ("delete your newest message, or the named one", "message.delete"),
         |a| {
             if a.is_empty() {
                 Some(Action::Delete("^".to_owned()))
@@ -233,9 +233,14 @@ pub const TABLE: &[Row] = &[
         ("put an emoji on a message", "message.react"),
         |a| two(a).map(|(message, emoji)| Action::React { message, emoji, on: true }),
     ),
-    row(Messages, "unreact", &[], &[MESSAGE, EMOJI], ("take it off", "message.react"), |a| {
-        two(a).map(|(message, emoji)| Action::React { message, emoji, on: false })
-    }),
+    row(
+        Messages,
+        "unreact",
+        &[],
+        &[MESSAGE, EMOJI],
+        ("remove an emoji of yours", "message.react"),
+        |a| two(a).map(|(message, emoji)| Action::React { message, emoji, on: false }),
+    ),
     row(
         Messages,
         "announce",
@@ -292,12 +297,17 @@ pub const TABLE: &[Row] = &[
         "block",
         &["decline"],
         &[WHO],
-        ("take nothing from a person any more", "contact.block"),
+        ("refuse everything from a person", "contact.block"),
         |a| some(a).map(|who| Action::Block { who, blocked: true }),
     ),
-    row(People, "unblock", &[], &[WHO], ("take it again", "contact.block"), |a| {
-        some(a).map(|who| Action::Block { who, blocked: false })
-    }),
+    row(
+        People,
+        "unblock",
+        &[],
+        &[WHO],
+        ("accept messages from a blocked person again", "contact.block"),
+        |a| some(a).map(|who| Action::Block { who, blocked: false }),
+    ),
     row(
         People,
         "rename",
@@ -339,7 +349,7 @@ pub const TABLE: &[Row] = &[
         "trace",
         &["ping"],
         &[WHO],
-        ("the way to a person, and how long it takes", "node.status"),
+        ("the route to a person, and how long it takes", "node.status"),
         |a| some(a).map(Action::Trace),
     ),
     row(
@@ -428,12 +438,12 @@ pub const TABLE: &[Row] = &[
 pub const ABSENT: &[(&[&str], &str)] = &[
     (
         &["kick", "ban"],
-        "nobody can be removed from an open room; /mute hides somebody from you, /block takes nothing from them any more",
+        "nobody can be removed from an open room; /mute hides somebody from you, /block refuses everything from them",
     ),
     (&["role", "op", "deop", "mode"], "an open room has no roles: everybody in it may do the same"),
     (
         &["invite"],
-        "an open room needs no invitation: who knows its name can join; tell them `/join #ROOM`",
+        "an open room needs no invitation: whoever knows its name can join; tell them `/join #ROOM`",
     ),
     (
         &["topic", "pin"],

@@ -178,7 +178,7 @@ impl<'a> Look<'a> {
         let plain = Style::new();
         let author = self.author(message);
         if message.deleted {
-            return (author, "(withdrawn)".to_owned(), self.theme.dim());
+            return (author, "(deleted)".to_owned(), self.theme.dim());
         }
         if message.missing {
             return (author, "(the text is not stored here)".to_owned(), self.theme.dim());

@@ -238,7 +238,7 @@ pub enum Path {
     Lan,
     /// Across the internet, directly.
     Direct,
-    /// Through a relay (from step 4 on).
+    /// Through a relay (told by no version yet).
     Relay,
 }
 
@@ -322,7 +322,7 @@ pub enum Delivery {
     /// On a link to at least one member; back to `queued` if that link ends before it is
     /// acknowledged.
     Sent,
-    /// A relay keeps it for members who are away (from step 4 on).
+    /// A relay keeps it for members who are away (told by no version yet).
     Relayed,
     /// `n` of `m` devices said, signed, that it is on their disk.
     Delivered {

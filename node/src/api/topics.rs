@@ -34,7 +34,7 @@ pub(super) const FORMS: &[Form] = &[
         "many messages by catch-up, if `summary` was asked for",
     ),
     form("room/ROOM/edit", &["message.edited"], true, "an author replaced a text"),
-    form("room/ROOM/delete", &["message.deleted"], true, "an author withdrew a message"),
+    form("room/ROOM/delete", &["message.deleted"], true, "an author deleted a message"),
     form(
         "room/ROOM/reaction",
         &["message.reacted"],

@@ -6,8 +6,8 @@ use klatch_node::store::keystore::KEYSTORE_FILE;
 
 use super::Finding;
 use super::facts::{Facts, FileFact, Key, NodeFact, StoreFact};
-use super::online::count;
 use crate::command::rooms::size;
+use crate::lines::count;
 
 /// Below this a busy room fills the disk within days.
 const SPACE_BYTES_LOW: u64 = 500_000_000;

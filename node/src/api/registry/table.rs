@@ -130,7 +130,7 @@ pub const METHODS: &[Method] = &[
             ROOM,
             TEXT,
             may("reply_to", "string", "id of the message answered"),
-            or("wait", "string", "\"stored\"", "`stored`, `sent`, `relayed` or `delivered`"),
+            or("wait", "string", "\"stored\"", "`stored`, `sent` or `delivered`"),
             TIMEOUT,
             KEY,
         ],
@@ -182,7 +182,7 @@ pub const METHODS: &[Method] = &[
         Send,
         C("delete_message"),
         &[ROOM, MESSAGE],
-        "withdraw an own message",
+        "delete an own message: honest nodes drop its text",
     ),
     row(
         "message.react",
