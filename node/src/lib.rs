@@ -198,7 +198,7 @@ impl Node {
         room: String,
         passphrase: Option<klatch_core::command::Passphrase>,
     ) -> Result<Reply, CommandError> {
-        let name = group::normalise(&room)?;
+        let name = klatch_core::names::normalise(&room)?;
         if passphrase.is_none()
             && let Some(known) =
                 self.rooms().await?.into_iter().find(|r| {

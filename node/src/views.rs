@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use klatch_core::crypto::group::{RoomKeys, normalise};
+use klatch_core::crypto::group::RoomKeys;
 use klatch_core::error::{CommandError, Reject};
 use klatch_core::ids::{DeviceId, EpochId, RoomId, TopicId};
+use klatch_core::names::{nearest, normalise};
 use klatch_core::step::{PeopleView, RequestId, RoomView};
 
 use crate::clock::Clocks;
@@ -186,14 +187,7 @@ pub fn find_room<'a>(
     if let Some((id, ..)) = matching.min_by_key(|(_, _, left, passphrase)| (*left, *passphrase)) {
         return Ok(id);
     }
-    let distance = |name: &str| {
-        by_name.as_ref().map_or(usize::MAX, |w| klatch_core::machine::edit_distance(w, name))
-    };
-    let near = rooms
-        .filter(|(_, name, left, _)| !left && distance(name) <= 2)
-        .min_by_key(|(_, name, ..)| distance(name));
-    Err(CommandError::UnknownRoom {
-        room: wanted.to_owned(),
-        nearest: near.map(|(_, name, ..)| name.to_owned()),
-    })
+    let joined = rooms.filter(|(_, _, left, _)| !left).map(|(_, name, ..)| name);
+    let near = by_name.as_deref().and_then(|wanted| nearest(wanted, joined));
+    Err(CommandError::UnknownRoom { room: wanted.to_owned(), nearest: near.map(str::to_owned) })
 }

@@ -5,7 +5,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
 use klatch_core::command::Passphrase;
-use klatch_core::identity::valid_name;
+use klatch_core::names::is_name;
 use klatch_node::store::keystore::Secrets;
 use serde_json::json;
 
@@ -94,7 +94,7 @@ fn name(ctx: &Context) -> Result<String, Report> {
     };
     if let Some(name) = &ctx.args.name {
         let name = name.trim();
-        return if valid_name(name) { Ok(name.to_owned()) } else { Err(bad(name)) };
+        return if is_name(name) { Ok(name.to_owned()) } else { Err(bad(name)) };
     }
     let proposal = friendly_name();
     if !ctx.can_ask() {
@@ -102,7 +102,7 @@ fn name(ctx: &Context) -> Result<String, Report> {
     }
     match ask(&format!("Your name for others [{proposal}]: "))? {
         None => Ok(proposal),
-        Some(name) if valid_name(&name) => Ok(name),
+        Some(name) if is_name(&name) => Ok(name),
         Some(name) => Err(bad(&name)),
     }
 }
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn friendly_names_are_names() {
         for _ in 0..100 {
-            assert!(valid_name(&friendly_name()));
+            assert!(is_name(&friendly_name()));
         }
     }
 }

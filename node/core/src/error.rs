@@ -24,6 +24,12 @@ pub enum CommandError {
         /// As asked for.
         room: String,
     },
+    /// It has the form of an id: a room of that name could be taken for another one.
+    #[error("`{room}` has the form of an id, so no room can be called like that")]
+    RoomNameIsId {
+        /// As asked for.
+        room: String,
+    },
     /// Not a display name.
     #[error("that name cannot be used")]
     BadName,
@@ -137,7 +143,7 @@ impl CommandError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::UnknownRoom { .. } => "KLATCH-ROOM-NOT-FOUND",
-            Self::BadRoomName { .. } => "KLATCH-ROOM-NAME",
+            Self::BadRoomName { .. } | Self::RoomNameIsId { .. } => "KLATCH-ROOM-NAME",
             Self::BadName => "KLATCH-NAME",
             Self::EmptyText => "KLATCH-TEXT-EMPTY",
             Self::TextTooLong { .. } => "KLATCH-TEXT-TOO-LONG",
@@ -172,7 +178,14 @@ impl CommandError {
             Self::BadRoomName { .. } => {
                 "1 to 64 bytes: letters, digits, `-`, `_`, `.`; for example '#garden'".to_owned()
             }
-            Self::BadName => "1 to 64 bytes without control or text-direction characters".to_owned(),
+            Self::RoomNameIsId { .. } => {
+                "choose another name; `klatch rooms --json` shows the ids of your rooms".to_owned()
+            }
+            Self::BadName => {
+                "1 to 64 bytes that can be seen, without control or text-direction characters, and \
+                 not an id"
+                    .to_owned()
+            }
             Self::EmptyText => "write something".to_owned(),
             Self::TextTooLong { .. } => "split it into several messages".to_owned(),
             Self::BadEmoji => "one emoji, such as 👍, or its short name, such as :thumbsup:".to_owned(),
@@ -222,6 +235,7 @@ impl CommandError {
             | Self::UnknownMember
             | Self::UnknownPerson { .. } => 3,
             Self::BadRoomName { .. }
+            | Self::RoomNameIsId { .. }
             | Self::BadName
             | Self::EmptyText
             | Self::TextTooLong { .. }

@@ -45,6 +45,8 @@ pub mod ids;
 pub mod limits;
 pub mod log;
 pub mod machine;
+pub mod mention;
+pub mod names;
 pub mod presence;
 pub mod query;
 pub mod room;

@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::command::{Command, Reply};
 use crate::content::Content;
-use crate::crypto::group;
 use crate::delivery::VerifiedAck;
 use crate::direct::Direct;
 use crate::error::{CommandError, Reject};
 use crate::event::{Event, Told};
-use crate::identity::{Keys, valid_name};
+use crate::identity::Keys;
 use crate::ids::{Peer, RoomId, TopicId};
 use crate::limits::{ROOM_DISK_BYTES_DEFAULT, ROOMS_MAX, TEXT_BYTES_MAX};
+use crate::names;
 use crate::room::exchange::PageIn;
 use crate::room::{Room, Source, Taken};
 use crate::step::{
@@ -455,7 +455,7 @@ fn verdict(ctx: &mut Ctx<'_>, room: &Room, peer: Peer, message: GossipId) {
 
 fn find_id(rooms: &BTreeMap<RoomId, Room>, name: &str) -> Option<RoomId> {
     let by_id = RoomId::parse(name).filter(|id| rooms.contains_key(id));
-    let wanted = group::normalise(name).ok();
+    let wanted = names::normalise(name).ok();
     let matches: Vec<RoomId> = rooms
         .values()
         .filter(|r| Some(r.id()) == by_id || (wanted.as_deref() == Some(r.name()) && !r.row.left))
@@ -485,30 +485,9 @@ fn find<'r>(
 }
 
 fn nearest(rooms: &BTreeMap<RoomId, Room>, name: &str) -> Option<String> {
-    let wanted = group::normalise(name).ok()?;
-    let close = |r: &&Room| edit_distance(&wanted, r.name()) <= 2 && !r.row.left;
-    rooms
-        .values()
-        .filter(close)
-        .min_by_key(|r| edit_distance(&wanted, r.name()))
-        .map(|r| r.name().to_owned())
-}
-
-/// Levenshtein distance, for "did you mean".
-#[must_use]
-pub fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, cb) in b.iter().enumerate() {
-            let substitute = diagonal + usize::from(ca != *cb);
-            diagonal = row[j + 1];
-            row[j + 1] = substitute.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
+    let wanted = names::normalise(name).ok()?;
+    let joined = rooms.values().filter(|r| !r.row.left).map(Room::name);
+    names::nearest(&wanted, joined).map(str::to_owned)
 }
 
 pub(crate) fn check_text(text: &str) -> Result<(), CommandError> {
@@ -583,7 +562,7 @@ fn set_name(
     rooms: &mut BTreeMap<RoomId, Room>,
     new: &str,
 ) -> Result<Reply, CommandError> {
-    if !valid_name(new) {
+    if !names::is_name(new) {
         return Err(CommandError::BadName);
     }
     let mut ctx = Ctx {

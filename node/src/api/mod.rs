@@ -27,7 +27,6 @@ mod framing;
 mod http;
 mod hub;
 mod methods;
-mod nearest;
 mod out;
 pub mod registry;
 mod rights;
@@ -48,7 +47,7 @@ use tokio::task::JoinHandle;
 use crate::Node;
 use hub::{Context, Hub};
 
-pub use nearest::nearest;
+pub use klatch_core::names::nearest;
 pub use socket::private_folder;
 pub use topics::{body, event, kind, topic};
 

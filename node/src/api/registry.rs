@@ -4,12 +4,12 @@
 mod table;
 
 use klatch_core::command::Command;
+use klatch_core::names::nearest;
 use klatch_core::query::Query;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use self::table::METHODS;
-use super::nearest::nearest;
 use super::rpc::RpcError;
 
 /// Who may call a method. On the socket the owner may do everything; elsewhere a token says what it

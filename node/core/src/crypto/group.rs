@@ -13,8 +13,8 @@ use crate::content::Content;
 use crate::crypto::{Context, derive, hash, seal};
 use crate::error::{CommandError, Reject};
 use crate::ids::{Digest, EpochId, Peer, RoomId, TopicId};
-use crate::limits::ROOM_NAME_BYTES_MAX;
 use crate::log::entry::{Header, SealedEntry};
+use crate::names::normalise;
 
 /// The stretched secret of a room. Does not print, is wiped on drop.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
@@ -46,37 +46,12 @@ pub const STRETCH_KIB: u32 = 65_536;
 /// Passes of the stretch.
 pub const STRETCH_PASSES: u32 = 3;
 
-/// Normalises a room name: no leading `#`, NFC, lower case; letters, digits, `-`, `_` and `.` only.
-/// Returned with `#`.
-///
-/// # Errors
-/// [`CommandError::BadRoomName`].
-pub fn normalise(name: &str) -> Result<String, CommandError> {
-    let bare = name.strip_prefix('#').unwrap_or(name);
-    let lower: String = bare.nfc().collect::<String>().to_lowercase().nfc().collect();
-    let ok = !lower.is_empty()
-        && lower.len() <= ROOM_NAME_BYTES_MAX
-        && !lower.starts_with(is_mark)
-        && lower.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.') || is_mark(c));
-    if ok {
-        Ok(format!("#{lower}"))
-    } else {
-        Err(CommandError::BadRoomName { room: name.to_owned() })
-    }
-}
-
-/// Combining marks are part of letters in many scripts; the first character must not be one, it
-/// would sit on the `#`. Format and direction characters are not marks and stay forbidden.
-fn is_mark(c: char) -> bool {
-    unicode_normalization::char::is_combining_mark(c)
-}
-
 /// Argon2id(passphrase or "", H(room-salt, name)[..16]), 64 MiB, 3 passes: one guess at a name or
 /// passphrase costs as much (about 0.15 s). Called once per join, outside the loop.
 ///
 /// # Errors
-/// [`CommandError::BadRoomName`] when the name cannot be normalised; the same, naming the room,
-/// should Argon2id itself fail, which its fixed parameters exclude.
+/// As [`normalise`]; and [`CommandError::BadRoomName`] should Argon2id itself fail, which its fixed
+/// parameters exclude.
 pub fn stretch(name: &str, passphrase: &str) -> Result<(String, RoomRoot), CommandError> {
     let name = normalise(name)?;
     let bad = || CommandError::BadRoomName { room: name.clone() };
@@ -198,27 +173,6 @@ impl RoomKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn room_names_have_one_spelling() {
-        assert_eq!(normalise("#Garden").unwrap(), "#garden");
-        assert_eq!(normalise("garden").unwrap(), "#garden");
-        assert_eq!(normalise("Cafe\u{301}").unwrap(), normalise("CAFÉ").unwrap());
-        for bad in [
-            "",
-            "#",
-            "a b",
-            "a#b",
-            "a/b",
-            "x\u{202e}y",
-            "\u{1b}[0m",
-            "a\nb",
-            "\u{301}a",
-            &"x".repeat(65),
-        ] {
-            assert!(normalise(bad).is_err(), "{bad:?}");
-        }
-    }
 
     #[test]
     fn secrets_do_not_print() {

@@ -5,7 +5,7 @@ use unicode_normalization::UnicodeNormalization;
 use crate::error::CommandError;
 use crate::identity::fingerprint;
 use crate::ids::{IdentityId, RoomId};
-use crate::machine::edit_distance;
+use crate::names;
 
 /// Characters of a fingerprint that are enough, if only one person has them.
 const PREFIX_MIN: usize = 4;
@@ -109,11 +109,8 @@ fn ambiguous(several: &[&Candidate], who: &str) -> CommandError {
 }
 
 fn nearest(candidates: &[Candidate], wanted: &str) -> Option<String> {
-    let names = candidates.iter().filter(|c| !c.own && !c.blocked).map(Candidate::name);
-    let close = names
-        .map(|n| (edit_distance(wanted, &folded(n)), n))
-        .filter(|(d, n)| *d <= 2 && *d < n.len());
-    close.min().map(|(_, n)| n.to_owned())
+    let known = candidates.iter().filter(|c| !c.own && !c.blocked).map(Candidate::name);
+    names::nearest(wanted, known).map(str::to_owned)
 }
 
 #[cfg(test)]

@@ -10,10 +10,10 @@ use crate::direct::timeline::{self, Line, Names};
 use crate::direct::{Direct, Rooms};
 use crate::error::CommandError;
 use crate::event::{ContactNews, Delivery, Event};
-use crate::identity::valid_name;
 use crate::ids::{DeviceId, EntryId, IdentityId, RoomId};
 use crate::limits::{DIRECT_QUEUE_BYTES_MAX, DIRECT_QUEUE_MAX};
 use crate::machine::{Ctx, check_text};
+use crate::names::is_name;
 use crate::query::Standing;
 use crate::step::{DirectRow, Write};
 
@@ -256,7 +256,7 @@ impl Direct {
         petname: Option<String>,
     ) -> Result<Reply, CommandError> {
         let who = self.find(ctx, rooms, who)?;
-        if petname.as_deref().is_some_and(|p| !valid_name(p)) {
+        if petname.as_deref().is_some_and(|p| !is_name(p)) {
             return Err(CommandError::BadName);
         }
         let contact = self.keep(ctx, rooms, who)?;
@@ -308,7 +308,7 @@ impl Direct {
         petname: Option<String>,
     ) -> Result<Reply, CommandError> {
         let who = self.find(ctx, rooms, who)?;
-        if petname.as_deref().is_some_and(|p| !valid_name(p)) {
+        if petname.as_deref().is_some_and(|p| !is_name(p)) {
             return Err(CommandError::BadName);
         }
         let new = !self.people.contains_key(&who);

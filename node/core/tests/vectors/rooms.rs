@@ -1,8 +1,9 @@
 //! From a name and a passphrase to the keys of a room.
 
-use klatch_core::crypto::group::{RoomKeys, RoomRoot, normalise, stretch};
+use klatch_core::crypto::group::{RoomKeys, RoomRoot, stretch};
 use klatch_core::crypto::{Context, derive, hash};
-use klatch_core::ids::Peer;
+use klatch_core::ids::{Peer, RoomId};
+use klatch_core::names::normalise;
 use serde_json::{Value, json};
 use unicode_normalization::UnicodeNormalization;
 
@@ -16,6 +17,9 @@ fn room_keys() {
         stretched("other spellings of the name are the same room", "GARDEN", ""),
         stretched("a passphrase room", "garden", "correct horse battery staple"),
         stretched("a name beyond ASCII, decomposed", "Cafe\u{301}", ""),
+        stretched("a name in wide letters is the same room", "#ＧＡＲＤＥＮ", ""),
+        stretched("a name with a ligature", "#ﬁsh", ""),
+        stretched("sharp s stays what it is", "#straße", ""),
         stretched("a passphrase beyond ASCII, composed", "garden", "Caf\u{e9} \u{c5}ngstr\u{f6}m"),
         stretched(
             "the same passphrase, decomposed",
@@ -41,6 +45,9 @@ fn room_keys() {
         ("a line break", "a\nb"),
         ("a combining mark at the start", "\u{301}a"),
         ("65 bytes", &"x".repeat(65)),
+        ("a filler", "\u{3164}"),
+        ("a selector", "garden\u{fe0f}"),
+        ("the form of a room's id", &RoomId([7; 16]).to_string()),
     ] {
         assert!(normalise(bad).is_err());
         let input = json!({ "name": bad, "passphrase": "" });
@@ -56,6 +63,7 @@ fn room_keys() {
         });
     }
     let root_of = |name: &str| cases.iter().find(|c| c.name == name).map(|c| &c.hex).unwrap();
+    assert_eq!(root_of("an open room"), root_of("a name in wide letters is the same room"));
     assert_eq!(
         root_of("a passphrase beyond ASCII, composed"),
         root_of("the same passphrase, decomposed")

@@ -1,0 +1,265 @@
+//! What a name is, and when two names are one: the spelling of room names, the skeleton by which
+//! names that look alike are found, and the nearest name for "did you mean".
+//!
+//! Pure functions over text. Who bears a name is in [`crate::directory`], what it means in
+//! [`crate::place`].
+
+use icu_properties::CodePointSetData;
+use icu_properties::props::DefaultIgnorableCodePoint;
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
+use unicode_security::confusable_detection::skeleton as prototypes;
+
+use crate::error::CommandError;
+use crate::identity;
+use crate::ids::{IdentityId, RoomId};
+use crate::limits::ROOM_NAME_BYTES_MAX;
+
+/// Normalises a room name (PROTOCOL.md 4.1): no leading `#`, NFKC, lower case; letters, digits,
+/// marks, `-`, `_` and `.` only, nothing invisible, and not the form of an id. Returned with `#`.
+///
+/// Lower case, not full case folding: `#straße` and `#strasse` are two words, they do not look
+/// alike, and making them one would tear apart a room that people are in.
+///
+/// # Errors
+/// [`CommandError::BadRoomName`], or [`CommandError::RoomNameIsId`].
+pub fn normalise(name: &str) -> Result<String, CommandError> {
+    let bare = name.strip_prefix('#').unwrap_or(name);
+    let lower: String = bare.nfkc().collect::<String>().to_lowercase().nfkc().collect();
+    let fine = |c: char| {
+        let letter = c.is_alphanumeric() || matches!(c, '-' | '_' | '.') || is_combining_mark(c);
+        letter && !is_unseen(c)
+    };
+    let ok = !lower.is_empty()
+        && lower.len() <= ROOM_NAME_BYTES_MAX
+        // It would sit on the `#`.
+        && !lower.starts_with(is_combining_mark)
+        && lower.chars().all(fine);
+    match ok {
+        true if is_id(&lower) => Err(CommandError::RoomNameIsId { room: name.to_owned() }),
+        true => Ok(format!("#{lower}")),
+        false => Err(CommandError::BadRoomName { room: name.to_owned() }),
+    }
+}
+
+/// Whether a word has the form of an id of a room, a message or a person: nothing may be called so,
+/// or a name could take the place of an id.
+#[must_use]
+pub fn is_id(word: &str) -> bool {
+    RoomId::parse(word).is_some() || IdentityId::parse(word).is_some()
+}
+
+/// Whether somebody may call themselves, or somebody else, so: within the bounds of the wire
+/// (PROTOCOL.md 3.3), to be seen, and not the form of an id. What others call themselves is judged
+/// by the wire alone: a log cannot do without one of its entries.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    identity::valid_name(name) && is_visible(name) && !is_id(name)
+}
+
+/// Whether there is anything to see: more than blanks, and more than marks with nothing below them.
+#[must_use]
+pub fn is_visible(name: &str) -> bool {
+    skeleton(name).chars().any(|c| !is_combining_mark(c))
+}
+
+/// What of a name the eye keeps: two names with one skeleton look alike to somebody who reads
+/// quickly. It is compared, never shown.
+///
+/// NFKC; what cannot be seen is dropped; case is folded in full; letters that look alike are one
+/// (UTS 39, and what only its capital or its small letter has in common: Cyrillic `в` is `b` since
+/// `В` looks like `B`). `i` and `l` are one, because `I` and `l` are. A Greek name in capitals is
+/// compared as Latin where it looks so (`ΝΑΝΑ` and `NANA`), for which a Greek name that begins with
+/// `Ν` or `Υ` is not found in small letters.
+#[must_use]
+pub fn skeleton(name: &str) -> String {
+    let seen: String = name.nfkc().filter(|c| !is_unseen(*c)).map(as_capital).collect();
+    let folded: String = caseless::default_case_fold_str(&seen).nfkc().collect();
+    let alike: String = folded.chars().map(as_small).collect();
+    // Some prototypes are capitals, or have marks of their own.
+    let drawn: String = prototypes(&alike).collect();
+    let drawn = caseless::default_case_fold_str(&drawn);
+    drawn.chars().filter(|c| !is_unseen(*c)).map(|c| if c == 'i' { 'l' } else { c }).collect()
+}
+
+/// Nobody sees it: blanks, controls, and what Unicode calls default-ignorable (joiners, selectors,
+/// fillers, directions, tags).
+#[must_use]
+pub fn is_unseen(c: char) -> bool {
+    /// Without ink, though Unicode counts them as letters or symbols.
+    const BLANK: [char; 3] = ['\u{2800}', '\u{16fe4}', '\u{1d159}'];
+    c.is_whitespace()
+        || identity::is_unsafe(c)
+        || BLANK.contains(&c)
+        || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
+}
+
+/// A capital of another script as the Latin one that it is drawn like.
+fn as_capital(c: char) -> char {
+    if c.is_ascii() || !c.is_uppercase() {
+        return c;
+    }
+    match only(prototypes(c.encode_utf8(&mut [0; 4]))) {
+        // The tables take every upright stroke for a small `l`.
+        Some('l') => 'I',
+        Some(latin) if latin.is_ascii_alphabetic() => latin,
+        _ => c,
+    }
+}
+
+/// A small letter of another script that is not drawn like a Latin one, as the Latin one that its
+/// capital is drawn like.
+fn as_small(c: char) -> char {
+    if c.is_ascii() || !c.is_lowercase() {
+        return c;
+    }
+    if only(prototypes(c.encode_utf8(&mut [0; 4]))).is_some_and(|p| p.is_ascii()) {
+        return c;
+    }
+    match only(c.to_uppercase()).map(as_capital) {
+        Some(latin) if latin.is_ascii_alphabetic() => latin.to_ascii_lowercase(),
+        _ => c,
+    }
+}
+
+fn only(mut chars: impl Iterator<Item = char>) -> Option<char> {
+    let first = chars.next()?;
+    chars.next().is_none().then_some(first)
+}
+
+/// The candidate nearest to a word, if it is close enough to be a slip of the fingers: for "did you
+/// mean", wherever that is asked.
+pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    /// Longer words are not compared: the distance is quadratic in time.
+    const WORD_CHARS_MAX: usize = 64;
+    let length = word.chars().take(WORD_CHARS_MAX + 1).count();
+    if length > WORD_CHARS_MAX {
+        return None;
+    }
+    // One slip in three letters, at most three; a swap of neighbours is one.
+    let allowed = (length / 3).clamp(1, 3);
+    let word = word.to_lowercase();
+    candidates
+        .filter(|c| c.chars().take(WORD_CHARS_MAX + 1).count() <= WORD_CHARS_MAX)
+        .map(|c| (strsim::osa_distance(&word, &c.to_lowercase()), c))
+        .filter(|(distance, c)| *distance <= allowed && *distance < c.chars().count())
+        .min()
+        .map(|(_, c)| c)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_names_have_one_spelling() {
+        assert_eq!(normalise("#Garden").unwrap(), "#garden");
+        assert_eq!(normalise("garden").unwrap(), "#garden");
+        assert_eq!(normalise("Cafe\u{301}").unwrap(), normalise("CAFÉ").unwrap());
+        assert_eq!(normalise("#ＧＡＲＤＥＮ").unwrap(), "#garden");
+        assert_eq!(normalise("#ﬁsh").unwrap(), "#fish");
+        assert_ne!(normalise("#straße").unwrap(), normalise("#strasse").unwrap());
+        let long = "x".repeat(65);
+        for bad in [
+            "",
+            "#",
+            "a b",
+            "a#b",
+            "a/b",
+            "x\u{202e}y",
+            "\u{1b}[0m",
+            "a\nb",
+            "\u{301}a",
+            &long,
+            "\u{3164}",
+            "\u{115f}",
+            "\u{ffa0}",
+            "\u{2800}",
+            "garden\u{fe0f}",
+            "gar\u{34f}den",
+        ] {
+            let refused = normalise(bad);
+            assert!(matches!(refused, Err(CommandError::BadRoomName { .. })), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn no_room_and_nobody_is_called_like_an_id() {
+        let room = RoomId([7; 16]).to_string();
+        for name in [room.clone(), format!("#{room}"), room.to_uppercase()] {
+            let refused = normalise(&name);
+            assert_eq!(refused, Err(CommandError::RoomNameIsId { room: name }));
+        }
+        assert!(normalise(&room[1..]).is_ok());
+        assert!(!is_name(&room) && !is_name(&IdentityId([7; 32]).to_string()));
+    }
+
+    #[test]
+    fn names_that_look_alike_have_one_skeleton() {
+        for (one, other) in [
+            ("bob", "BOB"),
+            ("bob", "bob\u{3164}"),
+            ("bob", "b\u{200c}ob"),
+            ("bob", "bob\u{34f}"),
+            ("bob", "bob\u{fe0f}"),
+            ("bob", "bob\u{17b4}"),
+            ("bob", "bob\u{2800}"),
+            ("bob", "\u{200e}bob\u{200f}"),
+            ("bob", "\u{202d}bob\u{202c}"),
+            ("bob", "b\u{43e}b"),
+            ("bob", "ВОВ"),
+            ("Ваня", "ВАНЯ"),
+            ("ｂｏｂ", "bob"),
+            ("Zoë", "Zoe\u{308}"),
+            ("straße", "STRASSE"),
+            ("Mary Ann", "MaryAnn"),
+            ("alice", "aIice"),
+            ("Ian", "Ιan"),
+            ("NANA", "ΝΑΝΑ"),
+            ("paypal", "раураl"),
+            ("carmen", "carrnen"),
+            ("ελλη", "ΕΛΛΗ"),
+        ] {
+            assert_eq!(skeleton(one), skeleton(other), "{one:?} and {other:?}");
+        }
+        for (one, other) in
+            [("bob", "bab"), ("Zoë", "Zoe"), ("mary", "maria"), ("田中", "中田"), ("🌱", "🌲")]
+        {
+            assert_ne!(skeleton(one), skeleton(other), "{one:?} and {other:?}");
+        }
+    }
+
+    #[test]
+    fn a_skeleton_is_its_own_skeleton_and_stays_small() {
+        for name in ["ВОВ", "Ι", "straße", "ﷺ", "ΝΙΚΗ", "m", "0", "ａＢ", "ǅ", "\u{3164}x"]
+        {
+            let once = skeleton(name);
+            assert_eq!(skeleton(&once), once, "{name}");
+            assert!(once.chars().count() <= 18 * name.chars().count(), "{name}: {once}");
+        }
+    }
+
+    #[test]
+    fn names_that_cannot_be_seen_are_refused() {
+        let marks = "\u{301}".repeat(32);
+        for blank in
+            ["\u{3164}", "\u{115f}", "\u{ffa0}", "\u{2800}", "\u{fe0f}", "\u{17b4}", &marks]
+        {
+            assert!(!is_name(blank), "{blank:?}");
+        }
+        for fine in ["Zoë 🌱", "e\u{301}", "田中", "안", "علي", "👩‍💻", "_"] {
+            assert!(is_name(fine), "{fine:?}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_name_is_a_slip_away() {
+        let near = |word| nearest(word, ["#garden", "#lobby", "join", "ab"].into_iter());
+        assert_eq!(near("#gardne"), Some("#garden"));
+        assert_eq!(near("JION"), Some("join"));
+        assert_eq!(near("jin"), Some("join"));
+        assert_eq!(near("frob"), None);
+        assert_eq!(near(""), None);
+        assert_eq!(near(&"x".repeat(100_000)), None);
+    }
+}
