@@ -21,7 +21,7 @@ use crate::lines::Lines;
 use crate::output::snippet;
 
 /// Unread lines looked through for the own name when the program starts.
-const MENTIONS_LOOKED_AT_MAX: u64 = 200;
+pub(super) const MENTIONS_LOOKED_AT_MAX: u64 = 200;
 
 /// Takes in the answer to a call.
 pub fn answer(state: &mut State, wishes: &mut Vec<Wish>, tag: Tag, outcome: Result<Value, Report>) {

@@ -6,6 +6,7 @@ use klatch_core::event::{ContactNews, Event, Message};
 use klatch_core::ids::RoomId;
 use serde_json::json;
 
+use super::answers::MENTIONS_LOOKED_AT_MAX;
 use super::fold::{GATHER_MS, ask, changed, reads};
 use super::notify;
 use super::rows::{author, calls, is_speech};
@@ -98,6 +99,9 @@ fn added(state: &mut State, wishes: &mut Vec<Wish>, message: Message) {
         if state.timelines.get(&room).is_some_and(|t| t.index(target).is_some()) {
             changed(state, wishes, room, target);
         }
+        if matches!(message.kind, Kind::Edit | Kind::Delete) {
+            recount(state, wishes, room);
+        }
         return;
     }
     if !message.kind.is_line() {
@@ -131,6 +135,18 @@ fn added(state: &mut State, wishes: &mut Vec<Wish>, message: Message) {
     if !timeline.append(message) {
         refresh_if_here(state, room);
     }
+}
+
+/// A message was changed: what is deleted is not unread, and calls nobody any more.
+fn recount(state: &mut State, wishes: &mut Vec<Wish>, room: RoomId) {
+    let seen = reads(state, room);
+    let Some(unread) = state.chat_of(room).filter(|c| c.unread > 0 && !seen).map(|c| c.unread)
+    else {
+        return;
+    };
+    lists_soon(state);
+    let limit = unread.min(MENTIONS_LOOKED_AT_MAX);
+    ask(state, wishes, Tag::Mentions(room), "message.list", json!({"room": room, "limit": limit}));
 }
 
 /// Somebody said something: count it, and draw attention if that is wanted.

@@ -4,14 +4,14 @@
 //! way. What is on disk where is decided by signed acknowledgements only; a link that took bytes
 //! proves nothing but `sent`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::cbor::{self, DecodeError};
 use crate::crypto::group::RoomKeys;
 use crate::crypto::{Context, Verifier, hash, sign};
 use crate::error::Reject;
 use crate::identity::Keys;
-use crate::ids::{DeviceId, Digest, RoomId, Signature};
+use crate::ids::{DeviceId, Digest, EntryId, RoomId, Signature};
 use crate::limits::{ACK_DELAY_MS, ACK_ENTRIES, OUTBOX_BYTES_MAX, REQUEST_BYTES_MAX};
 use crate::log::entry::SealedEntry;
 use crate::wire::{Frontier, frontier_ok};
@@ -78,17 +78,27 @@ impl VerifiedAck {
 /// left to sync.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    runs: VecDeque<(u64, Vec<SealedEntry>)>,
+    runs: VecDeque<Waiting>,
     bytes: usize,
     /// A run was dropped from memory: only sync can deliver it.
     pub skipped: bool,
 }
 
+/// A run that waits.
+#[derive(Debug)]
+struct Waiting {
+    seq: u64,
+    run: Vec<SealedEntry>,
+    /// The messages whose words are in it, their own or those of an edit.
+    says: BTreeSet<EntryId>,
+}
+
 impl Outbox {
-    /// Adds a signed run whose first entry is at `seq`.
-    pub fn push(&mut self, seq: u64, run: Vec<SealedEntry>) {
+    /// Adds a signed run whose first entry is at `seq`; `says` names the messages whose words are
+    /// in it.
+    pub fn push(&mut self, seq: u64, run: Vec<SealedEntry>, says: BTreeSet<EntryId>) {
         self.bytes += bytes_of(&run);
-        self.runs.push_back((seq, run));
+        self.runs.push_back(Waiting { seq, run, says });
         while self.bytes > OUTBOX_BYTES_MAX && self.runs.len() > 1 {
             self.pop();
             self.skipped = true;
@@ -98,14 +108,23 @@ impl Outbox {
     /// Position of the oldest waiting entry.
     #[must_use]
     pub fn first(&self) -> Option<u64> {
-        self.runs.front().map(|(seq, _)| *seq)
+        self.runs.front().map(|w| w.seq)
     }
 
     /// Takes the oldest run.
     pub fn pop(&mut self) -> Option<(u64, Vec<SealedEntry>)> {
-        let run = self.runs.pop_front()?;
-        self.bytes = self.bytes.saturating_sub(bytes_of(&run.1));
-        Some(run)
+        let Waiting { seq, run, .. } = self.runs.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(bytes_of(&run));
+        Some((seq, run))
+    }
+
+    /// A message was deleted: its words do not leave from here any more. A run is published whole
+    /// or not at all, so what else is in it is left to sync.
+    pub fn withdraw(&mut self, message: &EntryId) {
+        let before = self.runs.len();
+        self.runs.retain(|w| !w.says.contains(message));
+        self.skipped |= self.runs.len() < before;
+        self.bytes = self.runs.iter().map(|w| bytes_of(&w.run)).sum();
     }
 
     /// Forgets everything: nobody is connected, sync will deliver.

@@ -124,6 +124,12 @@ pub enum Event {
         #[serde(rename = "room_id", alias = "room")]
         room: RoomId,
     },
+    /// Something that a newer version of the program wrote into the journal, and this one does not
+    /// know.
+    Newer {
+        /// What it is called there.
+        what: String,
+    },
     /// Something about a person changed: a request, an answer to one, a name, a verification.
     #[serde(rename = "contact.changed", alias = "contact_changed")]
     ContactChanged {

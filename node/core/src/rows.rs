@@ -233,6 +233,8 @@ pub struct DirectIndexRow {
     pub lamport: u64,
     /// Where an own message is.
     pub state: Option<Delivery>,
+    /// Its words are gone: deleted by its author.
+    pub deleted: bool,
 }
 
 /// A room at rest.

@@ -99,6 +99,91 @@ fn edits_reactions_and_withdrawals_work_as_in_rooms() {
 }
 
 #[test]
+fn what_was_deleted_before_it_left_never_leaves_and_is_nowhere() {
+    let (story, [alice, bob]) = two();
+    alice.writes("@bob", "hello");
+    story.passes(500);
+    bob.goes_away();
+    story.passes(10_000);
+    let mut gone = Vec::new();
+    for i in 0..10 {
+        let text = format!("words of regret {i}");
+        let id = alice.writes("@bob", &text);
+        if i % 2 == 0 {
+            let text = format!("other words of regret {i}");
+            alice.must(Command::EditMessage { room: "@bob".into(), message: id, text });
+        }
+        alice.must(Command::DeleteMessage { room: "@bob".into(), message: id });
+        gone.push(id);
+    }
+    let late = Command::EditMessage {
+        room: "@bob".into(),
+        message: gone[0],
+        text: "words of regret".into(),
+    };
+    assert!(matches!(alice.tries(late), Err(CommandError::UnknownMessage { .. })));
+    let waiting = |who: &Person| {
+        let (world, holds) =
+            (story.world(), |bytes: &[u8]| bytes.windows(6).any(|w| w == b"regret"));
+        let desk = &world.borrow().nodes[who.node].disk.desk;
+        let rows = desk.rows.iter().filter(|r| r.own && r.content.as_deref().is_some_and(holds));
+        (desk.outbox.len(), desk.outbox.values().filter(|r| holds(&r.frame)).count() + rows.count())
+    };
+    assert_eq!(waiting(&alice), (0, 0), "nobody has to hear of them");
+    assert!(gone.iter().all(|id| alice.letter_state(&bob, *id) == Delivery::Failed));
+    bob.comes_back();
+    alice.writes("@bob", "welcome back");
+    story.passes(20_000);
+    bob.sees_of(&alice, &["alice: hello", "alice: welcome back"]);
+    assert_eq!(bob.letters(&alice).len(), 2, "not even an empty line");
+    assert!(
+        !bob.was_told().iter().any(
+            |e| matches!(e, Event::MessageAdded { message } if message.text.contains("regret"))
+        )
+    );
+}
+
+#[test]
+fn what_may_have_left_is_replaced_under_its_number() {
+    let (story, [alice, bob]) = two();
+    alice.writes("@bob", "hello");
+    story.passes(500);
+    bob.accepts("@alice");
+    // The frame goes onto the link, and the link ends.
+    let lost = {
+        let world = story.world();
+        let mut w = world.borrow_mut();
+        let text = "words of regret".to_owned();
+        let id =
+            w.order(alice.node, Command::SendMessage { room: "@bob".into(), text, reply_to: None });
+        drop(w);
+        alice.loses(&bob);
+        story.passes(100);
+        let reply = world.borrow_mut().nodes[alice.node].replies.remove(&id);
+        match reply {
+            Some(Ok(Reply::Stored { message, .. })) => message,
+            other => panic!("{other:?}"),
+        }
+    };
+    alice.writes("@bob", "and more");
+    alice.must(Command::DeleteMessage { room: "@bob".into(), message: lost });
+    alice.goes_away();
+    alice.comes_back();
+    alice.finds_everybody();
+    story.passes(60_000);
+    let world = story.world();
+    let world = world.borrow();
+    for (who, other) in [(&alice, &bob), (&bob, &alice)] {
+        let desk = &world.nodes[who.node].disk.desk;
+        assert!(desk.outbox.is_empty());
+        let room = klatch_core::ids::RoomId::of_conversation(&world.nodes[other.node].identity);
+        assert!(desk.get(&room, &lost).is_none_or(|r| r.content.is_none()));
+    }
+    drop(world);
+    assert!(bob.letters(&alice).iter().any(|m| m.text == "and more"));
+}
+
+#[test]
 fn who_is_blocked_learns_nothing_and_nothing_is_stored() {
     let (story, [alice, bob]) = two();
     alice.writes("@bob", "buy this");

@@ -71,6 +71,56 @@ fn edits_deletes_and_reactions_reach_everybody_and_leave_no_text_behind() {
 }
 
 #[test]
+fn what_was_deleted_before_it_was_published_never_leaves() {
+    let story = Story::of(["alice", "bob"]);
+    let [alice, bob] = story.people();
+    all_join([&alice, &bob]);
+    alice.says("hello");
+    story.settles();
+    // More than the window lets through at once, all in one instant; the last ones are deleted
+    // while they wait.
+    let world = story.world();
+    let say = |text: String| Command::SendMessage { room: "#garden".into(), text, reply_to: None };
+    let orders: Vec<u64> = (0..60)
+        .map(|i| {
+            let text = if i < 50 { format!("line {i}") } else { format!("regret {i}") };
+            world.borrow_mut().order(alice.node, say(text))
+        })
+        .collect();
+    let mut gone = Vec::new();
+    for _ in 0..400 {
+        story.passes(1);
+        let last = world.borrow_mut().nodes[alice.node].replies.remove(&orders[59]);
+        if let Some(reply) = last {
+            gone.extend(
+                orders[50..59]
+                    .iter()
+                    .filter_map(|o| world.borrow_mut().nodes[alice.node].replies.remove(o)),
+            );
+            gone.push(reply);
+            break;
+        }
+    }
+    assert_eq!(gone.len(), 10);
+    for reply in gone {
+        let Ok(klatch_core::command::Reply::Stored { message, .. }) = reply else {
+            panic!("{reply:?}")
+        };
+        let delete = Command::DeleteMessage { room: "#garden".into(), message };
+        world.borrow_mut().order(alice.node, delete);
+    }
+    story.settles();
+    assert!(
+        !bob.was_told().iter().any(
+            |e| matches!(e, Event::MessageAdded { message } if message.text.contains("regret"))
+        )
+    );
+    assert_eq!(bob.reads("#garden").len(), 61);
+    assert_eq!(alice.reads("#garden"), bob.reads("#garden"));
+    assert!(bob.reads("#garden")[51..].iter().all(|l| l == "alice: (withdrawn)"));
+}
+
+#[test]
 fn two_rooms_do_not_mix() {
     let story = Story::of(["alice", "bob", "carol"]);
     let [alice, bob, carol] = story.people();

@@ -252,17 +252,11 @@ impl Reader {
         let mut rows = select.query(params![int(after), count(limit.min(ROWS_MAX))])?;
         let mut found = Vec::new();
         while let Some(r) = rows.next()? {
-            #[derive(serde::Deserialize)]
-            struct Kept {
-                /// Missing in rows of the first versions.
-                #[serde(default)]
-                at_ms: u64,
-                #[serde(flatten)]
-                event: Event,
-            }
             let text = r.get_ref(1)?.as_str().map_err(|_| StoreError::value("event"))?;
-            let Kept { at_ms, event } =
-                serde_json::from_str(text).map_err(|_| StoreError::value("event"))?;
+            let Kept { at_ms, event } = match serde_json::from_str(text) {
+                Ok(kept) => kept,
+                Err(_) => newer(text).ok_or(StoreError::value("event"))?,
+            };
             found.push(Numbered { journal: whole(r.get(0)?), at_ms, event });
         }
         Ok(found)
@@ -309,7 +303,10 @@ impl Reader {
         let mut select = self.main.prepare_cached(
             "SELECT room, name, passphrase, joined_ms, gone, over_budget, read_upto, bytes, messages,
              (SELECT count(*) FROM entry e WHERE e.room = room.id AND e.journal > read_upto AND e.kind IN (1, 5)
-              AND e.device IS NOT (SELECT id FROM device WHERE device.device = ?1)),
+              AND e.device IS NOT (SELECT id FROM device WHERE device.device = ?1)
+              -- What its author deleted is not unread.
+              AND (e.body_at <> 0 OR NOT EXISTS (SELECT 1 FROM entry x WHERE x.room = e.room
+               AND x.target = substr(e.hash, 1, 16) AND x.kind = 3 AND x.device = e.device))),
              (SELECT count(*) FROM member m WHERE m.room = room.id)
              FROM room ORDER BY name, id",
         )?;
@@ -461,6 +458,25 @@ impl std::fmt::Debug for Reader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Reader")
     }
+}
+
+/// An event as its row says it.
+#[derive(serde::Deserialize)]
+struct Kept {
+    /// Missing in rows of the first versions.
+    #[serde(default)]
+    at_ms: u64,
+    #[serde(flatten)]
+    event: Event,
+}
+
+/// An event that a newer version wrote, before somebody went back to this one: that it was there,
+/// and what it is called. `None` if the row is no event at all.
+fn newer(text: &str) -> Option<Kept> {
+    let row: serde_json::Value = serde_json::from_str(text).ok()?;
+    let what = row.get("event")?.as_str()?.to_owned();
+    let at_ms = row.get("at_ms").and_then(serde_json::Value::as_u64).unwrap_or(0);
+    Some(Kept { at_ms, event: Event::Newer { what } })
 }
 
 /// The wire numbers of kinds that are no lines, for `NOT IN (...)`: they are the shorter list.

@@ -48,6 +48,8 @@ pub(crate) struct Meta {
     pub kind: u8,
     pub journal: u64,
     pub state: Option<Delivery>,
+    /// Its words are gone.
+    pub deleted: bool,
 }
 
 /// A person.
@@ -158,8 +160,8 @@ impl Contact {
 
     /// A row that is in the store.
     pub fn index(&mut self, row: &DirectIndexRow) {
-        let DirectIndexRow { id, journal, own, seq, kind, eff, lamport, state, .. } = *row;
-        self.note(id, Meta { own, seq, kind, journal, state }, lamport, eff);
+        let DirectIndexRow { id, journal, own, seq, kind, eff, lamport, state, deleted, .. } = *row;
+        self.note(id, Meta { own, seq, kind, journal, state, deleted }, lamport, eff);
     }
 
     /// A message is part of the conversation now.
@@ -169,6 +171,18 @@ impl Contact {
         self.lamport = self.lamport.max(lamport);
         self.eff = self.eff.max(eff);
         self.index.insert(id, meta);
+    }
+
+    /// A message was deleted: its words are gone.
+    pub fn deleted(&mut self, id: &EntryId) {
+        if let Some(meta) = self.index.get_mut(id) {
+            meta.deleted = true;
+        }
+    }
+
+    /// Whether the words of a message are gone.
+    pub fn is_deleted(&self, id: &EntryId) -> bool {
+        self.index.get(id).is_some_and(|m| m.deleted)
     }
 
     /// Clocks of the next own message: after everything here.

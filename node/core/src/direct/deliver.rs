@@ -113,6 +113,8 @@ impl Direct {
         for item in &mut queue.items {
             let number = match &item.place {
                 Some(place) if place.frame.is_some() => continue,
+                // What it said was deleted meanwhile: first the answer to the frame that left.
+                Some(_) if item.flight.is_some() => continue,
                 // It waits in another session that still lives: there it is sealed anew once that
                 // is the one to send in.
                 Some(place) if place.session == session.tag => place.number,
@@ -136,6 +138,7 @@ impl Direct {
             oldest = oldest.min(at);
             item.place =
                 Some(Place { session: session.tag, number, at, frame: Some(frame.into()), hash });
+            item.left = true;
             item.touch();
             moved = true;
         }
@@ -465,7 +468,7 @@ impl Direct {
 
     // ---- states ---------------------------------------------------------------------------------
 
-    fn set_state(
+    pub(super) fn set_state(
         &mut self,
         ctx: &mut Ctx<'_>,
         identity: IdentityId,

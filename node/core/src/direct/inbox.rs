@@ -310,7 +310,10 @@ impl Direct {
         let Said { id, kind, lamport, eff, at_ms, content: bytes } = said;
         let (seq, journal) = (contact.their_next, *ctx.journal);
         *ctx.journal += 1;
-        let withdrawn = contact.orphans.contains(&id) && !planted!(OrphanForgotten);
+        let gone = |id: &EntryId| contact.orphans.contains(id) || contact.is_deleted(id);
+        // New words for what was deleted are not kept either.
+        let edit = matches!(&content, Content::Edit { target, .. } if gone(target));
+        let withdrawn = (gone(&id) || edit) && !planted!(OrphanForgotten);
         let content = Some(content).filter(|_| !withdrawn);
         let row = DirectRow {
             journal,
@@ -329,7 +332,9 @@ impl Direct {
             content: content.as_ref().map(|_| bytes),
             state: None,
         };
-        contact.note(id, Meta { own: false, seq, kind, journal, state: None }, lamport, eff);
+        let deleted = content.is_none();
+        let meta = Meta { own: false, seq, kind, journal, state: None, deleted };
+        contact.note(id, meta, lamport, eff);
         let names = Names { own: ctx.name, other: contact.name() };
         let message = timeline::message(&Line { row: &row, content: content.as_ref() }, &names);
         ctx.tell(Event::MessageAdded { message: Box::new(message) });
@@ -340,7 +345,10 @@ impl Direct {
         if let Some(Content::Delete { target }) = content {
             match contact.index.get(&target) {
                 Some(meta) if meta.own => {}
-                Some(_) => ctx.step.writes.push(Write::DropDirect { room, id: target }),
+                Some(_) => {
+                    contact.deleted(&target);
+                    ctx.step.writes.push(Write::DropDirect { room, id: target });
+                }
                 None => contact.orphan(target),
             }
         }

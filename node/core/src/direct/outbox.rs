@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use crate::cbor;
+use crate::content::{Content, Kind};
+use crate::direct::payload::Said;
 use crate::ids::{DeviceId, EntryId, IdentityId, Nonce, SessionTag};
 use crate::limits::{DIRECT_RETRY_MS, DIRECT_RETRY_MS_MAX};
 use crate::step::{OutboxRow, RequestId, Write};
@@ -33,7 +35,11 @@ pub(crate) struct Place {
 struct SavedPlace(SessionTag, u64, u64, Option<ByteBuf>, Nonce);
 
 #[derive(Serialize, Deserialize)]
-struct SavedItem(ByteBuf, u64, Option<SavedPlace>);
+struct SavedItem(ByteBuf, u64, Option<SavedPlace>, bool);
+
+/// As the first versions saved it.
+#[derive(Serialize, Deserialize)]
+struct OldItem(ByteBuf, u64, Option<SavedPlace>);
 
 /// A message on its way to one device.
 #[derive(Debug)]
@@ -47,6 +53,8 @@ pub(crate) struct Item {
     /// What is said, not sealed.
     pub said: Arc<[u8]>,
     pub place: Option<Place>,
+    /// It was sealed once: the other side may have it, whatever became of the session.
+    pub left: bool,
     /// On its way, and not answered.
     pub flight: Option<RequestId>,
     /// Times that the other side could not open it in its session.
@@ -61,11 +69,18 @@ impl Item {
             SavedPlace(p.session, p.number, p.at, frame, p.hash)
         });
         let bytes = self.len() + 128;
-        cbor::encode_large(&SavedItem(ByteBuf::from(self.said.to_vec()), self.seq, place), bytes)
+        let said = ByteBuf::from(self.said.to_vec());
+        cbor::encode_large(&SavedItem(said, self.seq, place, self.left), bytes)
     }
 
     fn restore(row: &OutboxRow) -> Option<Self> {
-        let SavedItem(said, seq, place) = cbor::decode(&row.frame, ROW_BYTES_MAX).ok()?;
+        let SavedItem(said, seq, place, left) = cbor::decode(&row.frame, ROW_BYTES_MAX)
+            .or_else(|_| {
+                let OldItem(said, seq, place) = cbor::decode(&row.frame, ROW_BYTES_MAX)?;
+                // Whether it was sealed in a session that is gone was not kept.
+                Ok::<_, cbor::DecodeError>(SavedItem(said, seq, place, true))
+            })
+            .ok()?;
         let place = place.map(|SavedPlace(session, number, at, frame, hash)| Place {
             hash,
             session,
@@ -80,6 +95,7 @@ impl Item {
             queued_ms: row.queued_ms,
             said: said.into_vec().into(),
             place,
+            left,
             flight: None,
             unreadable: 0,
             dirty: false,
@@ -100,6 +116,26 @@ impl Item {
 #[cfg(feature = "sim")]
 pub(crate) fn place_of(row: &OutboxRow) -> Option<(SessionTag, u64, bool)> {
     Item::restore(row)?.place.map(|p| (p.session, p.number, p.frame.is_some()))
+}
+
+/// What became of the words of a deleted message in a queue.
+#[derive(Debug)]
+pub(crate) struct Withdrawn {
+    /// Rows that are gone, and their messages.
+    pub gone: Vec<(u64, EntryId)>,
+    /// The other side may have the message: it is to hear that it was deleted.
+    pub to_tell: bool,
+}
+
+/// The message whose words a stored row says, its own or an edit's: what the simulator checks.
+#[cfg(feature = "sim")]
+pub(crate) fn words_of(row: &OutboxRow) -> Option<EntryId> {
+    let said = Said::decode(&Item::restore(row)?.said).ok()?;
+    match Kind::from_code(said.kind)? {
+        Kind::Text => Some(said.id),
+        Kind::Edit => Content::decode(Kind::Edit, &said.content).ok()?.target(),
+        _ => None,
+    }
 }
 
 /// Everything that waits for one device.
@@ -154,12 +190,46 @@ impl Queue {
             queued_ms: now,
             said,
             place,
+            left: false,
             flight: None,
             unreadable: 0,
             dirty: true,
         });
         // A new message is a reason to try again at once.
         self.again();
+    }
+
+    /// An own message was deleted: what says its words and never left goes, what may have left
+    /// says under its number no more than that the message is gone.
+    pub fn withdraw(&mut self, target: EntryId) -> Withdrawn {
+        let mut out = Withdrawn { gone: Vec::new(), to_tell: true };
+        if planted!(DeletedStaysQueued) {
+            return out;
+        }
+        self.items.retain_mut(|item| {
+            let Ok(said) = Said::decode(&item.said) else { return true };
+            let change = Kind::from_code(said.kind)
+                .and_then(|kind| Content::decode(kind, &said.content).ok())
+                .and_then(|content| content.target());
+            let words = said.kind != Kind::Delete.code();
+            if !words || (item.id != target && change != Some(target)) {
+                return true;
+            }
+            if !item.left {
+                out.to_tell &= item.id != target;
+                out.gone.push((item.row, item.id));
+                return false;
+            }
+            let content = Content::Delete { target };
+            let kind = content.kind().code();
+            item.said = Said { kind, content: content.encode(), ..said }.encode().into();
+            if let Some(place) = &mut item.place {
+                place.frame = None;
+            }
+            item.touch();
+            true
+        });
+        out
     }
 
     /// Begins again with the shortest pause.

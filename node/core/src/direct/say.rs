@@ -1,5 +1,7 @@
 //! What the user does in conversations, and with people.
 
+use std::collections::BTreeSet;
+
 use crate::command::{Command, Reply};
 use crate::content::{Content, Kind};
 use crate::direct::contact::{Contact, Meta};
@@ -70,6 +72,10 @@ impl Direct {
                 check_text(&text)?;
                 let who = self.find(ctx, rooms, &room)?;
                 self.line(who, message, true)?;
+                if self.people.get(&who).is_some_and(|c| c.is_deleted(&message)) {
+                    // New words for what is gone would be kept and sent for nothing.
+                    return Err(CommandError::UnknownMessage { message: message.to_string() });
+                }
                 self.say(ctx, rooms, who, Content::Edit { target: message, text })
             }
             Command::DeleteMessage { room, message } => {
@@ -141,7 +147,14 @@ impl Direct {
         content: Content,
     ) -> Result<Reply, CommandError> {
         self.may_say(who)?;
-        let contact = self.keep(ctx, rooms, who)?;
+        self.keep(ctx, rooms, who)?;
+        let untold = match content {
+            Content::Delete { target } => self.withdraw(ctx, who, target),
+            _ => BTreeSet::new(),
+        };
+        let contact = self.people.get_mut(&who).ok_or(CommandError::UnknownMember)?;
+        let devices = contact.devices.iter().map(|d| d.device);
+        let devices: Vec<DeviceId> = devices.filter(|d| !untold.contains(d)).collect();
         if contact.standing != Standing::Accepted {
             contact.standing = Standing::Accepted;
             contact.dirty = true;
@@ -176,10 +189,18 @@ impl Direct {
             arrived_ms: ctx.wall,
             target: content.target(),
             content: Some(said.content.clone()),
-            state: Some(Delivery::Queued),
+            state: Some(if devices.is_empty() && !untold.is_empty() {
+                // Nobody needs to hear it.
+                Delivery::Delivered { n: 0, m: 0 }
+            } else {
+                Delivery::Queued
+            }),
         };
-        let meta = Meta { own: true, seq, kind: row.kind, journal, state: row.state };
-        contact.note(id, meta, lamport, eff);
+        let (kind, state, deleted) = (row.kind, row.state, false);
+        contact.note(id, Meta { own: true, seq, kind, journal, state, deleted }, lamport, eff);
+        if let Content::Delete { target } = content {
+            contact.deleted(&target);
+        }
         let names = Names { own: ctx.name, other: contact.name() };
         let message = timeline::message(&Line { row: &row, content: Some(&content) }, &names);
         ctx.tell(Event::MessageAdded { message: Box::new(message) });
@@ -189,13 +210,41 @@ impl Direct {
             ctx.step.writes.push(Write::DropDirect { room, id: target });
         }
         let said: std::sync::Arc<[u8]> = said.encode().into();
-        let devices: Vec<DeviceId> = contact.devices.iter().map(|d| d.device).collect();
         for device in devices {
             let queue = self.queues.entry(device).or_insert_with(|| Queue::new(who));
             queue.push(id, seq, said.clone(), ctx.wall);
         }
         self.view_dirty = true;
         Ok(Reply::Stored { message: id, room, seq, journal })
+    }
+
+    /// An own message is deleted: its words leave the queues. Returns the devices that never got
+    /// any of it and need not hear that it is gone.
+    fn withdraw(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        who: IdentityId,
+        target: EntryId,
+    ) -> BTreeSet<DeviceId> {
+        let (mut untold, mut gone) = (BTreeSet::new(), BTreeSet::new());
+        for (device, queue) in self.queues.iter_mut().filter(|(_, q)| q.identity == who) {
+            let withdrawn = queue.withdraw(target);
+            if !withdrawn.to_tell {
+                untold.insert(*device);
+            }
+            for (row, id) in withdrawn.gone {
+                ctx.step.writes.push(Write::OutboxDone { device: *device, seq: row });
+                gone.insert(id);
+            }
+        }
+        for id in gone {
+            let waiting = self.queues.values().any(|q| q.items.iter().any(|i| i.id == id));
+            self.set_state(ctx, who, id, |state| match state {
+                Some(Delivery::Queued | Delivery::Sent) if !waiting => Some(Delivery::Failed),
+                _ => None,
+            });
+        }
+        untold
     }
 
     fn may_say(&self, who: IdentityId) -> Result<(), CommandError> {

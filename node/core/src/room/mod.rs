@@ -22,7 +22,7 @@ use crate::limits::{
     DEVICE_ENTRIES_PER_S, LAST_SEEN_WRITE_MS, OUTBOX_BYTES_MAX, OUTBOX_ENTRIES_MAX, RECIPIENT_MS,
     RUN_BYTES_MAX, RUN_ENTRIES_MAX,
 };
-use crate::log::entry::{ForkBranch, SealedEntry, VerifiedEntry, VerifiedRun, compose};
+use crate::log::entry::{ForkBranch, VerifiedEntry, VerifiedRun, compose};
 use crate::log::{Accepted, Log, Outcome};
 use crate::machine::Ctx;
 use crate::step::{DeviceRow, EntryRow, RoomRow, RoomSnapshot, RoomView, Write};
@@ -197,17 +197,30 @@ impl Room {
             std::mem::take(&mut self.pending).into_iter().unzip();
         let Some(run) = VerifiedRun::sign(ctx.keys.device_key(), entries) else { return };
         let seq = run.first().header.seq;
-        let sealed: Vec<SealedEntry> = run.entries().iter().map(|e| e.sealed.clone()).collect();
-        for (row, entry) in rows.iter_mut().zip(&sealed) {
+        let gone: BTreeSet<EntryId> =
+            run.entries().iter().filter_map(|e| self.body_to_drop(e)).collect();
+        let mut sealed = Vec::with_capacity(rows.len());
+        let mut says = BTreeSet::new();
+        for (row, entry) in rows.iter_mut().zip(run.entries()) {
+            let (mut entry, words) = (entry.sealed.clone(), words_of(entry));
+            if words.is_some_and(|id| gone.contains(&id)) {
+                // Written and deleted in one batch: the words never reach the disk.
+                entry.body = None;
+            }
+            says.extend(words);
             row.entry = entry.clone();
             self.bytes += entry.len() as u64;
+            sealed.push(entry);
         }
-        let drops = run.into_entries().into_iter().filter_map(|e| self.body_to_drop(&e));
-        let drops: Vec<Write> = drops.collect();
         ctx.step.writes.extend(rows.into_iter().map(Write::Append));
+        let room = self.id();
+        let drops = gone.iter().map(|entry| Write::DropBody { room, entry: *entry });
         ctx.step.writes.extend(drops);
         self.log.mark_signed(ctx.keys.device_id());
-        self.outbox.push(seq, sealed);
+        self.outbox.push(seq, sealed, says);
+        if !planted!(DeletedStaysWaiting) {
+            gone.iter().for_each(|id| self.outbox.withdraw(id));
+        }
         self.timers.changed(ctx.now, ctx.rng);
         self.touched = true;
         self.view_dirty = true;
@@ -346,7 +359,8 @@ impl Room {
             self.apply_budget(ctx, &mut row);
             self.tell(ctx, &entry, &row);
             ctx.step.writes.push(Write::Append(row));
-            ctx.step.writes.extend(self.body_to_drop(&entry));
+            let (room, gone) = (self.id(), self.body_to_drop(&entry));
+            ctx.step.writes.extend(gone.map(|entry| Write::DropBody { room, entry }));
         }
         for (author, entries) in
             owed.into_iter().filter(|(author, _)| *author != ctx.keys.device_id())
@@ -442,14 +456,13 @@ impl Room {
     }
 
     /// A delete by the author of its target drops the target's body here.
-    fn body_to_drop(&self, entry: &VerifiedEntry) -> Option<Write> {
+    fn body_to_drop(&self, entry: &VerifiedEntry) -> Option<EntryId> {
         let Some(Content::Delete { target }) = entry.content else { return None };
         let meta = self.log.meta(&target)?;
         if planted!(KeepDeleted) {
             return None;
         }
-        (meta.author == entry.header.device.prefix() || planted!(AnyoneDeletes))
-            .then_some(Write::DropBody { room: self.row.room, entry: target })
+        (meta.author == entry.header.device.prefix() || planted!(AnyoneDeletes)).then_some(target)
     }
 
     fn tell(&mut self, ctx: &mut Ctx<'_>, entry: &VerifiedEntry, row: &EntryRow) {
@@ -575,6 +588,15 @@ impl Room {
     #[must_use]
     pub fn linked(&self) -> BTreeSet<Peer> {
         self.links.peers()
+    }
+}
+
+/// The message whose words are in an entry: its own, or the one that it edits.
+fn words_of(entry: &VerifiedEntry) -> Option<EntryId> {
+    match &entry.content {
+        Some(Content::Text { .. } | Content::Notice { .. }) => Some(entry.hash.id()),
+        Some(Content::Edit { target, .. }) => Some(*target),
+        _ => None,
     }
 }
 

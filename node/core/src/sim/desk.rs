@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use zeroize::Zeroizing;
 
 use crate::content::{Content, Kind};
+use crate::direct::outbox::words_of;
 use crate::direct::timeline::{self, Line, Names};
 use crate::event::{Delivery, Message};
 use crate::ids::{DeviceId, EntryId, IdentityId, RoomId};
@@ -45,7 +46,14 @@ impl Desk {
                 }
                 row.state = Some(*state);
             }
-            Write::DropDirect { room, id } => self.row(*room, *id)?.content = None,
+            Write::DropDirect { room, id } => {
+                self.row(*room, *id)?.content = None;
+                // What an edit says is the text that was deleted.
+                let edit = |r: &&mut DirectRow| {
+                    r.room == *room && r.target == Some(*id) && r.kind == Kind::Edit.code()
+                };
+                self.rows.iter_mut().filter(edit).for_each(|r| r.content = None);
+            }
             Write::Contact(row) => {
                 self.contacts.insert(row.identity, row.clone());
             }
@@ -65,6 +73,19 @@ impl Desk {
             _ => return Ok(false),
         }
         Ok(true)
+    }
+
+    /// What was deleted is not kept to be sent.
+    ///
+    /// # Errors
+    /// Which message is.
+    pub fn check_deleted(&self) -> Result<(), String> {
+        let deleted =
+            |id: &EntryId| self.rows.iter().any(|r| r.own && r.id == *id && r.content.is_none());
+        match self.outbox.values().filter_map(words_of).find(deleted) {
+            None => Ok(()),
+            Some(id) => Err(format!("the words of deleted message {} still wait", id.short())),
+        }
     }
 
     fn append(&mut self, row: &DirectRow) -> Result<(), String> {
@@ -110,6 +131,7 @@ impl Desk {
             eff: r.eff,
             lamport: r.lamport,
             state: r.state,
+            deleted: r.content.is_none(),
         });
         DirectSnapshot {
             account: self.account.clone().map(Zeroizing::new),

@@ -82,6 +82,8 @@ faults! {
     AskWithoutPause,
     /// the body of a withdrawn message stays on disk
     KeepDeleted,
+    /// a message that was deleted before it was published is published all the same
+    DeletedStaysWaiting,
     /// a body is dropped when anybody withdraws the message
     AnyoneDeletes,
     /// anybody's edit of a message counts
@@ -108,6 +110,8 @@ faults! {
     AckAnything,
     /// a session that the other side lost is not replaced
     LossIgnored,
+    /// a message that was deleted before it left stays in the queue
+    DeletedStaysQueued,
 }
 
 thread_local! {

@@ -2,7 +2,7 @@
 //! wrong that can. Every message must be with the other side exactly once, in order, or be reported
 //! as waiting; every acknowledgement must be true.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::command::Command;
 use crate::content::Kind;
@@ -10,6 +10,7 @@ use crate::direct::timeline::{Names, display_key};
 use crate::event::{Delivery, Message};
 use crate::ids::{DeviceId, EntryId, RoomId};
 use crate::query::Standing;
+use crate::sim::desk::Desk;
 use crate::sim::plan::{MINUTE, Plan};
 use crate::sim::rng::Seeded;
 use crate::sim::world::{Happening, World};
@@ -302,6 +303,10 @@ impl World {
             here.rows.iter().filter(|r| r.room == room(b) && r.own).collect();
         let kept = |r: &&DirectRow| !self.ledger.lost.contains(&r.id);
         for row in own.iter().copied().filter(kept) {
+            let other = there.get(&room(a), &row.id);
+            if deleted_unsent(here, row, other) {
+                continue;
+            }
             if !matches!(row.state, Some(Delivery::Delivered { .. } | Delivery::Read)) {
                 return Err(format!(
                     "message {} is {:?}, but does not wait",
@@ -309,14 +314,17 @@ impl World {
                     row.state
                 ));
             }
-            let Some(other) = there.get(&room(a), &row.id) else {
+            let Some(other) = other else {
                 return Err(format!("message {} is not with node {b}", row.id.short()));
             };
             // A withdrawal that was lost with an old copy is known to one side only.
             let withdrawn =
                 !self.ledger.lost.is_empty() && (other.content.is_none() || row.content.is_none());
             let same = other.content == row.content || withdrawn;
-            if !same || (other.eff, other.lamport, other.kind) != (row.eff, row.lamport, row.kind) {
+            // Deleted before it arrived, and not known to have arrived: only that is told.
+            let told = row.content.is_none() && other.content.is_none();
+            let kind = other.kind == row.kind || (told && other.kind == Kind::Delete.code());
+            if !same || !kind || (other.eff, other.lamport) != (row.eff, row.lamport) {
                 return Err(format!("message {} is another one at node {b}", row.id.short()));
             }
         }
@@ -334,7 +342,12 @@ impl World {
             return Err(format!("node {b} has message {}, which nobody wrote", row.id.short()));
         }
         if self.ledger.lost.is_empty() {
-            let (mine, theirs) = (self.shown(a, room(b), false), self.shown(b, room(a), true));
+            let (mut mine, mut theirs) =
+                (self.shown(a, room(b), false), self.shown(b, room(a), true));
+            // What was deleted before it left is a line of its author's alone.
+            let (ours, others) = (ids(&mine), ids(&theirs));
+            mine.retain(|m| !m.deleted || others.contains(&m.id));
+            theirs.retain(|m| !m.deleted || ours.contains(&m.id));
             if mine != theirs {
                 let at = mine.iter().zip(&theirs).position(|(x, y)| x != y).unwrap_or(0);
                 return Err(format!(
@@ -381,4 +394,18 @@ impl World {
             self.fail(None, format!("did not stay delivered: {what}"));
         }
     }
+}
+
+/// Whether a message was deleted before it left, or is the word of that: the other side needs
+/// neither.
+fn deleted_unsent(here: &Desk, row: &DirectRow, other: Option<&DirectRow>) -> bool {
+    let gone = |r: &DirectRow| r.kind != Kind::Delete.code() && r.state == Some(Delivery::Failed);
+    match row.target.filter(|_| row.kind == Kind::Delete.code()) {
+        Some(target) => other.is_none() && here.get(&row.room, &target).is_some_and(gone),
+        None => other.is_none() && gone(row),
+    }
+}
+
+fn ids(lines: &[Message]) -> BTreeSet<EntryId> {
+    lines.iter().map(|m| m.id).collect()
 }

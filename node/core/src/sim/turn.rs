@@ -199,6 +199,12 @@ impl World {
                 return self.fail(Some(node), what);
             }
         }
+        let queued = |w: &Write| matches!(w, Write::DropDirect { .. } | Write::Outbox(_));
+        if step.writes.iter().any(queued)
+            && let Err(what) = self.nodes[node].disk.desk.check_deleted()
+        {
+            return self.fail(Some(node), what);
+        }
         if !step.writes.is_empty() {
             let digest =
                 self.nodes[node].disk.rooms.values().fold(node as u64, |d, r| d ^ r.digest);

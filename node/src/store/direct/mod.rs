@@ -194,7 +194,7 @@ pub(super) fn load(tx: &Connection) -> Result<DirectSnapshot, StoreError> {
         });
     }
     let mut select = tx.prepare(
-        "SELECT t.room, x.id, x.journal, x.own, x.seq, x.kind, x.eff, x.lamport, x.state
+        "SELECT t.room, x.id, x.journal, x.own, x.seq, x.kind, x.eff, x.lamport, x.state, x.content IS NULL
          FROM direct x CROSS JOIN talk t ON t.id = x.talk ORDER BY x.journal",
     )?;
     let mut rows = select.query([])?;
@@ -209,6 +209,7 @@ pub(super) fn load(tx: &Connection) -> Result<DirectSnapshot, StoreError> {
             eff: unordered(r.get(6)?),
             lamport: unordered(r.get(7)?),
             state: r.get::<_, Option<i64>>(8)?.map(state_of).transpose()?,
+            deleted: r.get(9)?,
         });
     }
     Ok(found)

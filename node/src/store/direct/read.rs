@@ -51,9 +51,10 @@ impl Reader {
     pub fn contacts(&self) -> Result<Vec<ContactAtRest>, StoreError> {
         let mut select = self.main.prepare_cached(&format!(
             "SELECT {CONTACT},
-             (SELECT count(*) FROM direct x WHERE x.talk = t.id AND x.kind IN (1, 5)),
+             (SELECT count(*) FROM direct x WHERE x.talk = t.id AND x.kind IN (1, 5)
+              AND x.content IS NOT NULL),
              (SELECT count(*) FROM direct x WHERE x.talk = t.id AND x.journal > t.read_upto AND x.kind IN (1, 5)
-              AND NOT x.own),
+              AND NOT x.own AND x.content IS NOT NULL),
              coalesce((SELECT min(x.at_ms, x.arrived_ms + 60000) FROM direct x WHERE x.talk = t.id
               ORDER BY x.eff DESC, x.lamport DESC, x.id DESC LIMIT 1), 0)
              FROM contact c JOIN talk t ON t.id = c.talk ORDER BY t.id"

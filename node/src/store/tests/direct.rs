@@ -256,6 +256,9 @@ fn people_are_listed_with_what_is_new_of_them() {
         .unwrap();
     assert_eq!(listed(&world)[0], ("person 1".into(), 5, 1, NOON + 5));
     assert_eq!(world.reader().contacts().unwrap()[0].row.read_upto, 3);
+    let last = world.reader().direct_journal(Some(with(1)), 0, 10).unwrap().pop().unwrap();
+    world.store.commit(&[Write::DropDirect { room: with(1), id: last.id }]).unwrap();
+    assert_eq!(listed(&world)[0], ("person 1".into(), 4, 0, NOON + 5), "deleted is not unread");
 }
 
 #[test]

@@ -113,6 +113,42 @@ fn full_disk_rolls_back_and_the_store_works_again_with_space() {
 }
 
 #[test]
+fn what_its_author_deleted_is_not_unread() {
+    let mut world = World::new();
+    let rows: Vec<_> = (0..3).map(|n| world.say(2, &format!("text {n}"))).collect();
+    let unread = |world: &World| world.reader().rooms(Some(device(1))).unwrap()[0].unread;
+    assert_eq!(unread(&world), 3);
+    for row in &rows[..2] {
+        world.change(2, Kind::Delete, row.hash.id(), "");
+        world.store.commit(&[Write::DropBody { room: ROOM, entry: row.hash.id() }]).unwrap();
+    }
+    assert_eq!(unread(&world), 1);
+    // A text that is only not stored here is unread all the same.
+    let mut bare = world.entry(ROOM, 2, Kind::Text, "not kept");
+    bare.entry.body = None;
+    world.store.commit(&[Write::Append(bare)]).unwrap();
+    assert_eq!(unread(&world), 2);
+}
+
+#[test]
+fn an_event_of_a_newer_version_is_passed_on_as_such() {
+    let world = World::new();
+    let left = Numbered { journal: 9, at_ms: 7, event: Event::RoomLeft { room: OTHER } };
+    let rows = [
+        (8, r#"{"journal":8,"at_ms":5,"event":"tea_served","cups":[2]}"#.to_owned()),
+        (9, serde_json::to_string(&left).unwrap()),
+    ];
+    for (journal, text) in rows {
+        world.store.main.execute("INSERT INTO event VALUES (?1, ?2)", (journal, text)).unwrap();
+    }
+    let newer = Event::Newer { what: "tea_served".to_owned() };
+    let read = world.reader().events(0, 10).unwrap();
+    assert_eq!(read, vec![Numbered { journal: 8, at_ms: 5, event: newer }, left]);
+    world.store.main.execute("INSERT INTO event VALUES (10, 'rubbish')", []).unwrap();
+    assert!(world.reader().events(0, 10).is_err(), "that is damage");
+}
+
+#[test]
 fn counters_run_along_and_shrink_with_dropped_bodies() {
     let mut world = World::new();
     let own = device(1);
