@@ -14,9 +14,11 @@ use libp2p::{StreamProtocol, identify, mdns, memory_connection_limits, ping};
 
 use super::codec::Raw;
 use super::counters::Counters;
+use super::each::Each;
+use super::probe;
 use super::settings::{
     self, CONNECTIONS_OUT_SHARE, CONNECTIONS_PER_PEER_MAX, DIRECT_LANE, DIRECT_PROTOCOL,
-    IDENTIFY_AGENT, IDENTIFY_PROTOCOL, LaneBounds, MDNS_QUERY, PENDING_MAX, PING, ROOM_LANE,
+    HANDSHAKE_TIMEOUT, IDENTIFY_AGENT, IDENTIFY_PROTOCOL, LaneBounds, MDNS_QUERY, PENDING_MAX, PING, ROOM_LANE,
     ROOM_PROTOCOL,
 };
 use super::topics::{self, Filter, OwnTopicsOnly, Topics};
@@ -28,9 +30,10 @@ pub(super) struct Behaviour {
     pub(super) limits: connection_limits::Behaviour,
     pub(super) memory: memory_connection_limits::Behaviour,
     pub(super) blocked: allow_block_list::Behaviour<BlockedPeers>,
-    pub(super) gossip: gossipsub::Behaviour<OwnTopicsOnly, Filter>,
-    pub(super) room: request_response::Behaviour<Raw>,
-    pub(super) direct: request_response::Behaviour<Raw>,
+    pub(super) gossip: Each<gossipsub::Behaviour<OwnTopicsOnly, Filter>>,
+    pub(super) room: Each<request_response::Behaviour<Raw>>,
+    pub(super) direct: Each<request_response::Behaviour<Raw>>,
+    pub(super) probe: probe::Behaviour,
     pub(super) ping: ping::Behaviour,
     pub(super) identify: Toggle<identify::Behaviour>,
     pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
@@ -62,10 +65,11 @@ impl Behaviour {
             limits: connection_limits::Behaviour::new(limits(config.connections_max)),
             memory: memory_connection_limits::Behaviour::with_max_bytes(config.memory_bytes_max),
             blocked: allow_block_list::Behaviour::default(),
-            gossip,
-            room: lane(ROOM_PROTOCOL, &ROOM_LANE),
-            direct: lane(DIRECT_PROTOCOL, &DIRECT_LANE),
-            ping: ping::Behaviour::new(ping::Config::new().with_interval(PING).with_timeout(PING)),
+            gossip: Each::new(gossip),
+            room: Each::new(lane(ROOM_PROTOCOL, &ROOM_LANE)),
+            direct: Each::new(lane(DIRECT_PROTOCOL, &DIRECT_LANE)),
+            probe: probe::Behaviour::default(),
+            ping: ping::Behaviour::new(ping::Config::new().with_interval(PING).with_timeout(HANDSHAKE_TIMEOUT)),
             identify: identify.into(),
             mdns: mdns(config, keypair).into(),
         })

@@ -66,8 +66,10 @@ counters! {
     dials_failed,
     /// Connections refused or failed on the way in.
     incoming_failed,
-    /// Links closed because the peer was silent.
+    /// Connections closed because they did not answer.
     silent_closed,
+    /// Times a pair went over to another connection.
+    renewed,
     /// Links closed because the peer did not read what it asked for.
     stalled_closed,
     /// Faults reported about peers.

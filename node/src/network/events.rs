@@ -7,17 +7,16 @@ use klatch_core::cbor::DecodeError;
 use klatch_core::error::Reject;
 use klatch_core::ids::TopicId;
 use klatch_core::step::{GossipId, Verdict};
-use libp2p::core::ConnectedPoint;
 use libp2p::core::transport::ListenerId;
+use libp2p::gossipsub::TopicHash;
 use libp2p::request_response::{Message, OutboundFailure};
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, gossipsub, identify, mdns, ping, request_response};
+use libp2p::{Multiaddr, PeerId, gossipsub, identify, mdns, request_response};
 
 use super::behaviour::BehaviourEvent;
 use super::codec::is_oversize;
 use super::counters::{add, count};
 use super::dialer::Source;
-use super::link::Link;
 use super::message::NetEvent;
 use super::requests::Which;
 use super::settings::{FAULT_POINTS_MAX, PROTOCOL_FAMILY};
@@ -36,7 +35,7 @@ impl Task {
             SwarmEvent::Behaviour(BehaviourEvent::Direct(event)) => {
                 self.on_request(Which::Direct, event)
             }
-            SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.on_ping(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Probe(event)) => self.judge(event.peer),
             SwarmEvent::Behaviour(BehaviourEvent::Mdns(event)) => self.on_mdns(event),
             SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.on_identify(event),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
@@ -68,29 +67,20 @@ impl Task {
         }
     }
 
+    /// gossipsub knows connections, not peers (`each.rs`).
     fn on_gossip(&mut self, event: gossipsub::Event) {
         match event {
             gossipsub::Event::Message { propagation_source, message_id, message } => {
                 self.on_message(propagation_source, message_id, message);
             }
-            gossipsub::Event::Subscribed { peer_id, topic } => {
-                let Some(id) = TopicId::parse(topic.as_str()) else { return };
-                let fresh = self.links.get_mut(&peer_id).is_some_and(|link| link.topics.insert(id));
-                if fresh && self.topics.find(&topic).is_some() {
-                    self.out.push(NetEvent::Subscribed { peer: peer_of(&peer_id), topic: id });
-                }
-            }
+            gossipsub::Event::Subscribed { peer_id, topic } => self.on_follows(&peer_id, &topic),
             gossipsub::Event::Unsubscribed { peer_id, topic } => {
-                let Some(id) = TopicId::parse(topic.as_str()) else { return };
-                let known =
-                    self.links.get_mut(&peer_id).is_some_and(|link| link.topics.remove(&id));
-                if known && self.topics.find(&topic).is_some() {
-                    self.out.push(NetEvent::Unsubscribed { peer: peer_of(&peer_id), topic: id });
-                }
+                self.on_unfollows(&peer_id, &topic)
             }
             gossipsub::Event::SlowPeer { peer_id, failed_messages } => {
                 add(&self.counters.queue_dropped, failed_messages.non_priority);
-                if let Some(link) = self.links.get_mut(&peer_id) {
+                let real = self.swarm.behaviour().gossip.real(&peer_id);
+                if let Some(link) = real.and_then(|(peer, _)| self.links.get_mut(&peer)) {
                     link.dropped(failed_messages.non_priority);
                     link.slow_owed = true;
                 }
@@ -99,12 +89,44 @@ impl Task {
         }
     }
 
+    fn on_follows(&mut self, alias: &PeerId, topic: &TopicHash) {
+        let Some((peer, connection)) = self.swarm.behaviour().gossip.real(alias) else { return };
+        let (Some(id), Some(link)) = (TopicId::parse(topic.as_str()), self.links.get_mut(&peer))
+        else {
+            return;
+        };
+        if let Some(connection) = link.connection(connection) {
+            connection.topics.insert(id);
+        }
+        let (fresh, own) = (link.topics.insert(id), self.topics.find(topic).is_some());
+        link.shared |= own;
+        if fresh && own {
+            self.out.push(NetEvent::Subscribed { peer: peer_of(&peer), topic: id });
+        }
+    }
+
+    fn on_unfollows(&mut self, alias: &PeerId, topic: &TopicHash) {
+        let Some((peer, connection)) = self.swarm.behaviour().gossip.real(alias) else { return };
+        let (Some(id), Some(link)) = (TopicId::parse(topic.as_str()), self.links.get_mut(&peer))
+        else {
+            return;
+        };
+        if let Some(connection) = link.connection(connection) {
+            connection.topics.remove(&id);
+        }
+        // What it said over a connection before is no longer true either.
+        if link.topics.remove(&id) && self.topics.find(topic).is_some() {
+            self.out.push(NetEvent::Unsubscribed { peer: peer_of(&peer), topic: id });
+        }
+    }
+
     fn on_message(
         &mut self,
-        source: PeerId,
+        alias: PeerId,
         id: gossipsub::MessageId,
         message: gossipsub::Message,
     ) {
+        let Some((source, _)) = self.swarm.behaviour().gossip.real(&alias) else { return };
         let Some(topic) = self.topics.find(&message.topic) else {
             return self.report(&source, &id, Verdict::Ignore);
         };
@@ -128,10 +150,11 @@ impl Task {
     fn on_request(&mut self, which: Which, event: RequestEvent) {
         match event {
             RequestEvent::Message {
-                peer,
+                peer: alias,
                 message: Message::Request { request_id, request, channel },
                 ..
             } => {
+                let Some((peer, _)) = self.lane(which).1.real(&alias) else { return };
                 let Some(request) = request else {
                     count(&self.counters.serve_refused);
                     return self.penalise(peer, Reject::Decode(DecodeError::TooLong));
@@ -181,22 +204,6 @@ impl Task {
         }
     }
 
-    /// The library keeps the first failure in a row to itself, so the one it reports is the second.
-    fn on_ping(&mut self, event: ping::Event) {
-        match event.result {
-            Ok(rtt) => {
-                if let Some(link) = self.links.get_mut(&event.peer) {
-                    link.rtt = Some(rtt);
-                }
-            }
-            Err(ping::Failure::Unsupported) => {}
-            Err(_) => {
-                count(&self.counters.silent_closed);
-                self.swarm.close_connection(event.connection);
-            }
-        }
-    }
-
     fn on_mdns(&mut self, event: mdns::Event) {
         match event {
             mdns::Event::Discovered(list) => {
@@ -226,48 +233,6 @@ impl Task {
             count(&self.counters.strangers);
             self.refuse(peer_id, FAULT_POINTS_MAX);
         }
-    }
-
-    fn on_established(
-        &mut self,
-        peer: PeerId,
-        connection: ConnectionId,
-        endpoint: &ConnectedPoint,
-    ) {
-        let (remote, dialled) = match endpoint {
-            ConnectedPoint::Dialer { address, .. } => {
-                (address::split_peer(address.clone()).1, true)
-            }
-            ConnectedPoint::Listener { send_back_addr, .. } => (send_back_addr.clone(), false),
-        };
-        self.dialer.linked(connection, peer, dialled.then_some(&remote), self.now_ms());
-        if let Some(link) = self.links.get_mut(&peer) {
-            link.connections.push(connection);
-            return;
-        }
-        let link = Link::new(connection, remote.clone(), dialled, self.meters.of(peer));
-        self.links.insert(peer, link);
-        self.out.push(NetEvent::LinkUp { peer: peer_of(&peer), address: remote, dialled });
-    }
-
-    fn on_closed(&mut self, peer: PeerId, connection: ConnectionId, left: u32) {
-        if left > 0 {
-            if let Some(link) = self.links.get_mut(&peer) {
-                link.connections.retain(|c| *c != connection);
-            }
-            return;
-        }
-        let Some(link) = self.links.remove(&peer) else { return };
-        let lived_ms = u64::try_from(link.since.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.dialer.unlinked(peer, lived_ms, self.now_ms());
-        self.room.serving.unlinked(&peer);
-        self.direct.serving.unlinked(&peer);
-        let unasked = [self.room.asking.unlinked(&peer), self.direct.asking.unlinked(&peer)];
-        for id in unasked.into_iter().flatten() {
-            count(&self.counters.requests_failed);
-            self.out.push(NetEvent::RequestFailed { peer: peer_of(&peer), id });
-        }
-        self.out.push(NetEvent::LinkDown { peer: peer_of(&peer) });
     }
 
     fn on_dial_failed(&mut self, connection: ConnectionId, error: &DialError) {

@@ -1,5 +1,5 @@
-//! What is known of one linked peer: its connections, its topics, whether it lives and whether it
-//! reads.
+//! What is known of one linked peer: its connections, its topics and whether it reads. Which of the
+//! connections live, and which one is used, is judged in `settle.rs`.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -10,17 +10,35 @@ use libp2p::Multiaddr;
 use libp2p::swarm::ConnectionId;
 
 use super::meter::Meter;
-use super::settings::{QUEUE_MESSAGES_MAX, SILENT_TICKS, SLOW_PAUSE, STALLED_BYTES, STALLED_TICKS};
+use super::probe::Pulse;
+use super::settings::{QUEUE_MESSAGES_MAX, SLOW_PAUSE, STALLED_BYTES, STALLED_TICKS};
+use super::settle::{Settle, View};
+
+/// One connection.
+pub(super) struct Connection {
+    pub(super) id: ConnectionId,
+    pub(super) address: Multiaddr,
+    pub(super) dialled: bool,
+    pub(super) direct: bool,
+    pub(super) since: Instant,
+    pub(super) pulse: Pulse,
+    /// What the peer says over this connection that it follows.
+    pub(super) topics: BTreeSet<TopicId>,
+    /// It was told to close: nobody counts on it any more.
+    pub(super) closing: bool,
+}
 
 /// A linked peer.
 pub(super) struct Link {
-    pub(super) connections: Vec<ConnectionId>,
-    pub(super) address: Multiaddr,
-    pub(super) dialled: bool,
+    /// Oldest first.
+    pub(super) connections: Vec<Connection>,
+    pub(super) settle: Settle,
     pub(super) since: Instant,
-    pub(super) rtt: Option<Duration>,
-    /// Every well-formed topic the peer follows, ours or not.
+    /// Every well-formed topic the peer follows, ours or not. What was said over a connection that
+    /// has ended counts until the peer says otherwise.
     pub(super) topics: BTreeSet<TopicId>,
+    /// The peer followed a topic of ours: it is wanted back when it is lost.
+    pub(super) shared: bool,
     /// Something was dropped: the driver has to be told.
     pub(super) slow_owed: bool,
     slow_told: Option<Instant>,
@@ -32,33 +50,18 @@ pub(super) struct Link {
     unsent: Unsent,
     meter: Arc<Meter>,
     read_seen: u64,
-    silent_ticks: u32,
+    read_at: Instant,
     stalled_ticks: u32,
 }
 
-/// Why a link has to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ailment {
-    /// Nothing came for too long.
-    Silent,
-    /// Much waits and nothing leaves.
-    Stalled,
-}
-
 impl Link {
-    pub(super) fn new(
-        connection: ConnectionId,
-        address: Multiaddr,
-        dialled: bool,
-        meter: Arc<Meter>,
-    ) -> Self {
+    pub(super) fn new(meter: Arc<Meter>) -> Self {
         Self {
-            connections: vec![connection],
-            address,
-            dialled,
+            connections: Vec::new(),
+            settle: Settle::default(),
             since: Instant::now(),
-            rtt: None,
             topics: BTreeSet::new(),
+            shared: false,
             slow_owed: false,
             slow_told: None,
             overflowed: false,
@@ -66,10 +69,44 @@ impl Link {
             written_at_tick: meter.written(),
             unsent: Unsent::new(meter.written()),
             read_seen: meter.read(),
+            read_at: Instant::now(),
             meter,
-            silent_ticks: 0,
             stalled_ticks: 0,
         }
+    }
+
+    /// The connections that count, for judging.
+    pub(super) fn views(&self) -> Vec<View> {
+        let open = self.connections.iter().filter(|c| !c.closing);
+        open.map(|c| View { id: c.id, direct: c.direct, since: c.since, heard: c.pulse.now() })
+            .collect()
+    }
+
+    /// The connection in use; the first one, should all be closing.
+    pub(super) fn chosen(&self) -> Option<&Connection> {
+        let id = self.settle.chosen();
+        self.connections.iter().find(|c| Some(c.id) == id).or(self.connections.first())
+    }
+
+    pub(super) fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        self.connections.iter_mut().find(|c| c.id == id)
+    }
+
+    /// How long no byte has come from the peer, over any connection.
+    pub(super) fn quiet(&mut self, now: Instant) -> Duration {
+        let read = self.meter.read();
+        if std::mem::replace(&mut self.read_seen, read) != read {
+            self.read_at = now;
+        }
+        now.saturating_duration_since(self.read_at)
+    }
+
+    /// How long the connection in use has not answered, if that is longer than usual.
+    pub(super) fn overdue(&self, now: Instant, limit: Duration) -> Option<Duration> {
+        let connection = self.chosen()?;
+        let last = connection.pulse.now().heard.unwrap_or(connection.since).max(self.read_at);
+        let silent = now.saturating_duration_since(last);
+        (silent >= limit).then_some(silent)
     }
 
     /// Bytes were handed to gossipsub for this peer.
@@ -102,12 +139,8 @@ impl Link {
         due
     }
 
-    /// Once per tick: is the peer alive, does it take what we send? `deaf`: we do not read
-    /// ourselves.
-    pub(super) fn tick(&mut self, deaf: bool) -> Option<Ailment> {
-        let read = self.meter.read();
-        self.silent_ticks = if read == self.read_seen && !deaf { self.silent_ticks + 1 } else { 0 };
-        self.read_seen = read;
+    /// Once per tick: `true` when much waits for the peer and it takes nothing.
+    pub(super) fn is_stalled(&mut self) -> bool {
         let written = self.meter.written();
         let moved = written != self.written_at_tick;
         self.written_at_tick = written;
@@ -115,13 +148,7 @@ impl Link {
         self.overflowed &= !moved;
         let much = self.overflowed || self.unsent.bytes >= STALLED_BYTES;
         self.stalled_ticks = if moved || !much { 0 } else { self.stalled_ticks + 1 };
-        if self.silent_ticks >= SILENT_TICKS {
-            Some(Ailment::Silent)
-        } else if self.stalled_ticks >= STALLED_TICKS {
-            Some(Ailment::Stalled)
-        } else {
-            None
-        }
+        self.stalled_ticks >= STALLED_TICKS
     }
 }
 
@@ -182,37 +209,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_silent_peer_ails_after_its_time_and_not_while_we_are_deaf() {
-        let meters = Meters::new(Arc::default());
-        let peer = libp2p::PeerId::random();
-        let mut link = Link::new(
-            ConnectionId::new_unchecked(1),
-            super::super::address::any_tcp(1),
-            true,
-            meters.of(peer),
-        );
-        for _ in 0..5 * SILENT_TICKS {
-            assert_eq!(link.tick(true), None);
-        }
-        let silent = (1..).find(|_| link.tick(false).is_some());
-        assert_eq!(silent, Some(SILENT_TICKS));
-        assert_eq!(link.tick(false), Some(Ailment::Silent));
-    }
-
-    #[test]
     fn a_peer_that_takes_nothing_ails_only_with_much_waiting() {
         let meters = Meters::new(Arc::default());
         let peer = libp2p::PeerId::random();
-        let mut link = Link::new(
-            ConnectionId::new_unchecked(1),
-            super::super::address::any_tcp(1),
-            true,
-            meters.of(peer),
-        );
+        let mut link = Link::new(meters.of(peer));
         link.handed(STALLED_BYTES - 1);
-        assert!((0..2 * STALLED_TICKS).all(|_| link.tick(true).is_none()));
+        assert!((0..2 * STALLED_TICKS).all(|_| !link.is_stalled()));
         link.handed(1);
-        let stalled = (1..).find(|_| link.tick(true).is_some());
+        let stalled = (1..).find(|_| link.is_stalled());
         assert_eq!(stalled, Some(STALLED_TICKS));
     }
 
@@ -221,29 +225,23 @@ mod tests {
         let meters = Meters::new(Arc::default());
         let peer = libp2p::PeerId::random();
         let meter = meters.of(peer);
-        let mut link = Link::new(
-            ConnectionId::new_unchecked(1),
-            super::super::address::any_tcp(1),
-            true,
-            meter.clone(),
-        );
+        let mut link = Link::new(meter.clone());
         for _ in 0..5 * STALLED_TICKS {
             meter.wrote(1);
             link.handed(STALLED_BYTES);
-            assert_eq!(
-                link.tick(true),
-                None,
+            assert!(
+                !link.is_stalled(),
                 "publishing in between does not hide that something was written"
             );
         }
         meter.wrote(usize::MAX / 2);
         link.dropped(1_000);
         assert!(
-            (0..2 * STALLED_TICKS).all(|_| link.tick(true).is_none()),
+            (0..2 * STALLED_TICKS).all(|_| !link.is_stalled()),
             "an old loss in an idle link"
         );
         link.dropped(1);
-        let stalled = (1..).find(|_| link.tick(true).is_some());
+        let stalled = (1..).find(|_| link.is_stalled());
         assert_eq!(stalled, Some(STALLED_TICKS), "losses go on and nothing leaves");
     }
 

@@ -263,16 +263,18 @@ pub struct MdnsStatus {
 pub struct PeerStatus {
     /// Who.
     pub peer: Peer,
-    /// The other end of the first connection.
+    /// The other end of the connection in use.
     pub address: Multiaddr,
     /// This node dialled.
     pub dialled: bool,
     /// How long the link has been up.
     pub up: Duration,
-    /// Connections: two when both ends dialled at once.
+    /// Connections: several while the pair settles on one.
     pub connections: usize,
     /// Last round trip measured.
     pub rtt: Option<Duration>,
+    /// For how long it has not answered, if that is longer than usual.
+    pub overdue: Option<Duration>,
     /// Own topics it follows as well.
     pub topics: usize,
     /// Bytes handed to the library for it and not yet written (an estimate).

@@ -15,7 +15,10 @@ use futures::io::{AsyncRead, AsyncWrite, IoSlice, IoSliceMut};
 use libp2p::PeerId;
 use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
 
+use tokio::time::{self, Sleep};
+
 use super::counters::{Counters, add};
+use super::settings::CLOSING;
 
 /// Dead entries are swept when the table has grown by this many.
 const SWEEP: usize = 256;
@@ -85,11 +88,12 @@ impl Meters {
 pub(super) struct Metered<M> {
     inner: M,
     meter: Arc<Meter>,
+    closing: Option<Pin<Box<Sleep>>>,
 }
 
 impl<M> Metered<M> {
     pub(super) fn new(inner: M, meter: Arc<Meter>) -> Self {
-        Self { inner, meter }
+        Self { inner, meter, closing: None }
     }
 }
 
@@ -117,8 +121,13 @@ where
         Poll::Ready(Ok(MeteredStream { inner, meter: self.meter.clone() }))
     }
 
+    /// A dead connection with much to write would never get to say goodbye.
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Pin::new(&mut self.inner).poll_close(cx)
+        if let Poll::Ready(done) = Pin::new(&mut self.inner).poll_close(cx) {
+            return Poll::Ready(done);
+        }
+        let patience = self.closing.get_or_insert_with(|| Box::pin(time::sleep(CLOSING)));
+        patience.as_mut().poll(cx).map(Ok)
     }
 
     fn poll(

@@ -18,9 +18,11 @@
 pub mod address;
 mod behaviour;
 mod codec;
+mod connections;
 mod counters;
 mod dialer;
 mod discovery;
+mod each;
 mod events;
 mod faults;
 mod handle;
@@ -28,8 +30,10 @@ mod link;
 mod message;
 mod meter;
 mod outlet;
+mod probe;
 mod requests;
 pub mod settings;
+mod settle;
 mod task;
 #[cfg(test)]
 mod tests;

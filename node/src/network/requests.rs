@@ -6,8 +6,10 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use libp2p::PeerId;
 use libp2p::request_response::{Behaviour, InboundRequestId, OutboundRequestId, ResponseChannel};
+use libp2p::swarm::ConnectionId;
 
 use super::codec::Raw;
+use super::each::Each;
 use super::settings::LaneBounds;
 
 /// Which request-response protocol.
@@ -56,6 +58,8 @@ pub(super) struct Asking {
 
 #[derive(Debug, Default)]
 struct Line {
+    /// Over which requests go out.
+    connection: Option<ConnectionId>,
     in_flight: usize,
     queue: VecDeque<(u64, Vec<u8>)>,
     queued_bytes: usize,
@@ -66,13 +70,13 @@ impl Asking {
         Self { bounds, in_flight: HashMap::new(), lines: BTreeMap::new() }
     }
 
-    /// Sends a request to a linked peer, or puts it in line; `false` when it is too large or the
-    /// line too long.
+    /// Sends a request to a linked peer over that connection, or puts it in line; `false` when it
+    /// is too large or the line too long.
     #[must_use]
     pub(super) fn ask(
         &mut self,
-        net: &mut Behaviour<Raw>,
-        peer: PeerId,
+        net: &mut Each<Behaviour<Raw>>,
+        (peer, connection): (PeerId, Option<ConnectionId>),
         id: u64,
         bytes: Vec<u8>,
     ) -> bool {
@@ -83,6 +87,7 @@ impl Asking {
         {
             return false;
         }
+        line.connection = connection.or(line.connection);
         line.queued_bytes += bytes.len();
         line.queue.push_back((id, bytes));
         self.pump(net, peer);
@@ -92,7 +97,7 @@ impl Asking {
     /// A request has ended, well or not: our name for it.
     pub(super) fn done(
         &mut self,
-        net: &mut Behaviour<Raw>,
+        net: &mut Each<Behaviour<Raw>>,
         request: OutboundRequestId,
     ) -> Option<(PeerId, u64)> {
         let (peer, id) = self.in_flight.remove(&request)?;
@@ -101,6 +106,19 @@ impl Asking {
         }
         self.pump(net, peer);
         Some((peer, id))
+    }
+
+    /// The pair uses another connection: what is in line goes there.
+    pub(super) fn moved(
+        &mut self,
+        net: &mut Each<Behaviour<Raw>>,
+        peer: PeerId,
+        connection: ConnectionId,
+    ) {
+        if let Some(line) = self.lines.get_mut(&peer) {
+            line.connection = Some(connection);
+            self.pump(net, peer);
+        }
     }
 
     /// The link is gone: requests that were still in line. Those in flight end by themselves.
@@ -114,16 +132,19 @@ impl Asking {
         ids
     }
 
-    fn pump(&mut self, net: &mut Behaviour<Raw>, peer: PeerId) {
+    /// While the connection is closing, requests stay in line for the one that takes its place.
+    fn pump(&mut self, net: &mut Each<Behaviour<Raw>>, peer: PeerId) {
         let Some(line) = self.lines.get_mut(&peer) else { return };
         while line.in_flight < self.bounds.in_flight_max
+            && let Some(alias) = line.connection.and_then(|c| net.alias(c))
             && let Some((id, bytes)) = line.queue.pop_front()
         {
             line.queued_bytes -= bytes.len();
             line.in_flight += 1;
-            self.in_flight.insert(net.send_request(&peer, Some(bytes)), (peer, id));
+            let request = net.inner().send_request(&alias, Some(bytes));
+            self.in_flight.insert(request, (peer, id));
         }
-        if line.in_flight == 0 {
+        if line.in_flight == 0 && line.queue.is_empty() {
             self.lines.remove(&peer);
         }
     }
@@ -205,7 +226,7 @@ impl Serving {
     /// Answers a request.
     pub(super) fn respond(
         &mut self,
-        net: &mut Behaviour<Raw>,
+        net: &mut Each<Behaviour<Raw>>,
         token: u64,
         bytes: Vec<u8>,
     ) -> Answered {
@@ -218,7 +239,7 @@ impl Serving {
         {
             return Answered::Refused;
         }
-        if net.send_response(channel, bytes).is_err() {
+        if net.inner().send_response(channel, bytes).is_err() {
             return Answered::Late;
         }
         open.answer_bytes = size;

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use klatch_core::limits;
+use libp2p::StreamProtocol;
 use libp2p::gossipsub::{self, MessageId, ValidationMode};
 
 use super::NetworkError;
@@ -120,8 +121,9 @@ pub const STREAMS_MAX: usize = 128;
 /// Connections being set up, each direction: half-open handshakes are cheap for the other side and
 /// not for us.
 pub const PENDING_MAX: u32 = 32;
-/// Both ends may dial at once; a third connection to one peer has no use.
-pub const CONNECTIONS_PER_PEER_MAX: u32 = 2;
+/// A dead connection, the one that takes its place, and both ends dialling at once: more have no
+/// use, and the pair settles on one of them at once.
+pub const CONNECTIONS_PER_PEER_MAX: u32 = 4;
 /// Established connections in all, by default: every member of a group of 30, twice.
 pub const CONNECTIONS_MAX: u32 = 64;
 /// Of those, kept free for peers this node dials (known members), when strangers take all they can:
@@ -134,12 +136,42 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A link without streams is kept this long; the default of 10 s would end quiet rooms.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Ping interval and timeout. The library reports the second failure in a row; then the connection
-/// is closed.
-pub const PING: Duration = Duration::from_secs(10);
-/// Ticks without one byte from a peer before its link is closed: 25 s, two pings of either side and
-/// some. Ticks, not clock time: a laptop that slept must not close links that are still good.
-pub const SILENT_TICKS: u32 = 100;
+/// Our own ping is the probe: libp2p's is there to answer others, and asks once a day.
+pub const PING: Duration = Duration::from_secs(86_400);
+/// The protocol by which connections prove that they live.
+pub const PROBE_PROTOCOL: StreamProtocol = StreamProtocol::new("/klatch/probe/1");
+/// A connection on which nothing was heard for this long is probed. A mapping of a router that was
+/// rebooted is made anew by whoever is inside it, so this is also how long such a pair is apart.
+pub const PROBE_EVERY: Duration = Duration::from_secs(2);
+/// A probe without an answer for this long ends a connection over which nothing else came either:
+/// TCP repeats what was lost after 0.2, 0.6, 1.4 and 3 s.
+pub const PROBE_LOST: Duration = Duration::from_secs(4);
+/// The same while there is reason for doubt: a second connection, an own pause, a new address.
+/// Three times the first repetition of QUIC and five of TCP.
+pub const PROBE_SHORT: Duration = Duration::from_millis(1_200);
+/// How long the side that does not choose waits for the other one to do so.
+pub const SETTLE_PATIENCE: Duration = Duration::from_secs(10);
+/// A hole punch holds two connections for a moment; a relayed one goes when the direct one is this
+/// old.
+pub const RELAYED_GRACE: Duration = Duration::from_secs(2);
+/// Probes that wait for a stream: a few are sent by the clock and a few in doubt.
+pub const PROBE_QUEUE_MAX: usize = 16;
+/// Probes of the other side answered at once...
+pub const PROBE_BURST: u64 = 32;
+/// ...and per second. Nobody honest asks more than a few times.
+pub const PROBE_PER_S: u64 = 8;
+/// A link that answers nothing is reported as overdue from then on: people see it greyed out.
+pub const OVERDUE: Duration = Duration::from_secs(5);
+/// A connection that is to be closed has this long to say so. One that is dead and has much to
+/// write would wait for the system's own time, a quarter of an hour.
+pub const CLOSING: Duration = Duration::from_millis(500);
+/// A QUIC connection without a packet ends after this long...
+pub const QUIC_IDLE_MS: u32 = 6_000;
+/// ...and sends one this often. Probes are answered sooner; this is for what they do not see.
+pub const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// A tick that comes this much late means that the process stood still: stopped, or the machine
+/// slept.
+pub const PAUSE: Duration = Duration::from_secs(1);
 
 /// mDNS asks again this often; the default of 5 min leaves a lost query unnoticed for too long.
 pub const MDNS_QUERY: Duration = Duration::from_secs(30);

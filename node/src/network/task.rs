@@ -27,6 +27,7 @@ use super::codec::Raw;
 use super::counters::{Counters, add, count};
 use super::dialer::{Dialer, Source};
 use super::discovery::{Found, Watcher};
+use super::each::Each;
 use super::faults::{self, Faults};
 use super::handle::{NetworkHandle, Started, Stopped};
 use super::link::Link;
@@ -229,7 +230,7 @@ impl Task {
             NetCommand::Subscribe(topic) => self.subscribe(topic),
             NetCommand::Unsubscribe(topic) => {
                 self.topics.remove(topic);
-                self.swarm.behaviour_mut().gossip.unsubscribe(&ident(topic));
+                self.swarm.behaviour_mut().gossip.inner().unsubscribe(&ident(topic));
             }
             NetCommand::Publish { topic, bytes } => self.publish(topic, bytes),
             NetCommand::Request { peer, id, bytes } => self.request(Which::Room, peer, id, bytes),
@@ -284,21 +285,22 @@ impl Task {
 
     fn subscribe(&mut self, topic: TopicId) {
         self.topics.insert(topic);
-        match self.swarm.behaviour_mut().gossip.subscribe(&ident(topic)) {
+        match self.swarm.behaviour_mut().gossip.inner().subscribe(&ident(topic)) {
             Ok(true) => {}
             Ok(false) => return,
             Err(error) => {
                 return tracing::error!(%error, topic = topic.short(), "cannot follow a topic");
             }
         }
-        for (peer, _) in self.links.iter().filter(|(_, link)| link.topics.contains(&topic)) {
+        for (peer, link) in self.links.iter_mut().filter(|(_, l)| l.topics.contains(&topic)) {
+            link.shared = true;
             self.out.push(NetEvent::Subscribed { peer: peer_of(peer), topic });
         }
     }
 
     fn publish(&mut self, topic: TopicId, bytes: Vec<u8>) {
         let size = bytes.len();
-        match self.swarm.behaviour_mut().gossip.publish(ident(topic).hash(), bytes) {
+        match self.swarm.behaviour_mut().gossip.inner().publish(ident(topic).hash(), bytes) {
             Ok(_) => {
                 count(&self.counters.published);
                 add(&self.counters.published_bytes, size);
@@ -328,9 +330,11 @@ impl Task {
     }
 
     fn request(&mut self, which: Which, peer: Peer, id: u64, bytes: Vec<u8>) {
-        let linked = id_of(&peer).filter(|id| self.links.contains_key(id));
+        let linked = id_of(&peer).and_then(|id| Some((id, self.links.get(&id)?.chosen()?.id)));
         let (lane, net) = self.lane(which);
-        if linked.is_some_and(|to| lane.asking.ask(net, to, id, bytes)) {
+        let sent = linked
+            .is_some_and(|(to, over)| lane.asking.ask(net, (to, Some(over)), id, bytes));
+        if sent {
             count(&self.counters.requests);
         } else {
             count(&self.counters.requests_failed);
@@ -342,7 +346,7 @@ impl Task {
     pub(super) fn lane(
         &mut self,
         which: Which,
-    ) -> (&mut Lane, &mut request_response::Behaviour<Raw>) {
+    ) -> (&mut Lane, &mut Each<request_response::Behaviour<Raw>>) {
         let net = self.swarm.behaviour_mut();
         match which {
             Which::Room => (&mut self.room, &mut net.room),
@@ -357,10 +361,12 @@ impl Task {
             Verdict::Ignore => MessageAcceptance::Ignore,
             Verdict::Reject => MessageAcceptance::Reject,
         };
-        self.swarm
-            .behaviour_mut()
-            .gossip
-            .report_message_validation_result(message, peer, acceptance);
+        // Forwarded to everybody but this connection. Should the peer have two of them at the moment,
+        // it knows the message already.
+        let over = self.links.get(peer).and_then(|link| link.chosen()).map(|c| c.id);
+        let gossip = &mut self.swarm.behaviour_mut().gossip;
+        let source = over.and_then(|c| gossip.alias(c)).unwrap_or(*peer);
+        gossip.inner().report_message_validation_result(message, &source, acceptance);
     }
 
     /// Counts a fault; disconnects and refuses who has too many.

@@ -8,7 +8,7 @@ use libp2p::{PeerId, Transport, noise, quic, tcp, yamux};
 
 use super::NetworkError;
 use super::meter::{Metered, Meters};
-use super::settings::{HANDSHAKE_TIMEOUT, STREAMS_MAX};
+use super::settings::{HANDSHAKE_TIMEOUT, QUIC_IDLE_MS, QUIC_KEEP_ALIVE, STREAMS_MAX};
 
 /// The transport of a node. Needs a tokio runtime around it once it listens or dials.
 pub(super) fn build(
@@ -35,6 +35,8 @@ pub(super) fn build(
         let mut config = quic::Config::new(keypair);
         config.max_concurrent_stream_limit = u32::try_from(STREAMS_MAX).unwrap_or(u32::MAX);
         config.handshake_timeout = HANDSHAKE_TIMEOUT;
+        config.max_idle_timeout = QUIC_IDLE_MS;
+        config.keep_alive_interval = QUIC_KEEP_ALIVE;
         OptionalTransport::some(quic::tokio::Transport::new(config))
     } else {
         OptionalTransport::none()

@@ -2,19 +2,19 @@
 //! them, status, shutdown.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use klatch_core::query::Mdns;
-use libp2p::PeerId;
+use libp2p::{Multiaddr, PeerId};
 use tokio::time;
 
 use super::counters::count;
 use super::discovery::Watcher;
-use super::link::Ailment;
+use super::link::Link;
 use super::message::{MdnsStatus, NetEvent, PeerStatus, Status};
 use super::peer_of;
-use super::settings::{CLOSE, DRAIN, DRAIN_STEP, UNSENT_BYTES_MAX};
+use super::settings::{CLOSE, DRAIN, DRAIN_STEP, OVERDUE, UNSENT_BYTES_MAX};
 use super::task::Task;
 use super::topics::ident;
 
@@ -22,22 +22,15 @@ impl Task {
     /// Looks after links, refused peers and dials.
     pub(super) fn on_tick(&mut self) {
         let now_ms = self.now_ms();
-        // While the driver is behind, the swarm is not polled and nothing is read: that says
-        // nothing about the peers.
-        let deaf = self.out.is_full();
-        let ailing: Vec<(PeerId, Ailment)> = self
-            .links
-            .iter_mut()
-            .filter_map(|(peer, link)| Some((*peer, link.tick(deaf)?)))
-            .collect();
-        for (peer, ailment) in ailing {
-            tracing::info!(?ailment, "link closed");
-            count(match ailment {
-                Ailment::Silent => &self.counters.silent_closed,
-                Ailment::Stalled => &self.counters.stalled_closed,
-            });
-            // It may be closing already.
-            let _ = self.swarm.disconnect_peer_id(peer);
+        let peers: Vec<PeerId> = self.links.keys().copied().collect();
+        for peer in peers {
+            self.judge(peer);
+            if self.links.get_mut(&peer).is_some_and(Link::is_stalled) {
+                tracing::info!("link closed: the peer takes nothing");
+                count(&self.counters.stalled_closed);
+                // It may be closing already.
+                let _ = self.swarm.disconnect_peer_id(peer);
+            }
         }
         for peer in self.faults.released(now_ms) {
             self.swarm.behaviour_mut().blocked.unblock_peer(peer);
@@ -76,14 +69,15 @@ impl Task {
     /// What is connected now.
     pub(super) fn status(&mut self) -> Status {
         let mdns = self.mdns_status();
-        let topics = &self.topics;
+        let (topics, now) = (&self.topics, Instant::now());
         let peers = self.links.iter_mut().map(|(peer, link)| PeerStatus {
             peer: peer_of(peer),
-            address: link.address.clone(),
-            dialled: link.dialled,
+            address: link.chosen().map_or_else(Multiaddr::empty, |c| c.address.clone()),
+            dialled: link.chosen().is_some_and(|c| c.dialled),
             up: link.since.elapsed(),
             connections: link.connections.len(),
-            rtt: link.rtt,
+            rtt: link.chosen().and_then(|c| c.pulse.now().rtt),
+            overdue: link.overdue(now, OVERDUE),
             topics: link
                 .topics
                 .iter()
