@@ -13,6 +13,7 @@ use klatch_core::limits::RECIPIENT_MS;
 use klatch_core::query::{Access, Member, RoomSummary};
 use klatch_core::room::timeline::{Line, fold};
 use klatch_core::step::{DeviceRow, EntryRow};
+use klatch_core::times;
 
 use crate::clock::now_ms;
 use crate::store::{Found, LineKey, Reader, StoreError};
@@ -242,6 +243,7 @@ impl<'a> History<'a> {
             .map(|(row, c)| Line { row, content: c.as_ref() })
             .collect();
         let mut messages = fold(&lines, &marks, &devices);
+        times::not_in_the_future(&mut messages, now_ms());
         self.states(room, &devices, &mut messages);
         Ok(messages)
     }

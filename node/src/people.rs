@@ -15,7 +15,9 @@ use klatch_core::identity::fingerprint;
 use klatch_core::ids::{EntryId, IdentityId, RoomId};
 use klatch_core::query::{Contact, Person, Standing, Verification};
 use klatch_core::step::{DirectRow, PeopleView};
+use klatch_core::times;
 
+use crate::clock::now_ms;
 use crate::history::{History, LINES_MAX, Page, failed};
 use crate::store::{ContactAtRest, DirectFound, DirectKey, Met, Reader, StoreError};
 use crate::views::Shared;
@@ -309,6 +311,7 @@ impl<'a> People<'a> {
             .collect();
         let (own, other) = (self.shared.name(), self.name_of(identity)?);
         let mut messages = fold(&lines, &marks, &Names { own: &own, other: &other });
+        times::not_in_the_future(&mut messages, now_ms());
         for message in messages.iter_mut().filter(|m| m.state == Some(Delivery::Queued)) {
             if self.view.sent.contains(&message.id) {
                 message.state = Some(Delivery::Sent);

@@ -55,4 +55,5 @@ pub mod rows;
 pub mod sim;
 pub mod step;
 pub mod sync;
+pub mod times;
 pub mod wire;

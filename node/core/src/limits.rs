@@ -43,9 +43,12 @@ pub const PAD_BYTES_MIN: usize = 256;
 /// known by this: more entries than the refused branch can have, too few to burn the counter.
 pub const LAMPORT_SLACK: u64 = 1 << 20;
 
-/// A remote clock may pull ours forward by no more than this; shown time and unread are clamped by
-/// it as well.
+/// A remote clock may pull ours forward by no more than this; what claims to be written later than
+/// this after its arrival was written under a wrong clock.
 pub const CLOCK_AHEAD_MS_MAX: u64 = 60_000;
+/// 1 January 2025 in Unix milliseconds. A clock before the first version of the protocol was never
+/// set: boards without a battery begin at 1970.
+pub const CLOCK_UNSET_BEFORE_MS: u64 = 1_735_689_600_000;
 
 /// Rooms of one profile: the gossipsub hello with all topics must stay below
 /// [`TRANSMIT_BYTES_MAX`].
@@ -176,8 +179,13 @@ pub const DIRECT_QUEUE_BYTES_MAX: usize = 16 << 20;
 pub const DIRECT_RETRY_MS: [u64; 4] = [2_000, 8_000, 30_000, 120_000];
 /// Longest pause between tries.
 pub const DIRECT_RETRY_MS_MAX: u64 = 900_000;
-/// A direct message that was not delivered for this long is given up, and its author told.
+/// A direct message that was not delivered after this much time in which the node ran is given up,
+/// and its author told. Time of the calendar would be wrong: a clock that jumps, or a laptop that
+/// lay closed for a month, gave the message no chance.
 pub const DIRECT_EXPIRY_MS: u64 = 30 * 86_400_000;
+/// The time that the node ran is added up, and kept, this often while anything waits; one step
+/// counts for no more than this, however far the clock jumped.
+pub const DIRECT_RAN_STEP_MS: u64 = 600_000;
 /// A session that the other side lost is made anew at most this often, and once per link: a peer
 /// that always claims to have lost it must not keep us busy.
 pub const DIRECT_RESET_MS: u64 = 3_600_000;
@@ -201,5 +209,11 @@ pub const ONE_TIME_KEYS_BURST: u64 = 50;
 /// Lamport clocks and times of direct messages stay below: JSON readers have 53 bits, and nothing
 /// may overflow.
 pub const DIRECT_CLOCK_MAX: u64 = 1 << 53;
+/// A direct message may move the order of its conversation ahead by no more than a day beyond its
+/// arrival, so that a wrong clock, or a lie, leaves room for everything that is said later.
+pub const DIRECT_AHEAD_MS_MAX: u64 = 86_400_000;
+/// Nor may it move the conversation's lamport clock ahead by more than this: more messages than two
+/// people exchange, too few to burn the counter.
+pub const DIRECT_LAMPORT_AHEAD_MAX: u64 = 1 << 20;
 /// Withdrawals of messages that have not arrived yet, kept per person.
 pub const DIRECT_ORPHANS_MAX: usize = 64;

@@ -104,6 +104,8 @@ pub enum Write {
         /// Its number there.
         seq: u64,
     },
+    /// How long the node has run while direct messages waited, in milliseconds in all.
+    Ran(u64),
     /// What direct messages tell the other side.
     Privacy {
         /// That they were read.
@@ -141,6 +143,8 @@ pub struct DirectRow {
     pub at_ms: u64,
     /// When it arrived here, Unix milliseconds.
     pub arrived_ms: u64,
+    /// The time it shows here, Unix milliseconds ([`crate::times`]).
+    pub shown_ms: u64,
     /// The message changed by an edit, delete or reaction.
     pub target: Option<EntryId>,
     /// Encoded [`crate::content::Content`]; `None` once withdrawn.
@@ -204,6 +208,8 @@ pub struct DirectSnapshot {
     pub contacts: Vec<ContactRow>,
     /// Frames without an acknowledgement, by device and number.
     pub outbox: Vec<OutboxRow>,
+    /// How long the node has run while direct messages waited, in milliseconds in all.
+    pub ran_ms: u64,
     /// Of every conversation: index of what was said (no content), in journal order.
     pub index: Vec<DirectIndexRow>,
     /// Tell that messages were read.
@@ -279,6 +285,8 @@ pub struct EntryRow {
     pub lamport: u64,
     /// When it arrived here, Unix milliseconds.
     pub arrived_ms: u64,
+    /// The time it shows here, Unix milliseconds ([`crate::times`]).
+    pub shown_ms: u64,
     /// The message changed by an edit, delete or reaction.
     pub target: Option<EntryId>,
     /// Header, signature and sealed body as received; the body is `None` where it is not stored.
@@ -347,6 +355,8 @@ pub struct IndexRow {
     pub eff: u64,
     /// Display order, second key.
     pub lamport: u64,
+    /// The time it shows here, Unix milliseconds.
+    pub shown_ms: u64,
     /// Wire number of the content kind.
     pub kind: u8,
     /// Ends a run.

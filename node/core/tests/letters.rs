@@ -345,6 +345,51 @@ fn what_is_never_delivered_is_given_up_after_a_month() {
 }
 
 #[test]
+fn a_clock_that_jumps_by_a_month_gives_no_message_up() {
+    const MONTH: i64 = 40 * 86_400_000;
+    let (story, [alice, bob]) = two();
+    alice.writes("@bob", "first");
+    story.passes(500);
+    bob.goes_away();
+    let waiting = alice.writes("@bob", "are you there?");
+    alice.has_clock_off_by(MONTH);
+    story.passes(86_400_000);
+    assert_eq!(alice.letter_state(&bob, waiting), Delivery::Queued);
+    alice.goes_away();
+    alice.comes_back();
+    alice.has_clock_off_by(-MONTH);
+    alice.has_clock_off_by(MONTH);
+    story.passes(86_400_000);
+    assert_eq!(alice.letter_state(&bob, waiting), Delivery::Queued);
+    bob.comes_back();
+    story.passes(1_000_000);
+    assert_eq!(alice.letter_state(&bob, waiting), DELIVERED);
+}
+
+#[test]
+fn a_wrong_clock_leaves_the_order_of_a_conversation_to_what_is_said() {
+    const YEARS: i64 = 10 * 365 * 86_400_000;
+    let (story, [alice, bob]) = two();
+    bob.writes("@alice", "one");
+    story.passes(500);
+    alice.has_clock_off_by(YEARS);
+    alice.writes("@bob", "two");
+    story.passes(500);
+    alice.has_clock_off_by(-YEARS);
+    for n in ["three", "five"] {
+        bob.writes("@alice", n);
+        story.passes(500);
+        alice.writes("@bob", if n == "three" { "four" } else { "six" });
+        story.passes(500);
+    }
+    let lines = ["bob: one", "alice: two", "bob: three", "alice: four", "bob: five", "alice: six"];
+    alice.sees_of(&bob, &lines);
+    bob.sees_of(&alice, &lines);
+    let now = bob.letters(&alice).last().map(|m| m.arrived_ms).unwrap_or_default();
+    assert!(bob.letters(&alice).iter().all(|m| m.at_ms.abs_diff(now) < 60_000));
+}
+
+#[test]
 fn names_that_are_not_clear_or_oneself_are_refused() {
     let (_, [alice, _]) = two();
     let say = |to: &str| {

@@ -395,6 +395,58 @@ fn a_clock_a_day_ahead_drags_nobody_and_does_not_stay_on_top() {
 }
 
 #[test]
+fn a_clock_that_was_ten_years_ahead_once_spoils_no_time_afterwards() {
+    const YEARS: u64 = 10 * 365 * 86_400_000;
+    let story = Story::of(["alice", "bob", "carol"]);
+    let [alice, bob, carol] = story.people();
+    all_join([&alice, &bob]);
+    story.settles();
+    bob.says("before");
+    story.settles();
+    alice.has_clock_off_by(YEARS.cast_signed());
+    alice.says("greetings from the future");
+    story.settles();
+    alice.has_clock_off_by(-YEARS.cast_signed());
+    story.passes(600_000);
+    alice.says("my clock is right again");
+    story.settles();
+    bob.says("good");
+    story.settles();
+    story.passes(600_000);
+    carol.joins("#garden");
+    story.settles();
+    for who in [&alice, &bob, &carol] {
+        let lines = who.timeline();
+        let at: Vec<u64> = lines.iter().map(|m| m.at_ms).collect();
+        let [before, future, right, good] = at[..] else { panic!("{} lines", at.len()) };
+        let minutes = |from: u64, to: u64| (to - from) / 60_000;
+        assert_eq!(minutes(before, right), 10, "{at:?}");
+        assert_eq!(minutes(before, good), 10, "{at:?}");
+        if who.node != alice.node {
+            assert!(before <= future && future <= right, "{at:?}");
+        }
+    }
+}
+
+#[test]
+fn a_clock_that_was_never_set_shows_when_its_messages_came() {
+    let story = Story::of(["alice", "bob"]);
+    let [alice, bob] = story.people();
+    all_join([&alice, &bob]);
+    story.settles();
+    bob.says("question");
+    story.settles();
+    alice.has_clock_off_by(-(56 * 365 * 86_400_000));
+    story.passes(60_000);
+    alice.says("answer from 1970");
+    story.settles();
+    let at: Vec<u64> = bob.timeline().iter().map(|m| m.at_ms).collect();
+    assert!((60_000..120_000).contains(&(at[1] - at[0])), "{at:?}");
+    let seen = alice.timeline();
+    assert!(seen[1].at_ms >= seen[0].at_ms, "an answer is never before its question");
+}
+
+#[test]
 fn a_muted_device_is_hidden_here_and_only_here() {
     let story = Story::of(["alice", "bob", "carol"]);
     let [alice, bob, carol] = story.people();

@@ -18,8 +18,8 @@ use super::each::Each;
 use super::probe;
 use super::settings::{
     self, CONNECTIONS_OUT_SHARE, CONNECTIONS_PER_PEER_MAX, DIRECT_LANE, DIRECT_PROTOCOL,
-    HANDSHAKE_TIMEOUT, IDENTIFY_AGENT, IDENTIFY_PROTOCOL, LaneBounds, MDNS_QUERY, PENDING_MAX, PING, ROOM_LANE,
-    ROOM_PROTOCOL,
+    HANDSHAKE_TIMEOUT, IDENTIFY_AGENT, IDENTIFY_PROTOCOL, LaneBounds, MDNS_QUERY, PENDING_MAX,
+    PING, ROOM_LANE, ROOM_PROTOCOL,
 };
 use super::topics::{self, Filter, OwnTopicsOnly, Topics};
 use super::{NetworkConfig, NetworkError};
@@ -69,7 +69,9 @@ impl Behaviour {
             room: Each::new(lane(ROOM_PROTOCOL, &ROOM_LANE)),
             direct: Each::new(lane(DIRECT_PROTOCOL, &DIRECT_LANE)),
             probe: probe::Behaviour::default(),
-            ping: ping::Behaviour::new(ping::Config::new().with_interval(PING).with_timeout(HANDSHAKE_TIMEOUT)),
+            ping: ping::Behaviour::new(
+                ping::Config::new().with_interval(PING).with_timeout(HANDSHAKE_TIMEOUT),
+            ),
             identify: identify.into(),
             mdns: mdns(config, keypair).into(),
         })

@@ -4,9 +4,9 @@
 
 use std::time::Instant;
 
+use libp2p::PeerId;
 use libp2p::core::ConnectedPoint;
 use libp2p::swarm::ConnectionId;
-use libp2p::PeerId;
 
 use super::address;
 use super::counters::count;

@@ -94,9 +94,8 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Each<B> {
         port_use: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         let alias = self.named(connection, peer);
-        self.inner.handle_established_outbound_connection(
-            connection, alias, address, role, port_use,
-        )
+        self.inner
+            .handle_established_outbound_connection(connection, alias, address, role, port_use)
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
@@ -118,8 +117,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Each<B> {
             }
             FromSwarm::AddressChange(e) => {
                 let peer_id = self.named(e.connection_id, e.peer_id);
-                self.inner
-                    .on_swarm_event(FromSwarm::AddressChange(AddressChange { peer_id, ..e }));
+                self.inner.on_swarm_event(FromSwarm::AddressChange(AddressChange { peer_id, ..e }));
             }
             // These protocols dial nobody, and addresses of peers are no business of theirs.
             FromSwarm::DialFailure(_) | FromSwarm::NewExternalAddrOfPeer(_) => {}

@@ -120,12 +120,7 @@ impl Task {
         }
     }
 
-    fn on_message(
-        &mut self,
-        alias: PeerId,
-        id: gossipsub::MessageId,
-        message: gossipsub::Message,
-    ) {
+    fn on_message(&mut self, alias: PeerId, id: gossipsub::MessageId, message: gossipsub::Message) {
         let Some((source, _)) = self.swarm.behaviour().gossip.real(&alias) else { return };
         let Some(topic) = self.topics.find(&message.topic) else {
             return self.report(&source, &id, Verdict::Ignore);

@@ -236,10 +236,7 @@ mod tests {
         }
         meter.wrote(usize::MAX / 2);
         link.dropped(1_000);
-        assert!(
-            (0..2 * STALLED_TICKS).all(|_| !link.is_stalled()),
-            "an old loss in an idle link"
-        );
+        assert!((0..2 * STALLED_TICKS).all(|_| !link.is_stalled()), "an old loss in an idle link");
         link.dropped(1);
         let stalled = (1..).find(|_| link.is_stalled());
         assert_eq!(stalled, Some(STALLED_TICKS), "losses go on and nothing leaves");

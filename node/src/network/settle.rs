@@ -254,9 +254,7 @@ mod tests {
         let (old, new) = (view(OLD, start), view(NEW, start));
         settle.cast_doubt(&[old, new], false, start);
         let late = start + PROBE_LOST - ms(1);
-        assert!(
-            settle.judge(&[old, new], at(late, true)).iter().all(|a| matches!(a, Act::Ask(_)))
-        );
+        assert!(settle.judge(&[old, new], at(late, true)).iter().all(|a| matches!(a, Act::Ask(_))));
         // After an own pause it is: it can only be dialled again.
         settle.cast_doubt(&[old], true, start);
         let end = at(start + PROBE_SHORT, true);
@@ -310,10 +308,9 @@ mod tests {
         assert!(settle.judge(&[relayed, direct], soon).is_empty());
         assert_eq!(settle.chosen(), Some(id(OLD)));
         let end = at(direct.since + RELAYED_GRACE, true);
-        assert_eq!(settle.judge(&[relayed, direct], end)[..], [
-            Act::Ask(id(OLD)),
-            Act::Ask(id(NEW)),
-            Act::Keep(id(NEW))
-        ]);
+        assert_eq!(
+            settle.judge(&[relayed, direct], end)[..],
+            [Act::Ask(id(OLD)), Act::Ask(id(NEW)), Act::Keep(id(NEW))]
+        );
     }
 }

@@ -332,8 +332,8 @@ impl Task {
     fn request(&mut self, which: Which, peer: Peer, id: u64, bytes: Vec<u8>) {
         let linked = id_of(&peer).and_then(|id| Some((id, self.links.get(&id)?.chosen()?.id)));
         let (lane, net) = self.lane(which);
-        let sent = linked
-            .is_some_and(|(to, over)| lane.asking.ask(net, (to, Some(over)), id, bytes));
+        let sent =
+            linked.is_some_and(|(to, over)| lane.asking.ask(net, (to, Some(over)), id, bytes));
         if sent {
             count(&self.counters.requests);
         } else {

@@ -68,6 +68,7 @@ fn direct(n: u8, journal: u8, own: bool, content: &Content) -> Write {
         lamport: journal.into(),
         at_ms: journal.into(),
         arrived_ms: journal.into(),
+        shown_ms: journal.into(),
         target: content.target(),
         content: Some(content.encode()),
         state: own.then_some(Delivery::Queued),
@@ -107,6 +108,7 @@ fn entry(journal: u8) -> Write {
         eff: 1 << 16,
         lamport: 1,
         arrived_ms: 1,
+        shown_ms: 1,
         target: None,
         entry: SealedEntry { header: header.encode().into(), signature: None, body: None },
     })

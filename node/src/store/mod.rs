@@ -45,7 +45,7 @@ use row::whole;
 use segments::Segments;
 
 pub use book::KnownAddress;
-pub use direct::{ContactAtRest, DirectFound, DirectKey, shown_ms};
+pub use direct::{ContactAtRest, DirectFound, DirectKey};
 pub use error::StoreError;
 pub use notes::Note;
 pub use read::{Found, Met, Reader, RoomAtRest};

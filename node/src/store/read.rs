@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::bodies::{Bodies, Live};
 use super::connect::{self, Role};
 use super::error::StoreError;
-use super::row::{self, COLUMNS, LineKey, TABLES, bytes, count, int, ordered, shown_ms, whole};
+use super::row::{self, COLUMNS, LineKey, SINCE, TABLES, bytes, count, int, ordered, whole};
 use super::search::{self, Terms};
 use super::write::room_number;
 use super::{MAIN_FILE, places, schema, snapshot};
@@ -83,16 +83,11 @@ pub struct Met {
 pub struct Found {
     /// Only lines displayed before this one.
     pub before: Option<LineKey>,
-    /// Only lines shown at or after this time, Unix milliseconds.
+    /// Only lines written, or arrived, at or after this time, Unix milliseconds; of what was
+    /// written before the room was joined, only the time of writing counts.
     pub since_ms: Option<u64>,
     /// At most this many, the newest ones.
     pub limit: usize,
-}
-
-impl Found {
-    fn since(&self, row: &EntryRow) -> bool {
-        self.since_ms.is_none_or(|since| shown_ms(row) >= since)
-    }
 }
 
 impl Reader {
@@ -114,26 +109,24 @@ impl Reader {
     pub fn lines(&self, room: RoomId, wanted: Found) -> Result<Vec<EntryRow>, StoreError> {
         let Some(room) = room_number(&self.main, room)? else { return Ok(Vec::new()) };
         let sql = format!(
-            "SELECT {COLUMNS} FROM {TABLES} WHERE e.room = ?1 AND e.kind NOT IN ({}) AND e.eff >= ?2
+            "SELECT {COLUMNS} FROM {TABLES} WHERE e.room = ?1 AND e.kind NOT IN ({}) AND {SINCE}
              AND (e.eff, e.lamport, e.hash) < (?3, ?4, ?5) ORDER BY e.eff DESC, e.lamport DESC, e.hash DESC",
             kinds_that_are_no_lines()
         );
-        // The first key is a clock and never below the shown time, so what stands before `since_ms`
-        // need not be read.
-        let floor = ordered(wanted.since_ms.map_or(0, |ms| ms.saturating_mul(1 << 16)));
+        let since = int(wanted.since_ms.unwrap_or(0));
         let mut select = self.main.prepare_cached(&sql)?;
         let rows = match wanted.before {
             Some(key) => select.query(params![
                 room,
-                floor,
+                since,
                 ordered(key.eff),
                 ordered(key.lamport),
                 key.hash.0
             ])?,
             // One byte longer than any hash: after everything.
-            None => select.query(params![room, floor, i64::MAX, i64::MAX, [0xff_u8; 33]])?,
+            None => select.query(params![room, since, i64::MAX, i64::MAX, [0xff_u8; 33]])?,
         };
-        let mut found = self.take(rows, wanted.limit, |row| wanted.since(row))?;
+        let mut found = self.take(rows, wanted.limit, |_| true)?;
         found.reverse();
         Ok(found)
     }
@@ -183,15 +176,17 @@ impl Reader {
         let mut newest = self.keys(&search::matches(&self.main, room, &terms, MATCHES_MAX)?)?;
         newest.retain(|(key, _)| wanted.before.is_none_or(|before| *key < before));
         newest.sort_unstable_by(|a, b| b.cmp(a));
-        let mut select = self
-            .main
-            .prepare_cached(&format!("SELECT {COLUMNS} FROM {TABLES} WHERE e.journal = ?1"))?;
+        let mut select = self.main.prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM {TABLES} WHERE e.journal = ?1 AND {SINCE}"
+        ))?;
+        let since = int(wanted.since_ms.unwrap_or(0));
         let mut found = Vec::new();
         for (_, journal) in newest {
             if found.len() >= wanted.limit.min(ROWS_MAX) {
                 break;
             }
-            found.append(&mut self.take(select.query([journal])?, 1, |row| wanted.since(row))?);
+            let rows = select.query(params![journal, since])?;
+            found.append(&mut self.take(rows, 1, |_| true)?);
         }
         found.reverse();
         Ok(found)

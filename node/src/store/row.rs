@@ -5,8 +5,7 @@
 use std::sync::Arc;
 
 use klatch_core::ids::{DeviceId, EntryHash, EntryId, RoomId, Signature};
-use klatch_core::limits::CLOCK_AHEAD_MS_MAX;
-use klatch_core::log::entry::{SealedEntry, hlc_ms};
+use klatch_core::log::entry::SealedEntry;
 use klatch_core::step::EntryRow;
 
 use super::bodies::{Bodies, Span};
@@ -32,15 +31,13 @@ impl LineKey {
     }
 }
 
-/// The time shown: the author's clock, at most a minute ahead of the arrival (PROTOCOL.md,
-/// "Limits").
-pub(super) fn shown_ms(row: &EntryRow) -> u64 {
-    hlc_ms(row.hlc).min(row.arrived_ms.saturating_add(CLOCK_AHEAD_MS_MAX))
-}
-
 /// The columns [`read`] expects, of [`TABLES`].
 pub(super) const COLUMNS: &str = "e.journal, r.room, e.hash, d.device, e.seq, e.kind, e.hlc, e.eff, e.lamport, \
-        e.arrived_ms, e.target, e.body_at, s.header, s.signature, s.body, s.segment, s.start, s.size";
+        e.arrived_ms, e.target, e.body_at, s.header, s.signature, s.body, s.segment, s.start, s.size, e.shown_ms";
+/// Lines that were written, or that arrived, at or after `?2`. What others had written before this
+/// node joined is news to nobody, however late it arrived.
+pub(super) const SINCE: &str =
+    "(e.shown_ms >= ?2 OR (e.arrived_ms >= ?2 AND e.shown_ms >= r.joined_ms))";
 /// The tables of [`COLUMNS`]. CROSS JOIN keeps `entry` outermost, whose index gives the order.
 pub(super) const TABLES: &str = "entry e CROSS JOIN room r ON r.id = e.room CROSS JOIN device d ON d.id = e.device \
         CROSS JOIN sealed s ON s.journal = e.journal";
@@ -62,6 +59,7 @@ pub(super) fn read(row: &rusqlite::Row<'_>, bodies: &Bodies) -> Result<EntryRow,
         target: target
             .map(|t| EntryId::from_slice(t).ok_or(StoreError::value("target")))
             .transpose()?,
+        shown_ms: whole(row.get(18)?),
         entry: sealed(row, 11, bodies)?,
     })
 }

@@ -7,7 +7,7 @@
 //! with the top bit flipped, so that signed order is their order.
 
 /// One statement list per format; `user_version` counts those that were applied.
-pub(super) const MIGRATIONS: &[&str] = &[V1, CONVERSATIONS, SEGMENTS];
+pub(super) const MIGRATIONS: &[&str] = &[V1, CONVERSATIONS, SEGMENTS, TIMES];
 
 /// Where the body of an entry is (`entry.body_at`): nowhere.
 pub(super) const BODY_NONE: i64 = 0;
@@ -174,6 +174,16 @@ ALTER TABLE sealed ADD COLUMN size INTEGER;
 
 -- Before, bodies apart were in a file of another kind; see `moving`.
 INSERT INTO meta SELECT 'bodies_to_move', 1 WHERE EXISTS (SELECT 1 FROM entry WHERE body_at = 2);
+";
+
+/// The time that a line shows is decided once, when it arrives, since it depends on what the line
+/// follows. Before, it was computed from the claim and the arrival alone.
+const TIMES: &str = "
+ALTER TABLE entry ADD COLUMN shown_ms INTEGER NOT NULL DEFAULT 0;
+UPDATE entry SET shown_ms =
+  CASE WHEN hlc < 0 THEN arrived_ms + 60000 ELSE min(hlc >> 16, arrived_ms + 60000) END;
+ALTER TABLE direct ADD COLUMN shown_ms INTEGER NOT NULL DEFAULT 0;
+UPDATE direct SET shown_ms = min(at_ms, arrived_ms + 60000);
 ";
 
 /// The newest journal number in use; 0 before anything happened.

@@ -95,7 +95,7 @@ fn entries(
 ) -> Result<(), StoreError> {
     let known = device_ids(tx)?;
     let mut select =
-        tx.prepare("SELECT room, device, seq, kind, signed, hlc, eff, lamport, hash FROM entry ORDER BY journal")?;
+        tx.prepare("SELECT room, device, seq, kind, signed, hlc, eff, lamport, hash, shown_ms FROM entry ORDER BY journal")?;
     let mut rows = select.query([])?;
     while let Some(r) = rows.next()? {
         let device = known.get(&r.get(1)?).ok_or(StoreError::value("device"))?;
@@ -110,6 +110,7 @@ fn entries(
             hlc: r.get::<_, i64>(5)?.cast_unsigned(),
             eff: unordered(r.get(6)?),
             lamport: unordered(r.get(7)?),
+            shown_ms: whole(r.get(9)?),
             kind: r.get(3)?,
             signed: r.get(4)?,
         });

@@ -143,6 +143,7 @@ impl Batch<'_> {
                 direct::outbox_done(self.tx, device, *seq)
             }
             Write::Privacy { receipts, typing } => direct::privacy(self.tx, *receipts, *typing),
+            Write::Ran(ms) => direct::ran(self.tx, *ms),
             // Everything else is about rooms and the profile, see `write`.
             _ => Ok(()),
         }
@@ -181,7 +182,7 @@ impl Batch<'_> {
             Some(_) => BODY_HERE,
         };
         self.run(
-            "INSERT INTO entry VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+            "INSERT INTO entry VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
             params![
                 journal,
                 room,
@@ -196,6 +197,7 @@ impl Batch<'_> {
                 int(row.arrived_ms),
                 row.hash.0,
                 row.target.map(|t| t.0),
+                int(row.shown_ms),
             ],
         )?;
         let span = if body_at == BODY_APART { self.spans.next() } else { None };

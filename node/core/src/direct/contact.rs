@@ -13,7 +13,10 @@ use crate::direct::verify::{self, Side};
 use crate::event::Delivery;
 use crate::identity::DeviceCert;
 use crate::ids::{DeviceId, Digest, EntryId, IdentityId, Peer, RoomId, SessionKey};
-use crate::limits::{DIRECT_CLOCK_MAX, DIRECT_DEVICES_MAX, DIRECT_ORPHANS_MAX};
+use crate::limits::{
+    DIRECT_AHEAD_MS_MAX, DIRECT_CLOCK_MAX, DIRECT_DEVICES_MAX, DIRECT_LAMPORT_AHEAD_MAX,
+    DIRECT_ORPHANS_MAX,
+};
 use crate::query::Standing;
 use crate::step::{ContactRow, DirectIndexRow};
 
@@ -185,6 +188,20 @@ impl Contact {
         self.index.get(id).is_some_and(|m| m.deleted)
     }
 
+    /// Clocks of a message from the other side, as far as they count here: a wrong clock, or a lie,
+    /// must not use up the order of everything that is said afterwards.
+    pub fn within_reach(&self, lamport: u64, eff: u64, now_ms: u64) -> (u64, u64) {
+        if planted!(DirectClockTrusted) {
+            return (lamport, eff);
+        }
+        let ahead = now_ms.saturating_add(DIRECT_AHEAD_MS_MAX);
+        // What was said here under a clock far ahead is not followed by the other side's first key,
+        // which does the same as this: its lamport clock tells that it comes later.
+        let follows = lamport > self.lamport && self.eff > ahead;
+        let eff = if follows { eff.max(self.eff) } else { eff.min(ahead.max(self.eff)) };
+        (lamport.min(self.lamport.saturating_add(DIRECT_LAMPORT_AHEAD_MAX)), eff)
+    }
+
     /// Clocks of the next own message: after everything here.
     pub fn clocks(&self, wall: u64) -> (u64, u64) {
         let cap = DIRECT_CLOCK_MAX - 1;
@@ -248,4 +265,30 @@ pub(crate) fn check_cert(
     verifier: &mut Verifier,
 ) -> bool {
     known == Some(shown) || shown.verify(verifier)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000_000;
+
+    fn contact() -> Contact {
+        Contact::new(IdentityId([1; 32]), String::new(), Standing::Accepted, NOW)
+    }
+
+    #[test]
+    fn the_largest_clocks_leave_room_for_everything_said_later() {
+        let mut contact = contact();
+        let most = DIRECT_CLOCK_MAX - 1;
+        for n in 0..1_000 {
+            let (lamport, eff) = contact.within_reach(most, most, NOW + n);
+            let meta =
+                Meta { own: false, seq: n, kind: 1, journal: n, state: None, deleted: false };
+            let id = EntryId([u8::try_from(n % 256).unwrap(); 16]);
+            contact.note(id, meta, lamport, eff);
+        }
+        let (lamport, eff) = contact.clocks(NOW);
+        assert!(lamport < most / 1_000 && eff <= NOW + 1_000 + DIRECT_AHEAD_MS_MAX);
+    }
 }

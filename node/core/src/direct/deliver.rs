@@ -25,10 +25,6 @@ impl Direct {
         self.expire(ctx, device);
         let Some(queue) = self.queues.get_mut(&device) else { return };
         let identity = queue.identity;
-        if let Some(item) = queue.items.front() {
-            let left = (item.queued_ms + DIRECT_EXPIRY_MS).saturating_sub(ctx.wall).max(1);
-            self.due_ms = self.due_ms.min(ctx.now + left);
-        }
         let blocked = self.people.get(&identity).is_none_or(|c| c.standing == Standing::Blocked);
         let Some(peer) = self.reach(&device).filter(|_| !blocked) else { return };
         let Some(queue) = self.queues.get_mut(&device) else { return };
@@ -49,9 +45,15 @@ impl Direct {
     fn expire(&mut self, ctx: &mut Ctx<'_>, device: DeviceId) {
         let Some(queue) = self.queues.get_mut(&device) else { return };
         let identity = queue.identity;
+        let (ran_ms, wall) = (self.ran.total_ms(), ctx.wall);
         let late = |queue: &Queue| {
             let item = queue.items.front()?;
-            (ctx.wall.saturating_sub(item.queued_ms) >= DIRECT_EXPIRY_MS).then_some(())
+            let waited_ms = if planted!(ExpireByCalendar) {
+                wall.saturating_sub(item.queued_ms)
+            } else {
+                ran_ms.saturating_sub(item.queued_ran_ms)
+            };
+            (waited_ms >= DIRECT_EXPIRY_MS).then_some(())
         };
         let mut given_up = Vec::new();
         while late(queue).is_some() {

@@ -18,6 +18,7 @@ use crate::limits::{REQUEST_MESSAGES_MAX, TEXT_BYTES_MAX};
 use crate::machine::Ctx;
 use crate::query::Standing;
 use crate::step::{DirectRow, Token, Write};
+use crate::times;
 
 /// One-time keys given out per minute once the burst is used up.
 const ONE_TIME_KEYS_PER_MINUTE: u64 = 1;
@@ -308,6 +309,9 @@ impl Direct {
             return;
         }
         let Said { id, kind, lamport, eff, at_ms, content: bytes } = said;
+        // The author's first key is never below what it knew when it wrote.
+        let shown_ms = times::shown_ms(at_ms, ctx.wall, Some(eff), true);
+        let (lamport, eff) = contact.within_reach(lamport, eff, ctx.wall);
         let (seq, journal) = (contact.their_next, *ctx.journal);
         *ctx.journal += 1;
         let gone = |id: &EntryId| contact.orphans.contains(id) || contact.is_deleted(id);
@@ -328,6 +332,7 @@ impl Direct {
             lamport,
             at_ms,
             arrived_ms: ctx.wall,
+            shown_ms,
             target: content.as_ref().and_then(Content::target),
             content: content.as_ref().map(|_| bytes),
             state: None,

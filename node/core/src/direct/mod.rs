@@ -29,14 +29,15 @@ use crate::direct::verify::Side;
 use crate::event::{ContactNews, Event};
 use crate::ids::{DeviceId, Digest, IdentityId, Nonce, Peer, RoomId};
 use crate::limits::{
-    FALLBACK_MS, LAST_SEEN_WRITE_MS, ONE_TIME_KEYS_BURST, RECIPIENT_MS, REQUESTS_MAX,
+    DIRECT_RAN_STEP_MS, FALLBACK_MS, LAST_SEEN_WRITE_MS, ONE_TIME_KEYS_BURST, RECIPIENT_MS,
+    REQUESTS_MAX,
 };
 use crate::machine::Ctx;
 use crate::query::Standing;
 use crate::room::Room;
 use crate::step::{DirectSnapshot, PeopleView, RequestId, Write};
 use contact::Contact;
-use outbox::Queue;
+use outbox::{Queue, Ran};
 use people::Candidate;
 use ratchet::Account;
 use session::Sessions;
@@ -71,6 +72,7 @@ pub(crate) struct Direct {
     receipts: bool,
     typing: bool,
     one_time: Bucket,
+    ran: Ran,
     /// When something is to be done next, on the steady clock.
     pub due_ms: u64,
     /// Something is to be done now.
@@ -124,6 +126,7 @@ impl Direct {
             receipts: snapshot.receipts,
             typing: snapshot.typing,
             one_time: Bucket::full(ONE_TIME_KEYS_BURST, now),
+            ran: Ran::new(snapshot.ran_ms, now),
             due_ms: now,
             touched: true,
             view_dirty: true,
@@ -290,15 +293,17 @@ impl Direct {
         let kept: BTreeSet<DeviceId> = contact.devices.iter().map(|d| d.device).collect();
         self.owners.retain(|d, i| *i != identity || kept.contains(d));
         self.owners.insert(device, identity);
-        let mut waiting: BTreeMap<u64, (crate::ids::EntryId, std::sync::Arc<[u8]>, u64)> =
-            BTreeMap::new();
+        let mut waiting = BTreeMap::new();
         for item in others.iter().filter_map(|d| self.queues.get(d)).flat_map(|q| &q.items) {
-            waiting.insert(item.seq, (item.id, item.said.clone(), item.queued_ms));
+            waiting.insert(
+                item.seq,
+                (item.id, item.said.clone(), (item.queued_ms, item.queued_ran_ms)),
+            );
         }
         if !waiting.is_empty() {
             let queue = self.queues.entry(device).or_insert_with(|| Queue::new(identity));
-            for (seq, (id, said, queued_ms)) in waiting {
-                queue.push(id, seq, said, queued_ms);
+            for (seq, (id, said, queued)) in waiting {
+                queue.push(id, seq, said, queued);
             }
         }
         self.view_dirty = true;
@@ -430,9 +435,15 @@ impl Direct {
             self.due_ms =
                 ctx.now + (account.fallback_ms + FALLBACK_MS).saturating_sub(ctx.wall).max(1);
         }
+        if self.ran.pass(ctx.now) {
+            ctx.step.writes.push(Write::Ran(self.ran.total_ms()));
+        }
         let devices: Vec<DeviceId> = self.queues.keys().copied().collect();
         for device in devices {
             self.pump(ctx, device);
+        }
+        if self.queues.values().any(|q| !q.items.is_empty()) {
+            self.due_ms = self.due_ms.min(ctx.now + DIRECT_RAN_STEP_MS);
         }
         self.write(ctx);
         self.touched = false;

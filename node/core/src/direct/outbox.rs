@@ -11,7 +11,7 @@ use crate::cbor;
 use crate::content::{Content, Kind};
 use crate::direct::payload::Said;
 use crate::ids::{DeviceId, EntryId, IdentityId, Nonce, SessionTag};
-use crate::limits::{DIRECT_RETRY_MS, DIRECT_RETRY_MS_MAX};
+use crate::limits::{DIRECT_RAN_STEP_MS, DIRECT_RETRY_MS, DIRECT_RETRY_MS_MAX};
 use crate::step::{OutboxRow, RequestId, Write};
 
 /// Longest row: what is said twice, once sealed.
@@ -35,11 +35,51 @@ pub(crate) struct Place {
 struct SavedPlace(SessionTag, u64, u64, Option<ByteBuf>, Nonce);
 
 #[derive(Serialize, Deserialize)]
-struct SavedItem(ByteBuf, u64, Option<SavedPlace>, bool);
+struct SavedItem(ByteBuf, u64, Option<SavedPlace>, bool, u64);
 
-/// As the first versions saved it.
+/// As the first versions saved it: whether it was sealed in a session that is gone was not kept.
 #[derive(Serialize, Deserialize)]
-struct OldItem(ByteBuf, u64, Option<SavedPlace>);
+struct SavedItemV1(ByteBuf, u64, Option<SavedPlace>);
+
+impl SavedItem {
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        cbor::decode(bytes, ROW_BYTES_MAX).ok().or_else(|| {
+            let SavedItemV1(said, seq, place) = cbor::decode(bytes, ROW_BYTES_MAX).ok()?;
+            Some(Self(said, seq, place, true, 0))
+        })
+    }
+}
+
+/// How long the node has run, as far as waiting messages are concerned: steps of the steady clock,
+/// none of them longer than [`DIRECT_RAN_STEP_MS`].
+#[derive(Debug)]
+pub(crate) struct Ran {
+    total_ms: u64,
+    saved_ms: u64,
+    at_ms: u64,
+}
+
+impl Ran {
+    pub fn new(total_ms: u64, now: u64) -> Self {
+        Self { total_ms, saved_ms: total_ms, at_ms: now }
+    }
+
+    pub fn total_ms(&self) -> u64 {
+        self.total_ms
+    }
+
+    /// Time passed up to `now` on the steady clock. `true` when the sum is to be stored.
+    pub fn pass(&mut self, now: u64) -> bool {
+        let step = now.saturating_sub(self.at_ms).min(DIRECT_RAN_STEP_MS);
+        self.at_ms = now;
+        self.total_ms = self.total_ms.saturating_add(step);
+        let due = self.total_ms - self.saved_ms >= DIRECT_RAN_STEP_MS;
+        if due {
+            self.saved_ms = self.total_ms;
+        }
+        due
+    }
+}
 
 /// A message on its way to one device.
 #[derive(Debug)]
@@ -50,6 +90,8 @@ pub(crate) struct Item {
     /// Position among the own messages of the conversation.
     pub seq: u64,
     pub queued_ms: u64,
+    /// [`Ran::total_ms`] at that time.
+    pub queued_ran_ms: u64,
     /// What is said, not sealed.
     pub said: Arc<[u8]>,
     pub place: Option<Place>,
@@ -70,17 +112,12 @@ impl Item {
         });
         let bytes = self.len() + 128;
         let said = ByteBuf::from(self.said.to_vec());
-        cbor::encode_large(&SavedItem(said, self.seq, place, self.left), bytes)
+        let ran_ms = self.queued_ran_ms;
+        cbor::encode_large(&SavedItem(said, self.seq, place, self.left, ran_ms), bytes)
     }
 
     fn restore(row: &OutboxRow) -> Option<Self> {
-        let SavedItem(said, seq, place, left) = cbor::decode(&row.frame, ROW_BYTES_MAX)
-            .or_else(|_| {
-                let OldItem(said, seq, place) = cbor::decode(&row.frame, ROW_BYTES_MAX)?;
-                // Whether it was sealed in a session that is gone was not kept.
-                Ok::<_, cbor::DecodeError>(SavedItem(said, seq, place, true))
-            })
-            .ok()?;
+        let SavedItem(said, seq, place, left, queued_ran_ms) = SavedItem::decode(&row.frame)?;
         let place = place.map(|SavedPlace(session, number, at, frame, hash)| Place {
             hash,
             session,
@@ -93,6 +130,7 @@ impl Item {
             id: row.id,
             seq,
             queued_ms: row.queued_ms,
+            queued_ran_ms,
             said: said.into_vec().into(),
             place,
             left,
@@ -180,14 +218,16 @@ impl Queue {
         good
     }
 
-    pub fn push(&mut self, id: EntryId, seq: u64, said: Arc<[u8]>, now: u64) {
+    /// `queued`: Unix milliseconds, and how long the node had run until then.
+    pub fn push(&mut self, id: EntryId, seq: u64, said: Arc<[u8]>, queued: (u64, u64)) {
         let (row, place) = (self.next_row, None);
         self.next_row += 1;
         self.items.push_back(Item {
             row,
             id,
             seq,
-            queued_ms: now,
+            queued_ms: queued.0,
+            queued_ran_ms: queued.1,
             said,
             place,
             left: false,

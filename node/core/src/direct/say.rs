@@ -13,11 +13,12 @@ use crate::direct::{Direct, Rooms};
 use crate::error::CommandError;
 use crate::event::{ContactNews, Delivery, Event};
 use crate::ids::{DeviceId, EntryId, IdentityId, RoomId};
-use crate::limits::{DIRECT_QUEUE_BYTES_MAX, DIRECT_QUEUE_MAX};
+use crate::limits::{DIRECT_CLOCK_MAX, DIRECT_QUEUE_BYTES_MAX, DIRECT_QUEUE_MAX};
 use crate::machine::{Ctx, check_text};
 use crate::names::is_name;
 use crate::query::Standing;
 use crate::step::{DirectRow, Write};
+use crate::times;
 
 impl Direct {
     /// Whether a command is about a person. A room's own id always means the room.
@@ -163,7 +164,7 @@ impl Direct {
         let mut id = EntryId([0; 16]);
         ctx.rng.fill(&mut id.0);
         let (lamport, eff) = contact.clocks(ctx.wall);
-        let at_ms = ctx.wall.min(eff);
+        let at_ms = ctx.wall.min(DIRECT_CLOCK_MAX - 1);
         let (seq, journal) = (contact.own_next, *ctx.journal);
         *ctx.journal += 1;
         let said = Said {
@@ -187,6 +188,7 @@ impl Direct {
             lamport,
             at_ms,
             arrived_ms: ctx.wall,
+            shown_ms: times::shown_ms(at_ms, ctx.wall, Some(eff), true),
             target: content.target(),
             content: Some(said.content.clone()),
             state: Some(if devices.is_empty() && !untold.is_empty() {
@@ -212,7 +214,7 @@ impl Direct {
         let said: std::sync::Arc<[u8]> = said.encode().into();
         for device in devices {
             let queue = self.queues.entry(device).or_insert_with(|| Queue::new(who));
-            queue.push(id, seq, said.clone(), ctx.wall);
+            queue.push(id, seq, said.clone(), (ctx.wall, self.ran.total_ms()));
         }
         self.view_dirty = true;
         Ok(Reply::Stored { message: id, room, seq, journal })

@@ -8,7 +8,6 @@ use crate::content::{Content, Kind};
 use crate::emoji::counted_as;
 use crate::event::{Delivery, Message, Reactions};
 use crate::ids::{DeviceId, EntryId};
-use crate::limits::CLOCK_AHEAD_MS_MAX;
 use crate::step::DirectRow;
 
 /// A stored direct message with its content.
@@ -62,7 +61,7 @@ pub fn message(line: &Line<'_>, names: &Names<'_>) -> Message {
         text,
         reply_to,
         target: row.target,
-        at_ms: row.at_ms.min(row.arrived_ms.saturating_add(CLOCK_AHEAD_MS_MAX)),
+        at_ms: row.shown_ms,
         arrived_ms: row.arrived_ms,
         own: row.own,
         state: row.own.then(|| row.state.unwrap_or(Delivery::Queued)),

@@ -14,8 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::error::Reject;
 use crate::ids::{DeviceId, DeviceShort, EntryHash, EntryId, HashShort};
 use crate::limits::{CHAINS_MAX, CLOCK_AHEAD_MS_MAX, FRONTIER_MAX, LAMPORT_SLACK, PARENTS_MAX};
-use crate::log::entry::{Place, VerifiedEntry, VerifiedRun};
+use crate::log::entry::{Place, VerifiedEntry, VerifiedRun, hlc_ms};
 use crate::step::IndexRow;
+use crate::times;
 use crate::wire::Frontier;
 use parked::Parked;
 
@@ -26,6 +27,8 @@ pub struct Meta {
     pub eff: u64,
     /// Display order, second key.
     pub lamport: u64,
+    /// The time it shows here, Unix milliseconds ([`crate::times`]).
+    pub shown_ms: u64,
     /// Who wrote it.
     pub author: DeviceShort,
     /// Wire number of its kind.
@@ -59,6 +62,8 @@ pub struct Accepted {
     pub entry: VerifiedEntry,
     /// Display order, first key.
     pub eff: u64,
+    /// The time it shows here, Unix milliseconds.
+    pub shown_ms: u64,
 }
 
 /// What became of a run.
@@ -82,6 +87,14 @@ enum Strict {
     No,
 }
 
+/// When and how an entry came.
+#[derive(Debug, Clone, Copy)]
+struct Arrival {
+    at_ms: u64,
+    /// From its author's hand or by gossip, rather than out of somebody's history.
+    live: bool,
+}
+
 enum Check {
     Fits,
     Waits(Option<EntryId>),
@@ -95,6 +108,7 @@ impl Log {
         let meta = Meta {
             eff: row.eff,
             lamport: row.lamport,
+            shown_ms: row.shown_ms,
             author: row.device.prefix(),
             kind: row.kind,
         };
@@ -117,7 +131,12 @@ impl Log {
 
     /// The place of the next own entry. Advances the clock.
     pub fn place(&mut self, own: DeviceId, now_ms: u64) -> Place {
-        self.clock = (self.clock + 1).max(now_ms << 16);
+        let now = now_ms << 16;
+        let most = now_ms.saturating_add(CLOCK_AHEAD_MS_MAX) << 16;
+        // A clock that was wrong once must not date everything written afterwards: order comes from
+        // `eff` and lamport, which never go back, so this one may.
+        let ran_ahead = self.clock > most && !planted!(ClockNeverBack);
+        self.clock = if ran_ahead { now } else { (self.clock + 1).max(now) };
         let chain = self.chains.get(&own).copied();
         let head = chain.map(|c| c.head.id());
         let mut tips: Vec<(u64, EntryId)> = self
@@ -144,9 +163,9 @@ impl Log {
     }
 
     /// Takes in an own entry that was just composed at [`Log::place`]; returns its first display
-    /// key.
-    pub fn append_own(&mut self, entry: &VerifiedEntry) -> u64 {
-        self.insert(entry, false)
+    /// key and the time it shows.
+    pub fn append_own(&mut self, entry: &VerifiedEntry, now_ms: u64) -> (u64, u64) {
+        self.insert(entry, false, Arrival { at_ms: now_ms, live: true })
     }
 
     /// The own run up to here was signed: frontiers may name its end.
@@ -181,7 +200,7 @@ impl Log {
             }
             Check::Fits => {
                 let mut out = Vec::new();
-                self.take_in(run, now_ms, &mut out);
+                self.take_in(run, Arrival { at_ms: now_ms, live: !served }, &mut out);
                 Outcome::Accepted(out)
             }
         }
@@ -201,19 +220,21 @@ impl Log {
         let mut out = Vec::new();
         for run in served {
             if matches!(self.check(&run, Strict::No), Check::Fits) {
-                self.take_in(run, now_ms, &mut out);
+                self.take_in(run, Arrival { at_ms: now_ms, live: false }, &mut out);
             }
         }
         out
     }
 
     /// Takes in a run that fits, and every parked run that fits then.
-    fn take_in(&mut self, run: VerifiedRun, now_ms: u64, out: &mut Vec<Accepted>) {
+    fn take_in(&mut self, run: VerifiedRun, arrival: Arrival, out: &mut Vec<Accepted>) {
         let mut ready = Vec::new();
-        self.append(run, now_ms, out, &mut ready);
+        self.append(run, arrival, out, &mut ready);
         while let Some((run, served)) = ready.pop() {
             match self.check(&run, Strict::Yes) {
-                Check::Fits => self.append(run, now_ms, out, &mut ready),
+                Check::Fits => {
+                    self.append(run, Arrival { live: !served, ..arrival }, out, &mut ready)
+                }
                 Check::Waits(missing) => {
                     self.parked.insert(run, missing, served);
                 }
@@ -225,7 +246,7 @@ impl Log {
     fn append(
         &mut self,
         run: VerifiedRun,
-        now_ms: u64,
+        arrival: Arrival,
         out: &mut Vec<Accepted>,
         ready: &mut Vec<(VerifiedRun, bool)>,
     ) {
@@ -233,24 +254,31 @@ impl Log {
             if self.index.contains_key(&entry.hash.id()) {
                 continue;
             }
-            if entry.header.hlc >> 16 <= now_ms.saturating_add(CLOCK_AHEAD_MS_MAX)
+            if entry.header.hlc >> 16 <= arrival.at_ms.saturating_add(CLOCK_AHEAD_MS_MAX)
                 || planted!(ClockDragged)
             {
                 self.clock = self.clock.max(entry.header.hlc);
             }
             let signed = entry.sealed.signature.is_some();
-            let eff = self.insert(&entry, signed);
+            let (eff, shown_ms) = self.insert(&entry, signed, arrival);
             ready.extend(self.parked.take_after(&entry));
-            out.push(Accepted { entry, eff });
+            out.push(Accepted { entry, eff, shown_ms });
         }
     }
 
-    fn insert(&mut self, entry: &VerifiedEntry, signed: bool) -> u64 {
+    /// Returns the first display key and the time shown.
+    fn insert(&mut self, entry: &VerifiedEntry, signed: bool, arrival: Arrival) -> (u64, u64) {
         let (h, id) = (&entry.header, entry.hash.id());
         let chain = self.chains.get(&h.device);
         let parents = h.parents.iter().filter_map(|p| self.index.get(p)).map(|m| m.eff);
         let eff = parents.chain(chain.map(|c| c.eff)).max().unwrap_or(0).max(h.hlc);
         let eff = if planted!(OrderByArrival) { eff.max(self.clock) } else { eff };
+        let follows = h.parents.iter().copied().chain(h.prev.map(|p| p.id()));
+        let follows = follows.filter_map(|p| self.index.get(&p)).map(|m| m.shown_ms);
+        // The latest that can be true: a time that was shown under a wrong clock of this node is
+        // not one of them.
+        let follows = follows.filter(|f| times::is_plausible(*f, arrival.at_ms)).max();
+        let shown_ms = times::shown_ms(hlc_ms(h.hlc), arrival.at_ms, follows, arrival.live);
         let before = chain.and_then(|c| c.signed);
         let signed = if signed { Some((h.seq, entry.hash.prefix())) } else { before };
         for p in h.parents.iter().chain(h.prev.map(|p| p.id()).as_ref()) {
@@ -258,12 +286,12 @@ impl Log {
         }
         self.tips.insert(id, h.lamport);
         let (author, kind) = (h.device.prefix(), h.kind.code());
-        self.index.insert(id, Meta { eff, lamport: h.lamport, author, kind });
+        self.index.insert(id, Meta { eff, lamport: h.lamport, shown_ms, author, kind });
         self.chains.insert(
             h.device,
             Chain { next: h.seq + 1, head: entry.hash, eff, lamport: h.lamport, signed },
         );
-        eff
+        (eff, shown_ms)
     }
 
     /// Whether a run can be taken in now. Looks at the run as a whole: entries in it may name one

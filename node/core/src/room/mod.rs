@@ -158,8 +158,8 @@ impl Room {
         {
             self.sign_pending(ctx);
         }
-        let eff = self.log.append_own(&entry);
-        let row = self.entry_row(ctx, &entry, eff, target);
+        let (eff, shown_ms) = self.log.append_own(&entry, ctx.wall);
+        let row = self.entry_row(ctx, &entry, (eff, shown_ms), target);
         let (id, seq, journal) = (entry.hash.id(), entry.header.seq, row.journal);
         self.tell(ctx, &entry, &row);
         self.pending.push((entry, row));
@@ -282,7 +282,11 @@ impl Room {
         // against the device.
         if self.log.has_all(&run) {
             if planted!(ForgetDuplicates) {
-                let again = run.into_entries().into_iter().map(|entry| Accepted { entry, eff: 0 });
+                let again = run.into_entries().into_iter().map(|entry| Accepted {
+                    entry,
+                    eff: 0,
+                    shown_ms: 0,
+                });
                 self.take_in(ctx, again.collect());
             }
             return Err(Reject::Duplicate);
@@ -351,10 +355,10 @@ impl Room {
     fn take_in(&mut self, ctx: &mut Ctx<'_>, accepted: Vec<Accepted>) -> Taken {
         let count = accepted.len();
         let mut owed: BTreeMap<DeviceId, u64> = BTreeMap::new();
-        for Accepted { entry, eff } in accepted {
+        for Accepted { entry, eff, shown_ms } in accepted {
             *owed.entry(entry.header.device).or_default() += 1;
             let target = entry.content.as_ref().and_then(Content::target);
-            let mut row = self.entry_row(ctx, &entry, eff, target);
+            let mut row = self.entry_row(ctx, &entry, (eff, shown_ms), target);
             self.meet(ctx, &entry);
             self.apply_budget(ctx, &mut row);
             self.tell(ctx, &entry, &row);
@@ -376,7 +380,7 @@ impl Room {
         &mut self,
         ctx: &mut Ctx<'_>,
         entry: &VerifiedEntry,
-        eff: u64,
+        (eff, shown_ms): (u64, u64),
         target: Option<EntryId>,
     ) -> EntryRow {
         let journal = *ctx.journal;
@@ -393,6 +397,7 @@ impl Room {
             eff,
             lamport: h.lamport,
             arrived_ms: ctx.wall,
+            shown_ms,
             target,
             entry: entry.sealed.clone(),
         }

@@ -8,8 +8,6 @@ use crate::content::{Content, Kind};
 use crate::emoji::counted_as;
 use crate::event::{Message, Reactions};
 use crate::ids::{DeviceId, EntryId};
-use crate::limits::CLOCK_AHEAD_MS_MAX;
-use crate::log::entry::hlc_ms;
 use crate::step::{DeviceRow, EntryRow};
 
 /// A stored entry with its opened body.
@@ -57,7 +55,7 @@ pub fn message(line: &Line<'_>, author: Option<&DeviceRow>) -> Message {
         text,
         reply_to,
         target: row.target,
-        at_ms: hlc_ms(row.hlc).min(row.arrived_ms.saturating_add(CLOCK_AHEAD_MS_MAX)),
+        at_ms: row.shown_ms,
         arrived_ms: row.arrived_ms,
         own: false,
         state: None,

@@ -29,6 +29,8 @@ pub struct Desk {
     pub by_id: BTreeMap<(RoomId, EntryId), usize>,
     /// Told that messages were read, and that one is writing.
     pub privacy: (bool, bool),
+    /// How long the node ran while messages waited.
+    pub ran_ms: u64,
 }
 
 impl Desk {
@@ -70,6 +72,7 @@ impl Desk {
                 self.outbox.remove(&(*device, *seq));
             }
             Write::Privacy { receipts, typing } => self.privacy = (*receipts, *typing),
+            Write::Ran(ms) => self.ran_ms = *ms,
             _ => return Ok(false),
         }
         Ok(true)
@@ -139,6 +142,7 @@ impl Desk {
             contacts: self.contacts.values().cloned().collect(),
             outbox: self.outbox.values().cloned().collect(),
             index: index.collect(),
+            ran_ms: self.ran_ms,
             receipts: self.privacy.0,
             typing: self.privacy.1,
         }

@@ -282,6 +282,7 @@ fn index_row(row: &EntryRow) -> IndexRow {
         hlc: row.hlc,
         eff: row.eff,
         lamport: row.lamport,
+        shown_ms: row.shown_ms,
         kind: row.kind,
         signed: row.entry.signature.is_some(),
     }

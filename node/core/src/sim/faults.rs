@@ -60,6 +60,8 @@ faults! {
     OrderByArrival,
     /// a remote clock drags the own one without limit
     ClockDragged,
+    /// the own clock stays ahead once it was
+    ClockNeverBack,
     /// nothing is forwarded
     ForwardNever,
     /// after a restart the last own position is used again
@@ -90,6 +92,10 @@ faults! {
     AnyoneEdits,
     /// a direct message that failed once is never sent again
     DirectNoRetry,
+    /// a direct message is given up when the calendar says so
+    ExpireByCalendar,
+    /// the clocks of the other side are believed without limit
+    DirectClockTrusted,
     /// strangers may write without limit
     GateOpen,
     /// what moved in a session is not stored with the message

@@ -125,6 +125,9 @@ impl Ledger {
             if hlc_ms(row.hlc) > clock_max + CLOCK_AHEAD_MS_MAX {
                 return Err(format!("{}: the own clock was dragged ahead", name()));
             }
+            if hlc_ms(row.hlc) > row.arrived_ms + CLOCK_AHEAD_MS_MAX {
+                return Err(format!("{}: dated by a clock that is right again", name()));
+            }
             self.slots.entry(slot).or_insert((row.hash, now));
         } else if self.honest.contains_key(&row.device)
             && self.slots.get(&slot).map(|s| s.0) != Some(row.hash)

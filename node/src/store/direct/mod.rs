@@ -10,7 +10,6 @@ pub(super) mod write;
 
 use klatch_core::event::Delivery;
 use klatch_core::ids::{DeviceId, EntryId, IdentityId, RoomId};
-use klatch_core::limits::CLOCK_AHEAD_MS_MAX;
 use klatch_core::query::Standing;
 use klatch_core::step::{ContactRow, DirectIndexRow, DirectRow, DirectSnapshot, OutboxRow};
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -22,6 +21,8 @@ use super::row::{bytes, unordered, whole};
 
 pub use read::{ContactAtRest, DirectFound};
 
+/// How long the node has run while messages waited (in `meta`).
+const RAN: &str = "direct_ran_ms";
 /// Whether to tell others that their messages were read (in `meta`).
 const RECEIPTS: &str = "direct_receipts";
 /// Whether to tell others that one is writing (in `meta`).
@@ -46,16 +47,11 @@ impl DirectKey {
     }
 }
 
-/// The time shown: the author's clock, at most a minute ahead of the arrival (PROTOCOL.md,
-/// "Limits").
-#[must_use]
-pub fn shown_ms(row: &DirectRow) -> u64 {
-    row.at_ms.min(row.arrived_ms.saturating_add(CLOCK_AHEAD_MS_MAX))
-}
-
 /// The columns [`read_row`] expects, of [`TABLES`].
 const COLUMNS: &str = "x.journal, t.room, t.identity, x.id, d.device, x.own, x.seq, x.kind, x.eff, x.lamport, x.at_ms, \
-        x.arrived_ms, x.target, x.state, x.content";
+        x.arrived_ms, x.target, x.state, x.content, x.shown_ms";
+/// Messages that were written, or that arrived, at or after `?2`.
+const SINCE: &str = "(x.shown_ms >= ?2 OR x.arrived_ms >= ?2)";
 /// The tables of [`COLUMNS`]. CROSS JOIN keeps `direct` outermost, whose index gives the order.
 const TABLES: &str =
     "direct x CROSS JOIN talk t ON t.id = x.talk CROSS JOIN device d ON d.id = x.device";
@@ -80,6 +76,7 @@ fn read_row(r: &Row<'_>) -> Result<DirectRow, StoreError> {
             .transpose()?,
         state: r.get::<_, Option<i64>>(13)?.map(state_of).transpose()?,
         content: r.get(14)?,
+        shown_ms: whole(r.get(15)?),
     })
 }
 
@@ -160,6 +157,7 @@ pub(super) fn load(tx: &Connection) -> Result<DirectSnapshot, StoreError> {
     let account = tx.query_row("SELECT state FROM account", [], |r| secret(r, 0)).optional()?;
     let mut found = DirectSnapshot {
         account,
+        ran_ms: meta(tx, RAN)?,
         receipts: meta(tx, RECEIPTS)? != 0,
         typing: meta(tx, TYPING)? != 0,
         ..DirectSnapshot::default()

@@ -6,7 +6,7 @@ use klatch_core::step::{ContactRow, DirectRow};
 use rusqlite::{OptionalExtension, params};
 
 use super::{
-    COLUMNS, CONTACT, DirectKey, TABLES, index, read_contact, read_row, shown_ms, talk_number,
+    COLUMNS, CONTACT, DirectKey, SINCE, TABLES, index, read_contact, read_row, talk_number,
 };
 use crate::store::error::StoreError;
 use crate::store::read::{MATCHES_MAX, ROWS_MAX, Reader, kinds_that_are_no_lines};
@@ -31,16 +31,10 @@ pub struct ContactAtRest {
 pub struct DirectFound {
     /// Only messages displayed before this one.
     pub before: Option<DirectKey>,
-    /// Only messages shown at or after this time, Unix milliseconds.
+    /// Only messages written, or arrived, at or after this time, Unix milliseconds.
     pub since_ms: Option<u64>,
     /// At most this many, the newest ones.
     pub limit: usize,
-}
-
-impl DirectFound {
-    fn since(&self, row: &DirectRow) -> bool {
-        self.since_ms.is_none_or(|since| shown_ms(row) >= since)
-    }
 }
 
 impl Reader {
@@ -55,7 +49,7 @@ impl Reader {
               AND x.content IS NOT NULL),
              (SELECT count(*) FROM direct x WHERE x.talk = t.id AND x.journal > t.read_upto AND x.kind IN (1, 5)
               AND NOT x.own AND x.content IS NOT NULL),
-             coalesce((SELECT min(x.at_ms, x.arrived_ms + 60000) FROM direct x WHERE x.talk = t.id
+             coalesce((SELECT x.shown_ms FROM direct x WHERE x.talk = t.id
               ORDER BY x.eff DESC, x.lamport DESC, x.id DESC LIMIT 1), 0)
              FROM contact c JOIN talk t ON t.id = c.talk ORDER BY t.id"
         ))?;
@@ -109,7 +103,7 @@ impl Reader {
         // The time is looked at before the content is read, which may be large.
         let mut select = self.main.prepare_cached(&format!(
             "SELECT {COLUMNS} FROM {TABLES} WHERE x.talk = ?1 AND x.kind NOT IN ({})
-             AND min(x.at_ms, x.arrived_ms + 60000) >= ?2 AND (x.eff, x.lamport, x.id) < (?3, ?4, ?5)
+             AND {SINCE} AND (x.eff, x.lamport, x.id) < (?3, ?4, ?5)
              ORDER BY x.eff DESC, x.lamport DESC, x.id DESC",
             kinds_that_are_no_lines()
         ))?;
@@ -174,15 +168,16 @@ impl Reader {
             self.direct_keys(&index::matches(&self.main, talk, &terms, MATCHES_MAX)?)?;
         newest.retain(|(key, _)| wanted.before.is_none_or(|before| *key < before));
         newest.sort_unstable_by(|a, b| b.cmp(a));
-        let mut select = self
-            .main
-            .prepare_cached(&format!("SELECT {COLUMNS} FROM {TABLES} WHERE x.journal = ?1"))?;
+        let mut select = self.main.prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM {TABLES} WHERE x.journal = ?1 AND {SINCE}"
+        ))?;
+        let since = int(wanted.since_ms.unwrap_or(0));
         let mut found = Vec::new();
         for (_, journal) in newest {
             if found.len() >= wanted.limit.min(ROWS_MAX) {
                 break;
             }
-            found.append(&mut take(select.query([journal])?, 1, |row| wanted.since(row))?);
+            found.append(&mut take(select.query(params![journal, since])?, 1, |_| true)?);
         }
         found.reverse();
         Ok(found)

@@ -6,7 +6,7 @@ use klatch_core::ids::{EntryId, IdentityId, RoomId};
 use klatch_core::step::{ContactRow, DirectRow, OutboxRow};
 use rusqlite::{Transaction, params};
 
-use super::{RECEIPTS, TYPING, index, standing_code, state_code, talk_number};
+use super::{RAN, RECEIPTS, TYPING, index, standing_code, state_code, talk_number};
 use crate::store::error::StoreError;
 use crate::store::row::{int, ordered};
 use crate::store::set_meta;
@@ -35,7 +35,8 @@ pub(in crate::store) fn direct(
     let talk = talk(tx, row.room, row.identity)?;
     run(
         tx,
-        "INSERT INTO direct VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+        "INSERT INTO direct VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14,
+         ?15)",
         params![
             int(row.journal),
             talk,
@@ -51,6 +52,7 @@ pub(in crate::store) fn direct(
             row.target.map(|t| t.0),
             row.state.map(state_code),
             row.content,
+            int(row.shown_ms),
         ],
     )
 }
@@ -168,6 +170,11 @@ pub(in crate::store) fn outbox_done(
     seq: u64,
 ) -> Result<(), StoreError> {
     run(tx, "DELETE FROM outbox WHERE device = ?1 AND seq = ?2", [device, int(seq)])
+}
+
+/// How long the node has run while direct messages waited.
+pub(in crate::store) fn ran(tx: &Transaction<'_>, ms: u64) -> Result<(), StoreError> {
+    set_meta(tx, RAN, ms)
 }
 
 /// What direct messages tell the other side.

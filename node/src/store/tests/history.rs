@@ -42,24 +42,29 @@ fn lines_come_in_display_order_whatever_the_order_of_arrival() {
 }
 
 #[test]
-fn since_goes_by_the_time_shown() {
+fn since_goes_by_the_time_shown_or_arrived_and_by_the_first_alone_before_the_join() {
     let mut world = World::new();
-    for (text, clock, arrived) in [
-        ("past", 1_000, 9_000_000),
-        ("ahead", 99_000_000, 5_000_000),
+    world
+        .store
+        .commit(&[Write::Room(RoomRow { joined_ms: 4_000_000, ..room_row(ROOM, "#garden") })])
+        .unwrap();
+    for (text, shown, arrived) in [
+        ("before the join", 1_000_000, 5_000_000),
+        ("late", 4_500_000, 9_000_000),
+        ("ahead", 9_500_000, 6_000_000),
         ("now", 6_000_000, 6_000_000),
     ] {
         let mut row = world.entry(ROOM, 1, Kind::Text, text);
-        (row.hlc, row.eff, row.arrived_ms) = (clock << 16, clock << 16, arrived);
+        (row.shown_ms, row.arrived_ms) = (shown, arrived);
         world.store.commit(&[Write::Append(row)]).unwrap();
     }
     let since =
         |ms| texts(&world.reader().lines(ROOM, Found { since_ms: Some(ms), ..ALL }).unwrap());
-    assert_eq!(since(0), ["past", "now", "ahead"]);
-    assert_eq!(since(1_001), ["now", "ahead"]);
-    // "ahead" is shown at 60 s after its arrival, not at its claim.
-    assert_eq!(since(5_070_000), ["now"]);
-    assert_eq!(since(u64::MAX), Vec::<String>::new());
+    assert_eq!(since(0), ["before the join", "late", "ahead", "now"]);
+    assert_eq!(since(1_000_001), ["late", "ahead", "now"], "history is no news");
+    assert_eq!(since(6_000_001), ["late", "ahead"], "what came a minute ago is news");
+    assert_eq!(since(9_000_001), ["ahead"]);
+    assert_eq!(since(9_500_001), Vec::<String>::new());
 }
 
 #[test]

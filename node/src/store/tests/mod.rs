@@ -158,6 +158,7 @@ impl World {
             eff: self.journal << 16,
             lamport: self.journal,
             arrived_ms: self.journal,
+            shown_ms: self.journal,
             target: None,
             entry: SealedEntry {
                 header: header.into(),
