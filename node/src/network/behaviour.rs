@@ -17,9 +17,9 @@ use super::counters::Counters;
 use super::each::Each;
 use super::probe;
 use super::settings::{
-    self, CONNECTIONS_OUT_SHARE, CONNECTIONS_PER_PEER_MAX, DIRECT_LANE, DIRECT_PROTOCOL,
-    HANDSHAKE_TIMEOUT, IDENTIFY_AGENT, IDENTIFY_PROTOCOL, LaneBounds, MDNS_QUERY, PENDING_MAX,
-    PING, ROOM_LANE, ROOM_PROTOCOL,
+    self, CONNECTIONS_OUT_SHARE, CONNECTIONS_PER_PEER_MAX, DIALS_PENDING_MAX, DIRECT_LANE,
+    DIRECT_PROTOCOL, HANDSHAKE_TIMEOUT, IDENTIFY_AGENT, IDENTIFY_PROTOCOL, LaneBounds, MDNS_QUERY,
+    PENDING_MAX, PING, ROOM_LANE, ROOM_PROTOCOL,
 };
 use super::topics::{self, Filter, OwnTopicsOnly, Topics};
 use super::{NetworkConfig, NetworkError};
@@ -93,7 +93,7 @@ fn lane(protocol: &'static str, bounds: &'static LaneBounds) -> request_response
 fn limits(established: u32) -> ConnectionLimits {
     ConnectionLimits::default()
         .with_max_pending_incoming(Some(PENDING_MAX))
-        .with_max_pending_outgoing(Some(PENDING_MAX))
+        .with_max_pending_outgoing(Some(DIALS_PENDING_MAX))
         .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER_MAX))
         .with_max_established_incoming(Some(established - established / CONNECTIONS_OUT_SHARE))
         .with_max_established(Some(established))

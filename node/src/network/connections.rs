@@ -10,9 +10,11 @@ use libp2p::swarm::ConnectionId;
 
 use super::address;
 use super::counters::count;
+use super::dialer::Source;
 use super::link::{Connection, Link};
 use super::message::NetEvent;
 use super::peer_of;
+use super::settings::PROVEN_MS;
 use super::settle::{Act, Around};
 use super::task::Task;
 
@@ -61,6 +63,12 @@ impl Task {
         }
         let Some(link) = self.links.remove(&peer) else { return };
         let lived_ms = u64::try_from(link.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        // Who dialled us is looked for where it was: both transports dial from the port on which
+        // they listen, if they can.
+        let origin = link.chosen().filter(|c| !c.dialled && link.shared && lived_ms >= PROVEN_MS);
+        if let Some(from) = origin {
+            self.dialer.add(Some(peer), from.address.clone(), Source::Lost);
+        }
         self.dialer.unlinked(peer, lived_ms, self.now_ms());
         for lane in [&mut self.room, &mut self.direct] {
             lane.serving.unlinked(&peer);
@@ -106,10 +114,32 @@ impl Task {
                 self.renewed(peer);
             }
         }
+        if self.links.get(&peer).is_some_and(|l| l.renewal_owed && !l.settle.in_doubt()) {
+            self.renewed(peer);
+        }
+    }
+
+    /// This process stood still, or the machine's addresses changed: every connection has to prove
+    /// itself at once, and who is missing is dialled at once. `lost`: what was said meanwhile may
+    /// be lost.
+    pub(super) fn awake(&mut self, lost: bool) {
+        let peers: Vec<PeerId> = self.links.keys().copied().collect();
+        for peer in peers {
+            if let Some(link) = self.links.get_mut(&peer) {
+                link.renewal_owed |= lost;
+                link.connections.iter().for_each(|c| c.pulse.excuse());
+            }
+            self.cast_doubt(peer, true);
+        }
+        self.dialer.wake();
+        self.dial_due();
     }
 
     /// What was said to this peer so far may be lost.
-    pub(super) fn renewed(&mut self, peer: PeerId) {
+    fn renewed(&mut self, peer: PeerId) {
+        if let Some(link) = self.links.get_mut(&peer) {
+            link.renewal_owed = false;
+        }
         count(&self.counters.renewed);
         self.out.push(NetEvent::LinkRenewed { peer: peer_of(&peer) });
     }

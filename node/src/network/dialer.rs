@@ -2,7 +2,9 @@
 //!
 //! A *target* is a peer (with its addresses) or a bare address whose peer is not known yet.
 //! Back-off is kept per address, not per peer: however many peers a liar claims to live at one
-//! address, that address sees a few dials a minute.
+//! address, that address sees a few dials a minute. A peer whose link was good and is lost is
+//! dialled every two seconds for a while, over a dial that hangs too: a network that comes back says
+//! so to nobody.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,8 +13,8 @@ use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId};
 
 use super::settings::{
-    ADDRESSES_PER_PEER_MAX, CONFIGURED_MAX, DIALS_MAX, DISCOVERED_MAX, PROVEN_MS, REDIAL_MS_MAX,
-    REDIAL_MS_MIN,
+    ADDRESSES_PER_PEER_MAX, CONFIGURED_MAX, DIALS_MAX, DISCOVERED_MAX, LOST_DIALS_MAX,
+    LOST_PAUSE_MS, LOST_URGENT_MS, PROVEN_MS, REDIAL_MS_MAX, REDIAL_MS_MIN,
 };
 
 /// Where an address comes from.
@@ -20,6 +22,8 @@ use super::settings::{
 pub(super) enum Source {
     /// The user, the configuration or the address book: kept for ever.
     Configured,
+    /// Where a lost peer was when it had dialled us: kept for as long as it is looked for.
+    Lost,
     /// An address file on this machine: kept while the file is there.
     File,
     /// mDNS: kept until it expires.
@@ -43,6 +47,8 @@ pub(super) struct Dialer {
     pauses: BTreeMap<Multiaddr, Pause>,
     linked: BTreeSet<PeerId>,
     dialling: BTreeMap<ConnectionId, (u64, Vec<Multiaddr>)>,
+    /// Peers lost lately, and until when they are looked for with urgency.
+    lost: BTreeMap<PeerId, u64>,
     jitter: u64,
 }
 
@@ -73,6 +79,7 @@ impl Dialer {
             pauses: BTreeMap::new(),
             linked: BTreeSet::new(),
             dialling: BTreeMap::new(),
+            lost: BTreeMap::new(),
             jitter: jitter | 1,
         }
     }
@@ -146,14 +153,20 @@ impl Dialer {
     /// take it.
     pub(super) fn due(&mut self, now_ms: u64) -> Vec<(u64, Dial)> {
         let mut room = DIALS_MAX.saturating_sub(self.dialling.len());
-        let busy: BTreeSet<u64> = self.dialling.values().map(|(target, _)| *target).collect();
+        let mut busy: BTreeMap<u64, usize> = BTreeMap::new();
+        for (target, _) in self.dialling.values() {
+            *busy.entry(*target).or_default() += 1;
+        }
         let mut dials = Vec::new();
         for (key, target) in &self.targets {
-            let linked = target.peer.or(target.met).is_some_and(|p| self.linked.contains(&p));
+            let peer = target.peer.or(target.met);
+            let linked = peer.is_some_and(|p| self.linked.contains(&p));
+            let urgent = peer.is_some_and(|p| self.lost.contains_key(&p));
+            let at_once = if urgent { LOST_DIALS_MAX } else { 1 };
             if room == 0 {
                 break;
             }
-            if linked || busy.contains(key) {
+            if linked || busy.get(key).is_some_and(|n| *n >= at_once) {
                 continue;
             }
             let ready = |a: &Multiaddr| self.pauses.get(a).is_none_or(|p| p.until_ms <= now_ms);
@@ -167,7 +180,8 @@ impl Dialer {
             }
             for address in &addresses {
                 // Held until the outcome is known, so that no other target dials it meanwhile.
-                self.pauses.entry(address.clone()).or_default().until_ms = now_ms + REDIAL_MS_MAX;
+                let held = if urgent { LOST_PAUSE_MS } else { REDIAL_MS_MAX };
+                self.pauses.entry(address.clone()).or_default().until_ms = now_ms + held;
             }
             dials.push((*key, Dial { peer: target.peer, addresses }));
             room -= 1;
@@ -208,6 +222,7 @@ impl Dialer {
         now_ms: u64,
     ) {
         self.linked.insert(peer);
+        self.lost.remove(&peer);
         let Some((target, addresses)) = self.dialling.remove(&connection) else { return };
         if let Some(target) = self.targets.get_mut(&target) {
             target.met = Some(peer);
@@ -229,12 +244,35 @@ impl Dialer {
             .filter(|t| t.peer.or(t.met) == Some(peer))
             .flat_map(|t| t.addresses.iter().map(|(a, _)| a.clone()))
             .collect();
-        for address in addresses {
-            if lived_ms >= PROVEN_MS {
-                self.pauses.remove(&address);
-            }
-            self.fail(&address, now_ms);
+        let proven = lived_ms >= PROVEN_MS;
+        if proven && !addresses.is_empty() {
+            self.lost.insert(peer, now_ms + LOST_URGENT_MS);
         }
+        for address in addresses {
+            if proven {
+                // Both sides notice at about the same time: not in step.
+                let soon = self.random() % REDIAL_MS_MIN / 4;
+                self.pauses.insert(address, Pause { failures: 0, until_ms: now_ms + soon });
+            } else {
+                self.fail(&address, now_ms);
+            }
+        }
+    }
+
+    /// A peer is shown to be there, by mDNS or by a file: dial it soon, but do not let whoever
+    /// shows it again and again decide how often.
+    pub(super) fn shown(&mut self, peer: &PeerId, now_ms: u64) {
+        let target = self.targets.values().find(|t| t.peer == Some(*peer));
+        for (address, _) in target.iter().flat_map(|t| &t.addresses) {
+            if let Some(pause) = self.pauses.get_mut(address) {
+                pause.until_ms = pause.until_ms.min(now_ms + LOST_PAUSE_MS);
+            }
+        }
+    }
+
+    /// The machine slept, or is somewhere else: every pause is over.
+    pub(super) fn wake(&mut self) {
+        self.pauses.clear();
     }
 
     /// The user wants this address now, whatever its back-off says.
@@ -256,6 +294,17 @@ impl Dialer {
         let named: BTreeSet<&Multiaddr> =
             self.targets.values().flat_map(|t| t.addresses.iter().map(|(a, _)| a)).collect();
         self.pauses.retain(|address, pause| named.contains(address) || pause.until_ms > now_ms);
+        if self.lost.values().any(|until| *until <= now_ms) {
+            self.lost.retain(|_, until| *until > now_ms);
+            for target in self.targets.values_mut() {
+                if target.peer.is_none_or(|p| !self.lost.contains_key(&p)) {
+                    for (_, sources) in &mut target.addresses {
+                        sources.remove(&Source::Lost);
+                    }
+                }
+            }
+            self.sweep();
+        }
     }
 
     fn sweep(&mut self) {
@@ -268,13 +317,29 @@ impl Dialer {
     /// Doubles the pause of an address, give or take a quarter, so that nodes that lost each other
     /// do not meet in step.
     fn fail(&mut self, address: &Multiaddr, now_ms: u64) {
-        self.jitter ^= self.jitter << 13;
-        self.jitter ^= self.jitter >> 7;
-        self.jitter ^= self.jitter << 17;
+        let urgent = self.targets.values().any(|t| {
+            t.peer.or(t.met).is_some_and(|p| self.lost.contains_key(&p))
+                && t.addresses.iter().any(|(a, _)| a == address)
+        });
+        let random = self.random();
+        if urgent {
+            // It was begun a while ago: the next one is due by that, not by the end of this one.
+            let pause = self.pauses.entry(address.clone()).or_default();
+            pause.failures = 0;
+            pause.until_ms = pause.until_ms.min(now_ms + LOST_PAUSE_MS);
+            return;
+        }
         let pause = self.pauses.entry(address.clone()).or_default();
         let base = REDIAL_MS_MIN.saturating_mul(1 << pause.failures.min(16)).min(REDIAL_MS_MAX);
         pause.failures = pause.failures.saturating_add(1);
-        pause.until_ms = now_ms + base - base / 4 + self.jitter % (base / 2);
+        pause.until_ms = now_ms + base - base / 4 + random % (base / 2);
+    }
+
+    fn random(&mut self) -> u64 {
+        self.jitter ^= self.jitter << 13;
+        self.jitter ^= self.jitter >> 7;
+        self.jitter ^= self.jitter << 17;
+        self.jitter
     }
 }
 
@@ -335,8 +400,55 @@ mod tests {
         dialer.linked(connection, peer, Some(&loopback_tcp(9)), 5);
         assert!(dialer.due(500_000).is_empty() && dialer.missing() == 0);
         dialer.unlinked(peer, 500_000, 500_005);
-        assert!(dialer.due(500_100).is_empty());
-        assert_eq!(dialer.due(501_600).len(), 1);
+        assert_eq!(dialer.due(500_005 + REDIAL_MS_MIN / 4).len(), 1);
+    }
+
+    #[test]
+    fn a_lost_peer_is_dialled_every_two_seconds_for_two_minutes_and_then_rarely() {
+        for hangs in [false, true] {
+            let (mut dialer, peer) = (Dialer::new(PeerId::random()), PeerId::random());
+            // Nobody told us where it listens: it had dialled us.
+            dialer.linked(ConnectionId::new_unchecked(0), peer, None, 0);
+            dialer.add(Some(peer), loopback_tcp(9), Source::Lost);
+            dialer.unlinked(peer, PROVEN_MS, 0);
+            let mut open: Vec<(ConnectionId, u64)> = Vec::new();
+            let mut begun: Vec<u64> = Vec::new();
+            let mut id = 1;
+            for now in (0..2 * LOST_URGENT_MS).step_by(250) {
+                // A network that swallows packets lets each dial hang for five seconds.
+                let patience = if hangs { 5_000 } else { 0 };
+                open.retain(|(connection, at)| {
+                    let ends = at + patience <= now;
+                    if ends {
+                        dialer.failed(*connection, false, now);
+                    }
+                    !ends
+                });
+                for (key, dial) in dialer.due(now) {
+                    id += 1;
+                    dialer.begun(key, dial, ConnectionId::new_unchecked(id));
+                    open.push((ConnectionId::new_unchecked(id), now));
+                    begun.push(now);
+                }
+                dialer.forget(now);
+            }
+            let gaps = begun.windows(2).map(|w| w[1] - w[0]);
+            assert!(gaps.max().unwrap() <= LOST_PAUSE_MS + 250, "{begun:?}");
+            assert!(begun.last().unwrap().abs_diff(LOST_URGENT_MS) <= LOST_PAUSE_MS + 250);
+            assert_eq!(dialer.missing(), 0, "what was only known from the lost link is forgotten");
+        }
+    }
+
+    #[test]
+    fn a_peer_that_is_shown_again_is_dialled_soon_however_long_its_pause() {
+        let (mut dialer, peer) = (Dialer::new(PeerId::random()), PeerId::random());
+        dialer.add(Some(peer), loopback_tcp(9), Source::Mdns);
+        let dials = run(&mut dialer, 600_000, |d, c, _, now| {
+            d.failed(c, false, now);
+        });
+        assert!(dials < 20);
+        dialer.shown(&peer, 600_000);
+        assert_eq!(dialer.due(600_000 + LOST_PAUSE_MS).len(), 1);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::counters::{add, count};
 use super::dialer::Source;
 use super::message::NetEvent;
 use super::requests::Which;
-use super::settings::{FAULT_POINTS_MAX, PROTOCOL_FAMILY};
+use super::settings::{FAULT_POINTS_MAX, PROTOCOL_FAMILY, START_MS};
 use super::task::{Task, root_cause};
 use super::{address, peer_of};
 
@@ -54,7 +54,10 @@ impl Task {
             SwarmEvent::NewListenAddr { listener_id, address } => {
                 self.on_listening(listener_id, address)
             }
-            SwarmEvent::ExpiredListenAddr { .. } => self.announce(),
+            SwarmEvent::ExpiredListenAddr { .. } => {
+                self.moved = true;
+                self.announce();
+            }
             SwarmEvent::ListenerClosed { addresses, reason, .. } => {
                 let cause = reason.err().map_or_else(|| "closed".to_owned(), |e| e.to_string());
                 for address in addresses {
@@ -203,10 +206,12 @@ impl Task {
         match event {
             mdns::Event::Discovered(list) => {
                 self.mdns_heard = Some(Instant::now());
+                let now_ms = self.now_ms();
                 for (peer, found) in list {
                     let bare = address::split_peer(found).1;
                     if address::check(&bare).is_ok() {
                         self.dialer.add(Some(peer), bare, Source::Mdns);
+                        self.dialer.shown(&peer, now_ms);
                     }
                 }
                 self.dial_due();
@@ -247,7 +252,9 @@ impl Task {
             self.out.push(NetEvent::ListenFailed { address: twin, cause: root_cause(&error) });
         }
         self.out.push(NetEvent::Listening { address });
+        self.moved |= self.now_ms() > START_MS;
         self.announce();
+        self.dial_due();
     }
 
     /// Tells other nodes on this machine where this one is.

@@ -14,6 +14,8 @@ use super::settings::{
 pub(super) struct Faults {
     points: BTreeMap<PeerId, Points>,
     blocked_until: BTreeMap<PeerId, u64>,
+    /// Refused, but forgotten to make room: to be let in again.
+    forgotten: Vec<PeerId>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -39,15 +41,16 @@ impl Faults {
         let block = entry.points >= FAULT_POINTS_MAX;
         if block {
             self.points.remove(&peer);
-            evict(&mut self.blocked_until, |until| *until);
             self.blocked_until.insert(peer, now_ms + BLOCK_MS);
+            self.forgotten.extend(evict(&mut self.blocked_until, |until| *until));
         } else {
             evict(&mut self.points, |p| p.at_ms);
         }
         block
     }
 
-    /// Peers whose time is over.
+    /// Peers whose time is over, and those that had to be forgotten: whoever refuses by this table
+    /// must let both in again, or its own list grows for ever.
     pub(super) fn released(&mut self, now_ms: u64) -> Vec<PeerId> {
         let free: Vec<PeerId> = self
             .blocked_until
@@ -58,6 +61,8 @@ impl Faults {
         for peer in &free {
             self.blocked_until.remove(peer);
         }
+        let mut free = free;
+        free.append(&mut self.forgotten);
         free
     }
 }
@@ -72,14 +77,18 @@ pub(super) fn weight(reason: Reject) -> u32 {
     }
 }
 
-/// Keeps a table within its bound by forgetting the entry with the smallest time.
-fn evict<V>(table: &mut BTreeMap<PeerId, V>, time: impl Fn(&V) -> u64) {
+/// Keeps a table within its bound by forgetting the entries with the smallest times, which it
+/// returns.
+fn evict<V>(table: &mut BTreeMap<PeerId, V>, time: impl Fn(&V) -> u64) -> Vec<PeerId> {
+    let mut gone = Vec::new();
     while table.len() > OFFENDERS_MAX {
         let Some(oldest) = table.iter().min_by_key(|(_, v)| time(v)).map(|(peer, _)| *peer) else {
-            return;
+            break;
         };
         table.remove(&oldest);
+        gone.push(oldest);
     }
+    gone
 }
 
 #[cfg(test)]
@@ -110,8 +119,23 @@ mod tests {
             faults.count(PeerId::random(), if i % 2 == 0 { 1 } else { FAULT_POINTS_MAX }, i);
         }
         assert!(
-            faults.points.len() <= OFFENDERS_MAX + 1
-                && faults.blocked_until.len() <= OFFENDERS_MAX + 1
+            faults.points.len() <= OFFENDERS_MAX && faults.blocked_until.len() <= OFFENDERS_MAX
         );
+    }
+
+    #[test]
+    fn who_is_forgotten_as_an_offender_is_let_in_again() {
+        let (mut faults, mut refused) = (Faults::default(), BTreeMap::new());
+        for now in 0..2 * OFFENDERS_MAX as u64 {
+            let peer = PeerId::random();
+            assert!(faults.count(peer, FAULT_POINTS_MAX, now));
+            refused.insert(peer, now);
+            for free in faults.released(now) {
+                assert_eq!(refused.remove(&free), Some(now - OFFENDERS_MAX as u64), "oldest first");
+            }
+            assert!(refused.len() <= OFFENDERS_MAX);
+        }
+        let rest = faults.released(10 * BLOCK_MS);
+        assert_eq!(rest.len(), OFFENDERS_MAX);
     }
 }

@@ -11,7 +11,7 @@ use libp2p::swarm::ConnectionId;
 
 use super::meter::Meter;
 use super::probe::Pulse;
-use super::settings::{QUEUE_MESSAGES_MAX, SLOW_PAUSE, STALLED_BYTES, STALLED_TICKS};
+use super::settings::{QUEUE_MESSAGES_MAX, SLOW_PAUSE, STALLED_BYTES, STALLED_MOVE, STALLED_TICKS};
 use super::settle::{Settle, View};
 
 /// One connection.
@@ -39,6 +39,8 @@ pub(super) struct Link {
     pub(super) topics: BTreeSet<TopicId>,
     /// The peer followed a topic of ours: it is wanted back when it is lost.
     pub(super) shared: bool,
+    /// This process stood still: once a connection has proved itself, the driver has to be told.
+    pub(super) renewal_owed: bool,
     /// Something was dropped: the driver has to be told.
     pub(super) slow_owed: bool,
     slow_told: Option<Instant>,
@@ -62,6 +64,7 @@ impl Link {
             since: Instant::now(),
             topics: BTreeSet::new(),
             shared: false,
+            renewal_owed: false,
             slow_owed: false,
             slow_told: None,
             overflowed: false,
@@ -120,7 +123,8 @@ impl Link {
         let written = self.meter.written();
         self.unsent.settle(written);
         self.unsent.forget_newest(messages);
-        self.overflowed = self.written_at_drop.replace(written) == Some(written);
+        let before = self.written_at_drop.replace(written);
+        self.overflowed = before.is_some_and(|before| written < before + STALLED_MOVE);
     }
 
     /// Handed over and not yet written, by our estimate.
@@ -142,8 +146,11 @@ impl Link {
     /// Once per tick: `true` when much waits for the peer and it takes nothing.
     pub(super) fn is_stalled(&mut self) -> bool {
         let written = self.meter.written();
-        let moved = written != self.written_at_tick;
-        self.written_at_tick = written;
+        // Probes and their answers get through where nothing else does.
+        let moved = written >= self.written_at_tick + STALLED_MOVE;
+        if moved || self.stalled_ticks == 0 {
+            self.written_at_tick = written;
+        }
         self.unsent.settle(written);
         self.overflowed &= !moved;
         let much = self.overflowed || self.unsent.bytes >= STALLED_BYTES;
@@ -227,7 +234,7 @@ mod tests {
         let meter = meters.of(peer);
         let mut link = Link::new(meter.clone());
         for _ in 0..5 * STALLED_TICKS {
-            meter.wrote(1);
+            meter.wrote(STALLED_MOVE as usize);
             link.handed(STALLED_BYTES);
             assert!(
                 !link.is_stalled(),

@@ -30,6 +30,7 @@ mod link;
 mod message;
 mod meter;
 mod outlet;
+mod pause;
 mod probe;
 mod requests;
 pub mod settings;

@@ -51,7 +51,10 @@ pub const QUEUE_MESSAGES_MAX: usize = 512;
 /// A peer with more than this unsent that takes nothing for [`STALLED_TICKS`] is disconnected: it
 /// comes back by sync.
 pub const STALLED_BYTES: usize = 4 << 20;
-/// Five seconds without one byte taken: longer than any retransmission pause on a usable link.
+/// Fewer bytes than this, in five seconds, are nothing: probes of nine bytes get through to a peer
+/// that takes none of what waits for it.
+pub const STALLED_MOVE: u64 = 512;
+/// Five seconds without anything taken: longer than any retransmission pause on a usable link.
 pub const STALLED_TICKS: u32 = 20;
 /// Unsent bytes of all peers together. Beyond it the peer with the most is disconnected, so readers
 /// that stop cost the node no more than this (each peer's copy is its own allocation in gossipsub).
@@ -118,7 +121,7 @@ pub const DIRECT_ANSWER_BYTES_MAX: usize = klatch_core::direct::frame::ANSWER_BY
 /// negotiation.
 pub const STREAMS_MAX: usize = 128;
 
-/// Connections being set up, each direction: half-open handshakes are cheap for the other side and
+/// Connections being set up by others: half-open handshakes are cheap for the other side and
 /// not for us.
 pub const PENDING_MAX: u32 = 32;
 /// A dead connection, the one that takes its place, and both ends dialling at once: more have no
@@ -131,8 +134,9 @@ pub const CONNECTIONS_MAX: u32 = 64;
 pub const CONNECTIONS_OUT_SHARE: u32 = 4;
 /// Process memory above which no connection is accepted. An idle node needs 20 MB.
 pub const MEMORY_BYTES_MAX: usize = 1 << 30;
-/// Transport, security and muxer negotiation together.
-pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Transport, security and muxer negotiation together: four round trips of a second each. Longer,
+/// and dials into a network that swallows packets would pile up.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A link without streams is kept this long; the default of 10 s would end quiet rooms.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -225,10 +229,24 @@ pub const OFFENDERS_MAX: usize = 1_024;
 pub const REDIAL_MS_MIN: u64 = 1_000;
 /// Longest pause between dials of one address.
 pub const REDIAL_MS_MAX: u64 = 60_000;
-/// A link that lived this long proves its address; one that ended sooner counts as a failed dial.
-pub const PROVEN_MS: u64 = 30_000;
-/// Dials in progress, below [`PENDING_MAX`]: the rest of that limit is for requests of the user.
-pub const DIALS_MAX: usize = 24;
+/// A link that lived this long proves its address; one that ended sooner counts as a failed dial: a
+/// peer that refuses us hangs up at once.
+pub const PROVEN_MS: u64 = 2_000;
+/// A peer whose link was good and is lost is looked for with urgency for this long...
+pub const LOST_URGENT_MS: u64 = 120_000;
+/// ...at least this often: what a person does not notice yet...
+pub const LOST_PAUSE_MS: u64 = 2_000;
+/// ...also while earlier dials hang: each may take [`HANDSHAKE_TIMEOUT`].
+pub const LOST_DIALS_MAX: usize = 3;
+/// Dials in progress, below [`DIALS_PENDING_MAX`]: the rest of that limit is for requests of the
+/// user. Twenty lost peers at once, three dials each.
+pub const DIALS_MAX: usize = 64;
+/// Own dials in progress that the transport allows.
+pub const DIALS_PENDING_MAX: u32 = 80;
+/// Dials wait this long for the QUIC listeners. They are there within a few milliseconds.
+pub const TWINS_MS: u64 = 1_000;
+/// Addresses that come within this time are those of the start.
+pub const START_MS: u64 = 3_000;
 /// Peers that discovery (not the user) may add to the list of those to be dialled.
 pub const DISCOVERED_MAX: usize = 128;
 /// Peers named by configuration and address book.

@@ -79,6 +79,11 @@ impl Settle {
         self.chosen
     }
 
+    /// Whether connections have to prove themselves at the moment.
+    pub(super) fn in_doubt(&self) -> bool {
+        self.doubt.is_some()
+    }
+
     /// Everything has to prove itself from now on. `grave`: also if nothing else is left.
     pub(super) fn cast_doubt(&mut self, views: &[View], grave: bool, now: Instant) -> Vec<Act> {
         let grave = grave || self.doubt.is_some_and(|d| d.grave);
@@ -221,7 +226,7 @@ mod tests {
         assert!(settle.judge(&[one], deaf).is_empty(), "we do not listen");
         assert_eq!(settle.judge(&[one], at(late, true)), [Act::Silent(id(OLD))]);
         // A probe of the other side is as good as an answer.
-        one.heard = Heard { heard: Some(late), waiting: Some(asked), ..Heard::default() };
+        (one.heard.heard, one.heard.waiting) = (Some(late), Some(asked));
         assert!(settle.judge(&[one], at(late, true)).is_empty());
     }
 
@@ -302,8 +307,9 @@ mod tests {
         relayed.direct = false;
         settle.judge(&[relayed], at(start, true));
         settle.cast_doubt(&[relayed, direct], false, direct.since);
-        answer(&mut relayed, direct.since, direct.since);
-        answer(&mut direct, direct.since, direct.since);
+        let came = direct.since;
+        answer(&mut relayed, came, came);
+        answer(&mut direct, came, came);
         let soon = at(direct.since + RELAYED_GRACE - ms(1), true);
         assert!(settle.judge(&[relayed, direct], soon).is_empty());
         assert_eq!(settle.chosen(), Some(id(OLD)));

@@ -34,9 +34,10 @@ use super::link::Link;
 use super::message::{NetCommand, NetEvent};
 use super::meter::Meters;
 use super::outlet::{Outlet, Sink};
+use super::pause::Pauses;
 use super::requests::{Answered, Lane, Which};
 use super::settings::{
-    COMMANDS_MAX, DIRECT_LANE, EVENT_RETRY, IDLE_TIMEOUT, ROOM_LANE, TICK, TURN_MAX,
+    COMMANDS_MAX, DIRECT_LANE, EVENT_RETRY, IDLE_TIMEOUT, ROOM_LANE, TICK, TURN_MAX, TWINS_MS,
 };
 use super::topics::{Topics, ident};
 use super::{NetworkConfig, NetworkError, address, id_of, peer_of, transport};
@@ -60,6 +61,11 @@ pub(super) struct Task {
     pub(super) mdns_wanted: bool,
     /// When mDNS last brought something.
     pub(super) mdns_heard: Option<Instant>,
+    pub(super) pauses: Pauses,
+    /// The addresses listened on changed since the last tick.
+    pub(super) moved: bool,
+    /// Nothing but this machine is dialled.
+    loopback_only: bool,
     commands: mpsc::Receiver<NetCommand>,
     queued_bytes: Arc<AtomicUsize>,
     start: Instant,
@@ -135,6 +141,9 @@ impl Task {
             watcher: None,
             mdns_wanted: config.mdns && !config.loopback_only,
             mdns_heard: None,
+            pauses: Pauses::new(),
+            moved: false,
+            loopback_only: config.loopback_only,
             commands,
             queued_bytes: handle.queued_bytes.clone(),
             start: Instant::now(),
@@ -395,16 +404,33 @@ impl Task {
 
     fn on_found(&mut self, found: &Found) {
         self.dialer.replace_files(found);
+        let now_ms = self.now_ms();
+        for (peer, _) in found {
+            self.dialer.shown(peer, now_ms);
+        }
         self.dial_due();
     }
 
     /// Begins every dial that is due.
     pub(super) fn dial_due(&mut self) {
         let now_ms = self.now_ms();
-        for (target, dial) in self.dialer.due(now_ms) {
+        // QUIC dials from the socket it listens on; before there is one it would open another, on
+        // all addresses, for good.
+        if !self.twins.is_empty() && now_ms < TWINS_MS {
+            return;
+        }
+        for (target, mut dial) in self.dialer.due(now_ms) {
+            if self.loopback_only {
+                dial.addresses.retain(|a| address::ip(a).is_some_and(|ip| ip.is_loopback()));
+            }
+            if dial.addresses.is_empty() {
+                self.dialer.refused(&dial, now_ms);
+                continue;
+            }
             let opts = match (dial.peer, dial.addresses.first()) {
                 (Some(peer), _) => DialOpts::peer_id(peer)
-                    .condition(PeerCondition::DisconnectedAndNotDialing)
+                    // The dialer knows who is linked; a dial that hangs does not stop the next one.
+                    .condition(PeerCondition::Disconnected)
                     .addresses(dial.addresses.clone())
                     .build(),
                 (None, Some(address)) => {

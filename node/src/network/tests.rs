@@ -10,7 +10,7 @@ use klatch_core::query::Mdns;
 use klatch_core::step::{GossipId, Verdict};
 use libp2p::Multiaddr;
 use libp2p::identity::Keypair;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::{
     Delivered, NetCommand, NetEvent, NetworkConfig, NetworkError, NetworkHandle, Started, Status,
@@ -20,6 +20,7 @@ use super::{
 mod bounds;
 mod direct;
 mod load;
+mod renewal;
 
 /// No wait in these tests is longer, on however slow a machine.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -43,15 +44,18 @@ pub(super) fn config() -> NetworkConfig {
 
 impl Node {
     pub(super) fn start(config: NetworkConfig, queue: usize) -> Self {
+        Self::start_as(config, queue, Keypair::generate_ed25519(), runtime().handle())
+    }
+
+    fn start_as(config: NetworkConfig, queue: usize, key: Keypair, on: &Handle) -> Self {
         let (tx, events) = sync_channel(queue);
-        let _inside = runtime().enter();
-        let (net, started) =
-            spawn(config, Keypair::generate_ed25519(), move |event| match tx.try_send(event) {
-                Ok(()) => Delivered::Taken,
-                Err(TrySendError::Full(event)) => Delivered::Full(event),
-                Err(TrySendError::Disconnected(_)) => Delivered::Closed,
-            })
-            .unwrap();
+        let _inside = on.enter();
+        let (net, started) = spawn(config, key, move |event| match tx.try_send(event) {
+            Ok(()) => Delivered::Taken,
+            Err(TrySendError::Full(event)) => Delivered::Full(event),
+            Err(TrySendError::Disconnected(_)) => Delivered::Closed,
+        })
+        .unwrap();
         Self { net, started, events }
     }
 

@@ -14,13 +14,20 @@ use super::discovery::Watcher;
 use super::link::Link;
 use super::message::{MdnsStatus, NetEvent, PeerStatus, Status};
 use super::peer_of;
-use super::settings::{CLOSE, DRAIN, DRAIN_STEP, OVERDUE, UNSENT_BYTES_MAX};
+use super::settings::{CLOSE, DRAIN, DRAIN_STEP, OVERDUE, TICK, UNSENT_BYTES_MAX};
 use super::task::Task;
 use super::topics::ident;
 
 impl Task {
     /// Looks after links, refused peers and dials.
     pub(super) fn on_tick(&mut self) {
+        if let Some(late) = self.pauses.look(TICK) {
+            tracing::info!(seconds = late.as_secs(), "this process stood still");
+            self.awake(true);
+        } else if std::mem::take(&mut self.moved) {
+            tracing::info!("the addresses of this machine changed");
+            self.awake(false);
+        }
         let now_ms = self.now_ms();
         let peers: Vec<PeerId> = self.links.keys().copied().collect();
         for peer in peers {
