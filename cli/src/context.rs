@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, IsTerminal, Read, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use klatch_core::command::Passphrase;
@@ -32,6 +33,8 @@ pub struct Context {
     pub paths: Paths,
     /// The node inside this process, if one was needed.
     pub embedded: Mutex<Option<Embedded>>,
+    /// The full screen is about to open: what is said before it is left behind in the shell.
+    pub hushed: AtomicBool,
 }
 
 /// What a command needs of a node that it may have to start.
@@ -48,7 +51,14 @@ impl Context {
     pub fn new(args: Global) -> Result<Self, Report> {
         let out = Output::new(args.json, args.quiet, args.color);
         let paths = Paths::new(&args.profile)?;
-        Ok(Self { args, out, paths, embedded: Mutex::new(None) })
+        Ok(Self { args, out, paths, embedded: Mutex::new(None), hushed: AtomicBool::new(false) })
+    }
+
+    /// A remark on how a command begins; the full screen shows by itself what it says.
+    pub fn note_at_start(&self, text: &str) {
+        if !self.hushed.load(Ordering::Relaxed) {
+            self.out.note(text);
+        }
     }
 
     /// How long to wait, unless the user said.

@@ -144,10 +144,45 @@ pub fn visible_indented(text: &str) -> String {
     text.trim_end_matches('\n').split('\n').map(visible).collect::<Vec<_>>().join("\n      ")
 }
 
+/// Signs without width that change nothing by themselves: hints for breaking and shaping, marks of
+/// a direction that the letters beside them have anyway. Web pages and keyboards leave them in
+/// texts. Overrides and isolates, which reorder what stands around them, are not among them.
+fn does_nothing(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2060}'
+            ..='\u{2064}' | '\u{feff}'
+    )
+}
+
+/// The flags that are spelled with tags: of England, Scotland and Wales. Any other text could hide
+/// in such signs.
+const TAGGED_FLAGS: [&str; 3] = ["gbeng", "gbsct", "gbwls"];
+
+/// The bytes of such a flag, if the text begins with one.
+fn tagged_flag(text: &str) -> Option<usize> {
+    const TAGS: u32 = 0xe0000;
+    const END: char = '\u{e007f}';
+    let tags = text.strip_prefix('\u{1f3f4}')?;
+    let (letters, _) = tags.split_once(END)?;
+    let letters: Option<String> =
+        letters.chars().take(6).map(|c| char::from_u32(u32::from(c).checked_sub(TAGS)?)).collect();
+    let letters = letters.filter(|l| TAGGED_FLAGS.contains(&l.as_str()))?;
+    Some(text.len() - tags.len() + letters.len() * '\u{e0061}'.len_utf8() + END.len_utf8())
+}
+
 fn shown(text: &str, breaks: bool) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
+    let mut flag_end = 0;
+    for (at, c) in text.char_indices() {
+        if c == '\u{1f3f4}'
+            && let Some(bytes) = tagged_flag(&text[at..])
+        {
+            flag_end = at + bytes;
+        }
         match c {
+            c if at < flag_end => out.push(c),
+            c if does_nothing(c) => {}
             '\n' | '\t' if breaks => out.push(c),
             '\t' => out.push(' '),
             // The control pictures of Unicode: ␛ for ESC, ␇ for BEL.
@@ -212,6 +247,31 @@ mod tests {
             assert!(text.contains('a') && text.contains('b') && text.contains('c'), "{text:?}");
         }
         assert!(visible(NASTY).contains("␛]52") && visible(NASTY).contains("<U+202E>"));
+    }
+
+    #[test]
+    fn flags_made_of_tags_are_flags_and_hidden_text_is_spelled() {
+        let flag = |name: &str| {
+            let tags = name.chars().map(|c| char::from_u32(0xe0000 + u32::from(c)).unwrap());
+            format!("\u{1f3f4}{}\u{e007f}", tags.collect::<String>())
+        };
+        for name in ["gbeng", "gbsct", "gbwls"] {
+            let text = format!("go {}!", flag(name));
+            assert_eq!(visible(&text), text);
+        }
+        for hidden in [flag("secret"), flag("gbengx"), flag(""), "\u{1f3f4}\u{e0067}".to_owned()] {
+            let shown = visible(&hidden);
+            assert!(!shown.chars().any(is_unsafe), "{shown:?}");
+        }
+        assert!(visible(&flag("secret")).contains("<U+E0073>"));
+    }
+
+    #[test]
+    fn signs_that_do_nothing_are_left_out_and_those_that_reorder_are_spelled() {
+        assert_eq!(visible("co\u{ad}op\u{200b}er\u{2060}ate\u{feff}"), "cooperate");
+        assert_eq!(visible("\u{200f}שלום\u{200e}"), "שלום");
+        let loud = visible("a\u{202e}b\u{2066}c\u{2069}\u{206a}");
+        assert_eq!(loud, "a<U+202E>b<U+2066>c<U+2069><U+206A>");
     }
 
     #[test]

@@ -41,7 +41,9 @@ impl Context {
             Holder::Them(client) => Ok(self.over(client)),
             Holder::Us(embedded, client) => {
                 *self.embedded.lock().await = Some(embedded);
-                self.out.note("no node was running: one runs inside this command until it ends");
+                self.note_at_start(
+                    "no node was running: one runs inside this command until it ends",
+                );
                 match client {
                     Some(client) => Ok(self.over(client)),
                     None => self.attach().await,

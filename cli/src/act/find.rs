@@ -38,7 +38,14 @@ pub(super) fn message<'a>(
     here: &Here,
     own: bool,
 ) -> Result<&'a Message, Report> {
-    named(recent, word, here.room, own).ok_or_else(|| unknown(word))
+    let found = named(recent, word, here.room, own).ok_or_else(|| unknown(word))?;
+    if found.deleted { Err(deleted()) } else { Ok(found) }
+}
+
+/// Nothing can be done to what is no more.
+pub(super) fn deleted() -> Report {
+    let hint = "say something new, or name another message";
+    Report::new("KLATCH-MESSAGE-DELETED", "that message was deleted", hint, exit::USAGE)
 }
 
 /// That word names nothing.

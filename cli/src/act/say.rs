@@ -5,7 +5,7 @@ use klatch_core::ids::{EntryId, RoomId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::find::{message, unknown};
+use super::find::{deleted, message, unknown};
 use super::{Effect, Here, Outcome, Shown, Tone, in_place, named, people, sent};
 use crate::client::Session;
 use crate::error::Report;
@@ -153,6 +153,7 @@ async fn edit(
 ) -> Result<Outcome, Report> {
     let (word, after) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
     let (found, text) = match named(recent, word, here.room, true) {
+        Some(found) if found.deleted && !after.trim().is_empty() => return Err(deleted()),
         Some(found) if !after.trim().is_empty() => (found, after.trim()),
         _ if word.starts_with('^') => return Err(unknown(word)),
         _ => (message(recent, "^", here, true)?, rest),

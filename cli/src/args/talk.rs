@@ -163,6 +163,9 @@ pub struct Screen {
     /// Leave the mouse to the terminal
     #[arg(long)]
     pub no_mouse: bool,
+    /// Offer completions with Tab only, not while typing
+    #[arg(long)]
+    pub no_suggest: bool,
     /// How the terminal is told about mentions and direct messages
     #[arg(long, value_enum, value_name = "HOW")]
     pub notify: Option<Notify>,

@@ -1,5 +1,7 @@
 //! `klatch chat`: talk in a room, on the full screen or in plain lines.
 
+use std::sync::atomic::Ordering;
+
 use klatch_core::command::Reply;
 use klatch_core::event::Message;
 use klatch_core::query::{Access, RoomSummary};
@@ -27,6 +29,7 @@ pub async fn run(ctx: &Context, args: Chat) -> Result<(), Report> {
     }
     let secret = join::secret(ctx, &args.secret)?;
     let settings = if full { Some(tui::settings(ctx, &args.screen)?) } else { None };
+    ctx.hushed.store(full, Ordering::Relaxed);
     init::ensure(ctx)?;
     let mut session = ctx.session(Need::Network(args.network.clone())).await?;
     if ctx.embedded.lock().await.is_none() {
@@ -56,7 +59,11 @@ pub async fn run(ctx: &Context, args: Chat) -> Result<(), Report> {
         lock_up(ctx).await?;
         return done;
     }
+    let inside = ctx.embedded.lock().await.is_some();
     ctx.finish(wrote).await;
+    if full && inside {
+        ctx.out.note("You are offline now. `klatch up` keeps you reachable.");
+    }
     done
 }
 

@@ -20,8 +20,8 @@ use crate::error::{Report, exit};
 use crate::lines::Lines;
 use crate::output::snippet;
 
-/// Unread lines looked through for the own name when the program starts.
-pub(super) const MENTIONS_LOOKED_AT_MAX: u64 = 200;
+/// Unread lines looked through for the own name: as many as the node gives at once.
+pub(super) const MENTIONS_LOOKED_AT_MAX: u64 = 1_000;
 
 /// Takes in the answer to a call.
 pub fn answer(state: &mut State, wishes: &mut Vec<Wish>, tag: Tag, outcome: Result<Value, Report>) {
@@ -112,12 +112,15 @@ fn answered(state: &mut State, wishes: &mut Vec<Wish>, tag: Tag, value: Value) {
         }
         Tag::Quote(_, id) => {
             if let Some(message) = parse::<Message>(state, value) {
-                state.quotes.insert(id, (message.name, snippet(&message.text)));
+                // No words: it was deleted.
+                let words = if message.deleted { String::new() } else { snippet(&message.text) };
+                let name = if message.name.is_empty() { "?".to_owned() } else { message.name };
+                state.quotes.insert(id, (name, words));
             }
         }
         Tag::Mentions(room) => {
             if let Some(page) = parse::<Vec<Message>>(state, value) {
-                count_mentions(state, room, &page);
+                count_mentions(state, wishes, room, &page);
             }
         }
         Tag::Search(n) => {
@@ -254,16 +257,23 @@ fn take_over(state: &mut State, wishes: &mut Vec<Wish>, mut chats: Vec<Chat>, di
             (chat.unread, chat.mentions) = (0, 0);
             continue;
         }
+        let caught_up = state.caught_up.contains_key(&chat.room) && !direct && chat.unread > 0;
         match state.chats.iter().find(|c| c.room == chat.room) {
-            Some(old) => chat.mentions = old.mentions.min(chat.unread),
-            None if chat.unread > 0 && !direct => {
+            Some(old) if !caught_up => chat.mentions = old.mentions.min(chat.unread),
+            old if chat.unread > 0 && !direct => {
+                chat.mentions = old.map_or(0, |old| old.mentions.min(chat.unread));
                 let limit = chat.unread.min(MENTIONS_LOOKED_AT_MAX);
                 let params = json!({"room": chat.room, "limit": limit});
                 ask(state, wishes, Tag::Mentions(chat.room), "message.list", params);
             }
-            None => {}
+            _ => {}
         }
     }
+    let told: Vec<(RoomId, u64)> = match direct {
+        true => chats.iter().map(|c| (c.room, c.unread)).collect(),
+        // Nothing is unread where others read on this profile meanwhile.
+        false => chats.iter().filter(|c| c.unread == 0).map(|c| (c.room, 0)).collect(),
+    };
     // A place just entered may be younger than this answer; that it was left is told by itself.
     let begun = state.chats.iter().filter(|c| c.is_direct() == direct && here == Some(c.room));
     let begun: Vec<Chat> =
@@ -275,6 +285,9 @@ fn take_over(state: &mut State, wishes: &mut Vec<Wish>, mut chats: Vec<Chat>, di
     } else {
         chats.into_iter().chain(other).collect()
     };
+    for (room, unread) in told {
+        super::notify::caught_up(state, wishes, room, unread, 0);
+    }
     if let Some(here) = here
         && state.chat_of(here).is_none()
     {
@@ -287,12 +300,14 @@ fn take_over(state: &mut State, wishes: &mut Vec<Wish>, mut chats: Vec<Chat>, di
     }
 }
 
-fn count_mentions(state: &mut State, room: RoomId, page: &[Message]) {
+fn count_mentions(state: &mut State, wishes: &mut Vec<Wish>, room: RoomId, page: &[Message]) {
     let name = state.me.name.clone();
     let called = page.iter().filter(|m| !m.own && calls(m, &name)).count() as u64;
-    if let Some(chat) = state.chat_mut(room) {
-        chat.mentions = called.min(chat.unread);
-    }
+    let Some(chat) = state.chat_mut(room) else { return };
+    let before = chat.mentions;
+    chat.mentions = called.min(chat.unread);
+    let (unread, new) = (chat.unread, chat.mentions.saturating_sub(before));
+    super::notify::caught_up(state, wishes, room, unread, new);
 }
 
 /// What a place is, before the lists say more.

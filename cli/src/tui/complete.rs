@@ -1,5 +1,5 @@
-//! Completion with Tab: commands and their arguments from the table of slash commands, names,
-//! rooms, emoji.
+//! Completion: commands and their arguments from the table of slash commands, names, rooms, emoji.
+//! What can follow is offered while one types; Tab takes it.
 
 use klatch_core::content::Kind;
 
@@ -8,8 +8,6 @@ use crate::slash::{self, TABLE, Takes};
 
 /// Candidates offered at once.
 const CANDIDATES_MAX: usize = 50;
-/// A shortcode needs so many characters behind its colon: `:)` and `:D` are no beginnings of one.
-const EMOJI_CHARS_MIN: usize = 2;
 
 /// A word that is being completed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +44,34 @@ pub fn tab(state: &mut State, back: bool) -> bool {
     true
 }
 
+/// What is offered while one types, before Tab: how it is shown. It opens where a command, a room, a
+/// person or an emoji begins, and narrows with each key.
+pub fn offered(state: &State) -> Vec<String> {
+    let composer = &state.composer;
+    let commanding = composer.vi.is_some_and(|vi| vi.normal);
+    if !state.settings.suggest || composer.closed || composer.completing.is_some() || commanding {
+        return Vec::new();
+    }
+    let (before, first, _) = composer.before_cursor();
+    let word = before.rsplit(char::is_whitespace).next().unwrap_or_default();
+    let argument = if first { slash::unfinished(&before) } else { None };
+    let opens = match argument.map(|a| a.takes) {
+        Some(Takes::Text) | None => word.starts_with(['@', '#', ':']),
+        Some(Takes::Number) => false,
+        Some(_) => true,
+    };
+    if !opens || composer.is_empty() {
+        return Vec::new();
+    }
+    match offer(state) {
+        // What is there already needs no list.
+        Some((_, found)) if !matches!(found.as_slice(), [(text, _)] if text.trim() == word) => {
+            found.into_iter().map(|(_, shown)| shown).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// The word before the cursor and what it may become.
 fn offer(state: &State) -> Option<(usize, Vec<(String, String)>)> {
     let (before, first, at) = state.composer.before_cursor();
@@ -71,7 +97,7 @@ fn offer(state: &State) -> Option<(usize, Vec<(String, String)>)> {
 fn text(state: &State, word: &str, starts: bool) -> Vec<(String, String)> {
     match word.chars().next() {
         Some('#') => rooms(state, word),
-        Some(':') if word.chars().count() > EMOJI_CHARS_MIN => emoji(&word[1..]),
+        Some(':') if word[1..].starts_with(|c: char| c.is_alphanumeric()) => emoji(&word[1..]),
         Some('@') => people(state, word, " "),
         Some(':') | None => Vec::new(),
         // At the beginning of a text a name is a salutation.
@@ -82,10 +108,15 @@ fn text(state: &State, word: &str, starts: bool) -> Vec<(String, String)> {
 fn commands(word: &str, slash: bool) -> Vec<(String, String)> {
     let slash = if slash { "/" } else { "" };
     let low = word.to_lowercase();
-    let names = TABLE.iter().filter(|r| r.name.starts_with(&low)).map(|r| (r.name, r.usage()));
-    let aliases = TABLE
+    let shown = |left: String, help: &str| format!("{} {help}", super::text::fit(&left, 24));
+    let names = TABLE
         .iter()
-        .flat_map(|r| r.aliases.iter().map(move |a| (*a, format!("/{a} = /{}", r.name))));
+        .filter(|r| r.name.starts_with(&low))
+        .map(|r| (r.name, shown(r.usage(), r.help)));
+    let aliases = TABLE.iter().flat_map(|r| {
+        let left = move |a: &str| shown(format!("/{a} = /{}", r.name), r.help);
+        r.aliases.iter().map(move |a| (*a, left(a)))
+    });
     let aliases = aliases.filter(|(a, _)| !low.is_empty() && a.to_lowercase().starts_with(&low));
     names.chain(aliases).map(|(name, shown)| (format!("{slash}{name} "), shown)).collect()
 }

@@ -29,10 +29,14 @@ pub struct Composer {
     pub edit: Option<EntryId>,
     /// A word that is being completed.
     pub completing: Option<Completing>,
+    /// What was offered for this word was closed by Esc.
+    pub closed: bool,
     /// A bare word that Enter sends after all.
     pub bare: Option<&'static str>,
     /// The vi keymap, if it is wanted.
     pub vi: Option<Vi>,
+    /// What was written when `:` opened the command line; it comes back when that is done.
+    pub aside: Option<String>,
     history: VecDeque<String>,
     /// How far back in it, counted from 1.
     back: usize,
@@ -58,8 +62,10 @@ impl Composer {
             reply: None,
             edit: None,
             completing: None,
+            closed: false,
             bare: None,
             vi,
+            aside: None,
             history: VecDeque::new(),
             back: 0,
             bytes: 0,
@@ -91,6 +97,27 @@ impl Composer {
         self.set("");
         (self.reply, self.edit, self.back) = (None, None, 0);
         text
+    }
+
+    /// Opens the command line; what was written waits.
+    pub fn command_line(&mut self) {
+        let text = self.text();
+        if self.aside.is_none() && !text.is_empty() {
+            self.aside = Some(text);
+        }
+        self.set("/");
+    }
+
+    /// Back from the command line to what was written before. `false` if nothing was.
+    pub fn command_line_done(&mut self) -> bool {
+        let Some(text) = self.aside.take() else { return false };
+        self.set(&text);
+        true
+    }
+
+    /// What is being written, the command line aside.
+    pub fn draft(&self) -> String {
+        self.aside.clone().unwrap_or_else(|| self.text())
     }
 
     /// Remembers a text for Up.
@@ -172,6 +199,10 @@ impl Composer {
             key.modifiers.contains(KeyModifiers::CONTROL),
             key.modifiers.contains(KeyModifiers::ALT),
         );
+        // A new word is a new beginning.
+        if matches!(key.code, KeyCode::Char(c) if c.is_whitespace()) || self.is_empty() {
+            self.closed = false;
+        }
         match (key.code, ctrl, alt) {
             (KeyCode::Char(c), false, false) => {
                 return self.insert(c.encode_utf8(&mut [0; 4])).map(|()| true);

@@ -22,7 +22,9 @@ pub fn told(state: &mut State, wishes: &mut Vec<Wish>, told: Told) {
     state.record(&line);
     match told.event {
         Event::MessageAdded { message } => added(state, wishes, *message),
-        Event::HistoryAdded { room, .. } => {
+        Event::HistoryAdded { room, count, .. } => {
+            let came = state.caught_up.entry(room).or_default();
+            *came = came.saturating_add(count);
             refresh_if_here(state, room);
             lists_soon(state);
         }
@@ -161,7 +163,7 @@ fn heard(state: &mut State, wishes: &mut Vec<Wish>, message: &Message) {
         chat.mentions += u64::from(called);
     }
     if !seen && let Some(notice) = notify::notice(state, message, called) {
-        wishes.push(Wish::Notify(notice));
+        notify::tell(state, wishes, message.room, notice);
     }
 }
 

@@ -9,7 +9,7 @@ use super::overlay::Overlay;
 use super::rows::{Look, is_speech};
 use super::state::{Input, State, TIMELINES_MAX, Tag, View, Wish};
 use super::timeline::{PAGE, Timeline};
-use super::{answers, events, keys, layout, mouse, sending};
+use super::{answers, events, keys, layout, mouse, paste, sending};
 
 /// What the node does is asked this often while nothing happens, milliseconds.
 const STATUS_MS: u64 = 10_000;
@@ -39,7 +39,17 @@ pub fn fold(state: &mut State, now_ms: u64, input: Input) -> Vec<Wish> {
     let mut wishes = Vec::new();
     match input {
         Input::Key(key) => keys::key(state, &mut wishes, key),
-        Input::Paste(text) => keys::paste(state, &text),
+        Input::Keys(crowd) => {
+            if !paste::crowd(state, &crowd) {
+                for key in crowd {
+                    keys::key(state, &mut wishes, key);
+                    if state.quit.is_some() {
+                        break;
+                    }
+                }
+            }
+        }
+        Input::Paste(text) => paste::marked(state, &text),
         Input::Mouse(event) => mouse::mouse(state, &mut wishes, event),
         Input::Resize(columns, rows) => state.size = (columns, rows),
         Input::Focus(focused) => state.focused = focused,
@@ -125,6 +135,9 @@ fn tick(state: &mut State, wishes: &mut Vec<Wish>) {
         && state.chat().is_some_and(|c| !c.is_direct())
     {
         ask(state, wishes, Tag::Members(room), "room.members", json!({"room": room}));
+    }
+    if take(&mut state.due.notices, now) {
+        super::notify::tell_held(state, wishes);
     }
     if take(&mut state.due.search, now) {
         search(state, wishes);
@@ -229,6 +242,7 @@ fn read(state: &mut State, wishes: &mut Vec<Wish>) {
     if let Some(chat) = state.chat_mut(room) {
         (chat.unread, chat.mentions) = (0, 0);
     }
+    super::notify::seen(state, room);
     let Some(timeline) = state.timelines.get_mut(&room) else { return };
     let upto = timeline.newest();
     if upto > timeline.marked {
@@ -271,15 +285,15 @@ fn leave_place(state: &mut State) {
     if let Some(timeline) = state.timelines.get_mut(&old) {
         (timeline.unread_from, timeline.selected, timeline.centre) = (None, None, false);
     }
-    let Composer { reply, edit, .. } = &mut state.composer;
-    (*reply, *edit) = (None, None);
+    let Composer { reply, edit, aside, .. } = &mut state.composer;
+    (*reply, *edit, *aside) = (None, None, None);
     state.told_typing = None;
 }
 
 /// Remembers what is written here for the next visit.
 pub fn keep_draft(state: &mut State) {
     let Some(room) = state.here else { return };
-    let text = state.composer.text();
+    let text = state.composer.draft();
     let changed =
         match (text.trim().is_empty() || state.composer.edit.is_some(), state.drafts.get(&room)) {
             (true, _) => state.drafts.remove(&room).is_some(),

@@ -5,6 +5,8 @@ use super::complete::Completing;
 use super::state::State;
 use super::text::{clean, wrap};
 
+/// Screens of fewer rows show completions in one line.
+pub const LIST_ROWS_MIN: u16 = 14;
 /// Completions shown at once.
 const CANDIDATES_SHOWN: usize = 8;
 /// Rows of a remark, where the screen has them.
@@ -28,7 +30,11 @@ pub fn text(state: &State) -> Option<(String, Tone)> {
     if let Some((question, _)) = &state.question {
         return Some((format!("{question} y = yes, any other key = no"), Tone::Question));
     }
-    if let Some(completing) = &state.composer.completing {
+    if let Some(question) = super::paste::question(state) {
+        return Some((question, Tone::Question));
+    }
+    // Where there is space it is a list over the timeline.
+    if let (Some(completing), true) = (&state.composer.completing, state.size.1 < LIST_ROWS_MIN) {
         return Some((candidates(completing), Tone::Remark));
     }
     if let Some(note) = &state.note {

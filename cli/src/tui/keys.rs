@@ -4,10 +4,11 @@ use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use serde_json::json;
 
 use super::fold::{ask, go, keep_draft, scroll, show_selected, tell_typing};
+use super::links;
 use super::overlay::Overlay;
 use super::rows::is_speech;
 use super::state::{ChatKind, State, Tag, View, Wish};
-use super::{complete, layout, overlay_keys, sending, vi};
+use super::{complete, layout, overlay_keys, paste, sending, vi};
 use crate::output::snippet;
 use crate::slash::{self, Input};
 
@@ -19,9 +20,9 @@ pub const KEYS: &[(&str, &[(&str, &str)])] = &[
     (
         "Write",
         &[
-            ("Enter", "send"),
+            ("Enter", "send; in the command mode of vi it sends nothing"),
             ("Alt+Enter, Ctrl+J", "begin a new line"),
-            ("Tab, Shift+Tab", "complete a name, #room, /command or :emoji:"),
+            ("Tab, Shift+Tab", "take what is offered for a name, #room, /command or :emoji:"),
             ("Up, Down", "earlier texts while nothing is written, else move"),
             ("Ctrl+A E B W U Y", "as in a shell"),
             ("Alt+B F D, Alt+K", "as in a shell; Alt+K cuts to the end of the line"),
@@ -38,6 +39,8 @@ pub const KEYS: &[(&str, &[(&str, &str)])] = &[
             ("PgUp, PgDn", "scroll; Ctrl+U, Ctrl+D half a page while nothing is written"),
             ("End, Ctrl+End", "to the newest line"),
             ("Alt+Up, Alt+Down", "select a message; Ctrl+G copies it through the terminal"),
+            ("Alt+L", "the links of the selected message, or the newest ones"),
+            ("Enter", "with nothing written: show a folded message whole, or fold it again"),
             ("Ctrl+F", "search in this room; Enter shows the place"),
             ("F7", "show or hide the list of rooms"),
             ("F8, Alt+M", "show or hide the list of people"),
@@ -70,6 +73,9 @@ pub const KEYS: &[(&str, &[(&str, &str)])] = &[
 pub fn key(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) {
     if key.kind == KeyEventKind::Release {
         return;
+    }
+    if state.pasted.is_some() {
+        return paste::answer(state, wishes, key);
     }
     if state.question.is_some() {
         return question(state, wishes, key);
@@ -163,6 +169,9 @@ fn everywhere(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) -> bool 
 }
 
 fn toggle_people(state: &mut State) {
+    if state.chat().is_some_and(super::state::Chat::is_direct) {
+        return state.say("there are only the two of you here; /whois says more about a person");
+    }
     let shown = layout::areas(state).people.width > 0;
     state.settings.people = Some(!shown);
     if !shown && layout::areas(state).people.width == 0 {
@@ -252,6 +261,7 @@ fn looking(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) -> bool {
             show_selected(state);
         }
         KeyCode::Char('g') if ctrl => copy(state, wishes),
+        KeyCode::Char('l') if alt => show_links(state, wishes),
         KeyCode::Char('r') if alt => reply(state),
         KeyCode::Char('e') if alt => edit(state),
         KeyCode::Char('x') if alt => react(state),
@@ -287,6 +297,10 @@ fn cancel(state: &mut State) {
     if state.composer.completing.take().is_some() {
         return;
     }
+    if !complete::offered(state).is_empty() {
+        state.composer.closed = true;
+        return;
+    }
     if state.composer.edit.take().is_some() {
         state.composer.set("");
         return;
@@ -316,8 +330,33 @@ fn copy(state: &mut State, wishes: &mut Vec<Wish>) {
     wishes.push(Wish::Copy(message.text));
 }
 
+/// The links of the selected message, or of the newest that has any.
+fn show_links(state: &mut State, wishes: &mut Vec<Wish>) {
+    let Some(timeline) = state.timeline() else { return };
+    let selected = timeline.selected.and_then(|id| timeline.find(id));
+    let found = match selected {
+        Some(message) => links::of(&message.text),
+        None => {
+            let texts = timeline.lines.iter().rev().filter(|m| is_speech(m.kind) && !m.deleted);
+            texts.map(|m| links::of(&m.text)).find(|l| !l.is_empty()).unwrap_or_default()
+        }
+    };
+    match found.as_slice() {
+        [] => state.say("there is no link in it"),
+        [one] => {
+            state.say(&format!("copied (if the terminal allows it): {one}"));
+            wishes.push(Wish::Copy(one.clone()));
+        }
+        _ => {
+            let lines = found.iter().map(|l| super::text::clean(l)).collect();
+            state.overlay = Some(Overlay::Panel { title: "Links".to_owned(), lines, top: 0 });
+        }
+    }
+}
+
 fn reply(state: &mut State) {
     match meant(state, false) {
+        Some(message) if message.deleted => state.say("that message was deleted"),
         Some(message) => {
             let to = format!(
                 "{}: \"{}\"",
@@ -339,6 +378,7 @@ fn edit(state: &mut State) {
             state.composer.edit = Some(message.id);
             state.composer.reply = None;
         }
+        Some(message) if message.deleted => state.say("that message was deleted"),
         Some(_) => state.say("only your own messages can be changed"),
         None => state.say("you have said nothing here yet"),
     }
@@ -346,6 +386,7 @@ fn edit(state: &mut State) {
 
 fn react(state: &mut State) {
     match meant(state, false) {
+        Some(message) if message.deleted => state.say("that message was deleted"),
         Some(message) => {
             keep_draft(state);
             state.composer.set(&format!("/react {} :", message.id.short()));
@@ -407,12 +448,40 @@ fn writing(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) {
     tell_typing(state, wishes);
 }
 
+/// Shows the whole of a long text, or folds it again: the selected one, or the lowest on the
+/// screen.
+fn unfold(state: &mut State) {
+    let area = layout::areas(state).timeline;
+    let Some(timeline) = state.timeline() else { return };
+    let look = super::rows::Look::new(state, timeline, area.width);
+    let found = match timeline.selected.and_then(|id| timeline.index(id)) {
+        Some(selected) => Some(selected).filter(|at| look.is_long(*at)),
+        None => {
+            let (bottom, mut left) = (timeline.bottom_index(), usize::from(area.height));
+            (0..=bottom)
+                .rev()
+                .map_while(|at| {
+                    let on_screen = left > 0;
+                    left = left.saturating_sub(look.height(at));
+                    on_screen.then_some(at)
+                })
+                .find(|at| look.is_long(*at))
+        }
+    };
+    let id = found.and_then(|at| timeline.lines.get(at)).map(|m| m.id);
+    if let (Some(id), Some(timeline)) = (id, state.timeline_mut())
+        && !timeline.unfolded.remove(&id)
+    {
+        timeline.unfolded.insert(id);
+    }
+}
+
 /// Sends, changes, or carries out what is written.
 fn enter(state: &mut State, wishes: &mut Vec<Wish>) {
     let text = state.composer.text();
     let bare = state.composer.bare.take();
     match slash::parse(&text) {
-        Ok(Input::Empty) => {}
+        Ok(Input::Empty) => unfold(state),
         Ok(Input::Bare(word)) if bare == Some(word) => send(state, wishes, &text),
         Ok(Input::Bare(word)) => {
             state.composer.bare = Some(word);
@@ -423,13 +492,23 @@ fn enter(state: &mut State, wishes: &mut Vec<Wish>) {
         }
         Ok(Input::Text(said)) => send(state, wishes, &said),
         Ok(Input::Do(action)) => {
+            let (reply, edit) = (state.composer.reply.clone(), state.composer.edit);
             let typed = state.composer.take();
             state.composer.remember(&typed);
+            if state.composer.command_line_done() {
+                (state.composer.reply, state.composer.edit) = (reply, edit);
+            }
             act(state, wishes, action);
         }
         Err(why) => state.warn(&why),
     }
     keep_draft(state);
+}
+
+/// Sends what is written, whatever it begins with: it was pasted, not typed.
+pub fn send_all(state: &mut State, wishes: &mut Vec<Wish>) {
+    let text = state.composer.text();
+    send(state, wishes, &text);
 }
 
 fn send(state: &mut State, wishes: &mut Vec<Wish>, text: &str) {
@@ -439,6 +518,7 @@ fn send(state: &mut State, wishes: &mut Vec<Wish>, text: &str) {
     let (reply, edit) = (state.composer.reply.take().map(|(id, _)| id), state.composer.edit.take());
     let typed = state.composer.take();
     state.composer.remember(&typed);
+    state.composer.command_line_done();
     state.told_typing = None;
     match edit {
         Some(id) => {

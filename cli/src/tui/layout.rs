@@ -65,7 +65,10 @@ pub fn areas_in(state: &State, (columns, rows): (u16, u16)) -> Areas {
     };
     let list = wish(state.settings.list, columns >= LIST_COLUMNS_MIN, LIST_COLUMNS);
     let list = if list { LIST_COLUMNS } else { 0 };
-    let people = wish(state.settings.people, columns >= PEOPLE_COLUMNS_MIN, list + PEOPLE_COLUMNS);
+    // In a conversation of two there is nobody to list.
+    let several = state.chat().is_none_or(|c| !c.is_direct());
+    let people = several
+        && wish(state.settings.people, columns >= PEOPLE_COLUMNS_MIN, list + PEOPLE_COLUMNS);
     let people = if people { PEOPLE_COLUMNS } else { 0 };
     let title = u16::from(middle >= 3);
     let between = columns - list - people;

@@ -12,6 +12,7 @@ use klatch_core::event::Message;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
+use super::links;
 use super::state::State;
 use super::text::{clean, cut, fit, width, wrap};
 use super::theme::{Theme, delivery};
@@ -22,8 +23,14 @@ use crate::output::snippet;
 const GUTTER_COLUMNS_MIN: usize = 44;
 /// Names get so many columns at most.
 const NAME_COLUMNS_MAX: usize = 14;
+/// Wider timelines leave the rest blank: long rows are hard to read. Texts get about 100 columns.
+const COLUMNS_MAX: usize = 122;
 /// Narrower timelines show only the sign of a delivery state.
 const STATE_COLUMNS_MIN: usize = 44;
+/// Longer texts are folded...
+const FOLDED_ROWS_MIN: usize = 20;
+/// ...to so many rows.
+const FOLDED_ROWS: usize = 8;
 /// Columns kept free for `… queued`.
 const STATE_COLUMNS: usize = 10;
 
@@ -53,8 +60,8 @@ impl<'a> Look<'a> {
             state,
             timeline,
             twice,
-            theme: Theme::new(state.settings.color),
-            columns: usize::from(columns).max(4),
+            theme: Theme::new(&state.settings),
+            columns: usize::from(columns).clamp(4, COLUMNS_MAX),
         }
     }
 
@@ -82,6 +89,55 @@ impl<'a> Look<'a> {
             _ => self.speech(message, &mut rows),
         }
         rows
+    }
+
+    /// Where the links of a line of the window are: row, first column, columns, address.
+    pub fn links(&self, at: usize) -> Vec<(usize, usize, usize, String)> {
+        let Some(message) = self.timeline.lines.get(at) else { return Vec::new() };
+        if !message.text.contains("://") || message.deleted || !is_speech(message.kind) {
+            return Vec::new();
+        }
+        let (head, body, _) = self.words(message);
+        let gutter = self.gutter(message, &head).0;
+        let rows = self.rows(at).len();
+        let (columns, _) = self.text_columns(message, gutter);
+        // Below the text there may be what folds it, and reactions.
+        let below = usize::from(!message.reactions.is_empty());
+        let (shown, folded) = self.shown_rows(message, wrap(&body, columns).len());
+        let above = rows.saturating_sub(shown + below + usize::from(folded > 0));
+        let pieces = links::in_text(&body, columns).into_iter().filter(|(row, ..)| *row < shown);
+        pieces.map(|(row, x, columns, to)| (above + row, gutter + x, columns, to)).collect()
+    }
+
+    /// Columns of the text, and those kept free for the delivery state.
+    fn text_columns(&self, message: &Message, gutter: usize) -> (usize, usize) {
+        let state = message.state.filter(|_| message.own && !message.deleted);
+        let kept = match (state, self.columns >= STATE_COLUMNS_MIN) {
+            (Some(_), true) => STATE_COLUMNS + 1,
+            (Some(_), false) => 3,
+            _ => 0,
+        };
+        (self.columns.saturating_sub(gutter + kept).max(4), kept)
+    }
+
+    /// How many rows of a text are shown, and how many are folded away.
+    fn shown_rows(&self, message: &Message, rows: usize) -> (usize, usize) {
+        if rows <= FOLDED_ROWS_MIN || self.timeline.unfolded.contains(&message.id) {
+            return (rows, 0);
+        }
+        (FOLDED_ROWS, rows - FOLDED_ROWS)
+    }
+
+    /// Whether a line of the window is longer than what is shown of it when it is folded.
+    pub fn is_long(&self, at: usize) -> bool {
+        let Some(message) = self.timeline.lines.get(at) else { return false };
+        // Fewer bytes never make so many rows.
+        if message.text.len() <= FOLDED_ROWS_MIN || message.deleted || !is_speech(message.kind) {
+            return false;
+        }
+        let (head, body, _) = self.words(message);
+        let (columns, _) = self.text_columns(message, self.gutter(message, &head).0);
+        wrap(&body, columns).len() > FOLDED_ROWS_MIN
     }
 
     /// Whether the first new line is this one.
@@ -136,12 +192,7 @@ impl<'a> Look<'a> {
         };
         let state = message.state.filter(|_| message.own && !message.deleted);
         let wide = self.columns >= STATE_COLUMNS_MIN;
-        let kept = match (state, wide) {
-            (Some(_), true) => STATE_COLUMNS + 1,
-            (Some(_), false) => 3,
-            _ => 0,
-        };
-        let columns = self.columns.saturating_sub(gutter + kept).max(4);
+        let (columns, kept) = self.text_columns(message, gutter);
         if let Some(quote) = self.quote(message) {
             let quote = cut(&quote, self.columns.saturating_sub(gutter));
             rows.push(Line::from(vec![
@@ -149,8 +200,10 @@ impl<'a> Look<'a> {
                 Span::styled(quote, theme.dim()),
             ]));
         }
-        let wrapped = wrap(&body, columns);
-        let last = wrapped.len() - 1;
+        let mut wrapped = wrap(&body, columns);
+        let (shown, folded) = self.shown_rows(message, wrapped.len());
+        wrapped.truncate(shown);
+        let last = wrapped.len().saturating_sub(1);
         for (n, text) in wrapped.into_iter().enumerate() {
             let mut spans = vec![if n == 0 { mark.clone() } else { Span::raw(" ") }];
             match n {
@@ -167,6 +220,10 @@ impl<'a> Look<'a> {
                 spans.push(Span::styled(shown, theme.delivery(state)));
             }
             rows.push(Line::from(spans));
+        }
+        if folded > 0 {
+            let text = format!("{}… +{folded} lines (Enter shows them)", " ".repeat(gutter));
+            rows.push(Line::styled(cut(&text, self.columns), theme.dim()));
         }
         if !message.reactions.is_empty() && !message.deleted {
             rows.push(self.reactions(message, gutter));
@@ -199,7 +256,7 @@ impl<'a> Look<'a> {
 
     /// The columns before the words, and what stands there in the first row, behind the mark.
     fn gutter(&self, message: &Message, head: &str) -> (usize, Vec<Span<'static>>) {
-        let name = self.theme.name(message.device, message.own);
+        let name = self.theme.name(message.identity, message.device, message.own);
         if self.columns < GUTTER_COLUMNS_MIN {
             let head = cut(head, self.columns / 3);
             let gutter = 1 + width(&head) + 2;
@@ -227,8 +284,12 @@ impl<'a> Look<'a> {
     fn quote(&self, message: &Message) -> Option<String> {
         let id = message.reply_to?;
         let (author, words) = match self.timeline.find(id) {
+            Some(found) if found.deleted => return Some("↪ to a deleted message".to_owned()),
             Some(found) => (self.author(found), snippet(&found.text)),
             None => match self.state.quotes.get(&id) {
+                Some((author, words)) if !author.is_empty() && words.is_empty() => {
+                    return Some("↪ to a deleted message".to_owned());
+                }
                 Some((author, words)) if !author.is_empty() => (clean(author), words.clone()),
                 _ => return Some(format!("↪ to {}", id.short())),
             },

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::task::Poll;
 use std::time::Duration;
 
-use crossterm::event::{Event as Typed, EventStream};
+use crossterm::event::{Event as Typed, EventStream, KeyEvent};
 use futures::StreamExt;
 use serde_json::json;
 use tokio::process::Command;
@@ -28,14 +28,16 @@ use crate::error::Report;
 /// Pictures are at least this far apart while events come in crowds; a key is always drawn at once.
 const PICTURE: Duration = Duration::from_millis(16);
 /// Keys taken in before the picture is drawn: a paste into a terminal that does not mark pastes
-/// comes as keys.
-const KEYS_AT_ONCE: usize = 256;
+/// comes as keys, and none is longer than a text can be.
+const KEYS_AT_ONCE: usize = 64_000;
 /// Pause between tries to reach the node again.
 const RETRY: Duration = Duration::from_secs(1);
 /// Commands in work.
 const ACTS_MAX: usize = 8;
-/// Hook commands in work; beyond it notices are dropped.
+/// Hook commands in work; beyond it notices wait.
 const HOOKS_MAX: usize = 4;
+/// Notices that wait for a hook command; beyond it they become one that counts them.
+const HOOKS_WAITING_MAX: usize = 64;
 /// The last texts get so long to be answered when the user ends the program.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// A hook command is ended after this time.
@@ -72,6 +74,7 @@ pub struct Run {
     acts: JoinSet<()>,
     acted: (mpsc::Sender<Input>, mpsc::Receiver<Input>),
     hooks: JoinSet<()>,
+    hooks_waiting: VecDeque<Notice>,
     keeper: Keeper,
     began: (Instant, u64),
     drawn: Instant,
@@ -101,6 +104,7 @@ impl Run {
             acts: JoinSet::new(),
             acted: mpsc::channel(ACTS_MAX),
             hooks: JoinSet::new(),
+            hooks_waiting: VecDeque::new(),
             keeper,
             began: (now, at),
             drawn: now,
@@ -126,12 +130,18 @@ impl Run {
                 return Ok(End { wrote: self.state.wrote, lock, unanswered });
             }
             self.draw_if_due()?;
-            let input = self.wait(&mut typed).await?;
-            let key = matches!(input, Input::Key(_) | Input::Paste(_) | Input::Mouse(_));
-            self.take(input).await;
-            if key {
-                self.take_more(&mut typed).await?;
-                self.draw()?;
+            match self.wait(&mut typed).await? {
+                Input::Key(key) => {
+                    self.take_keys(key, &mut typed).await?;
+                    self.draw()?;
+                }
+                input => {
+                    let hand = matches!(input, Input::Paste(_) | Input::Mouse(_));
+                    self.take(input).await;
+                    if hand {
+                        self.draw()?;
+                    }
+                }
             }
         }
     }
@@ -146,21 +156,25 @@ impl Run {
         }
     }
 
-    /// Keys that are there already.
-    async fn take_more(&mut self, typed: &mut EventStream) -> Result<(), Report> {
-        for _ in 0..KEYS_AT_ONCE {
+    /// A key, and those that are there already: they are one input, so that a paste can be told
+    /// from typing.
+    async fn take_keys(&mut self, key: KeyEvent, typed: &mut EventStream) -> Result<(), Report> {
+        let (mut keys, mut other) = (vec![key], None);
+        while keys.len() < KEYS_AT_ONCE && other.is_none() {
             // Polled with this task's own waker: the stream keeps the first one that found nothing,
             // and wakes only that one when the next key comes.
             let Poll::Ready(next) = poll_fn(|cx| Poll::Ready(typed.poll_next_unpin(cx))).await
             else {
                 break;
             };
-            if let Some(input) = input(next)? {
-                self.take(input).await;
+            match input(next)? {
+                Some(Input::Key(key)) => keys.push(key),
+                input => other = input,
             }
-            if self.state.quit.is_some() {
-                break;
-            }
+        }
+        self.take(if keys.len() > 1 { Input::Keys(keys) } else { Input::Key(key) }).await;
+        if let Some(input) = other {
+            self.take(input).await;
         }
         Ok(())
     }
@@ -177,7 +191,10 @@ impl Run {
             }),
             Some(acted) = self.acted.1.recv() => Ok(acted),
             Some(_) = self.acts.join_next() => Ok(Input::Tick),
-            Some(_) = self.hooks.join_next() => Ok(Input::Tick),
+            Some(_) = self.hooks.join_next() => {
+                let next = self.hooks_waiting.pop_front();
+                Ok(next.and_then(|notice| self.hook(notice)).unwrap_or(Input::Tick))
+            }
             () = sleep_until(self.retry), if lost => Ok(self.reconnect().await),
             () = sleep_until(wake) => Ok(Input::Tick),
         }
@@ -246,7 +263,7 @@ impl Run {
                 Wish::Call { tag, method, params } => self.call(tag, method, params).await,
                 Wish::Act { action, here, recent } => self.act(action, here, recent),
                 Wish::Copy(text) => self.write(&notify::clipboard(&text)),
-                Wish::Notify(notice) => self.notify(&notice),
+                Wish::Notify(notice) => self.notify(notice),
                 Wish::Keep => self.keep(),
                 Wish::Redraw => told(self.screen.repaint()),
                 Wish::Suspend => told(self.screen.suspend()),
@@ -305,15 +322,25 @@ impl Run {
         None
     }
 
-    fn notify(&mut self, notice: &Notice) -> Option<Input> {
+    fn notify(&mut self, notice: Notice) -> Option<Input> {
         let terminal = std::env::var("TERM").unwrap_or_default();
         let vte = std::env::var_os("VTE_VERSION").is_some();
-        let sequence = notify::sequence(notice, self.state.settings.notify, &terminal, vte);
+        let sequence = notify::sequence(&notice, self.state.settings.notify, &terminal, vte);
         let _ = self.screen.write(&sequence);
+        self.hook(notice)
+    }
+
+    /// Runs the user's program for a notice, or lets it wait for those that run.
+    fn hook(&mut self, notice: Notice) -> Option<Input> {
         let command = self.state.settings.notify_command.as_ref()?;
         let mut words = command.split_whitespace();
         let program = words.next()?;
         if self.hooks.len() >= HOOKS_MAX {
+            if self.hooks_waiting.len() < HOOKS_WAITING_MAX {
+                self.hooks_waiting.push_back(notice);
+            } else if let Some(last) = self.hooks_waiting.back_mut() {
+                notify::merge(last, &notice);
+            }
             return None;
         }
         // Texts of others go into the environment, where no shell looks for commands.
@@ -326,6 +353,7 @@ impl Run {
         let fine = |text: &str| text.replace('\0', "");
         hook.env("KLATCH_ROOM", fine(&notice.room)).env("KLATCH_FROM", fine(&notice.from));
         hook.env("KLATCH_TEXT", fine(&notice.text)).env("KLATCH_KIND", notice.kind);
+        hook.env("KLATCH_COUNT", notice.count.to_string());
         let Ok(mut child) = hook.spawn() else {
             return Some(Input::Failed(format!("the notify command cannot be started: {program}")));
         };

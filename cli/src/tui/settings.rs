@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::links;
+use super::theme::Palette;
 use crate::args::Screen;
 use crate::error::Report;
 
@@ -19,8 +21,10 @@ pub const SETTINGS: &[(&str, &str)] = &[
     ("notify = \"osc777\"", "or \"auto\", \"osc9\", \"bell\", \"none\": how the terminal is told"),
     (
         "notify_command = \"PROGRAM\"",
-        "run for each notice, with KLATCH_FROM, _ROOM, _TEXT and _KIND",
+        "run for each notice, with KLATCH_FROM, _ROOM, _TEXT, _KIND and _COUNT",
     ),
+    ("suggest = false", "lists of commands, rooms, names and emoji open with Tab only"),
+    ("links = true", "or false: whether the terminal is told where links lead (\"auto\" guesses)"),
     ("rooms, people = true", "always show, or (false) never show, that list"),
 ];
 
@@ -65,6 +69,12 @@ pub struct Settings {
     pub notify_command: Option<String>,
     /// Colours beside words and signs.
     pub color: bool,
+    /// What the terminal has.
+    pub palette: Palette,
+    /// Completions are offered while one types.
+    pub suggest: bool,
+    /// The terminal is told where links lead.
+    pub links: bool,
     /// The list of rooms; `None` shows it where there is space.
     pub list: Option<bool>,
     /// The list of people; `None` shows it where there is space.
@@ -79,9 +89,32 @@ impl Default for Settings {
             notify: Notify::Auto,
             notify_command: None,
             color: true,
+            palette: Palette::Many,
+            suggest: true,
+            links: false,
             list: None,
             people: None,
         }
+    }
+}
+
+/// Whether the terminal is told where links lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+enum Links {
+    Sure(bool),
+    Auto(Auto),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Auto {
+    Auto,
+}
+
+impl Default for Links {
+    fn default() -> Self {
+        Self::Auto(Auto::Auto)
     }
 }
 
@@ -92,6 +125,8 @@ struct File {
     mouse: Option<bool>,
     notify: Option<Notify>,
     notify_command: Option<String>,
+    suggest: Option<bool>,
+    links: Option<Links>,
     rooms: Option<bool>,
     people: Option<bool>,
 }
@@ -114,6 +149,12 @@ impl Settings {
                 .or(file.notify_command)
                 .filter(|c| !c.trim().is_empty()),
             color,
+            palette: Palette::of(&std::env::var("TERM").unwrap_or_default()),
+            suggest: !screen.no_suggest && file.suggest.unwrap_or(true),
+            links: match file.links.unwrap_or_default() {
+                Links::Sure(told) => told,
+                Links::Auto(_) => links::terminal_can(|name| std::env::var(name).ok()),
+            },
             list: file.rooms,
             people: file.people,
         })
@@ -131,7 +172,7 @@ fn read(path: &PathBuf) -> Result<File, Report> {
     }
     let text = std::fs::read_to_string(path).map_err(|e| Report::io("read", path, &e))?;
     toml::from_str(&text).map_err(|e| {
-        let hint = "it knows keymap, mouse, notify, notify_command, rooms and people; `klatch help keys` explains them";
+        let hint = "it knows keymap, mouse, notify, notify_command, suggest, links, rooms and people; `klatch help keys` explains them";
         Report::usage(format!("{}: {}", path.display(), e.message()), hint)
     })
 }
@@ -144,7 +185,9 @@ mod tests {
     fn options_win_over_the_file_and_slips_in_it_are_named() {
         let folder = tempfile::tempdir().unwrap();
         let none = Screen::default();
-        assert_eq!(Settings::read(&none, folder.path(), true).unwrap(), Settings::default());
+        let read = Settings::read(&none, folder.path(), true).unwrap();
+        let Settings { palette, links, .. } = read;
+        assert_eq!(read, Settings { palette, links, ..Settings::default() });
         std::fs::write(
             folder.path().join(FILE),
             "keymap = \"vi\"\nmouse = false\npeople = false\n",

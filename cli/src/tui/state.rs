@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::composer::Composer;
+use super::notify::Held;
 use super::overlay::Overlay;
 use super::sending::Sending;
 use super::settings::Settings;
@@ -31,7 +32,7 @@ pub const RTT_PEERS_MAX: usize = 128;
 /// Quoted messages that are in no window, remembered by id.
 pub const QUOTES_MAX: usize = 512;
 /// A remark disappears after this time, milliseconds.
-pub const NOTE_MS: u64 = 8_000;
+pub const NOTE_MS: u64 = 10_000;
 /// "is typing" disappears after this time without news, milliseconds.
 pub const TYPING_MS: u64 = 8_000;
 
@@ -77,6 +78,9 @@ pub struct State {
     pub overlay: Option<Overlay>,
     /// A remark.
     pub note: Option<Note>,
+    /// A long text that was pasted, while it is asked what to do with it; until when keys that come
+    /// in a crowd belong to it, Unix milliseconds (0: it came marked as a paste).
+    pub pasted: Option<(String, u64)>,
     /// A question that waits for yes or no.
     pub question: Option<(String, Action)>,
     /// What the node is doing.
@@ -95,6 +99,10 @@ pub struct State {
     pub down: Option<String>,
     /// Calls whose answer is awaited, so that the same is not asked twice.
     pub asked: BTreeSet<Tag>,
+    /// Notices that are held back for a moment, so that a crowd of messages is told once.
+    pub held: Held,
+    /// Messages that came in a catch-up, per room, until the user is told of them.
+    pub caught_up: BTreeMap<RoomId, u64>,
     /// What is to be done at a time.
     pub due: Due,
     /// Texts handed over that are not answered yet, by their number.
@@ -124,6 +132,8 @@ pub struct Due {
     pub keep: Option<u64>,
     /// Ask for what the search field says.
     pub search: Option<u64>,
+    /// Tell of what was held back.
+    pub notices: Option<u64>,
 }
 
 /// Oneself.
@@ -251,6 +261,8 @@ pub struct Logged {
 pub enum Input {
     /// A key.
     Key(crossterm::event::KeyEvent),
+    /// Keys that came at once.
+    Keys(Vec<crossterm::event::KeyEvent>),
     /// A text was pasted.
     Paste(String),
     /// The mouse.
@@ -358,6 +370,10 @@ pub struct Notice {
     pub text: String,
     /// `direct` or `mention` or `message`.
     pub kind: &'static str,
+    /// Messages of which it tells.
+    pub count: u64,
+    /// Of these, the ones that call the user by name.
+    pub called: u64,
 }
 
 impl State {
@@ -383,6 +399,7 @@ impl State {
             view: View::Chat,
             overlay: None,
             note: None,
+            pasted: None,
             question: None,
             status: None,
             rtts: BTreeMap::new(),
@@ -395,6 +412,8 @@ impl State {
             sending: BTreeMap::new(),
             sent: 0,
             nonce: String::new(),
+            held: Held::default(),
+            caught_up: BTreeMap::new(),
             due: Due::default(),
             wrote: false,
             quit: None,
@@ -466,8 +485,14 @@ impl State {
 
     /// When the next thing is due without anything happening, Unix milliseconds.
     pub fn wake_ms(&self) -> u64 {
-        let due =
-            [self.due.refresh, self.due.members, self.due.lists, self.due.keep, self.due.search];
+        let due = [
+            self.due.refresh,
+            self.due.members,
+            self.due.lists,
+            self.due.keep,
+            self.due.search,
+            self.due.notices,
+        ];
         let note = self.note.as_ref().map(|n| n.until_ms);
         let typing = self.typing.values().map(|(_, until)| *until).min();
         due.into_iter().flatten().chain(note).chain(typing).fold(self.due.status, u64::min)

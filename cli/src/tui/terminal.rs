@@ -16,11 +16,11 @@ use crossterm::terminal::{
     disable_raw_mode, enable_raw_mode,
 };
 use ratatui::Terminal;
-use ratatui::backend::CrosstermBackend;
 use ratatui::layout::Rect;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::draw;
+use super::paint::{Links, Paint};
 use super::state::State;
 
 /// Log lines kept until the screen shows them.
@@ -35,7 +35,8 @@ static PANIC: Mutex<Option<String>> = Mutex::new(None);
 /// The terminal, taken over for as long as this lives.
 #[derive(Debug)]
 pub struct Screen {
-    terminal: Terminal<CrosstermBackend<Stdout>>,
+    terminal: Terminal<Paint<Stdout>>,
+    links: Links,
     mouse: bool,
 }
 
@@ -43,8 +44,9 @@ impl Screen {
     /// Takes it over.
     pub fn enter(mouse: bool) -> io::Result<Self> {
         catch_panics();
-        let terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
-        let mut screen = Self { terminal, mouse };
+        let links = Links::default();
+        let terminal = Terminal::new(Paint::new(io::stdout(), links.clone()))?;
+        let mut screen = Self { terminal, links, mouse };
         screen.take()?;
         Ok(screen)
     }
@@ -69,7 +71,13 @@ impl Screen {
         // A terminal that does not read stops this thread; the node must go on.
         tokio::task::block_in_place(|| {
             execute!(io::stdout(), BeginSynchronizedUpdate)?;
-            self.terminal.draw(|frame| draw::draw(state, frame))?;
+            let links = &self.links;
+            self.terminal.draw(|frame| {
+                let found = draw::draw(state, frame);
+                if state.settings.links {
+                    *links.lock().unwrap_or_else(PoisonError::into_inner) = found;
+                }
+            })?;
             execute!(io::stdout(), EndSynchronizedUpdate)
         })
     }

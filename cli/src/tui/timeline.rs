@@ -44,6 +44,8 @@ pub struct Timeline {
     pub unread_from: Option<u64>,
     /// Lines that came while the end was not shown.
     pub missed: u64,
+    /// Long texts that are shown whole.
+    pub unfolded: BTreeSet<EntryId>,
     /// The node knows that everything up to this journal number was read.
     pub marked: u64,
 }
@@ -62,6 +64,7 @@ impl Timeline {
             centre: false,
             unread_from: None,
             missed: 0,
+            unfolded: BTreeSet::new(),
             marked: 0,
         }
     }

@@ -23,8 +23,16 @@ pub fn key(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) -> bool {
         }
         vi.normal = true;
         state.composer.vi = Some(vi);
+        if state.composer.command_line_done() {
+            return true;
+        }
         state.composer.area.move_cursor(CursorMove::Back);
         state.composer.changed();
+        return true;
+    }
+    if key.code == KeyCode::Enter && !state.composer.is_empty() {
+        // What is unfinished is not sent by a key meant for something else.
+        state.say("nothing was sent: Enter sends from insert mode (i, a or A goes there)");
         return true;
     }
     let KeyCode::Char(c) = key.code else { return false };
@@ -98,8 +106,8 @@ fn command(
             state.overlay =
                 Some(Overlay::Search { field: String::new(), number: 0, found: None, at: 0 });
         }
-        (None, ':') if empty => {
-            state.composer.set("/");
+        (None, ':') => {
+            state.composer.command_line();
             return true;
         }
         (None, 'i') => return true,

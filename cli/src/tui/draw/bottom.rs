@@ -11,6 +11,9 @@ use super::super::text::{cut, typed, width};
 use super::super::theme::Theme;
 use super::put;
 
+/// Longer texts say how many lines they have: not all of them are shown.
+const LINES_COUNTED_MIN: usize = 5;
+
 /// What is said between timeline and text.
 pub(super) fn info(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
     let columns = usize::from(area.width);
@@ -42,9 +45,13 @@ fn right(state: &State) -> String {
     if state.composer.edit.is_some() {
         return "changing your message · Esc cancels ".to_owned();
     }
+    let lines = match state.composer.area.lines().len() {
+        n if n > LINES_COUNTED_MIN => format!("{n} lines "),
+        _ => String::new(),
+    };
     match &state.composer.reply {
-        Some((_, to)) => format!("to {to} · Esc cancels "),
-        None => String::new(),
+        Some((_, to)) => format!("to {to} · Esc cancels {lines}"),
+        None => lines,
     }
 }
 

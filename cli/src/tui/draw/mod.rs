@@ -4,6 +4,7 @@
 mod bottom;
 mod list;
 mod network;
+mod offer;
 mod people;
 mod popup;
 mod timeline;
@@ -17,6 +18,7 @@ use ratatui::text::{Line, Span};
 pub use self::list::chat_at;
 pub use self::popup::{help_lines, help_rows};
 use super::layout::{self, Areas};
+use super::links::Piece;
 use super::state::{State, View};
 use super::text::{clean, cut, width};
 use super::theme::{Theme, path};
@@ -24,21 +26,22 @@ use super::theme::{Theme, path};
 /// Smaller terminals get one line that says so.
 const ROWS_MIN: u16 = 2;
 
-/// Draws everything and places the cursor.
-pub fn draw(state: &State, frame: &mut Frame<'_>) {
+/// Draws everything and places the cursor; gives back where links are.
+pub fn draw(state: &State, frame: &mut Frame<'_>) -> Vec<Piece> {
     let whole = frame.area();
     if whole.height < ROWS_MIN || whole.width < 2 {
         put(frame.buffer_mut(), whole, 0, &Line::raw("klatch"));
-        return;
+        return Vec::new();
     }
-    let theme = Theme::new(state.settings.color);
+    let mut links = Vec::new();
+    let theme = Theme::new(&state.settings);
     let areas = layout::areas_in(state, (whole.width, whole.height));
     head(state, theme, areas.head, frame.buffer_mut());
     match state.view {
         View::Chat => {
             list::draw(state, theme, areas.list, frame.buffer_mut());
             timeline::title(state, theme, areas.title, frame.buffer_mut());
-            timeline::draw(state, theme, areas.timeline, frame.buffer_mut());
+            links = timeline::draw(state, theme, areas.timeline, frame.buffer_mut());
             people::draw(state, theme, areas.people, frame.buffer_mut());
         }
         View::Network => network::draw(state, theme, between(&areas, whole), frame.buffer_mut()),
@@ -46,12 +49,20 @@ pub fn draw(state: &State, frame: &mut Frame<'_>) {
     bottom::info(state, theme, areas.info, frame.buffer_mut());
     let cursor = bottom::composer(state, theme, areas.composer, frame.buffer_mut());
     bottom::foot(state, theme, areas.foot, frame.buffer_mut());
+    if state.view == View::Chat {
+        offer::draw(state, theme, areas.timeline, frame.buffer_mut());
+    }
     let over = popup::draw(state, theme, whole, frame.buffer_mut());
+    if state.overlay.is_some() {
+        // What lies over the text leads nowhere.
+        links.clear();
+    }
     if let Some(cursor) =
         over.or(cursor.filter(|_| state.overlay.is_none() && state.view == View::Chat))
     {
         frame.set_cursor_position(cursor);
     }
+    links
 }
 
 /// The middle of the screen.

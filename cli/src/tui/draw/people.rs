@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 
 use super::super::rows::clock;
 use super::super::state::State;
-use super::super::text::{clean, cut, fit, width};
+use super::super::text::{clean, fit, width};
 use super::super::theme::{Theme, path};
 use super::{left_edge, put};
 
@@ -21,7 +21,7 @@ pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer)
     let members: &[Member] =
         state.here.and_then(|room| state.members.get(&room)).map_or(&[], Vec::as_slice);
     let height = usize::from(area.height);
-    let space = height.saturating_sub(3);
+    let space = height.saturating_sub(2);
     for (n, member) in members.iter().take(space).enumerate() {
         let twice = members.iter().filter(|m| m.name == member.name).count() > 1;
         put(buffer, area, n + 1, &person(state, theme, member, twice, columns));
@@ -33,9 +33,6 @@ pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer)
             space + 1,
             &Line::styled(format!("   and {} more", members.len() - space), theme.dim()),
         );
-    }
-    if height >= 2 && !members.is_empty() {
-        put(buffer, area, height - 1, &Line::styled(cut(" Alt+M hides", columns), theme.dim()));
     }
 }
 
@@ -63,7 +60,7 @@ fn person(
     let name = fit(&name, room);
     Line::from(vec![
         Span::styled(format!(" {sign} "), if online { theme.good() } else { theme.dim() }),
-        Span::styled(name, theme.name(member.device, member.own)),
+        Span::styled(name, theme.name(member.identity, member.device, member.own)),
         Span::styled(format!(" {right}"), theme.dim()),
     ])
 }

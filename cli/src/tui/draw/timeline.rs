@@ -6,6 +6,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
+use super::super::links;
 use super::super::rows::Look;
 use super::super::state::{Chat, ChatKind, State};
 use super::super::text::{clean, cut, width, wrap};
@@ -69,13 +70,22 @@ fn here(state: &State, chat: &Chat) -> String {
     format!("{online}/{all} online")
 }
 
-pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
+pub(super) fn draw(
+    state: &State,
+    theme: Theme,
+    area: Rect,
+    buffer: &mut Buffer,
+) -> Vec<links::Piece> {
     let height = usize::from(area.height);
-    let Some(timeline) = state.timeline() else { return nowhere(state, theme, area, buffer) };
+    let mut found = Vec::new();
+    let Some(timeline) = state.timeline() else {
+        nowhere(state, theme, area, buffer);
+        return found;
+    };
     if timeline.lines.is_empty() {
         let text = if timeline.loaded { "Nothing was said here yet." } else { "…" };
         put(buffer, area, 0, &Line::styled(format!(" {text}"), theme.dim()));
-        return;
+        return found;
     }
     let look = Look::new(state, timeline, area.width);
     let mut at = timeline.bottom_index();
@@ -84,6 +94,15 @@ pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer)
     while left > 0 {
         let mut rows = look.rows(at);
         rows.truncate(rows.len().saturating_sub(hidden).max(usize::from(hidden == 0)));
+        let first = (i64::try_from(left).unwrap_or(0)) - i64::try_from(rows.len()).unwrap_or(0);
+        for (row, column, columns, to) in look.links(at) {
+            let y = i64::from(area.y) + first + i64::try_from(row).unwrap_or(0);
+            let x = usize::from(area.x) + column;
+            let place = (u16::try_from(x), u16::try_from(y), u16::try_from(columns));
+            if let (true, (Ok(x), Ok(y), Ok(columns))) = (row < rows.len(), place) {
+                found.push(links::Piece { x, y, columns, to });
+            }
+        }
         hidden = 0;
         for row in rows.into_iter().rev() {
             if left == 0 {
@@ -98,6 +117,7 @@ pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer)
         }
     }
     below(state, theme, area, buffer);
+    links::within(area, found)
 }
 
 /// Says that there is more below.

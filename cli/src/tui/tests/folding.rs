@@ -36,8 +36,9 @@ fn call(wishes: &[Wish], wanted: &str) -> Option<Value> {
     })
 }
 
+/// Somebody says something, some time after the last thing that happened.
 fn heard(state: &mut State, message: Message) -> Vec<Wish> {
-    fold(state, NOW, told(Event::MessageAdded { message: Box::new(message) }))
+    fold(state, state.now_ms + 3_000, told(Event::MessageAdded { message: Box::new(message) }))
 }
 
 #[test]
@@ -483,11 +484,22 @@ fn vi_keys_edit_in_command_mode_and_type_in_insert_mode() {
     type_text(&mut state, "ccgone");
     assert_eq!(state.composer.text(), "gone");
     escape(&mut state);
-    // Enter sends in either mode, and a command begins as fingers know it.
-    assert_eq!(call(&enter(&mut state), "message.send").unwrap()["text"], "gone");
+    // What is unfinished is not sent by Enter in command mode, nor lost by a command.
+    assert_eq!(call(&enter(&mut state), "message.send"), None);
+    assert_eq!(state.composer.text(), "gone");
     type_text(&mut state, ":whoami");
     assert_eq!(state.composer.text(), "/whoami");
+    assert_eq!(state.drafts.get(&GARDEN).map(String::as_str), Some("gone"));
+    let wishes = enter(&mut state);
+    assert!(matches!(wishes.first(), Some(Wish::Act { action: Action::Whoami, .. })), "{wishes:?}");
+    assert_eq!(state.composer.text(), "gone");
     escape(&mut state);
-    type_text(&mut state, "dd/seeds");
+    type_text(&mut state, ":q");
+    escape(&mut state);
+    assert_eq!(state.composer.text(), "gone", "Esc goes back to it as well");
+    type_text(&mut state, "A!");
+    assert_eq!(call(&enter(&mut state), "message.send").unwrap()["text"], "gone!");
+    escape(&mut state);
+    type_text(&mut state, "/seeds");
     assert!(matches!(&state.overlay, Some(Overlay::Search { field, .. }) if field == "seeds"));
 }

@@ -32,6 +32,7 @@ pub fn message(n: u64) -> Message {
     }
 }
 
+mod daily;
 mod folding;
 mod pictures;
 mod scenes;

@@ -1,0 +1,292 @@
+//! What comes up every day: pastes, long texts, links, what is offered while one types, notices
+//! after being away, things that were deleted.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use klatch_core::event::{Event, Message};
+use klatch_core::ids::{EntryId, IdentityId};
+use klatch_core::query::{Contact, Standing, Verification};
+use serde_json::{Value, json};
+
+use super::pictures::picture;
+use super::scenes::{
+    BOB, GARDEN, GENERAL, NOW, RELAY, answer, id, lively, room, said, status, told,
+};
+use super::type_text;
+use crate::tui::fold::fold;
+use crate::tui::state::{Input, Level, Notice, State, Tag, Wish};
+
+fn press(state: &mut State, code: KeyCode, modifiers: KeyModifiers) -> Vec<Wish> {
+    fold(state, state.now_ms, Input::Key(KeyEvent::new(code, modifiers)))
+}
+
+fn letter(state: &mut State, c: char) -> Vec<Wish> {
+    press(state, KeyCode::Char(c), KeyModifiers::NONE)
+}
+
+fn sent(wishes: &[Wish]) -> Vec<&Value> {
+    let sends = wishes.iter().filter_map(|w| match w {
+        Wish::Call { method: "message.send", params, .. } => Some(&params["text"]),
+        _ => None,
+    });
+    sends.collect()
+}
+
+fn notices(wishes: Vec<Wish>) -> Vec<Notice> {
+    wishes
+        .into_iter()
+        .filter_map(|w| match w {
+            Wish::Notify(notice) => Some(notice),
+            _ => None,
+        })
+        .collect()
+}
+
+fn paste(lines: usize) -> String {
+    (1..=lines).map(|n| format!("y line {n}\n")).collect()
+}
+
+fn crowd(text: &str) -> Input {
+    let key = |c| match c {
+        '\n' => KeyEvent::from(KeyCode::Enter),
+        c => KeyEvent::from(KeyCode::Char(c)),
+    };
+    Input::Keys(text.chars().map(key).collect())
+}
+
+#[test]
+fn a_paste_of_many_lines_is_asked_about_whether_the_terminal_marks_it_or_not() {
+    for marked in [true, false] {
+        let input = |text: &str| if marked { Input::Paste(text.to_owned()) } else { crowd(text) };
+        let mut state = lively(100, 24);
+        assert_eq!(fold(&mut state, NOW, input(&paste(60))), [], "nothing is sent unasked");
+        if !marked {
+            // The terminal sends the rest a moment later: it is no answer to the question.
+            assert_eq!(fold(&mut state, NOW + 100, crowd("y and more\n")), []);
+        }
+        let lines = if marked { "60" } else { "61" };
+        assert!(picture(&state).contains(&format!("{lines} lines pasted: send as one message?")));
+        state.now_ms += 1_000;
+        letter(&mut state, 'n');
+        assert!(state.composer.is_empty() && state.pasted.is_none());
+        fold(&mut state, NOW + 5_000, input(&paste(7)));
+        state.now_ms += 1_000;
+        letter(&mut state, 'e');
+        assert_eq!(state.composer.area.lines().len(), 7, "to be edited first");
+        assert!(picture(&state).contains("7 lines"), "not all of them are shown");
+        press(&mut state, KeyCode::Char('c'), KeyModifiers::CONTROL);
+        fold(&mut state, NOW + 10_000, input(&paste(60)));
+        state.now_ms += 1_000;
+        let wishes = letter(&mut state, 'y');
+        assert_eq!(sent(&wishes), [&json!(paste(60).trim_end())]);
+    }
+    // A few lines are put in as ever; typed ones are sent as ever.
+    let mut state = lively(100, 24);
+    fold(&mut state, NOW, Input::Paste(paste(3)));
+    assert!(state.pasted.is_none() && state.composer.text().contains("y line 3"));
+    let mut state = lively(100, 24);
+    assert_eq!(sent(&fold(&mut state, NOW, crowd("one\ntwo\n"))), [&json!("one"), &json!("two")]);
+}
+
+#[test]
+fn a_paste_that_is_no_message_is_refused_however_it_comes() {
+    let mut state = lively(100, 24);
+    fold(&mut state, NOW, crowd(&paste(6_000)));
+    assert!(picture(&state).contains("nothing was put in"));
+    assert_eq!(fold(&mut state, NOW + 50, crowd("y\ny\n")), []);
+    assert!(state.composer.is_empty());
+}
+
+#[test]
+fn a_long_text_is_folded_and_enter_shows_it() {
+    let mut state = lively(100, 40);
+    let text = paste(60);
+    let message = Box::new(said(30, 2, "bob", 0, &text));
+    fold(&mut state, NOW, told(Event::MessageAdded { message }));
+    let shown = picture(&state);
+    assert!(shown.contains("line 8") && !shown.contains("line 9"), "{shown}");
+    assert!(shown.contains("+52 lines (Enter shows them)"), "{shown}");
+    press(&mut state, KeyCode::Enter, KeyModifiers::NONE);
+    let shown = picture(&state);
+    assert!(shown.contains("line 60") && !shown.contains("Enter shows"), "{shown}");
+    press(&mut state, KeyCode::Enter, KeyModifiers::NONE);
+    assert!(picture(&state).contains("+52 lines"));
+}
+
+#[test]
+fn what_can_follow_is_offered_while_one_types_and_an_option_turns_it_off() {
+    let mut state = lively(100, 30);
+    type_text(&mut state, "/");
+    let shown = picture(&state);
+    assert!(shown.contains("/join #ROOM") && shown.contains("open a room"), "{shown}");
+    assert!(shown.contains("more · Tab takes it, Esc closes"), "{shown}");
+    type_text(&mut state, "wh");
+    let shown = picture(&state);
+    assert!(shown.contains("/whoami") && !shown.contains("/join"), "it narrows: {shown}");
+    press(&mut state, KeyCode::Esc, KeyModifiers::NONE);
+    assert!(!picture(&state).contains("Tab takes it"));
+    assert_eq!(state.composer.text(), "/wh", "only the list is closed");
+    for (typed, offered) in [("ask @da", "dan"), ("see #rel", "#relay-ops"), ("nice :seedl", "🌱")]
+    {
+        let mut state = lively(100, 30);
+        type_text(&mut state, typed);
+        assert!(picture(&state).contains("Tab takes it"), "{typed}");
+        assert!(picture(&state).contains(offered), "{typed}");
+    }
+    for none in ["hello", "see you :)", "a/b", "//etc"] {
+        let mut state = lively(100, 30);
+        type_text(&mut state, none);
+        assert!(!picture(&state).contains("Tab takes it"), "{none}");
+    }
+    let mut state = lively(100, 30);
+    state.settings.suggest = false;
+    type_text(&mut state, "/wh");
+    assert!(!picture(&state).contains("Tab takes it"));
+    press(&mut state, KeyCode::Tab, KeyModifiers::NONE);
+    assert!(picture(&state).contains("Tab takes it"), "Tab opens it all the same");
+}
+
+#[test]
+fn wide_screens_keep_texts_short_and_conversations_have_no_empty_column() {
+    let mut state = lively(300, 40);
+    let message = Box::new(said(30, 2, "bob", 0, &"word ".repeat(100)));
+    fold(&mut state, NOW, told(Event::MessageAdded { message }));
+    let shown = picture(&state);
+    let widest = shown.lines().map(|l| l.matches("word").count()).max();
+    assert!(widest.is_some_and(|n| n <= 21 && n >= 18), "{widest:?} words of 5 in a row");
+    assert!(shown.contains("PEOPLE") && !shown.contains("Alt+M hides"));
+    press(&mut state, KeyCode::Char('4'), KeyModifiers::ALT);
+    assert_eq!(state.here, Some(BOB));
+    assert!(!picture(&state).contains("PEOPLE"));
+}
+
+#[test]
+fn remarks_fade_by_themselves() {
+    let mut state = lively(100, 24);
+    state.say("said in #lobby");
+    assert!(state.wake_ms() <= NOW + 10_000, "nobody has to press a key");
+    fold(&mut state, NOW + 10_001, Input::Tick);
+    assert!(!picture(&state).contains("said in #lobby"));
+}
+
+#[test]
+fn links_are_found_where_they_are_drawn_and_a_key_copies_or_lists_them() {
+    let mut state = lively(60, 24);
+    let link = "https://example.org/a/long/path/that/does/not/fit/into/one/row?of=this&screen=1";
+    let message = Box::new(said(30, 2, "bob", 0, &format!("look: {link} there")));
+    fold(&mut state, NOW, told(Event::MessageAdded { message }));
+    let backend = ratatui::backend::TestBackend::new(60, 24);
+    let mut terminal = ratatui::Terminal::new(backend).unwrap();
+    let mut pieces = Vec::new();
+    terminal.draw(|frame| pieces = crate::tui::draw::draw(&state, frame)).unwrap();
+    assert!(pieces.len() >= 2 && pieces.iter().all(|p| p.to == link), "{pieces:?}");
+    let buffer = terminal.backend().buffer();
+    let signs = |p: &crate::tui::links::Piece| {
+        (p.x..p.x + p.columns).map(|x| buffer[(x, p.y)].symbol()).collect::<String>()
+    };
+    assert_eq!(pieces.iter().map(signs).collect::<String>(), link, "exactly those cells");
+    let wishes = press(&mut state, KeyCode::Char('l'), KeyModifiers::ALT);
+    assert_eq!(wishes, [Wish::Copy(link.to_owned())]);
+    // Under something else there is no link.
+    press(&mut state, KeyCode::F(1), KeyModifiers::NONE);
+    terminal.draw(|frame| pieces = crate::tui::draw::draw(&state, frame)).unwrap();
+    assert_eq!(pieces, []);
+}
+
+#[test]
+fn a_burst_is_told_as_one_notice_and_nothing_is_dropped() {
+    let mut state = lively(80, 24);
+    let mut counted = 0;
+    let mut told_of = Vec::new();
+    for n in 0..50 {
+        let text = if n % 5 == 0 { "alice, look" } else { "hello" };
+        let message = Box::new(Message { room: GENERAL, ..said(100 + n, 2, "bob", 0, text) });
+        state.levels.insert(GENERAL, Level::All);
+        told_of.extend(notices(fold(&mut state, NOW, told(Event::MessageAdded { message }))));
+    }
+    assert_eq!(told_of.len(), 1, "the first at once");
+    counted += told_of[0].count;
+    let later = notices(fold(&mut state, NOW + 2_000, Input::Tick));
+    assert_eq!(later.len(), 1);
+    assert_eq!(
+        (later[0].title.as_str(), later[0].body.as_str()),
+        ("#general", "49 new, 9 mention you")
+    );
+    counted += later[0].count;
+    assert_eq!(counted, 50);
+    assert_eq!(notices(fold(&mut state, NOW + 10_000, Input::Tick)), [], "and then no more");
+}
+
+#[test]
+fn after_being_away_one_notice_per_room_says_how_much_came() {
+    let mut state = lively(80, 24);
+    let came = Event::HistoryAdded { room: GENERAL, count: 40, upto: 140 };
+    fold(&mut state, NOW, told(came));
+    let rooms = || {
+        vec![
+            room(GARDEN, "#garden", 0),
+            room(GENERAL, "#general", 40),
+            room(RELAY, "#relay-ops", 3),
+        ]
+    };
+    let wishes = answer(&mut state, Tag::Status, &status(rooms()));
+    let asked = wishes.iter().any(|w| {
+        matches!(w, Wish::Call { tag: Tag::Mentions(r), params, .. }
+        if *r == GENERAL && params["limit"] == 40)
+    });
+    assert!(asked, "mentions are counted from the store: {wishes:?}");
+    let page: Vec<Message> = (0..40)
+        .map(|n| Message { room: GENERAL, ..said(100 + n, 2, "bob", 0, "alice!") })
+        .collect();
+    let told_of = notices(answer(&mut state, Tag::Mentions(GENERAL), &page));
+    assert_eq!(told_of.len(), 1);
+    assert_eq!(
+        (told_of[0].title.as_str(), told_of[0].body.as_str()),
+        ("#general", "40 new, 40 mention you")
+    );
+    assert_eq!((told_of[0].kind, told_of[0].count), ("mention", 40));
+    assert_eq!(state.chat_of(GENERAL).unwrap().mentions, 40);
+    // The next answer tells nothing again.
+    let wishes = answer(&mut state, Tag::Status, &status(rooms()));
+    assert!(notices(wishes).is_empty());
+}
+
+#[test]
+fn what_was_deleted_is_neither_quoted_nor_changed() {
+    let mut state = lively(100, 30);
+    let reply = Message { reply_to: Some(EntryId(id(6))), ..said(30, 2, "bob", 0, "what?") };
+    fold(&mut state, NOW, told(Event::MessageAdded { message: Box::new(reply) }));
+    assert!(picture(&state).contains("↪ to a deleted message"));
+    assert!(picture(&state).contains("(deleted)"));
+    if let Some(timeline) = state.timeline_mut() {
+        timeline.selected = Some(EntryId(id(6)));
+    }
+    for key in ['r', 'e', 'x'] {
+        press(&mut state, KeyCode::Char(key), KeyModifiers::ALT);
+        assert!(state.composer.is_empty() && state.composer.reply.is_none());
+        assert!(picture(&state).contains("was deleted"), "{key}");
+    }
+}
+
+#[test]
+fn a_conversation_that_was_caught_up_with_is_told_by_its_count() {
+    let mut state = lively(80, 24);
+    let came = Event::HistoryAdded { room: BOB, count: 3, upto: 140 };
+    fold(&mut state, NOW, told(came));
+    let contact = Contact {
+        identity: IdentityId([11; 32]),
+        room: BOB,
+        name: "bob".to_owned(),
+        claimed: "bob".to_owned(),
+        petname: None,
+        fingerprint: String::new(),
+        standing: Standing::Accepted,
+        verification: Verification::Verified,
+        online: true,
+        messages: 9,
+        unread: 3,
+        last_ms: 0,
+    };
+    let told_of = notices(answer(&mut state, Tag::Contacts, &[contact]));
+    assert_eq!(told_of.len(), 1);
+    assert_eq!((told_of[0].body.as_str(), told_of[0].kind), ("3 new", "direct"));
+}
