@@ -302,6 +302,8 @@ class Room:
 
     def __init__(self, root):
         self.room = H("room-id", root)[:16]
+        bits = int.from_bytes(H("room-words", self.room)[:5], "big")
+        self.words = [bits >> shift & 0x7FF for shift in (29, 18, 7)]
         self.secret = H("static-epoch", root)
         self.epoch = H("epoch-id", self.secret, self.room)[:16]
         self.topic_key = primitives.ed25519_public(H("topic-key", self.secret))
@@ -370,6 +372,7 @@ def room(data, given, case):
     a, b = b"\1\2\3", b"\4\5"
     return fields | {
         "room": keys.room.hex(),
+        "words": keys.words,
         "epoch_secret": keys.secret.hex(),
         "epoch": keys.epoch.hex(),
         "topic_key": keys.topic_key.hex(),

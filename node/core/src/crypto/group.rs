@@ -68,6 +68,17 @@ pub fn stretch(name: &str, passphrase: &str) -> Result<(String, RoomRoot), Comma
     Ok((name, RoomRoot(*root)))
 }
 
+/// The numbers, 0 to 2,047, of three words that people compare to see that they are in the same
+/// room: a slip in a passphrase leads to another room, where nobody is. The room follows from its
+/// root, so do they; 33 bits are no proof against somebody who searches for a room with the same.
+#[must_use]
+pub fn word_numbers(room: &RoomId) -> [u16; 3] {
+    let digest = hash(Context::ROOM_WORDS, &[&room.0]).0;
+    // 11 bits each, from the front.
+    let bits = digest.iter().take(5).fold(0_u64, |bits, byte| (bits << 8) | u64::from(*byte));
+    [29, 18, 7].map(|shift| u16::try_from((bits >> shift) & 0x7ff).unwrap_or_default())
+}
+
 /// The keys of one room in one epoch. Does not print; wiped on drop.
 pub struct RoomKeys {
     /// The room.

@@ -37,6 +37,8 @@ contexts! {
     ROOM_SALT = "klatch v1 room-salt";
     /// Room id from the root.
     ROOM_ID = "klatch v1 room-id";
+    /// Words by which members see that they are in the same room.
+    ROOM_WORDS = "klatch v1 room-words";
     /// Epoch secret of an open or passphrase room from the root.
     STATIC_EPOCH = "klatch v1 static-epoch";
     /// Epoch id from room and epoch secret.

@@ -1,6 +1,6 @@
 //! From a name and a passphrase to the keys of a room.
 
-use klatch_core::crypto::group::{RoomKeys, RoomRoot, stretch};
+use klatch_core::crypto::group::{RoomKeys, RoomRoot, stretch, word_numbers};
 use klatch_core::crypto::{Context, derive, hash};
 use klatch_core::ids::{Peer, RoomId};
 use klatch_core::names::normalise;
@@ -93,6 +93,7 @@ fn derived(name: &str, root: &[u8; 32], more: Value) -> Case {
     let (a, b) = (Peer(vec![1, 2, 3]), Peer(vec![4, 5]));
     let mut fields = json!({
         "room": hex(&keys.room.0),
+        "words": word_numbers(&keys.room),
         "epoch_secret": hex(&*secret),
         "epoch": hex(&keys.epoch.0),
         "topic_key": hex(keys.topic_key().verifying_key().as_bytes()),
