@@ -19,6 +19,7 @@ mod signals;
 mod slash;
 mod tui;
 mod when;
+mod words;
 
 use std::process::ExitCode;
 use std::sync::Arc;

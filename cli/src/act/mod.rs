@@ -213,6 +213,10 @@ pub async fn act(
             })
         }
         Action::Lock => Ok(Outcome::effect(Effect::Quit { lock: true })),
+        Action::JoinPrivate(room) => Err(Report::usage(
+            "a passphrase is not typed into a line that others may see",
+            format!("klatch chat '{}' --passphrase, or the full screen", visible(&room)),
+        )),
         Action::Join(_)
         | Action::Leave(_)
         | Action::Rooms

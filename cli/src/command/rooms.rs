@@ -9,6 +9,7 @@ use crate::client::Session;
 use crate::context::{Context, Need};
 use crate::error::{Report, exit};
 use crate::output::{Output, visible};
+use crate::words;
 
 /// Lists the rooms.
 pub async fn run(ctx: &Context) -> Result<(), Report> {
@@ -52,6 +53,9 @@ pub fn line(room: &RoomSummary) -> String {
             room.messages,
             size(room.bytes)
         );
+    }
+    if room.access == Access::Passphrase && !room.left {
+        text.push_str(&format!("\twords: {}", words::of_room(&room.room)));
     }
     if room.over_budget {
         text.push_str("\tfull: later texts are not stored here");

@@ -8,6 +8,8 @@ pub enum Action {
     Help(Option<String>),
     /// Open a room and talk there.
     Join(String),
+    /// Open a room with a passphrase, which is asked for out of sight.
+    JoinPrivate(String),
     /// Leave the current or the named room.
     Leave(Option<String>),
     /// List rooms.

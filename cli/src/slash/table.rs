@@ -117,9 +117,23 @@ pub const TABLE: &[Row] = &[
         Rooms,
         "join",
         &["j", "create", "createChatroom", "joinChatroom"],
+        &[need(Takes::Room, "#ROOM"), may(Takes::Words(&["--passphrase"]), "--passphrase")],
+        ("open a room and talk there; with a passphrase it is for those who know it", "room.join"),
+        |a| match two(a) {
+            Some((room, option)) if option == "--passphrase" => Some(Action::JoinPrivate(room)),
+            Some((option, room)) if option == "--passphrase" => {
+                single(&room).map(Action::JoinPrivate)
+            }
+            _ => single(a).map(Action::Join),
+        },
+    ),
+    row(
+        Rooms,
+        "private",
+        &[],
         &[need(Takes::Room, "#ROOM")],
-        ("open a room and talk there", "room.join"),
-        |a| single(a).map(Action::Join),
+        ("the same as /join #ROOM --passphrase", "room.join"),
+        |a| single(a).map(Action::JoinPrivate),
     ),
     row(
         Rooms,

@@ -36,7 +36,7 @@ fn failed(state: &mut State, tag: Tag, report: &Report) {
     match tag {
         Tag::Sent(n) => sending::failed(state, n, report),
         Tag::Change(what) => state.fail(&report.clone().doing(what)),
-        Tag::Join => state.fail(report),
+        Tag::Join | Tag::JoinPrivate => state.fail(report),
         Tag::Search(_) => state.fail(report),
         // These are asked again; the connection's own state is shown.
         _ if report.exit == exit::NO_NODE => {}
@@ -135,6 +135,16 @@ fn answered(state: &mut State, wishes: &mut Vec<Wish>, tag: Tag, value: Value) {
         Tag::Join => {
             if let Some(Reply::Joined { room, name, .. }) = parse(state, value) {
                 arrive(state, wishes, room, &name, ChatKind::Room(Access::Open));
+            }
+        }
+        Tag::JoinPrivate => {
+            if let Some(Reply::Joined { room, name, .. }) = parse(state, value) {
+                arrive(state, wishes, room, &name, ChatKind::Room(Access::Passphrase));
+                let words = crate::words::of_room(&room);
+                state.say(&format!(
+                    "you are in {name} (passphrase); its words, the same for all in it: {words}"
+                ));
+                state.wrote = true;
             }
         }
         Tag::Sent(n) => sending::stored(state, n),
@@ -301,8 +311,7 @@ fn take_over(state: &mut State, wishes: &mut Vec<Wish>, mut chats: Vec<Chat>, di
 }
 
 fn count_mentions(state: &mut State, wishes: &mut Vec<Wish>, room: RoomId, page: &[Message]) {
-    let name = state.me.name.clone();
-    let called = page.iter().filter(|m| !m.own && calls(m, &name)).count() as u64;
+    let called = page.iter().filter(|m| calls(state, m)).count() as u64;
     let Some(chat) = state.chat_mut(room) else { return };
     let before = chat.mentions;
     chat.mentions = called.min(chat.unread);

@@ -153,7 +153,7 @@ fn recount(state: &mut State, wishes: &mut Vec<Wish>, room: RoomId) {
 
 /// Somebody said something: count it, and draw attention if that is wanted.
 fn heard(state: &mut State, wishes: &mut Vec<Wish>, message: &Message) {
-    let called = calls(message, &state.me.name);
+    let called = calls(state, message);
     let seen = reads(state, message.room);
     if state.chat_of(message.room).is_none() {
         lists_soon(state);

@@ -56,6 +56,11 @@ pub fn fold(state: &mut State, now_ms: u64, input: Input) -> Vec<Wish> {
         Input::Told(told) => events::told(state, &mut wishes, *told),
         Input::Answer(tag, outcome) => answers::answer(state, &mut wishes, tag, outcome),
         Input::Acted(outcome) => answers::acted(state, &mut wishes, outcome.map(|o| *o)),
+        Input::Passphrase(new) => {
+            if let Some(Overlay::Secret { offered, .. }) = &mut state.overlay {
+                *offered = Some(new);
+            }
+        }
         Input::Log(line) => state.record(&line),
         Input::Lost(why, unanswered) => lost(state, &mut wishes, &why, unanswered),
         Input::Failed(what) => state.warn(&what),
@@ -76,8 +81,10 @@ pub fn ask(
     method: &'static str,
     params: Value,
 ) -> bool {
-    let repeats =
-        matches!(tag, Tag::Sent(_) | Tag::Change(_) | Tag::Quiet | Tag::Join | Tag::Search(_));
+    let repeats = matches!(
+        tag,
+        Tag::Sent(_) | Tag::Change(_) | Tag::Quiet | Tag::Join | Tag::JoinPrivate | Tag::Search(_)
+    );
     if !repeats && !state.asked.insert(tag.clone()) {
         return false;
     }

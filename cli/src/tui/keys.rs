@@ -102,6 +102,10 @@ pub fn paste(state: &mut State, text: &str) {
             *at = 0;
             super::overlay::field_text(field, text);
         }
+        Some(Overlay::Secret { field, taken, .. }) => {
+            *taken = false;
+            super::overlay::field_text(field, text);
+        }
         Some(Overlay::Search { field, .. }) => {
             super::overlay::field_text(field, text);
             state.due.search = Some(state.now_ms + super::overlay::SEARCH_PAUSE_MS);
@@ -491,6 +495,15 @@ fn enter(state: &mut State, wishes: &mut Vec<Wish>) {
             ));
         }
         Ok(Input::Text(said)) => send(state, wishes, &said),
+        Ok(Input::Do(slash::Action::JoinPrivate(room))) => {
+            let typed = state.composer.take();
+            state.composer.remember(&typed);
+            state.composer.command_line_done();
+            let room = format!("#{}", room.trim_start_matches('#'));
+            let field = String::new();
+            state.overlay = Some(Overlay::Secret { room, field, offered: None, taken: false });
+            wishes.push(Wish::Passphrase);
+        }
         Ok(Input::Do(action)) => {
             let (reply, edit) = (state.composer.reply.clone(), state.composer.edit);
             let typed = state.composer.take();

@@ -36,6 +36,17 @@ pub enum Overlay {
         /// Which of those found.
         at: usize,
     },
+    /// The passphrase of a room that is to be opened.
+    Secret {
+        /// Which room.
+        room: String,
+        /// What is typed. Never drawn.
+        field: String,
+        /// A new passphrase that is offered, once it is there.
+        offered: Option<String>,
+        /// What is offered stands in the field, so it may be seen.
+        taken: bool,
+    },
     /// Look for words in the room.
     Search {
         /// What is looked for.

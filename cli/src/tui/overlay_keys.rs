@@ -27,11 +27,41 @@ pub fn key(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) {
             state.overlay = top.map(|top| Overlay::Panel { title, lines, top });
         }
         Some(Overlay::Switcher { field, at }) => switcher(state, wishes, key, field, at),
+        Some(Overlay::Secret { room, field, offered, taken }) => {
+            secret(state, wishes, key, (room, field, offered, taken));
+        }
         Some(Overlay::Search { field, number, found, at }) => {
             search(state, key, (field, number, found, at))
         }
         None => {}
     }
+}
+
+type Secret = (String, String, Option<String>, bool);
+
+fn secret(
+    state: &mut State,
+    wishes: &mut Vec<Wish>,
+    key: KeyEvent,
+    (room, mut field, offered, mut taken): Secret,
+) {
+    match key.code {
+        KeyCode::Enter if !field.is_empty() => {
+            state.say(&format!("opening {room}, which takes a moment"));
+            let params = json!({"room": room, "passphrase": field});
+            ask(state, wishes, Tag::JoinPrivate, "room.join", params);
+            return;
+        }
+        KeyCode::Enter => state.say("type a passphrase, or Tab takes the one that is offered"),
+        KeyCode::Tab => {
+            if let Some(offered) = &offered {
+                field.clone_from(offered);
+                taken = true;
+            }
+        }
+        _ => taken = !field_key(&mut field, key) && taken,
+    }
+    state.overlay = Some(Overlay::Secret { room, field, offered, taken });
 }
 
 /// The first row after a key; any key that does not move closes.

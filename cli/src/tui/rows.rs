@@ -9,6 +9,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use klatch_core::content::Kind;
 use klatch_core::event::Message;
+use klatch_core::mention;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
@@ -184,7 +185,7 @@ impl<'a> Look<'a> {
         let chosen = self.timeline.selected == Some(message.id);
         let (head, body, style) = self.words(message);
         let (gutter, first) = self.gutter(message, &head);
-        let called = !message.own && calls(message, &self.state.me.name);
+        let called = calls(self.state, message);
         let mark = match (chosen, called) {
             (true, _) => Span::styled("▸", theme.bold()),
             (_, true) => Span::styled("!", theme.mention()),
@@ -322,9 +323,22 @@ pub fn author(message: &Message, me: &str, twice: impl Fn(&str) -> bool) -> Stri
     if unclear { format!("{name}~{}", &message.device.short()[..4]) } else { name }
 }
 
-/// Whether a message calls somebody by name.
-pub fn calls(message: &Message, name: &str) -> bool {
-    is_speech(message.kind) && !message.deleted && super::text::mentions(&message.text, name)
+/// Whether a message of others calls the user by name, and not somebody with a longer one.
+pub fn calls(state: &State, message: &Message) -> bool {
+    let (text, me) = (&message.text, state.me.name.as_str());
+    if message.own || message.deleted || !is_speech(message.kind) {
+        return false;
+    }
+    // Asked for each row that is drawn: most texts do not hold the name at all.
+    let plain = text.is_ascii() && me.is_ascii();
+    if plain && !text.to_ascii_lowercase().contains(&me.to_ascii_lowercase()) {
+        return false;
+    }
+    if !mention::calls(text, me, []) {
+        return false;
+    }
+    let members = state.members.get(&message.room).into_iter().flatten().filter(|m| !m.own);
+    mention::calls(text, me, members.map(|m| m.name.as_str()))
 }
 
 /// Something somebody said.

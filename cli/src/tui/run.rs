@@ -264,6 +264,10 @@ impl Run {
                 Wish::Act { action, here, recent } => self.act(action, here, recent),
                 Wish::Copy(text) => self.write(&notify::clipboard(&text)),
                 Wish::Notify(notice) => self.notify(notice),
+                Wish::Passphrase => Some(match crate::words::passphrase() {
+                    Ok(new) => Input::Passphrase(new),
+                    Err(report) => Input::Failed(report.cause),
+                }),
                 Wish::Keep => self.keep(),
                 Wish::Redraw => told(self.screen.repaint()),
                 Wish::Suspend => told(self.screen.suspend()),

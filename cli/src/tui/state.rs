@@ -277,6 +277,8 @@ pub enum Input {
     Answer(Tag, Result<Value, Report>),
     /// A slash command is done.
     Acted(Result<Box<Outcome>, Report>),
+    /// A new passphrase.
+    Passphrase(String),
     /// A line for the log of the program.
     Log(String),
     /// The node cannot be reached any more: why, and the calls that it did not answer.
@@ -314,6 +316,8 @@ pub enum Wish {
     Copy(String),
     /// Draw the user's attention.
     Notify(Notice),
+    /// A new passphrase, drawn by chance.
+    Passphrase,
     /// Write drafts and levels to disk.
     Keep,
     /// Paint everything anew.
@@ -347,6 +351,8 @@ pub enum Tag {
     Search(u64),
     /// `room.join` at the start, or from the switcher.
     Join,
+    /// The same with a passphrase.
+    JoinPrivate,
     /// A text that was handed over: its number among those of this run.
     Sent(u64),
     /// A change whose success shows by itself; what was tried, for the error.

@@ -148,20 +148,6 @@ pub fn typed(
     (rows, place)
 }
 
-/// Whether a text calls somebody by name: as a whole word, in any case, with or without `@`.
-pub fn mentions(text: &str, name: &str) -> bool {
-    if name.is_empty() {
-        return false;
-    }
-    let (text, name) = (text.to_lowercase(), name.to_lowercase());
-    let part = |c: char| c.is_alphanumeric() || c == '_';
-    text.match_indices(&name).any(|(at, found)| {
-        let before = text[..at].chars().next_back();
-        let after = text[at + found.len()..].chars().next();
-        !before.is_some_and(part) && !after.is_some_and(part)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -218,16 +204,5 @@ mod tests {
         assert_eq!(typed(&lines("日本語"), (0, 2), 6).1, (0, 4));
         assert_eq!(typed(&lines("日本語"), (0, 2), 5).1, (1, 0), "where the next wide one stands");
         assert_eq!(typed(&lines(""), (0, 0), 5), (vec![String::new()], (0, 0)));
-    }
-
-    #[test]
-    fn a_name_is_called_as_a_whole_word_only() {
-        assert!(
-            mentions("Alice, can you?", "alice")
-                && mentions("hi @alice", "alice")
-                && mentions("alice", "Alice")
-        );
-        assert!(!mentions("malice", "alice") && !mentions("alices", "alice") && !mentions("x", ""));
-        assert!(mentions("hé zoë!", "Zoë"));
     }
 }

@@ -41,6 +41,19 @@ pub(super) fn draw(
                 choices(state, field).into_iter().map(|c| (c.label, c.hint)).collect::<Vec<_>>();
             Some(field_and_list(theme, whole, buffer, "Go to", field, &rows, *at))
         }
+        Overlay::Secret { room, field, offered, taken } => {
+            // How long it is may be seen; what is offered is to be written down or told.
+            let shown = if *taken { field.clone() } else { "•".repeat(field.chars().count()) };
+            let offer = match offered {
+                Some(words) if !taken => format!("a new one (Tab takes it): {words}"),
+                Some(_) => "tell it to those who are to come, by a way that you trust".to_owned(),
+                None => String::new(),
+            };
+            let rows = [offer, "Enter opens the room, Esc does not".to_owned()];
+            let rows: Vec<_> = rows.into_iter().map(|r| (r, String::new())).collect();
+            let title = format!("Passphrase of {}", clean(room));
+            Some(field_and_list(theme, whole, buffer, &title, &shown, &rows, usize::MAX))
+        }
         Overlay::Search { field, found, at, .. } => {
             let name = state.chat().map(|c| clean(&c.name)).unwrap_or_default();
             let title = match found {
@@ -132,7 +145,7 @@ fn field_and_list(
     let shown: String = shown.chars().skip(skip).collect();
     put(buffer, inner, 0, &Line::raw(format!("> {shown}")));
     let height = usize::from(inner.height).saturating_sub(1);
-    let first = (at + 1).saturating_sub(height).min(rows.len().saturating_sub(height));
+    let first = at.saturating_add(1).saturating_sub(height).min(rows.len().saturating_sub(height));
     for (n, (label, hint)) in rows.iter().enumerate().skip(first).take(height) {
         let sign = if n == at { "▸ " } else { "  " };
         let hint = cut(hint, columns / 2);

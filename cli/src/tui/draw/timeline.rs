@@ -46,7 +46,8 @@ fn about(state: &State, chat: &Chat) -> (String, String) {
             ("open: anybody who knows its name can read it".to_owned(), here(state, chat))
         }
         ChatKind::Room(Access::Passphrase) => {
-            ("for those who know its passphrase".to_owned(), here(state, chat))
+            let words = crate::words::of_room(&chat.room);
+            (format!("passphrase · its words: {words}"), here(state, chat))
         }
         ChatKind::Direct(_, verification) => {
             let kind = match verification {
@@ -82,7 +83,7 @@ pub(super) fn draw(
         nowhere(state, theme, area, buffer);
         return found;
     };
-    if timeline.lines.is_empty() {
+    if timeline.lines.is_empty() && !alone(state) {
         let text = if timeline.loaded { "Nothing was said here yet." } else { "…" };
         put(buffer, area, 0, &Line::styled(format!(" {text}"), theme.dim()));
         return found;
@@ -91,7 +92,7 @@ pub(super) fn draw(
     let mut at = timeline.bottom_index();
     let mut hidden = timeline.bottom.map_or(0, |(_, hidden)| hidden);
     let mut left = height;
-    while left > 0 {
+    while left > 0 && !timeline.lines.is_empty() {
         let mut rows = look.rows(at);
         rows.truncate(rows.len().saturating_sub(hidden).max(usize::from(hidden == 0)));
         let first = (i64::try_from(left).unwrap_or(0)) - i64::try_from(rows.len()).unwrap_or(0);
@@ -116,8 +117,59 @@ pub(super) fn draw(
             None => break,
         }
     }
+    if alone(state) {
+        let rows = hints(state, left, usize::from(area.width));
+        for (n, row) in rows.into_iter().enumerate() {
+            let style = if n == 0 { theme.bold() } else { ratatui::style::Style::new() };
+            put(buffer, area, n, &Line::styled(format!(" {row}"), style));
+        }
+    }
     below(state, theme, area, buffer);
     links::within(area, found)
+}
+
+/// A room in which nobody else was ever seen, and nothing of it is above the window.
+fn alone(state: &State) -> bool {
+    let room = state.chat().is_some_and(|c| !c.is_direct());
+    let members = state.here.and_then(|room| state.members.get(&room));
+    room && members.is_some_and(|m| m.iter().all(|m| m.own))
+        && state.timeline().is_some_and(|t| t.loaded && t.at_start)
+}
+
+/// What to do in an empty room, as far as it fits above what is there.
+fn hints(state: &State, space: usize, columns: usize) -> Vec<String> {
+    let Some(chat) = state.chat() else { return Vec::new() };
+    let name = clean(&chat.name);
+    let mut hints = vec![format!("Nobody else is in {name} yet.")];
+    if let ChatKind::Room(Access::Passphrase) = chat.kind {
+        hints.push(format!(
+            "If others are, compare the room's words: {}. Other words mean that a letter of the name or the passphrase \
+             is another one.",
+            crate::words::of_room(&chat.room)
+        ));
+        hints.push(format!(
+            "On this network: they open klatch and type /join {name} --passphrase; you find each other by yourselves."
+        ));
+    } else {
+        hints.push(format!(
+            "On this network: others open klatch and type /join {name}; you find each other by yourselves."
+        ));
+    }
+    hints.push(
+        "From elsewhere: one of you needs an address that the other can reach; `klatch doctor` says which are yours, \
+         `klatch up --peer ADDRESS` goes there."
+            .to_owned(),
+    );
+    hints.push("What you write now waits for them. F1 help".to_owned());
+    let mut rows = Vec::new();
+    for hint in hints {
+        let more = wrap(&hint, columns.saturating_sub(2).min(100));
+        if rows.len() + more.len() + 1 > space {
+            break;
+        }
+        rows.extend(more);
+    }
+    rows
 }
 
 /// Says that there is more below.

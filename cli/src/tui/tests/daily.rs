@@ -251,6 +251,28 @@ fn after_being_away_one_notice_per_room_says_how_much_came() {
 }
 
 #[test]
+fn only_the_own_name_calls() {
+    let mut state = lively(80, 24);
+    if let Some(members) = state.members.get_mut(&GARDEN) {
+        members[1].name = "Alice-Marie".to_owned();
+        members[2].name = "alice b".to_owned();
+    }
+    let called = |text: &str| crate::tui::rows::calls(&state, &said(40, 2, "bob", 0, text));
+    for text in ["alice?", "hi @Alice", "(alice)", "alice and alice b"] {
+        assert!(called(text), "{text}");
+    }
+    for text in [
+        "@alice-marie hi",
+        "alice b, look",
+        "malice",
+        "https://example.org/alice",
+        "alice@example.org",
+    ] {
+        assert!(!called(text), "{text}");
+    }
+}
+
+#[test]
 fn what_was_deleted_is_neither_quoted_nor_changed() {
     let mut state = lively(100, 30);
     let reply = Message { reply_to: Some(EntryId(id(6))), ..said(30, 2, "bob", 0, "what?") };

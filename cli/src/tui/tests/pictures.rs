@@ -18,7 +18,7 @@ use klatch_core::event::{Event, Message};
 /// The screen as text, without what follows the last sign of a row.
 pub fn picture(state: &State) -> String {
     let mut terminal = Terminal::new(TestBackend::new(state.size.0, state.size.1)).unwrap();
-    terminal.draw(|frame| draw(state, frame)).unwrap();
+    terminal.draw(|frame| drop(draw(state, frame))).unwrap();
     let buffer = terminal.backend().buffer();
     let mut text = String::new();
     for y in 0..state.size.1 {
