@@ -415,3 +415,60 @@ fn a_text_under_way_when_the_node_is_killed_is_said_once_when_it_is_back() {
     term.press("/quit\r");
     assert!(term.wait().success());
 }
+
+#[test]
+fn a_room_with_a_passphrase_is_opened_out_of_sight_and_a_slip_in_it_is_seen() {
+    let home = Home::new();
+    let open = |profile: &str, command: &str, passphrase: &str| {
+        let args = ["--profile", profile, "--name", profile, "--no-input"];
+        let mut term = Term::open(&home, &args, 120, 30);
+        term.see("in no room yet");
+        term.press(&format!("{command}\r"));
+        term.see("Passphrase of #study");
+        term.see("a new one (Tab takes it)");
+        term.press(passphrase);
+        term.see(&format!("> {}", "•".repeat(passphrase.len())));
+        term.press("\r");
+        term.see("you are in #study (passphrase)");
+        assert!(!term.raw().contains(passphrase), "it was drawn");
+        term
+    };
+    let words = |term: &Term| {
+        let text = term.see("its words: ");
+        let (_, words) = text.split_once("its words: ").unwrap();
+        words.split_whitespace().take(3).collect::<Vec<_>>().join(" ")
+    };
+    let mut alice = open("alice", "/private #study", "open sesame");
+    alice.see("If others are, compare the room's words");
+    let mut bob = open("bob", "/join #study --passphrase", "open sesame");
+    alice.see("2/2 online");
+    bob.see("2/2 online");
+    let mut carol = open("carol", "/private #study", "open sesami");
+    carol.see("Nobody else is in #study yet");
+    assert_eq!(words(&alice), words(&bob));
+    assert_ne!(words(&alice), words(&carol));
+    let rooms = home.ok(&["--profile", "bob", "rooms"]);
+    assert!(rooms.contains(&format!("words: {}", words(&alice))), "{rooms}");
+    for term in [&mut alice, &mut bob, &mut carol] {
+        term.press("/quit\r");
+    }
+    assert!(alice.wait().success() && bob.wait().success() && carol.wait().success());
+}
+
+#[test]
+fn leaving_says_once_that_one_is_offline_now_and_nothing_of_the_beginning() {
+    let home = Home::new();
+    let mut term = Term::chat(&home, "alice", "#garden");
+    term.see("#garden> ");
+    term.press("/quit\r");
+    assert!(term.wait().success() && term.is_restored());
+    let text = term.see("You are offline now. `klatch up` keeps you reachable.");
+    assert!(!text.contains("no node was running") && !text.contains("from now on"), "{text}");
+    // With a node in the background nobody goes offline.
+    home.ok(&["--profile", "alice", "up"]);
+    let mut term = Term::chat(&home, "alice", "#garden");
+    term.see("#garden> ");
+    term.press("\x03");
+    assert!(term.wait().success() && term.is_restored());
+    assert!(!term.text().contains("offline"), "{}", term.text());
+}

@@ -362,6 +362,7 @@ impl Node {
             address: p.address.to_string(),
             path: network::path(&p.address),
             rtt_ms: p.rtt.map(|r| u32::try_from(r.as_millis()).unwrap_or(u32::MAX)),
+            overdue_ms: p.overdue.map(|r| u32::try_from(r.as_millis()).unwrap_or(u32::MAX)),
         });
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),

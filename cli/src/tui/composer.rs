@@ -228,10 +228,10 @@ impl Composer {
         let area = &mut self.area;
         match (code, ctrl, alt) {
             (KeyCode::Backspace, false, false) | (KeyCode::Char('h'), true, _) => {
-                drop(area.delete_char())
+                let _ = area.delete_char();
             }
             (KeyCode::Delete, false, false) | (KeyCode::Char('d'), true, _) => {
-                drop(area.delete_next_char())
+                let _ = area.delete_next_char();
             }
             (KeyCode::Char('w'), true, _) | (KeyCode::Backspace, ..) => drop(area.delete_word()),
             (KeyCode::Char('d'), _, true) | (KeyCode::Delete, ..) => drop(area.delete_next_word()),

@@ -12,7 +12,7 @@ use super::timeline::{PAGE, Timeline};
 use super::{answers, events, keys, layout, mouse, paste, sending};
 
 /// What the node does is asked this often while nothing happens, milliseconds.
-const STATUS_MS: u64 = 10_000;
+const STATUS_MS: u64 = 5_000;
 /// And this often while it is looked at.
 const STATUS_LOOKED_AT_MS: u64 = 2_000;
 /// News that come in crowds are gathered for this time, milliseconds.

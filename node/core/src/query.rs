@@ -386,4 +386,7 @@ pub struct PeerSummary {
     pub path: Path,
     /// Last round trip, milliseconds.
     pub rtt_ms: Option<u32>,
+    /// For how long it has not answered, milliseconds, if that is longer than usual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overdue_ms: Option<u32>,
 }

@@ -69,7 +69,14 @@ fn status() -> Status {
 fn peer(name: &str, rtt_ms: Option<u32>) -> PeerSummary {
     let (peer_id, address) =
         (format!("12D3KooW{name}"), "/ip4/192.0.2.9/udp/4444/quic-v1".to_owned());
-    PeerSummary { peer_id, name: Some(name.to_owned()), address, path: Path::Lan, rtt_ms }
+    PeerSummary {
+        peer_id,
+        name: Some(name.to_owned()),
+        address,
+        path: Path::Lan,
+        rtt_ms,
+        overdue_ms: None,
+    }
 }
 
 fn room(name: &str) -> RoomSummary {

@@ -43,8 +43,13 @@ fn person(
     twice: bool,
     columns: usize,
 ) -> Line<'static> {
-    let online = member.online || member.own;
-    let sign = if online { "●" } else { "○" };
+    let silent = peer_of(state, member).is_some_and(|p| p.overdue_ms.is_some());
+    let online = (member.online && !silent) || member.own;
+    let sign = match (online, silent && member.online) {
+        (true, _) => "●",
+        (_, true) => "◌",
+        _ => "○",
+    };
     let right = match (member.own, member.muted, member.forked) {
         (true, ..) => "you".to_owned(),
         (_, true, _) => "muted".to_owned(),
@@ -58,28 +63,38 @@ fn person(
     let name =
         if twice && !member.own { format!("{name}~{}", &member.device.short()[..4]) } else { name };
     let name = fit(&name, room);
+    let colour = theme.name(member.identity, member.device, member.own);
     Line::from(vec![
         Span::styled(format!(" {sign} "), if online { theme.good() } else { theme.dim() }),
-        Span::styled(name, theme.name(member.identity, member.device, member.own)),
+        Span::styled(name, if silent && member.online { theme.dim() } else { colour }),
         Span::styled(format!(" {right}"), theme.dim()),
     ])
 }
 
-/// By which way somebody is connected and how long a round trip takes; or when they were last
-/// heard.
+/// The link to a member, if only one can be meant.
+fn peer_of<'a>(state: &'a State, member: &Member) -> Option<&'a PeerSummary> {
+    let mut named = state
+        .status
+        .iter()
+        .flat_map(|s| &s.peers)
+        .filter(|p| p.name.as_deref() == Some(&member.name));
+    let one = named.next();
+    if named.next().is_some() { None } else { one }
+}
+
+/// By which way somebody is connected and how long a round trip takes; that they do not answer; or
+/// when they were last heard.
 fn way(state: &State, member: &Member) -> String {
     if !member.online {
         return ago(state, member.last_seen_ms);
     }
-    let peers = state.status.iter().flat_map(|s| &s.peers);
-    let mut named: Vec<&PeerSummary> =
-        peers.filter(|p| p.name.as_deref() == Some(&member.name)).collect();
-    match (named.len(), named.pop()) {
-        (1, Some(peer)) => peer.rtt_ms.map_or_else(
+    match peer_of(state, member) {
+        Some(peer) if peer.overdue_ms.is_some() => "no answer".to_owned(),
+        Some(peer) => peer.rtt_ms.map_or_else(
             || path(peer.path).to_owned(),
             |rtt| format!("{} {rtt} ms", path(peer.path)),
         ),
-        _ => "online".to_owned(),
+        None => "online".to_owned(),
     }
 }
 

@@ -312,3 +312,58 @@ fn a_conversation_that_was_caught_up_with_is_told_by_its_count() {
     assert_eq!(told_of.len(), 1);
     assert_eq!((told_of[0].body.as_str(), told_of[0].kind), ("3 new", "direct"));
 }
+
+#[test]
+fn a_passphrase_is_asked_for_behind_dots_and_a_new_one_is_offered() {
+    let mut state = lively(100, 24);
+    type_text(&mut state, "/join #study --passphrase");
+    let wishes = press(&mut state, KeyCode::Enter, KeyModifiers::NONE);
+    assert_eq!(wishes, [Wish::Passphrase], "nothing is opened yet");
+    fold(&mut state, NOW, Input::Passphrase("one two three four five six".to_owned()));
+    assert!(picture(&state).contains("one two three four five six"));
+    type_text(&mut state, "secret");
+    let shown = picture(&state);
+    assert!(shown.contains("> ••••••") && !shown.contains("secret"), "{shown}");
+    // What is offered takes its place, and is shown: it has to be told to others.
+    press(&mut state, KeyCode::Tab, KeyModifiers::NONE);
+    assert!(picture(&state).contains("> one two three four five six"));
+    let wishes = press(&mut state, KeyCode::Enter, KeyModifiers::NONE);
+    let Some(Wish::Call { tag: Tag::JoinPrivate, params, .. }) = wishes.first() else {
+        panic!("{wishes:?}")
+    };
+    assert_eq!(*params, json!({"room": "#study", "passphrase": "one two three four five six"}));
+    assert!(state.overlay.is_none() && !picture(&state).contains("six"));
+    // Without the option it stays the open room.
+    type_text(&mut state, "/join #study");
+    let wishes = press(&mut state, KeyCode::Enter, KeyModifiers::NONE);
+    assert!(matches!(wishes.first(), Some(Wish::Act { .. })), "{wishes:?}");
+}
+
+#[test]
+fn a_person_whose_answer_is_overdue_is_dimmed_before_they_are_gone() {
+    let mut state = lively(120, 24);
+    let rooms = vec![room(GARDEN, "#garden", 0)];
+    let mut now = status(rooms);
+    now.peers[1].overdue_ms = Some(5_200);
+    answer(&mut state, Tag::Status, &now);
+    let shown = picture(&state);
+    assert!(shown.lines().any(|l| l.contains("◌ carol") && l.contains("no answer")), "{shown}");
+    now.peers[1].overdue_ms = None;
+    answer(&mut state, Tag::Status, &now);
+    assert!(picture(&state).lines().any(|l| l.contains("● carol") && l.contains("38 ms")));
+}
+
+#[test]
+fn an_empty_room_says_what_to_do_until_somebody_is_there() {
+    let mut state = lively(100, 24);
+    let alone = [super::scenes::member(9, "alice", true)];
+    answer(&mut state, Tag::Members(GARDEN), &alone);
+    answer(&mut state, Tag::Newest(GARDEN), &Vec::<Message>::new());
+    let shown = picture(&state);
+    for words in ["Nobody else is in #garden yet", "/join #garden", "From elsewhere", "F1 help"] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    let two = [super::scenes::member(9, "alice", true), super::scenes::member(2, "bob", true)];
+    answer(&mut state, Tag::Members(GARDEN), &two);
+    assert!(!picture(&state).contains("Nobody else"));
+}

@@ -75,6 +75,7 @@ pub fn status(rooms: Vec<RoomSummary>) -> Status {
         address: "/ip4/192.0.2.7/tcp/4001".to_owned(),
         path,
         rtt_ms: Some(rtt),
+        overdue_ms: None,
     };
     let peers =
         vec![peer("bob", "BobBobBo", Path::Lan, 2), peer("carol", "CarolCar", Path::Direct, 38)];
