@@ -110,8 +110,8 @@ pub enum Command {
     Tail(Tail),
     /// Start the node in the background
     Up(Network),
-    /// Stop the background node
-    Down,
+    /// Stop the node, and say so only once it has ended
+    Down(Down),
     /// Show what the node is doing
     Status,
     /// Wait until something is ready
@@ -122,8 +122,8 @@ pub enum Command {
     Init(Init),
     /// Start the background node of a profile with a passphrase
     Unlock(Network),
-    /// Stop the background node, so that no key stays in memory
-    Lock,
+    /// Stop the node, so that no key stays in memory
+    Lock(Down),
     /// Set, change or remove the passphrase of this profile
     Passphrase(Passphrase),
     /// Run the node in the foreground

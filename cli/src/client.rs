@@ -59,7 +59,7 @@ impl Client {
     }
 
     /// Talks over a connection that is there.
-    fn over(stream: UnixStream) -> Self {
+    pub fn over(stream: UnixStream) -> Self {
         let (read, write) = stream.into_split();
         Self { lines: BufReader::new(read).lines(), write, next: 0 }
     }
@@ -307,16 +307,16 @@ impl Embedded {
         }
     }
 
+    /// Whether each part of the node has answered just now: its driver, its store, its network.
+    pub async fn lives(&self) -> bool {
+        self.node.lives().await
+    }
+
     /// Ends the API, then the node.
     pub async fn end(self) {
         self.server.close().await;
         self.node.shutdown().await;
     }
-}
-
-/// The socket of a running node, if one answers.
-pub async fn running(socket: &Path) -> Option<Client> {
-    Client::connect(socket).await.ok()
 }
 
 /// What a command works with: a connection, and where to make another.

@@ -85,6 +85,7 @@ impl Context {
         );
         match need {
             Need::History => {
+                config.to_read = true;
                 config.loopback_only = true;
                 config.mdns = false;
                 config.quic = false;
@@ -270,7 +271,7 @@ mod tests {
     #[test]
     fn staying_on_this_machine_is_a_promise() {
         let mut config = Config::new("/x", "/x", "/x");
-        let mut network = Network { loopback_only: true, ..Network::default() };
+        let mut network = Network { loopback_only: true, ..Network::usual() };
         assert!(reach(&mut config, &network).is_ok() && config.loopback_only && !config.mdns);
         network.listen = vec!["127.0.0.1:9".to_owned()];
         assert!(reach(&mut config, &network).is_ok() && !config.mdns && config.listen.len() == 1);

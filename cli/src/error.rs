@@ -21,6 +21,8 @@ pub mod exit {
     pub const NO_NODE: u8 = 5;
     /// Timed out, or nobody could be reached.
     pub const TIMEOUT: u8 = 6;
+    /// Refused: it is not allowed, or not now.
+    pub const REFUSED: u8 = 7;
     /// Some of it was done.
     pub const PARTLY: u8 = 8;
     /// Ended by Ctrl+C.

@@ -1,11 +1,10 @@
 //! Where things are: the data of a profile, its socket, and the address files that all profiles of
 //! a user share.
 
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
-use klatch_node::api::{SOCKET, private_folder};
+use klatch_node::api::{SOCKET, folder_name, private_folder, user_folder};
 
 use crate::error::Report;
 
@@ -52,7 +51,10 @@ impl Paths {
             profile,
             &Environment {
                 home,
-                runtime: some("XDG_RUNTIME_DIR").filter(|p| ours(p, uid)),
+                // Cron, sudo and old sessions lack the variable; the folder is there all the same.
+                runtime: some("XDG_RUNTIME_DIR")
+                    .or_else(|| Some(Path::new("/run/user").join(uid.to_string())))
+                    .filter(|p| ours(p, uid)),
                 data,
                 uid,
             },
@@ -61,33 +63,34 @@ impl Paths {
 
     fn from(profile: &str, env: &Environment) -> Result<Self, Report> {
         check_profile(profile)?;
-        let shared = env.runtime.as_ref().map_or_else(|| fallback(env.uid), |r| r.join("klatch"));
-        if let Some(home) = &env.home {
+        let shared =
+            env.runtime.as_ref().map_or_else(|| user_folder(env.uid), |r| r.join("klatch"));
+        let (data, mut runtime, peers) = if let Some(home) = &env.home {
             let data = home.join(profile);
-            let mut runtime = data.join("run");
-            if runtime.join(SOCKET).as_os_str().len() >= SOCKET_PATH_MAX {
-                // The name depends on the profile's folder alone, so every command finds the same
-                // socket.
-                runtime = shared.join(format!("{:016x}", fnv1a(data.as_os_str().as_bytes())));
-            }
-            return Ok(Self { log: data.join("node.log"), data, runtime, peers: home.join(PEERS) });
-        }
-        let Some(data) = &env.data else {
-            return Err(Report::usage(
-                "there is no home folder",
-                "set HOME, or KLATCH_HOME to a folder of yours",
-            ));
+            let runtime = data.join("run");
+            (data, runtime, home.join(PEERS))
+        } else {
+            let Some(data) = &env.data else {
+                return Err(Report::usage(
+                    "there is no home folder",
+                    "set HOME, or KLATCH_HOME to a folder of yours",
+                ));
+            };
+            let data = data.join("klatch").join(profile);
+            // Two profiles of one name, in two homes of one user, have a folder each.
+            let runtime = shared.join(format!("{profile}-{}", folder_name(&data)));
+            (data, runtime, shared.join(PEERS))
         };
-        let data = data.join("klatch").join(profile);
-        Ok(Self {
-            log: data.join("node.log"),
-            data,
-            runtime: shared.join(profile),
-            peers: shared.join(PEERS),
-        })
+        if runtime.join(SOCKET).as_os_str().len() >= SOCKET_PATH_MAX {
+            runtime = shared.join(folder_name(&data));
+        }
+        if runtime.join(SOCKET).as_os_str().len() >= SOCKET_PATH_MAX {
+            runtime = user_folder(env.uid).join(folder_name(&data));
+        }
+        Ok(Self { log: data.join("node.log"), data, runtime, peers })
     }
 
-    /// The API socket.
+    /// Where the API socket usually is; where it really is, the node says ([`crate::reach`]).
     pub fn socket(&self) -> PathBuf {
         self.runtime.join(SOCKET)
     }
@@ -103,18 +106,6 @@ impl Paths {
         }
         Ok(())
     }
-}
-
-/// Not TMPDIR: two shells of one user must find the same socket.
-fn fallback(uid: u32) -> PathBuf {
-    Path::new("/tmp").join(format!("klatch-{uid}"))
-}
-
-/// A short name for a path, the same in every version of this program.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, b| {
-        (hash ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3)
-    })
 }
 
 /// A runtime folder from the environment may belong to somebody else, after `su` for example.
@@ -157,7 +148,8 @@ mod tests {
     fn without_klatch_home_the_user_folders_are_taken() {
         let paths = Paths::from("default", &env(None)).unwrap();
         assert_eq!(paths.data, Path::new("/home/a/.local/share/klatch/default"));
-        assert_eq!(paths.socket(), Path::new("/run/user/7/klatch/default/api.sock"));
+        let run = paths.runtime.to_str().unwrap().to_owned();
+        assert!(run.starts_with("/run/user/7/klatch/default-"), "{run}");
         assert_eq!(paths.peers, Path::new("/run/user/7/klatch/peers"));
     }
 
@@ -175,6 +167,31 @@ mod tests {
         let b = Paths::from("b", &env(Some(&deep))).unwrap();
         assert!(a.socket().as_os_str().len() < SOCKET_PATH_MAX && a.runtime != b.runtime);
         assert_eq!(a, Paths::from("a", &env(Some(&deep))).unwrap());
+    }
+
+    #[test]
+    fn one_name_in_two_homes_has_two_sockets_and_one_home_has_one() {
+        let temp = tempfile::tempdir().unwrap();
+        let of = |home: &Path| {
+            let data = Some(home.to_owned());
+            Paths::from("work", &Environment { data, ..env(None) }).unwrap().socket()
+        };
+        let (a, b) = (temp.path().join("a"), temp.path().join("b"));
+        std::fs::create_dir(&a).unwrap();
+        assert_ne!(of(&a), of(&b));
+        let link = temp.path().join("link");
+        std::os::unix::fs::symlink(&a, &link).unwrap();
+        assert_eq!(of(&a), of(&link), "however it is written");
+        let before = of(&b);
+        std::fs::create_dir_all(b.join("klatch/work")).unwrap();
+        assert_eq!(of(&b), before, "there or not yet");
+    }
+
+    #[test]
+    fn the_longest_profile_in_the_longest_runtime_folder_has_a_socket() {
+        let runtime = Some(PathBuf::from(format!("/run/{}", "r".repeat(90))));
+        let paths = Paths::from(&"p".repeat(32), &Environment { runtime, ..env(None) }).unwrap();
+        assert!(paths.socket().as_os_str().len() < SOCKET_PATH_MAX);
     }
 
     #[test]

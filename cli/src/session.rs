@@ -2,58 +2,65 @@
 //! process holds a profile, so whoever meets a command that only reads history waits a moment until
 //! it has ended.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use klatch_core::command::Passphrase;
 use klatch_core::query::Host;
+use klatch_node::api::private_folder;
 use klatch_node::store::lock::{LockError, ProfileLock};
+use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
 use crate::args::Network;
-use crate::client::{self, Client, Embedded, POLL, Session};
+use crate::client::{Client, Embedded, POLL, Session};
 use crate::context::{Context, Need};
-use crate::error::{Report, exit};
+use crate::error::Report;
 use crate::paths::Paths;
-
-/// A node that just took the lock offers its socket within this time, and a command that reads
-/// history has ended.
-const BUSY_MAX: Duration = Duration::from_secs(5);
+use crate::reach::{self, PATIENCE, Reach, Reached};
 
 /// Who has the profile.
 pub enum Holder {
     /// This process, from now on; with a connection, if nobody else can attach.
     Us(Embedded, Option<Client>),
     /// A node that answers.
-    Them(Client),
+    Them(Reached),
 }
 
 impl Context {
     /// Attaches to the running node.
     pub async fn attach(&self) -> Result<Session, Report> {
-        let client = client::running(&self.paths.socket()).await.ok_or_else(Report::no_node)?;
-        Ok(self.over(client))
+        self.attach_within(PATIENCE).await
+    }
+
+    /// As [`Context::attach`]; waits so long for a node that is not reached yet.
+    pub async fn attach_within(&self, patience: Duration) -> Result<Session, Report> {
+        match reach::wait(&self.paths, patience).await? {
+            Reach::Node(reached) => Ok(self.over(reached)),
+            Reach::Nobody => Err(Report::no_node()),
+            Reach::Silent(silent) => Err(silent.report()),
+        }
     }
 
     /// Attaches to the running node, or starts one inside this process and says so.
     pub async fn session(&self, need: Need) -> Result<Session, Report> {
         match self.hold(&need, Host::Command).await? {
-            Holder::Them(client) => Ok(self.over(client)),
+            Holder::Them(reached) => Ok(self.over(reached)),
             Holder::Us(embedded, client) => {
                 *self.embedded.lock().await = Some(embedded);
                 self.note_at_start(
                     "no node was running: one runs inside this command until it ends",
                 );
                 match client {
-                    Some(client) => Ok(self.over(client)),
+                    Some(client) => Ok(self.over(Reached { client, socket: self.paths.socket() })),
                     None => self.attach().await,
                 }
             }
         }
     }
 
-    fn over(&self, client: Client) -> Session {
-        Session { client, socket: self.paths.socket(), profile: self.args.profile.clone() }
+    fn over(&self, reached: Reached) -> Session {
+        let Reached { client, socket } = reached;
+        Session { client, socket, profile: self.args.profile.clone() }
     }
 
     /// Takes the profile, unless a node that answers has it. Asks for the passphrase at most once.
@@ -61,28 +68,32 @@ impl Context {
         let mut passphrase: Option<Option<Passphrase>> = None;
         let begun = Instant::now();
         loop {
-            if let Some(client) = client::running(&self.paths.socket()).await {
-                return Ok(Holder::Them(client));
-            }
-            if let Some(pid) = ProfileLock::holder(&self.paths.data) {
-                if begun.elapsed() >= BUSY_MAX {
-                    return Err(busy(Some(pid)));
+            match reach::look(&self.paths).await? {
+                Reach::Node(reached) => return Ok(Holder::Them(reached)),
+                Reach::Silent(silent) if begun.elapsed() >= PATIENCE => {
+                    return Err(silent.report());
                 }
-                tokio::time::sleep(POLL).await;
-                continue;
+                Reach::Silent(_) => {
+                    tokio::time::sleep(POLL).await;
+                    continue;
+                }
+                Reach::Nobody => {}
             }
-            self.paths.create()?;
             self.need_identity()?;
+            // What only reads needs no folder but the profile's: it may be on a read-only disk.
+            match need {
+                Need::Network(_) => self.paths.create()?,
+                Need::History => drop(private_folder(&self.paths.data)),
+            }
             let secret = match &passphrase {
                 Some(known) => known.clone(),
                 None => passphrase.insert(self.unlock()?.map(Passphrase)).clone(),
             };
             match self.start(need, self.config(need, host, secret)?).await {
                 // Somebody else was faster.
-                Err(report) if is_busy(&report) && begun.elapsed() < BUSY_MAX => {
+                Err(report) if is_busy(&report) && begun.elapsed() < PATIENCE => {
                     tokio::time::sleep(POLL).await
                 }
-                Err(report) if is_busy(&report) => return Err(busy(None)),
                 done => return done,
             }
         }
@@ -125,9 +136,7 @@ pub fn lock(paths: &Paths) -> Result<ProfileLock, Report> {
     let begun = Instant::now();
     loop {
         match ProfileLock::acquire(&paths.data) {
-            Err(LockError::Held { .. })
-                if begun.elapsed() < BUSY_MAX && !answers(&paths.socket()) =>
-            {
+            Err(LockError::Held { .. }) if begun.elapsed() < PATIENCE && !answers(paths) => {
                 block_in_place(|| std::thread::sleep(POLL));
             }
             done => return done.map_err(Report::from),
@@ -135,24 +144,11 @@ pub fn lock(paths: &Paths) -> Result<ProfileLock, Report> {
     }
 }
 
-fn answers(socket: &Path) -> bool {
-    std::os::unix::net::UnixStream::connect(socket).is_ok()
+fn answers(paths: &Paths) -> bool {
+    let look = block_in_place(|| Handle::current().block_on(reach::look(paths)));
+    matches!(look, Ok(Reach::Node(_)))
 }
 
 fn is_busy(report: &Report) -> bool {
     report.code == "KLATCH-ALREADY-RUNNING"
-}
-
-/// Somebody has the profile for longer than a moment and answers nobody.
-fn busy(pid: Option<u32>) -> Report {
-    let who = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
-    let end = pid.map_or_else(String::new, |pid| format!("; if it hangs: kill {pid}"));
-    let mut report = Report::new(
-        "KLATCH-BUSY",
-        format!("this profile is in use by {who}, which answers nobody"),
-        format!("try again in a moment; it may be starting, or reading history for a command{end}"),
-        exit::NO_NODE,
-    );
-    report.retryable = true;
-    report
 }

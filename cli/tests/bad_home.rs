@@ -120,3 +120,134 @@ fn a_home_deeper_than_a_socket_path_works() {
     assert!(run(&["status"]).status.success());
     assert!(run(&["down"]).status.success());
 }
+
+#[test]
+fn only_a_held_lock_is_in_use_and_everything_else_says_what_it_is() {
+    let (home, data) = with_history();
+    let lock = data.join("lock");
+    std::fs::remove_file(&lock).unwrap();
+    std::fs::create_dir(&lock).unwrap();
+    for args in [&["rooms"][..], &["send", "#garden", "x"], &["up"], &["down"], &["status"]] {
+        assert_eq!(refused(&home, args, 1), "KLATCH-LOCK-FILE", "{args:?}");
+    }
+    let doctor = home.run(&["doctor"], "");
+    assert!(String::from_utf8_lossy(&doctor.stdout).contains("lock is no file"), "{doctor:?}");
+    std::fs::remove_dir(&lock).unwrap();
+    // A pipe would be waited for.
+    assert!(std::process::Command::new("mkfifo").arg(&lock).status().unwrap().success());
+    assert_eq!(refused(&home, &["rooms"], 1), "KLATCH-LOCK-FILE");
+    std::fs::remove_file(&lock).unwrap();
+    assert!(home.ok(&["log", "#garden"]).contains("precious"));
+}
+
+/// Runs the program as somebody who is not above permissions.
+fn as_nobody(home: &Home, program: &std::path::Path, args: &[&str]) -> std::process::Output {
+    use std::os::unix::process::CommandExt;
+    let like = home.command(args);
+    let mut command = std::process::Command::new(program);
+    command.args(args).env_clear();
+    command.envs(like.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    if rustix::process::geteuid().is_root() {
+        command.uid(65_534).gid(65_534);
+    }
+    common::finish(command, "")
+}
+
+/// Gives everything below to that somebody, who can reach it and the program.
+fn give_away(home: &Home) -> PathBuf {
+    let program = home.path().join("klatch");
+    std::fs::copy(env!("CARGO_BIN_EXE_klatch"), &program).unwrap();
+    if rustix::process::geteuid().is_root() {
+        let done = std::process::Command::new("chown")
+            .args(["-R", "65534:65534"])
+            .arg(home.path())
+            .status();
+        assert!(done.unwrap().success());
+    }
+    program
+}
+
+fn set_mode(path: &std::path::Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn history_is_read_from_a_disk_that_refuses_writes() {
+    for crashed in [false, true] {
+        let (home, data) = with_history();
+        if crashed {
+            // The last words are in the write-ahead log alone, and its index is gone with the crash.
+            let up = home.ok(&["up", "--json"]);
+            let pid = serde_json::from_str::<serde_json::Value>(&up).unwrap()["pid"].to_string();
+            home.ok(&["send", "#garden", "last words"]);
+            let log = data.join("klatch.db-wal");
+            assert!(log.metadata().unwrap().len() > 0);
+            let kill = std::process::Command::new("kill").args(["-KILL", &pid]).status();
+            assert!(kill.unwrap().success());
+            let begun = std::time::Instant::now();
+            while std::path::Path::new(&format!("/proc/{pid}/cmdline"))
+                .exists()
+                .then(|| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default())
+                .is_some_and(|line| !line.is_empty())
+            {
+                assert!(begun.elapsed() < common::PATIENCE);
+            }
+            std::fs::remove_file(data.join("klatch.db-shm")).unwrap();
+        }
+        let program = give_away(&home);
+        for file in std::fs::read_dir(&data).unwrap().flatten() {
+            set_mode(&file.path(), if file.path().is_dir() { 0o500 } else { 0o400 });
+        }
+        set_mode(&data, 0o500);
+        let before = std::fs::read_dir(&data).unwrap().count();
+        let run = |args: &[&str]| as_nobody(&home, &program, args);
+        let said = |args: &[&str]| {
+            let output = run(args);
+            assert!(output.status.success(), "{args:?}: {output:?}");
+            String::from_utf8(output.stdout).unwrap()
+        };
+        assert!(said(&["log", "#garden"]).contains("precious"));
+        assert!(said(&["rooms"]).contains("#garden"));
+        assert!(said(&["members", "#garden"]).contains("alice"));
+        if crashed {
+            assert!(said(&["log", "#garden"]).contains("last words"));
+        }
+        let refused = run(&["send", "#garden", "x"]);
+        let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(text.contains("KLATCH-READ-ONLY") && text.contains("klatch log"), "{text}");
+        let doctor = run(&["doctor"]);
+        let text = String::from_utf8_lossy(&doctor.stdout).into_owned();
+        assert!(text.contains("cannot be written"), "{text}");
+        assert_eq!(std::fs::read_dir(&data).unwrap().count(), before, "nothing was made");
+        set_mode(&data, 0o700);
+    }
+}
+
+#[test]
+fn what_sudo_left_behind_is_named_with_the_command_that_helps() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can make a file of somebody else's");
+        return;
+    }
+    let (home, data) = with_history();
+    let program = give_away(&home);
+    let root = std::process::Command::new("chown").arg("0:0").arg(data.join("lock")).status();
+    assert!(root.unwrap().success());
+    for args in [&["rooms"][..], &["status"], &["down"], &["up"]] {
+        let output = as_nobody(&home, &program, args);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {text}");
+        assert!(text.contains("belongs to root") && text.contains("sudo chown"), "{text}");
+    }
+}
+
+#[test]
+fn a_node_is_not_started_for_somebody_who_does_not_exist() {
+    let home = Home::new();
+    for args in [&["up"][..], &["node", "run"], &["--profile", "wrok", "up"], &["unlock"]] {
+        assert_eq!(refused(&home, args, 2), "KLATCH-NO-IDENTITY", "{args:?}");
+    }
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0, "nobody was made");
+    home.ok(&["--name", "alice", "up"]);
+    home.ok(&["down"]);
+}

@@ -32,6 +32,9 @@ pub struct Config {
     pub passphrase: Option<Passphrase>,
     /// Bytes stored per room; default 1 GiB.
     pub room_disk_bytes: u64,
+    /// History is read and nothing else: nothing is announced to others on this machine, and the
+    /// disk may refuse writes. Default off.
+    pub to_read: bool,
     /// What the node will live in, for its status only.
     pub host: Option<Host>,
 }
@@ -68,6 +71,7 @@ impl Config {
             fresh_peer_id: false,
             passphrase: None,
             room_disk_bytes: klatch_core::limits::ROOM_DISK_BYTES_DEFAULT,
+            to_read: false,
             host: None,
         }
     }

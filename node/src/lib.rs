@@ -21,6 +21,7 @@
 //! | [`views`] | what the threads may know of the core's state |
 //! | [`network`] | the libp2p swarm and discovery |
 //! | [`store`] | bytes at rest, keystore, lock |
+//! | [`place`] | where a running node is reached, as it says itself |
 //! | [`look`] | a look into a profile without a node |
 //! | [`api`] | the local JSON-RPC socket |
 //!
@@ -49,6 +50,7 @@ mod keep;
 pub mod look;
 pub mod network;
 pub mod people;
+pub mod place;
 pub mod serve;
 mod start;
 pub mod store;
@@ -82,6 +84,8 @@ use views::Shared;
 
 /// Queries answered at the same time.
 const READERS: usize = 2;
+/// Passphrases stretched at the same time: each takes 64 MiB.
+const STRETCHED_AT_ONCE: usize = 2;
 /// A command waits this long before it looks again whether the driver has room.
 const PATIENCE: Duration = Duration::from_millis(2);
 /// Network and threads are given this long to end.
@@ -100,6 +104,8 @@ struct Inner {
     free_readers: Arc<Semaphore>,
     /// Who hands work over; fair, so that commands keep their order.
     turn: tokio::sync::Mutex<()>,
+    /// Who makes a room's key out of its passphrase.
+    stretching: Arc<Semaphore>,
     events: feed::Feed,
     network: NetworkHandle,
     identity: IdentityId,
@@ -108,6 +114,8 @@ struct Inner {
     home: std::path::PathBuf,
     runtime: std::path::PathBuf,
     host: Option<Host>,
+    /// Where the API is offered.
+    socket: Mutex<Option<std::path::PathBuf>>,
     running: Mutex<Option<Running>>,
 }
 
@@ -208,7 +216,11 @@ impl Node {
             return Ok(Reply::Joined { room: known.room, name, already: true });
         }
         let protected = passphrase.is_some();
+        // Held to the end, even if nobody waits for the answer any more.
+        let turns = self.inner.stretching.clone();
+        let turn = turns.acquire_owned().await.map_err(|_| CommandError::Stopping)?;
         let stretched = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
             group::stretch(&name, passphrase.as_ref().map_or("", |p| p.0.as_str()))
         });
         let (name, root) = stretched.await.map_err(|_| CommandError::Stopping)??;
@@ -373,9 +385,7 @@ impl Node {
             pid: std::process::id(),
             host: self.inner.host,
             uptime_s: self.inner.started.elapsed().as_secs(),
-            socket: Some(self.inner.runtime.join(api::SOCKET))
-                .filter(|s| s.exists())
-                .map(|s| s.display().to_string()),
+            socket: self.socket().map(|s| s.display().to_string()),
             listening: network.listening.iter().map(ToString::to_string).collect(),
             peers: peers.collect(),
             discovery: Some(Discovery {
@@ -398,11 +408,34 @@ impl Node {
         })
     }
 
+    /// Whether each part has answered just now: the driver takes work, the store is read, the
+    /// network says how it is. Waits for as long as they take.
+    pub async fn lives(&self) -> bool {
+        // No notes: the driver's turn is all that is asked for.
+        !self.is_stopped()
+            && self.note(Vec::new()).await.is_ok()
+            && self.query(Query::Status).await.is_ok()
+    }
+
     /// Hears what happens from now on. Who falls too far behind misses some and is told how many
     /// ([`feed`]).
     #[must_use]
     pub fn subscribe(&self) -> feed::Listener {
         self.inner.events.listen()
+    }
+
+    /// The profile's folder.
+    pub(crate) fn home(&self) -> &std::path::Path {
+        &self.inner.home
+    }
+
+    /// Where the API is offered, if it is.
+    pub(crate) fn socket(&self) -> Option<std::path::PathBuf> {
+        self.inner.socket.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_socket(&self, socket: Option<std::path::PathBuf>) {
+        *self.inner.socket.lock().unwrap_or_else(PoisonError::into_inner) = socket;
     }
 
     /// The own device.

@@ -30,7 +30,7 @@ pub struct Look {
 /// [`StartError`]: what would keep a node from starting, too.
 pub fn look(home: &Path, passphrase: Option<&Passphrase>) -> Result<Look, StartError> {
     let secrets = Keystore::at(home).unlock(passphrase)?;
-    let _lock = ProfileLock::acquire(home)?;
+    let _lock = ProfileLock::acquire_to_read(home)?;
     let mut seen = Look::default();
     own(&secrets, &mut seen);
     if let Some(reader) = Store::peek(home, &secrets.master)? {

@@ -24,7 +24,7 @@ use crate::store::keystore::{Keystore, KeystoreError, Secrets};
 use crate::store::lock::{LockError, ProfileLock};
 use crate::store::{Store, StoreError};
 use crate::views::Shared;
-use crate::{Inner, Node, READERS, Running, serve, verify};
+use crate::{Inner, Node, READERS, Running, STRETCHED_AT_ONCE, serve, verify};
 
 /// Why a node could not start. The text says what failed; [`StartError::hint`] what to try.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +67,7 @@ impl StartError {
             Self::Keystore(KeystoreError::WrongPassphrase) => "KLATCH-WRONG-PASSPHRASE",
             Self::Keystore(KeystoreError::Missing { .. }) => "KLATCH-NO-IDENTITY",
             Self::Keystore(_) => "KLATCH-KEYSTORE",
-            Self::Lock(_) => "KLATCH-ALREADY-RUNNING",
+            Self::Lock(e) => e.code(),
             Self::Store(_) => "KLATCH-STORE",
             Self::Network(_) => "KLATCH-NETWORK",
             Self::Address { .. } => "KLATCH-ADDRESS",
@@ -117,11 +117,17 @@ struct Opened {
 
 pub(crate) async fn spawn(config: Config) -> Result<Node, StartError> {
     let (home, passphrase) = (config.home.clone(), config.passphrase.clone());
+    let to_read = config.to_read;
     // Argon2id and the first read of the store take a while: not on the runtime's threads.
     let opened = tokio::task::spawn_blocking(move || -> Result<Opened, StartError> {
         let secrets = Keystore::at(&home).unlock(passphrase.as_ref())?;
-        let lock = ProfileLock::acquire(&home)?;
-        let store = Store::open(&home, &secrets.master)?;
+        let (lock, store) = if to_read {
+            let lock = ProfileLock::acquire_to_read(&home)?;
+            (lock, Store::open_to_read(&home, &secrets.master)?)
+        } else {
+            let lock = ProfileLock::acquire(&home)?;
+            (lock, Store::open(&home, &secrets.master)?)
+        };
         Ok(Opened { lock, secrets, store })
     });
     let Opened { lock, secrets, store } = opened.await.map_err(|_| StartError::Interrupted)??;
@@ -213,6 +219,8 @@ fn assemble(
             let _ = network.send(NetCommand::Subscribe(topic));
         }
     }
+    let frozen = store.why_frozen().map(ToString::to_string);
+    shared.set_read_only(frozen.clone());
     let driver = Driver {
         machine: Some(machine),
         store,
@@ -223,7 +231,7 @@ fn assemble(
         replies: BTreeMap::new(),
         next_command: 0,
         wake_ms: Some(now_ms()),
-        read_only_since: None,
+        read_only_since: frozen.map(|_| Instant::now()),
         indexed: false,
         held: std::collections::VecDeque::new(),
         keeper: Default::default(),
@@ -240,6 +248,7 @@ fn assemble(
             readers: Mutex::new(readers),
             free_readers: Arc::new(Semaphore::new(READERS)),
             turn: tokio::sync::Mutex::new(()),
+            stretching: Arc::new(Semaphore::new(STRETCHED_AT_ONCE)),
             events,
             network,
             identity,
@@ -248,6 +257,7 @@ fn assemble(
             home: config.home.clone(),
             runtime: config.runtime.clone(),
             host: config.host,
+            socket: Mutex::new(None),
             running: Mutex::new(Some(Running { driver, network: stopped, lock })),
         }),
     })
@@ -281,7 +291,7 @@ fn network_config(config: &Config, store: &Store) -> Result<NetworkConfig, Start
         quic: config.quic,
         mdns: config.mdns && !config.loopback_only,
         peers,
-        runtime_dir: Some(config.peers_dir.clone()),
+        runtime_dir: (!config.to_read).then(|| config.peers_dir.clone()),
         ..defaults
     })
 }

@@ -26,8 +26,9 @@ pub struct Passphrase {
     pub remove: bool,
 }
 
-/// Where the node is reached.
-#[derive(Debug, Clone, Default, Args)]
+/// Where the node is reached. There is no default: commands without these options take
+/// [`Network::usual`], which keeps the promise of `KLATCH_LOOPBACK_ONLY`.
+#[derive(Debug, Clone, Args)]
 pub struct Network {
     /// Listen here (127.0.0.1:4001 or /ip4/0.0.0.0/tcp/4001); several times for several
     #[arg(long, value_name = "ADDR")]
@@ -55,7 +56,15 @@ impl Network {
             #[command(flatten)]
             network: Network,
         }
-        Alone::try_parse_from(["klatch"]).map(|a| a.network).unwrap_or_default()
+        let here = || Self {
+            listen: Vec::new(),
+            peer: Vec::new(),
+            no_mdns: true,
+            no_quic: true,
+            loopback_only: true,
+        };
+        // No option is wrong, so it does not fail; if it did, this machine would be the safe side.
+        Alone::try_parse_from(["klatch"]).map_or_else(|_| here(), |a| a.network)
     }
 
     /// The options given, as they were typed; `--loopback-only` may come from the environment and
@@ -76,6 +85,16 @@ impl Network {
 pub enum Node {
     /// Run until Ctrl+C, SIGTERM or `klatch down`
     Run(NodeRun),
+    /// Print a systemd user unit that runs the node of this profile
+    Unit(Network),
+}
+
+/// `klatch down` and `klatch lock`.
+#[derive(Debug, Args)]
+pub struct Down {
+    /// If the node does not respond, end its process with SIGTERM without asking
+    #[arg(long, short = 'y')]
+    pub yes: bool,
 }
 
 /// `klatch node run`.

@@ -46,7 +46,7 @@ pub async fn run(ctx: &Context, args: Api) -> Result<(), Report> {
 /// Passes lines between stdin, stdout and the node's socket: whoever starts this program needs to
 /// know no path.
 async fn stdio(ctx: &Context) -> Result<(), Report> {
-    let session = ctx.session(Need::Network(Network::default())).await?;
+    let session = ctx.session(Need::Network(Network::usual())).await?;
     let stream = UnixStream::connect(&session.socket).await.map_err(|_| Report::gone())?;
     // The other connection is not needed; the node lives for this one.
     drop(session);
@@ -75,7 +75,7 @@ async fn stdio(ctx: &Context) -> Result<(), Report> {
 
 /// Has the node serve HTTP and waits; closes it if this command opened it.
 async fn http_until_interrupted(ctx: &Context, address: &str) -> Result<(), Report> {
-    let mut session = ctx.session(Need::Network(Network::default())).await?;
+    let mut session = ctx.session(Need::Network(Network::usual())).await?;
     let stop = interrupted();
     tokio::pin!(stop);
     // The signal is listened for before anybody is told that there is something to end.

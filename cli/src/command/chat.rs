@@ -8,9 +8,9 @@ use klatch_core::query::{Access, RoomSummary};
 use klatch_node::api::nearest;
 use serde_json::json;
 
-use super::{init, join, place, rooms, up};
+use super::{down, init, join, place, rooms};
 use crate::act::{Here, people};
-use crate::args::Chat;
+use crate::args::{Chat, Down};
 use crate::client::Session;
 use crate::context::{Context, Need, confirm};
 use crate::error::{Report, exit};
@@ -142,7 +142,7 @@ pub async fn lock_up(ctx: &Context) -> Result<(), Report> {
         ctx.abandon().await;
         return Ok(());
     }
-    up::lock(ctx).await
+    down::lock(ctx, &Down { yes: false }).await
 }
 
 /// Whoever left a room with a passphrase and names it again hardly means the public room of that

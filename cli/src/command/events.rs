@@ -14,7 +14,7 @@ use crate::output::{snippet, visible};
 
 /// Prints events until Ctrl+C, or as many as asked for.
 pub async fn run(ctx: &Context, args: Args) -> Result<(), Report> {
-    let mut session = ctx.session(Need::Network(Network::default())).await?;
+    let mut session = ctx.session(Need::Network(Network::usual())).await?;
     let mut topics = Vec::new();
     for prefix in &args.topics {
         topics.push(resolve(&mut session, prefix).await?);

@@ -112,7 +112,7 @@ pub fn man(ctx: &Context, folder: &Path) -> Result<(), Report> {
     clap_mangen::generate_to(tree(), folder)
         .map_err(|e| Report::io("write manual pages into", folder, &e))?;
     let first = folder.join("klatch.1");
-    ctx.out.either(&json!({"folder": folder}), || {
+    ctx.out.either(&json!({"folder": folder.display().to_string()}), || {
         format!("written; read them with: man {}", first.display())
     })
 }

@@ -47,6 +47,22 @@ pub async fn run(ctx: &Context, args: &Init) -> Result<(), Report> {
     })
 }
 
+/// For a node that shall run: makes the identity if there is none and somebody asked for one. A
+/// mistyped profile or another HOME in a service must not become a new person.
+pub fn asked_for(ctx: &Context) -> Result<(), Report> {
+    if ctx.keystore().exists() || ctx.args.name.is_some() {
+        return ensure(ctx);
+    }
+    let profile = &ctx.args.profile;
+    Err(Report::new(
+        "KLATCH-NO-IDENTITY",
+        format!("there is no identity in profile {profile} ({})", ctx.paths.data.display()),
+        "`klatch init` makes one, and so does --name NAME here; if there should be one already, \
+         check --profile, HOME and KLATCH_HOME",
+        exit::USAGE,
+    ))
+}
+
 /// Makes the identity if there is none yet, so that the first command of a newcomer just works.
 pub fn ensure(ctx: &Context) -> Result<(), Report> {
     if ctx.keystore().exists() {
@@ -78,7 +94,8 @@ fn create(
         .and_then(|secrets| ctx.keystore().create(&secrets, passphrase.as_ref()))
         .map_err(|e| Report::from(e).doing("cannot make an identity"))?;
     Ok(json!({
-        "profile": ctx.args.profile, "name": name, "passphrase": passphrase.is_some(), "data": ctx.paths.data,
+        "profile": ctx.args.profile, "name": name, "passphrase": passphrase.is_some(),
+        "data": ctx.paths.data.display().to_string(),
     }))
 }
 

@@ -6,6 +6,7 @@ pub mod bot;
 mod chat;
 mod contact;
 pub mod doctor;
+mod down;
 mod events;
 mod help;
 mod init;
@@ -33,7 +34,7 @@ pub async fn run(ctx: &Context, command: Command) -> Result<(), Report> {
     match command {
         Command::Init(args) => init::run(ctx, &args).await,
         Command::Unlock(network) => up::unlock(ctx, network).await,
-        Command::Lock => up::lock(ctx).await,
+        Command::Lock(args) => down::lock(ctx, &args).await,
         Command::Passphrase(args) => passphrase::run(ctx, &args),
         Command::Join(args) | Command::Room(Room::Join(args)) => {
             join::run(ctx, &args, "room.join").await
@@ -62,11 +63,12 @@ pub async fn run(ctx: &Context, command: Command) -> Result<(), Report> {
         Command::Message(args) => message::run(ctx, args).await,
         Command::Chat(args) => chat::run(ctx, args).await,
         Command::Up(network) => up::run(ctx, network).await,
-        Command::Down => up::down(ctx).await,
+        Command::Down(args) => down::run(ctx, &args).await,
         Command::Status => status::run(ctx).await,
         Command::Doctor(args) => doctor::run(ctx, &args).await,
         Command::Wait(args) => wait::run(ctx, &args.target).await,
         Command::Node(Node::Run(args)) => node_run::run(ctx, args).await,
+        Command::Node(Node::Unit(network)) => node_run::unit(ctx, &network),
         Command::Events(args) => events::run(ctx, args).await,
         Command::Bot(args) => bot::run(ctx, args).await,
         Command::Token(args) => token::run(ctx, args).await,

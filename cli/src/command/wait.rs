@@ -26,7 +26,7 @@ pub async fn run(ctx: &Context, target: &str) -> Result<(), Report> {
 
 async fn node(ctx: &Context, deadline: Instant) -> Result<Session, Report> {
     loop {
-        match ctx.attach().await {
+        match ctx.attach_within(Duration::ZERO).await {
             Err(error) if Instant::now() >= deadline => return Err(error),
             Err(_) => sleep(PAUSE).await,
             session => return session,

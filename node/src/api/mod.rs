@@ -18,10 +18,12 @@
 //! | `hub` | what all clients share |
 //! | `session` | one client, whatever way it came |
 //! | `out` | what waits for one client to read |
-//! | `socket`, `framing` | the socket file and its connections; lines, within a size and a time |
+//! | `door` | the socket file: where it stands, and that it stays ours |
+//! | `socket`, `framing` | the connections on it; lines, within a size and a time |
 //! | `http` | the same over loopback HTTP, when asked for |
 
 mod broadcast;
+mod door;
 mod events;
 mod framing;
 mod http;
@@ -45,10 +47,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::Node;
+use door::Door;
 use hub::{Context, Hub};
 
+pub use door::{folder_name, private_folder, user_folder};
 pub use klatch_core::names::nearest;
-pub use socket::private_folder;
 pub use topics::{body, event, kind, topic};
 
 /// File name of the socket in the runtime folder of a profile.
@@ -97,8 +100,6 @@ impl ApiError {
 /// A node's API while it is offered.
 #[derive(Debug)]
 pub struct Server {
-    /// The socket, unless there is only one client, inside this process.
-    path: Option<PathBuf>,
     clients: watch::Receiver<usize>,
     stop: watch::Receiver<bool>,
     close: watch::Sender<bool>,
@@ -107,14 +108,14 @@ pub struct Server {
 }
 
 /// Offers the API of a node on [`SOCKET`] in `runtime`, a folder that is created with mode 0700 if
-/// needed.
+/// needed; elsewhere if that path is taken or its folder is not ours. Where it is stands in a note
+/// in the profile's folder ([`crate::place`]). Needs the node's lock on that folder.
 ///
 /// # Errors
-/// [`ApiError`]: the socket is in use, or its folder is not ours.
+/// [`ApiError`]: no socket can be opened anywhere.
 pub fn serve(node: Node, runtime: &Path) -> Result<Server, ApiError> {
-    let path = runtime.join(SOCKET);
-    let listener = socket::bind(runtime, &path)?;
-    Ok(Server::start(node, Some(path), |context| tokio::spawn(socket::accept(listener, context))))
+    let door = Door::open(&node, runtime)?;
+    Ok(Server::start(node, |context| tokio::spawn(socket::accept(door, context))))
 }
 
 /// Answers one client inside this process. There is no socket, so nobody else can come to depend on
@@ -124,27 +125,23 @@ pub fn serve(node: Node, runtime: &Path) -> Result<Server, ApiError> {
 /// [`ApiError::Io`]: no file descriptor is left.
 pub fn serve_alone(node: Node) -> Result<(Server, UnixStream), ApiError> {
     let (ours, theirs) = UnixStream::pair().map_err(|e| ApiError::Io(PathBuf::from(SOCKET), e))?;
-    Ok((Server::start(node, None, |context| tokio::spawn(socket::one(ours, context))), theirs))
+    Ok((Server::start(node, |context| tokio::spawn(socket::one(ours, context))), theirs))
 }
 
 impl Server {
-    fn start(
-        node: Node,
-        path: Option<PathBuf>,
-        spawn: impl FnOnce(Context) -> JoinHandle<()>,
-    ) -> Self {
+    fn start(node: Node, spawn: impl FnOnce(Context) -> JoinHandle<()>) -> Self {
         let (close, closing) = watch::channel(false);
         let (stopping, stop) = watch::channel(false);
         let (count, clients) = watch::channel(0);
         let hub = Hub::new(node, stopping, closing, count);
         let task = spawn(hub.clone());
-        Self { path, clients, stop, close, task, hub }
+        Self { clients, stop, close, task, hub }
     }
 
     /// The socket, if one is offered.
     #[must_use]
-    pub fn path(&self) -> Option<&Path> {
-        self.path.as_deref()
+    pub fn path(&self) -> Option<PathBuf> {
+        self.hub.node.socket()
     }
 
     /// Clients attached now.
@@ -179,9 +176,6 @@ impl Server {
         let _ = self.close.send(true);
         http::close(&self.hub).await;
         let _ = self.task.await;
-        if let Some(path) = self.path {
-            let _ = std::fs::remove_file(path);
-        }
     }
 }
 

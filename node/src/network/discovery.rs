@@ -192,6 +192,8 @@ impl AddressFiles {
         for address in &self.own {
             text.push_str(&format!("{address}\n"));
         }
+        // Whoever cleans temporary files may have removed the folder too.
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
         let part = self.dir.join(format!(".{}.{}", self.peer, process::id()));
         let _ = fs::remove_file(&part);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
@@ -276,6 +278,10 @@ mod tests {
         fs::remove_file(a.path()).unwrap();
         a.keep();
         assert_eq!(b.scan().len(), 1, "a removed file comes back");
+        fs::remove_dir_all(&dir).unwrap();
+        a.keep();
+        assert_eq!(b.scan().len(), 1, "and so does a removed folder");
+        assert_eq!(fs::metadata(&dir).unwrap().mode() & 0o777, 0o700);
         a.remove();
         assert!(b.scan().is_empty());
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);

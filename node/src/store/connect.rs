@@ -2,6 +2,7 @@
 //! file has.
 
 use std::fs::{self, OpenOptions};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
@@ -34,6 +35,8 @@ pub(super) enum Role {
     Writer,
     /// One of several readers.
     Reader,
+    /// A reader where nothing can be written, while nobody else writes.
+    Frozen,
 }
 
 impl Role {
@@ -41,7 +44,7 @@ impl Role {
     fn cache_kib(self) -> u32 {
         match self {
             Self::Writer => 8_192,
-            Self::Reader => 2_048,
+            Self::Reader | Self::Frozen => 2_048,
         }
     }
 }
@@ -61,12 +64,21 @@ pub(super) fn open(
     READY.call_once(|| drop(Connection::open_in_memory()));
     let file = file_name(path);
     let sql = |e: rusqlite::Error| StoreError::in_file(&file, &e);
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = Connection::open_with_flags(path, flags).map_err(sql)?;
+    let conn = match role {
+        Role::Writer | Role::Reader => {
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            Connection::open_with_flags(path, flags).map_err(sql)?
+        }
+        Role::Frozen => frozen(path)?,
+    };
     conn.busy_timeout(BUSY_TIMEOUT).map_err(sql)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     if let Some(key) = key {
         conn.execute_batch(&key_pragma(key)).map_err(sql)?;
+    }
+    if role == Role::Frozen {
+        // Keeps the index of the write-ahead log in memory: beside the file it cannot be.
+        conn.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(sql)?;
     }
     conn.query_row("SELECT count(*) FROM sqlite_schema", [], |r| r.get::<_, i64>(0))
         .map_err(sql)?;
@@ -78,10 +90,34 @@ pub(super) fn open(
     .map_err(sql)?;
     match role {
         Role::Writer => conn.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"),
-        Role::Reader => conn.execute_batch("PRAGMA query_only = ON;"),
+        Role::Reader | Role::Frozen => conn.execute_batch("PRAGMA query_only = ON;"),
     }
     .map_err(sql)?;
     Ok(conn)
+}
+
+/// Opens a file on a disk that cannot be written. The engine would make a file for the index of the
+/// write-ahead log beside it, or for locks; neither is needed, because the profile's lock keeps
+/// writers away. With an empty log the file alone is all there is; else the log is read with locks
+/// switched off.
+fn frozen(path: &Path) -> Result<Connection, StoreError> {
+    let file = file_name(path);
+    let sql = |e: rusqlite::Error| StoreError::in_file(&file, &e);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    if size(&beside(path, WAL))?.unwrap_or(0) > 0 {
+        return Connection::open_with_flags_and_vfs(path, flags, c"unix-none").map_err(sql);
+    }
+    let absolute = std::path::absolute(path).map_err(|e| StoreError::from_io(&file, &e))?;
+    let mut uri = String::from("file:");
+    for byte in absolute.as_os_str().as_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' => uri.push(char::from(*byte)),
+            b if b.is_ascii_alphanumeric() => uri.push(char::from(*b)),
+            b => uri.push_str(&format!("%{b:02x}")),
+        }
+    }
+    uri.push_str("?immutable=1");
+    Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI).map_err(sql)
 }
 
 /// The statements that unlock an encrypted file; wiped after use. The engine's own log goes to

@@ -20,6 +20,14 @@ pub enum StoreError {
         /// The newest known here.
         known: i64,
     },
+    /// Written by an older program, where nothing can be written.
+    #[error("{file} cannot be used here: {cause}")]
+    Outdated {
+        /// Which file.
+        file: String,
+        /// What is in the way.
+        cause: String,
+    },
     /// The keystore beside it belongs to another profile.
     #[error("{MAIN_FILE} was written under another master key")]
     WrongKey,
@@ -95,6 +103,9 @@ impl StoreError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Newer { .. } => "install the version of klatch that wrote it, or a newer one",
+            Self::Outdated { .. } => {
+                "copy the profile to a disk that can be written; there it is brought up to date"
+            }
             Self::WrongKey => {
                 "put the keystore and the database of the same profile together; neither was changed"
             }
@@ -122,6 +133,11 @@ impl StoreError {
     #[must_use]
     pub fn retryable(&self) -> bool {
         matches!(self, Self::Full { .. } | Self::Busy { .. })
+    }
+
+    /// Whether the files may be readable all the same, by somebody who writes nothing.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Full { .. } | Self::Unreadable { .. } | Self::Io { .. })
     }
 
     /// Names the file in which the engine met the error.

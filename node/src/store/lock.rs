@@ -1,10 +1,10 @@
 //! One process per profile: two that write the same chain would fork it. An advisory lock on the
 //! file `lock`, which the system releases when the process ends, however it ends; the file names
-//! the process for the error text.
+//! the process for the error text. Who holds it by the system's own account is in `holder`.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io::{ErrorKind, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,13 +14,13 @@ use rustix::fs::{FlockOperation, flock};
 pub const LOCK_FILE: &str = "lock";
 /// A process id with its line end needs no more.
 const PID_BYTES_MAX: u64 = 16;
-/// Tries before a held lock is believed: [`ProfileLock::holder`] takes it for a moment, too, and a
+/// Tries before a held lock is believed: [`ProfileLock::look`] takes it for a moment, too, and a
 /// process that was killed keeps it until the system has cleaned up.
 const TRIES: u32 = 5;
 /// Pause between two tries.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Why a profile cannot be locked.
+/// Why a profile cannot be locked. Only [`LockError::Held`] means that somebody uses it.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another process has it.
@@ -29,8 +29,30 @@ pub enum LockError {
         /// Which process, if it said so.
         pid: Option<u32>,
     },
-    /// The folder or the file cannot be made or opened.
-    #[error("{path} cannot be opened: {source}")]
+    /// Something else stands where the lock file should be.
+    #[error("{} is no file", .path.display())]
+    NotAFile {
+        /// Where.
+        path: PathBuf,
+    },
+    /// The file or its folder belongs to another user.
+    #[error("{} belongs to {}, not to you", .path.display(), owner(*.uid))]
+    Foreign {
+        /// What belongs to them.
+        path: PathBuf,
+        /// Whose it is.
+        uid: u32,
+    },
+    /// The folder can be read only, or takes no new file.
+    #[error("{} cannot be written: {source}", .path.display())]
+    ReadOnly {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Anything else that the system refuses.
+    #[error("{} cannot be opened: {source}", .path.display())]
     Io {
         /// Which file.
         path: PathBuf,
@@ -39,7 +61,21 @@ pub enum LockError {
     },
 }
 
+fn owner(uid: u32) -> String {
+    if uid == 0 { "root".to_owned() } else { format!("another user (uid {uid})") }
+}
+
 impl LockError {
+    /// A stable code for scripts.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Held { .. } => "KLATCH-ALREADY-RUNNING",
+            Self::ReadOnly { .. } => "KLATCH-READ-ONLY",
+            Self::NotAFile { .. } | Self::Foreign { .. } | Self::Io { .. } => "KLATCH-LOCK-FILE",
+        }
+    }
+
     /// What to do about it.
     #[must_use]
     pub fn hint(&self) -> String {
@@ -48,18 +84,70 @@ impl LockError {
                 "`klatch status` talks to it, `klatch down` stops it; or use another --profile"
                     .to_owned()
             }
-            Self::Io { .. } => {
-                "check that the profile folder belongs to you and that the disk has space"
+            Self::NotAFile { path } => {
+                let path = path.display();
+                format!("nothing of klatch's makes that; move it away: mv '{path}' '{path}.old'")
+            }
+            Self::Foreign { path, .. } => {
+                // Not the whole disk, if it is the folder itself that is theirs.
+                let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
+                format!(
+                    "a command run with sudo leaves that behind: sudo chown -R \"$(id -u)\" '{}'",
+                    folder.display()
+                )
+            }
+            Self::ReadOnly { .. } => {
+                "history can be read (`klatch rooms`, `klatch log`); a node needs a disk that can \
+                 be written and has space"
                     .to_owned()
+            }
+            Self::Io { .. } => {
+                "check that the profile folder belongs to you and that the disk is there".to_owned()
             }
         }
     }
+
+    /// What it means that the system refused `path`.
+    pub(super) fn refused(path: &Path, source: std::io::Error) -> Self {
+        let path = path.to_owned();
+        let own = rustix::process::geteuid().as_raw();
+        let theirs = || {
+            // The file, or the nearest folder above it that is there.
+            let (there, meta) =
+                path.ancestors().find_map(|p| Some((p.to_owned(), fs::metadata(p).ok()?)))?;
+            (meta.uid() != own).then_some((there, meta.uid()))
+        };
+        match source.kind() {
+            ErrorKind::IsADirectory => Self::NotAFile { path },
+            ErrorKind::PermissionDenied => match theirs() {
+                Some((path, uid)) => Self::Foreign { path, uid },
+                None => Self::ReadOnly { path, source },
+            },
+            ErrorKind::ReadOnlyFilesystem | ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                Self::ReadOnly { path, source }
+            }
+            _ => Self::Io { path, source },
+        }
+    }
+}
+
+/// What a look at a lock showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// Nobody has the profile.
+    Free,
+    /// Somebody has it.
+    Held {
+        /// Which process, if it said so: on a full disk it cannot.
+        pid: Option<u32>,
+    },
 }
 
 /// Holds a profile until dropped.
 #[derive(Debug)]
 pub struct ProfileLock {
-    _file: File,
+    /// None where no lock file can be made, so that nobody else can have one either.
+    _file: Option<File>,
 }
 
 impl ProfileLock {
@@ -69,10 +157,11 @@ impl ProfileLock {
     /// [`LockError::Held`] at once when another process, or another handle of this one, has it.
     pub fn acquire(folder: &Path) -> Result<Self, LockError> {
         let path = folder.join(LOCK_FILE);
-        let io = |source| LockError::Io { path: path.clone(), source };
         if !folder.is_dir() {
-            DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io)?;
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+            made.map_err(|e| LockError::refused(folder, e))?;
         }
+        check(&path)?;
         // Not truncated before it is ours: the text belongs to the holder.
         let opened = OpenOptions::new()
             .read(true)
@@ -81,17 +170,8 @@ impl ProfileLock {
             .truncate(false)
             .mode(0o600)
             .open(&path);
-        let mut file = opened.map_err(io)?;
-        for tried in 1.. {
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => break,
-                Err(rustix::io::Errno::WOULDBLOCK) if tried < TRIES => std::thread::sleep(PAUSE),
-                Err(rustix::io::Errno::WOULDBLOCK) => {
-                    return Err(LockError::Held { pid: pid_in(&mut file) });
-                }
-                Err(e) => return Err(io(e.into())),
-            }
-        }
+        let mut file = opened.map_err(|e| LockError::refused(&path, e))?;
+        take(&mut file, &path)?;
         // Only for the error text of others: a full disk must not keep anybody from reading
         // history.
         let named = file
@@ -101,19 +181,70 @@ impl ProfileLock {
         if let Err(error) = named {
             tracing::debug!(%error, "the lock file does not name this process");
         }
-        Ok(Self { _file: file })
+        Ok(Self { _file: Some(file) })
     }
 
-    /// The process that holds the profile in `folder`, if any does: for a first look, without
-    /// waiting or locking for long.
-    #[must_use]
-    pub fn holder(folder: &Path) -> Option<u32> {
-        let mut file = fs::File::open(folder.join(LOCK_FILE)).ok()?;
-        match flock(&file, FlockOperation::NonBlockingLockShared) {
-            Err(rustix::io::Errno::WOULDBLOCK) => pid_in(&mut file),
-            _ => None,
+    /// As [`ProfileLock::acquire`], also where nothing can be written: for reading alone.
+    ///
+    /// # Errors
+    /// [`LockError`]: somebody has it, or it is not ours to read.
+    pub fn acquire_to_read(folder: &Path) -> Result<Self, LockError> {
+        match Self::acquire(folder) {
+            Err(LockError::ReadOnly { .. }) => {}
+            done => return done,
+        }
+        let path = folder.join(LOCK_FILE);
+        match File::open(&path) {
+            Ok(mut file) => {
+                take(&mut file, &path)?;
+                Ok(Self { _file: Some(file) })
+            }
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(Self { _file: None }),
+            Err(e) => Err(LockError::refused(&path, e)),
         }
     }
+
+    /// Who has the profile in `folder`, for a first look, without waiting or locking for long.
+    ///
+    /// # Errors
+    /// [`LockError`]: the lock file cannot be looked at, so nobody can tell.
+    pub fn look(folder: &Path) -> Result<Hold, LockError> {
+        let path = folder.join(LOCK_FILE);
+        check(&path)?;
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Hold::Free),
+            Err(e) => return Err(LockError::refused(&path, e)),
+        };
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(Hold::Free),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(Hold::Held { pid: pid_in(&mut file) }),
+            Err(e) => Err(LockError::Io { path, source: e.into() }),
+        }
+    }
+}
+
+/// Refuses what is there and no file: opening a pipe would wait for its other end.
+fn check(path: &Path) -> Result<(), LockError> {
+    match fs::metadata(path) {
+        Ok(meta) if !meta.is_file() => Err(LockError::NotAFile { path: path.to_owned() }),
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(LockError::refused(path, e)),
+        _ => Ok(()),
+    }
+}
+
+fn take(file: &mut File, path: &Path) -> Result<(), LockError> {
+    for tried in 1.. {
+        match flock(&*file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => break,
+            Err(rustix::io::Errno::WOULDBLOCK) if tried < TRIES => std::thread::sleep(PAUSE),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(LockError::Held { pid: pid_in(file) });
+            }
+            Err(e) => return Err(LockError::Io { path: path.to_owned(), source: e.into() }),
+        }
+    }
+    Ok(())
 }
 
 fn pid_in(file: &mut File) -> Option<u32> {

@@ -14,6 +14,7 @@ mod book;
 mod connect;
 mod direct;
 mod error;
+pub mod holder;
 pub mod keystore;
 pub mod lock;
 mod moving;
@@ -71,6 +72,8 @@ pub struct Store {
     stale_keys: bool,
     folder: PathBuf,
     key: Zeroizing<[u8; 32]>,
+    /// Nothing can be written: why.
+    frozen: Option<StoreError>,
 }
 
 impl Store {
@@ -103,6 +106,7 @@ impl Store {
             stale_keys: false,
             folder: folder.to_owned(),
             key: db_key,
+            frozen: None,
         };
         match store.tidy() {
             // History can be read all the same; it is done at the next start.
@@ -112,6 +116,58 @@ impl Store {
             done => done?,
         }
         Ok(store)
+    }
+
+    /// As [`Store::open`]; where the disk refuses writes, what is there is opened for reading and
+    /// every commit is refused. Needs the profile's lock as well, if there can be one.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; also for a profile that is empty, or older than this program, where it
+    /// cannot be brought up to date.
+    pub fn open_to_read(folder: &Path, key: &MasterKey) -> Result<Self, StoreError> {
+        match Self::open(folder, key) {
+            Err(error) if error.is_refusal() => {
+                // If reading fails as well, the first error is the one to tell.
+                Self::frozen(folder, key, &error).map_err(|why| match why {
+                    why if why.is_refusal() => error.clone(),
+                    why => why,
+                })
+            }
+            done => done,
+        }
+    }
+
+    fn frozen(folder: &Path, key: &MasterKey, why: &StoreError) -> Result<Self, StoreError> {
+        let (db_key, tag) = (key.database_key(), key.database_tag());
+        let apart = segments::list(folder)?;
+        if !used(folder, &apart)? {
+            return Err(why.clone());
+        }
+        let main = open_main(folder, key, Role::Frozen, &apart)?;
+        if !current(&main)? || connect::size(&folder.join(moving::BODIES_FILE))?.is_some() {
+            let cause = "it has an older format, and the disk refuses to have it changed";
+            let (file, cause) = (MAIN_FILE.to_owned(), cause.to_owned());
+            return Err(StoreError::Outdated { file, cause });
+        }
+        let segments = Segments::frozen(folder, &tag, &known_segments(&main)?)?;
+        tracing::warn!(%why, "the profile is open for reading only");
+        Ok(Self {
+            bodies: Bodies::new(folder, segments.live()),
+            main,
+            segments,
+            interned: write::Interned::default(),
+            notes: Vec::new(),
+            unscrubbed: false,
+            stale_keys: false,
+            folder: folder.to_owned(),
+            key: db_key,
+            frozen: Some(why.clone()),
+        })
+    }
+
+    /// Why nothing can be written, if nothing can.
+    pub(crate) fn why_frozen(&self) -> Option<&StoreError> {
+        self.frozen.as_ref()
     }
 
     /// Opens what is there for a look at names, changing nothing: bodies are not read. Nothing if
@@ -125,14 +181,13 @@ impl Store {
         if !used(folder, &apart)? {
             return Ok(None);
         }
-        let main = open_main(folder, key, Role::Reader, &apart)?;
-        let found = connect::version(&main, MAIN_FILE)?;
-        let known = i64::try_from(schema::MIGRATIONS.len()).unwrap_or(i64::MAX);
-        if found > known || found < 0 {
-            return Err(StoreError::Newer { file: MAIN_FILE.to_owned(), found, known });
-        }
-        (found == known)
-            .then(|| Reader::open(folder, &key.database_key(), bodies::Live::default()))
+        let open = |role| open_main(folder, key, role, &apart).map(|main| (main, role));
+        let (main, role) = match open(Role::Reader) {
+            Err(error) if error.is_refusal() => open(Role::Frozen).map_err(|_| error)?,
+            done => done?,
+        };
+        current(&main)?
+            .then(|| Reader::open(folder, &key.database_key(), bodies::Live::default(), role))
             .transpose()
     }
 
@@ -146,6 +201,9 @@ impl Store {
         let notes = std::mem::take(&mut self.notes);
         if writes.is_empty() && notes.is_empty() {
             return Ok(());
+        }
+        if let Some(why) = &self.frozen {
+            return Err(StoreError::Full { cause: why.to_string() });
         }
         let segment = self.segments.number();
         let spans = self.segments.append(&write::bodies_apart(writes))?;
@@ -204,7 +262,8 @@ impl Store {
     /// # Errors
     /// When the files cannot be opened.
     pub fn reader(&self) -> Result<Reader, StoreError> {
-        Reader::open(&self.folder, &self.key, self.segments.live())
+        let role = if self.frozen.is_some() { Role::Frozen } else { Role::Reader };
+        Reader::open(&self.folder, &self.key, self.segments.live(), role)
     }
 
     /// Removes bodies for good. A failure here loses nothing: the request stands in the encrypted
@@ -333,6 +392,16 @@ fn open_main(
         StoreError::Corrupt { .. } if !made_here() => StoreError::WrongKey,
         other => other,
     })
+}
+
+/// Whether a file has the newest format; refuses a newer one.
+fn current(main: &Connection) -> Result<bool, StoreError> {
+    let found = connect::version(main, MAIN_FILE)?;
+    let known = i64::try_from(schema::MIGRATIONS.len()).unwrap_or(i64::MAX);
+    if found > known || found < 0 {
+        return Err(StoreError::Newer { file: MAIN_FILE.to_owned(), found, known });
+    }
+    Ok(found == known)
 }
 
 /// The segments that have been written to, and up to where.

@@ -95,9 +95,10 @@ impl Reader {
         folder: &Path,
         key: &Zeroizing<[u8; 32]>,
         live: Live,
+        role: Role,
     ) -> Result<Self, StoreError> {
         Ok(Self {
-            main: connect::open(&folder.join(MAIN_FILE), Some(key), Role::Reader)?,
+            main: connect::open(&folder.join(MAIN_FILE), Some(key), role)?,
             bodies: Bodies::new(folder, live),
         })
     }

@@ -110,6 +110,31 @@ impl Segments {
         })
     }
 
+    /// The segments in `folder` where nothing can be written: nothing is cut off or removed, and
+    /// nothing can be appended.
+    pub(super) fn frozen(
+        folder: &Path,
+        tag: &[u8; 32],
+        known: &BTreeMap<u32, u64>,
+    ) -> Result<Self, StoreError> {
+        let live = Live::default();
+        live.alone().extend(known.keys());
+        let (number, end) =
+            known.iter().next_back().map_or((1, HEADER_BYTES), |(number, end)| (*number, *end));
+        let io = |e| StoreError::from_io(&super::connect::file_name(folder), &e);
+        // Without a segment the folder will do: it is as little written to.
+        let file = File::open(folder.join(name(number))).or_else(|_| File::open(folder));
+        Ok(Self {
+            folder: folder.to_owned(),
+            tag: *tag,
+            live,
+            number,
+            file: file.map_err(io)?,
+            end,
+            bytes_max: SEGMENT_BYTES,
+        })
+    }
+
     /// For readers.
     pub(super) fn live(&self) -> Live {
         self.live.clone()

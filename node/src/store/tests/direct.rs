@@ -405,6 +405,7 @@ fn bare(folder: &Path) -> Store {
         stale_keys: false,
         folder: folder.to_owned(),
         key: Zeroizing::new([0; 32]),
+        frozen: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::store::lock::{LOCK_FILE, LockError, ProfileLock};
+use crate::store::lock::{Hold, LOCK_FILE, LockError, ProfileLock};
 
 #[test]
 fn second_handle_is_refused_and_told_who_holds_it() {
@@ -16,9 +16,9 @@ fn second_handle_is_refused_and_told_who_holds_it() {
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(ProfileLock::holder(folder.path()), Some(own));
+    assert_eq!(ProfileLock::look(folder.path()).unwrap(), Hold::Held { pid: Some(own) });
     drop(held);
-    assert_eq!(ProfileLock::holder(folder.path()), None);
+    assert_eq!(ProfileLock::look(folder.path()).unwrap(), Hold::Free);
     ProfileLock::acquire(folder.path()).unwrap();
 }
 
@@ -56,4 +56,42 @@ fn folder_is_made_for_its_owner_only() {
     assert_eq!(mode(&profile), 0o700);
     assert_eq!(mode(&profile.join(LOCK_FILE)), 0o600);
     assert!(matches!(ProfileLock::acquire(&profile.join(LOCK_FILE)), Err(LockError::Io { .. })));
+}
+
+#[test]
+fn a_holder_that_could_not_write_its_number_is_a_holder() {
+    let folder = tempfile::tempdir().unwrap();
+    let _held = ProfileLock::acquire(folder.path()).unwrap();
+    std::fs::write(folder.path().join(LOCK_FILE), "").unwrap();
+    assert_eq!(ProfileLock::look(folder.path()).unwrap(), Hold::Held { pid: None });
+}
+
+#[test]
+fn what_is_no_file_is_not_taken_for_a_lock() {
+    let folder = tempfile::tempdir().unwrap();
+    let lock = folder.path().join(LOCK_FILE);
+    std::fs::create_dir(&lock).unwrap();
+    for found in [
+        ProfileLock::acquire(folder.path()).map(drop),
+        ProfileLock::acquire_to_read(folder.path()).map(drop),
+        ProfileLock::look(folder.path()).map(drop),
+    ] {
+        let error = found.unwrap_err();
+        assert!(matches!(error, LockError::NotAFile { .. }), "{error}");
+        assert!(error.to_string().contains("is no file") && error.hint().contains("mv "));
+    }
+}
+
+#[test]
+fn every_refusal_of_the_system_says_what_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let lock = folder.path().join(LOCK_FILE);
+    let of = |errno: rustix::io::Errno| LockError::refused(&lock, errno.into());
+    use rustix::io::Errno;
+    for errno in [Errno::ROFS, Errno::NOSPC, Errno::DQUOT, Errno::ACCESS] {
+        assert!(matches!(of(errno), LockError::ReadOnly { .. }), "{errno}");
+        assert_eq!(of(errno).code(), "KLATCH-READ-ONLY");
+    }
+    assert!(matches!(of(Errno::ISDIR), LockError::NotAFile { .. }));
+    assert!(matches!(of(Errno::IO), LockError::Io { .. }));
 }
