@@ -64,6 +64,7 @@ pub(super) async fn answer(
     match method.answers {
         Answers::Command(tag) => {
             let key = sends::key(&mut params)?;
+            let _place = (tag == "join_room").then(|| hub.join()).transpose()?;
             to_value(&sends::once(hub, rights, key.as_deref(), method.command(tag, params)?).await?)
         }
         Answers::Query(tag) => to_value(&node.query(method.query(tag, params)?).await?),

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 
 use super::events::Subscription;
 use super::framing::LineReader;
-use super::hub::{Context, raised};
+use super::hub::{Context, Counted, raised};
 use super::methods;
 use super::out::{Gone, Out};
 use super::registry::{self, Answers, Method, Own};
@@ -56,6 +56,8 @@ pub(super) struct Session {
     subscriptions: HashMap<String, tokio::task::AbortHandle>,
     tasks: JoinSet<()>,
     subscribed: u64,
+    /// Served for a moment: nothing that lasts is begun.
+    pub(super) brief: bool,
 }
 
 impl Session {
@@ -69,6 +71,7 @@ impl Session {
             subscriptions: HashMap::new(),
             tasks: JoinSet::new(),
             subscribed: 0,
+            brief: false,
         }
     }
 
@@ -203,6 +206,9 @@ impl Session {
         params: Map<String, Value>,
     ) -> Result<(), Gone> {
         let id = id.unwrap_or_default();
+        if self.brief {
+            return self.out.say(response(&id, Err(Counted::too_long()))).await;
+        }
         self.subscriptions.retain(|_, task| !task.is_finished());
         if self.subscriptions.len() >= SUBSCRIPTIONS_MAX {
             let text = format!("at most {SUBSCRIPTIONS_MAX} subscriptions on one connection");

@@ -254,9 +254,23 @@ async fn clients_are_counted_and_bounded() {
         clients.push(client);
     }
     assert_eq!(world.server.clients(), 32);
+    // Further ones are answered, but not for long and nothing that lasts.
+    let mut brief = Vec::new();
+    for _ in 0..8 {
+        let mut client = world.client().await;
+        assert_eq!(client.call("node.status", json!({})).await["result"]["name"], "alice");
+        let refused = client.call("events.subscribe", json!({"after": "now"})).await;
+        assert_eq!(refused["error"]["data"]["code"], "KLATCH-API-BUSY");
+        brief.push(client);
+    }
     let mut refused = world.client().await;
     assert_eq!(refused.hear().await.unwrap()["error"]["data"]["code"], "KLATCH-API-BUSY");
     assert!(refused.hear().await.is_none());
+    for client in &mut brief {
+        let end = client.hear().await.unwrap();
+        assert_eq!(end["error"]["data"]["code"], "KLATCH-API-BUSY", "{end}");
+        assert!(client.hear().await.is_none());
+    }
     // A client that waits for something and then ends does not count any longer.
     let wait = json!({"id": 1, "method": "node.wait", "params": {"target": "peer", "timeout_ms": 3_600_000}});
     clients[0].say(&wait.to_string()).await;

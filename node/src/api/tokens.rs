@@ -249,7 +249,12 @@ impl Tokens {
     /// A token with all rights that lives as long as the HTTP server. Only its file is kept, for
     /// the owner to read.
     pub(super) async fn begin_session(&self, node: &Node) -> Result<PathBuf, RpcError> {
-        let (token, path) = (fresh()?, node.inner.runtime.join("http.token"));
+        // Beside the socket, which may not be where it usually is.
+        let socket = node.socket();
+        let folder = socket.as_deref().and_then(Path::parent).unwrap_or(&node.inner.runtime);
+        private_folder(folder)
+            .map_err(|e| RpcError::failed(e.to_string(), e.code(), e.hint(), 1))?;
+        let (token, path) = (fresh()?, folder.join("http.token"));
         let _ = std::fs::remove_file(&path);
         write(&path, &token).map_err(|e| file_error(&path, &e))?;
         let scopes = [Scope::Read, Scope::Send, Scope::Manage, Scope::Admin].into();
@@ -266,10 +271,10 @@ impl Tokens {
     }
 
     /// The HTTP server is closed.
-    pub(super) async fn end_session(&self, node: &Node) {
+    pub(super) async fn end_session(&self, node: &Node, file: &Path) {
         // What cannot be forgotten because the store cannot be read was never known.
         let _ = self.forget(node, SESSION).await;
-        let _ = std::fs::remove_file(node.inner.runtime.join("http.token"));
+        let _ = std::fs::remove_file(file);
     }
 }
 

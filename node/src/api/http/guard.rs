@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::Site;
+use super::places::Heard;
 use crate::api::rights::Rights;
 use crate::api::rpc::{RpcError, response};
 
@@ -42,6 +43,11 @@ pub(super) async fn check(
     };
     let mut answer = match admitted {
         Ok(rights) => {
+            if !rights.name().is_empty()
+                && let Some(heard) = request.extensions().get::<Heard>()
+            {
+                heard.stays();
+            }
             request.extensions_mut().insert(rights);
             next.run(request).await
         }

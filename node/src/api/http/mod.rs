@@ -6,6 +6,7 @@
 //! bodies and times are bounded here.
 
 mod guard;
+mod places;
 mod routes;
 
 use std::net::SocketAddr;
@@ -19,17 +20,15 @@ use hyper_util::service::TowerToHyperService;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::hub::{Context, raised};
 use super::registry::Method;
 use super::rpc::RpcError;
+use places::{Marking, Places};
 
-/// Connections at a time. Many more than anybody needs, so that some that were opened to be in the
-/// way are not.
-const CONNECTIONS_MAX: usize = 256;
 /// A request's headers must be here within this.
 const HEADER_TIME_MAX: Duration = Duration::from_secs(5);
 /// And take no more than this.
@@ -111,7 +110,7 @@ pub(super) async fn close(hub: &Context) -> bool {
     running.close.send_replace(true);
     // Bounded by what closing takes.
     let _ = running.task.await;
-    hub.tokens.end_session(&hub.node).await;
+    hub.tokens.end_session(&hub.node, &running.token_file).await;
     true
 }
 
@@ -152,7 +151,7 @@ async fn accept(
     let mut api_closing = hub.closing.clone();
     let site = Arc::new(Site { hub, address, closing: closing.clone() });
     let router = routes::router(site.clone());
-    let free = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let places = Places::new();
     let mut connections = JoinSet::new();
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME_MAX);
@@ -167,15 +166,18 @@ async fn accept(
                     sleep(PAUSE).await;
                     continue;
                 };
-                // Beyond the limit the connection is closed unheard.
-                let Ok(place) = free.clone().try_acquire_owned() else { continue };
-                let service = TowerToHyperService::new(router.clone());
+                // Without a place the connection is closed unheard.
+                let Some(place) = places.take().await else { continue };
+                let inner = TowerToHyperService::new(router.clone());
+                let service = Marking { inner, heard: place.heard() };
                 let serving = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
-                connections.spawn(async move {
+                let number = place.number();
+                let task = connections.spawn(async move {
                     // Errors are the client's: it went away, was too slow, or spoke something else.
                     let _ = serving.await;
                     drop(place);
                 });
+                places.started(number, task);
             }
         }
     }

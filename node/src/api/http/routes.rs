@@ -34,8 +34,6 @@ use crate::api::topics::{self, Filter};
 
 /// A request's body must be here within this.
 const BODY_TIME_MAX: Duration = Duration::from_secs(10);
-/// WebSockets and event streams at a time; requests that end are bounded by the connections.
-const STREAMS_MAX: usize = 64;
 /// A stream without events says that it lives this often, so that the other side notices when it
 /// does not.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -98,10 +96,8 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind.split(';').next().is_some_and(|k| k.trim().eq_ignore_ascii_case("application/json"))
 }
 
-fn busy() -> Response {
-    let text = format!("at most {STREAMS_MAX} WebSockets and event streams");
-    let refused = RpcError::failed(text, "KLATCH-API-BUSY", "close some and try again", 5);
-    Refused::of(StatusCode::SERVICE_UNAVAILABLE, refused).into_response()
+fn busy(error: RpcError) -> Response {
+    Refused::of(StatusCode::SERVICE_UNAVAILABLE, error).into_response()
 }
 
 // ---- WebSocket ----------------------------------------------------------------------------------
@@ -112,7 +108,10 @@ async fn ws(
     Extension(rights): Extension<Rights>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    let Some(counted) = Counted::new(&site.hub, STREAMS_MAX) else { return busy() };
+    let counted = match Counted::stream(&site.hub, &rights) {
+        Ok(counted) => counted,
+        Err(error) => return busy(error),
+    };
     let upgrade = upgrade.max_message_size(LINE_BYTES_MAX).max_frame_size(LINE_BYTES_MAX);
     upgrade.on_upgrade(move |socket| talk(site, rights, socket, counted))
 }
@@ -263,7 +262,10 @@ async fn events(
             return Refused::of(status, error).into_response();
         }
     };
-    let Some(counted) = Counted::new(&site.hub, STREAMS_MAX) else { return busy() };
+    let counted = match Counted::stream(&site.hub, &rights) {
+        Ok(counted) => counted,
+        Err(error) => return busy(error),
+    };
     let kind = if lines { "application/jsonl" } else { "text/event-stream" };
     let streaming = Streaming { site: site.clone(), rights, follower, lines, _counted: counted };
     let body = Body::from_stream(stream::unfold(streaming, next));

@@ -407,3 +407,89 @@ async fn tokens_open_http_as_far_as_they_go() {
     assert_eq!(site.ask("POST /rpc", &[], PING).await.status, 401);
     site.world.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_on_which_nobody_shows_a_token_give_way_to_the_owner() {
+    let site = Site::new().await;
+    let mut silent = Vec::new();
+    for n in 0..300 {
+        let mut stream = site.connect().await;
+        if n % 2 == 0 {
+            stream.write_all(b"GET /healthz HT").await.unwrap();
+        }
+        silent.push(stream);
+    }
+    for _ in 0..3 {
+        let answer = site.ask("POST /rpc", &[], PING).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+    // Who has shown one is not pushed out.
+    let streaming = format!("{}\r\n\r\n", site.head("GET /events?after=now").join("\r\n"));
+    let mut events = site.connect().await;
+    events.write_all(streaming.as_bytes()).await.unwrap();
+    let mut begun = [0; 12];
+    timeout(PATIENCE, events.read_exact(&mut begun)).await.unwrap().unwrap();
+    assert_eq!(&begun, b"HTTP/1.1 200");
+    for _ in 0..300 {
+        silent.push(site.connect().await);
+    }
+    assert_eq!(site.ask("POST /rpc", &[], PING).await.status, 200);
+    site.call("room.join", json!({"room": "garden"})).await;
+    let mut heard = Vec::new();
+    while !String::from_utf8_lossy(&heard).contains("room_joined") {
+        let mut bytes = [0; 1_000];
+        let n = timeout(PATIENCE, events.read(&mut bytes)).await.unwrap().unwrap();
+        assert!(n > 0, "the stream has ended");
+        heard.extend_from_slice(&bytes[..n]);
+    }
+    site.world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_takes_all_it_may_keeps_nobody_out() {
+    let site = Site::new().await;
+    let open = format!("{}\r\n\r\n", site.head("GET /events?after=now").join("\r\n"));
+    let mut streams = Vec::new();
+    let mut refused = 0;
+    for _ in 0..40 {
+        let mut stream = site.connect().await;
+        stream.write_all(open.as_bytes()).await.unwrap();
+        let mut begun = [0; 12];
+        timeout(PATIENCE, stream.read_exact(&mut begun)).await.unwrap().unwrap();
+        refused += usize::from(&begun == b"HTTP/1.1 503");
+        streams.push(stream);
+    }
+    assert_eq!(refused, 8);
+    for _ in 0..3 {
+        let mut owner = site.world.client().await;
+        assert_eq!(owner.call("node.status", json!({})).await["result"]["name"], "alice");
+        owner.call("events.subscribe", json!({"after": "now"})).await["result"]["sub"]
+            .as_str()
+            .expect("the owner is not counted with them");
+    }
+    site.world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn joins_take_turns_and_too_many_are_refused_at_once() {
+    let site = Site::new().await;
+    let mut client = site.world.client().await;
+    for n in 0..80 {
+        let request = json!({"id": n, "method": "room.join", "params": {"room": format!("r{n}")}});
+        client.say(&request.to_string()).await;
+    }
+    let mut refused = 0;
+    let mut joined = 0;
+    while refused + joined < 80 {
+        let answer = client.hear().await.unwrap();
+        if answer["error"].is_null() {
+            joined += 1;
+        } else {
+            assert_eq!(answer["error"]["data"]["code"], "KLATCH-API-BUSY", "{answer}");
+            assert_eq!(answer["error"]["data"]["retryable"], true);
+            refused += 1;
+        }
+    }
+    assert!(joined >= 64 && refused > 0, "{joined} joined, {refused} refused");
+    site.world.end().await;
+}
