@@ -15,7 +15,7 @@ use std::time::Duration;
 use clap::{Args, FromArgMatches, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
-pub use self::node::{Doctor, Init, Network, Node, NodeRun, Passphrase, TuiBench, Wait};
+pub use self::node::{Doctor, Down, Init, Network, Node, NodeRun, Passphrase, TuiBench, Wait};
 pub use self::nouns::{Api, Events, Message, OneMessage, Room, Token};
 pub use self::pages::tree;
 pub use self::talk::{Chat, Join, Leave, Log, OneRoom, RoomSecret, Screen, Send, Tail, WaitFor};

@@ -10,10 +10,13 @@ mod command;
 mod context;
 mod error;
 mod lines;
+mod logging;
 mod older;
 mod output;
 mod paths;
 mod plain;
+mod reach;
+mod service;
 mod session;
 mod signals;
 mod slash;
@@ -26,7 +29,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use tracing_subscriber::EnvFilter;
 
 use crate::args::{Cli, Command};
 use crate::context::Context;
@@ -47,7 +49,9 @@ fn main() -> ExitCode {
         return done.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     };
     keep_memory_private();
-    log_to_stderr(cli.global.verbose, cli.global.quiet, command::is_detached(&command));
+    let file = command::is_detached(&command).then(|| paths::Paths::new(&cli.global.profile));
+    let file = file.and_then(Result::ok).map(|paths| paths.log);
+    logging::start(cli.global.verbose, cli.global.quiet, file);
     let out = Output::new(cli.global.json, cli.global.quiet, cli.global.color);
     let done = match Context::new(cli.global) {
         Ok(context) => run(context, command),
@@ -148,88 +152,4 @@ fn usage(error: &clap::Error) -> ExitCode {
     }
     Output::new(json, false, Color::Never).error(&Report::usage(cause.trim(), hint));
     ExitCode::from(error::exit::USAGE)
-}
-
-/// What is logged if `KLATCH_LOG` does not say. Of gossipsub only errors, unless asked for: it
-/// warns of each message whose verdict comes when it has forgotten the message, which happens under
-/// load and means nothing, since sync delivers.
-fn default_filter(verbose: u8, quiet: bool, to_file: bool) -> &'static str {
-    match (quiet, verbose) {
-        (true, _) => "error",
-        (false, 0) if to_file => {
-            "warn,libp2p_gossipsub=error,klatch=info,klatch_node=info,klatch_core=info"
-        }
-        (false, 0) => "warn,libp2p_gossipsub=error",
-        (false, 1) => "info",
-        (false, _) => "klatch=debug,klatch_node=debug,klatch_core=debug,info",
-    }
-}
-
-/// `KLATCH_LOG`, or what `-v` asks for. The node logs no texts at any level.
-fn log_to_stderr(verbose: u8, quiet: bool, to_file: bool) {
-    let default = default_filter(verbose, quiet, to_file);
-    let filter = EnvFilter::try_from_env("KLATCH_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    let colors = false;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(tui::terminal::Log)
-        .with_ansi(colors)
-        // A log that cannot be written (its disk is full) must not end the node.
-        .log_internal_errors(false)
-        .init();
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io;
-    use std::sync::{Mutex, PoisonError};
-
-    use super::*;
-
-    /// What a subscriber wrote.
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    /// What is logged of one line each of gossipsub, another crate and this program.
-    fn logged(verbose: u8, quiet: bool, to_file: bool) -> String {
-        let log = Log::default();
-        let writer = log.clone();
-        let filter = EnvFilter::try_new(default_filter(verbose, quiet, to_file)).unwrap();
-        let subscriber = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(move || writer.clone())
-            .finish();
-        tracing::subscriber::with_default(subscriber, || {
-            tracing::warn!(target: "libp2p_gossipsub::behaviour", "late");
-            tracing::error!(target: "libp2p_gossipsub::behaviour", "broken");
-            tracing::warn!(target: "libp2p_swarm", "foreign");
-            tracing::info!(target: "klatch_node::driver", "own");
-        });
-        let bytes = log.0.lock().unwrap().clone();
-        let text = String::from_utf8(bytes).unwrap();
-        ["late", "broken", "foreign", "own"]
-            .into_iter()
-            .filter(|word| text.contains(word))
-            .collect::<Vec<_>>()
-            .join(" ")
-    }
-
-    #[test]
-    fn late_verdicts_are_logged_only_when_asked_for() {
-        assert_eq!(logged(0, false, false), "broken foreign");
-        assert_eq!(logged(0, false, true), "broken foreign own");
-        assert_eq!(logged(0, true, true), "broken");
-        assert_eq!(logged(1, false, true), "late broken foreign own");
-        assert_eq!(logged(2, false, false), "late broken foreign own");
-    }
 }

@@ -1,44 +1,41 @@
-//! `klatch up` and `down`, `unlock` and `lock`: the node in the background.
+//! `klatch up` and `klatch unlock`: the node in the background. Its end is in `down`.
 
 use std::fs::File;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use klatch_core::query::{Host, Status};
-use klatch_node::store::lock::ProfileLock;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
 use super::init;
 use crate::args::Network;
 use crate::context::Context;
 use crate::error::{Report, exit};
 use crate::lines::count;
+use crate::logging;
 use crate::output::visible;
 
 /// Opening a store of a million messages takes seconds; everything else is far faster.
 const START: Duration = Duration::from_secs(30);
-/// A node says goodbye to its rooms and closes its store in less.
-const STOP: Duration = Duration::from_secs(15);
-/// A log that is larger when a node starts is put aside; the one before it goes.
-const LOG_BYTES_MAX: u64 = 8 << 20;
-/// Pause between looks whether the node is gone.
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// Starts the background node and returns once it answers.
 pub async fn run(ctx: &Context, network: Network) -> Result<(), Report> {
-    if let Ok(mut session) = ctx.attach().await {
-        let status = session.status().await?;
-        ctx.out.note(&already(&status));
-        ctx.tell_ignored(&mut session, &network).await?;
-        return print(ctx, &status);
+    match ctx.attach().await {
+        Ok(mut session) => {
+            let status = session.status().await?;
+            ctx.out.note(&already(&status));
+            ctx.tell_ignored(&mut session, &network).await?;
+            return print(ctx, &status);
+        }
+        Err(report) if report.code == Report::no_node().code => {}
+        Err(report) => return Err(report),
     }
-    init::ensure(ctx)?;
+    init::asked_for(ctx)?;
     ctx.paths.create()?;
     // Asked here, where the user is, and handed over through a pipe.
     let passphrase = ctx.unlock()?;
@@ -105,14 +102,16 @@ fn failed(ctx: &Context, answer: &Value) -> Report {
 }
 
 fn command(ctx: &Context, network: &Network, secret: bool) -> Result<Command, Report> {
-    let log =
-        open_log(&ctx.paths.log).map_err(|e| Report::io("open the log", &ctx.paths.log, &e))?;
+    let log = logging::open(&ctx.paths.log)
+        .map_err(|e| Report::io("open the log", &ctx.paths.log, &e))?;
     let program =
         std::env::current_exe().map_err(|e| Report::io("find", Path::new("klatch"), &e))?;
     let mut command = Command::new(program);
     command.args(["--profile", &ctx.args.profile, "--no-input"]);
     // The name goes with an identity that exists by now.
     command.env_remove("KLATCH_NAME").env_remove("KLATCH_PASSPHRASE_FILE");
+    // A service manager that started this command waits for this command.
+    command.env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_USEC");
     if secret {
         command.args(["--unlock-file", "-"]);
     }
@@ -139,13 +138,6 @@ fn command(ctx: &Context, network: &Network, secret: bool) -> Result<Command, Re
     Ok(command)
 }
 
-fn open_log(path: &Path) -> std::io::Result<File> {
-    if path.metadata().is_ok_and(|m| m.len() > LOG_BYTES_MAX) {
-        std::fs::rename(path, path.with_extension("log.1"))?;
-    }
-    File::options().create(true).append(true).mode(0o600).open(path)
-}
-
 async fn write_secret(stdin: tokio::process::ChildStdin, secret: String) -> Result<(), Report> {
     let fd = stdin.into_owned_fd().map_err(|_| Report::gone())?;
     // A passphrase is far smaller than a pipe: this does not block.
@@ -163,32 +155,6 @@ fn print(ctx: &Context, status: &Status) -> Result<(), Report> {
     })
 }
 
-/// Stops the node and returns once it is gone. Nothing to stop is fine.
-pub async fn down(ctx: &Context) -> Result<(), Report> {
-    let Ok(mut session) = ctx.attach().await else {
-        ctx.out.note("no node is running");
-        return if ctx.out.json { ctx.out.json(&json!({"stopped": false})) } else { Ok(()) };
-    };
-    let pid = session.status().await?.pid;
-    session.call("node.stop", json!({})).await?;
-    let deadline = Instant::now() + ctx.timeout(STOP);
-    // The socket goes first, the lock on the profile last. The process may be listed a little
-    // longer.
-    while ctx.paths.socket().exists() || ProfileLock::holder(&ctx.paths.data).is_some() {
-        if Instant::now() >= deadline {
-            let hint = format!("wait a little; in the end: kill {pid}");
-            return Err(Report::new(
-                "KLATCH-TIMEOUT",
-                "the node is still stopping",
-                hint,
-                exit::TIMEOUT,
-            ));
-        }
-        sleep(PAUSE).await;
-    }
-    ctx.out.either(&json!({"stopped": true, "pid": pid}), || "stopped".to_owned())
-}
-
 /// As `up`, for those who look for the word: the passphrase is asked for once and stays in the
 /// background node's memory.
 pub async fn unlock(ctx: &Context, network: Network) -> Result<(), Report> {
@@ -196,16 +162,4 @@ pub async fn unlock(ctx: &Context, network: Network) -> Result<(), Report> {
         ctx.out.note("this profile has no passphrase: it is never locked");
     }
     run(ctx, network).await
-}
-
-/// Stops the node: no key stays in memory, and with a passphrase nothing readable is on disk.
-pub async fn lock(ctx: &Context) -> Result<(), Report> {
-    let protected = ctx.keystore().exists() && ctx.protected()?;
-    down(ctx).await?;
-    if !protected {
-        ctx.out.note(
-            "this profile has no passphrase: whoever can read this disk can read its history",
-        );
-    }
-    Ok(())
 }
