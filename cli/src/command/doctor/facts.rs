@@ -9,21 +9,23 @@ use klatch_core::command::Passphrase;
 use klatch_core::query::Status;
 use klatch_node::StartError;
 use klatch_node::look::{Look, look};
+use klatch_node::place::Place;
 use klatch_node::store::keystore::{KEYSTORE_FILE, Keystore};
-use klatch_node::store::lock::ProfileLock;
+use klatch_node::store::lock::LOCK_FILE;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
-use crate::client::{self, Client, POLL};
+use crate::client::Client;
 use crate::error::Report;
 use crate::paths::Paths;
+use crate::reach::{self, Reach, Silent};
 
 /// A node that needs longer for its status is as good as hanging.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// A command that reads history holds the profile without answering anybody, but not for longer.
 const READING_MAX: Duration = Duration::from_secs(2);
 /// Files of a profile that hold secrets, if they are there.
-const PRIVATE_FILES: [&str; 4] = [KEYSTORE_FILE, "klatch.db", "bodies.db", "node.log"];
+const PRIVATE_FILES: [&str; 5] = [KEYSTORE_FILE, LOCK_FILE, "klatch.db", "bodies.db", "node.log"];
 
 /// What the caller wants to know.
 #[derive(Debug, Clone)]
@@ -80,6 +82,8 @@ pub struct FileFact {
     /// Permission bits.
     pub mode: u32,
     pub ours: bool,
+    /// By us, as things stand.
+    pub writable: bool,
 }
 
 /// The store of a profile whose node does not run.
@@ -100,10 +104,13 @@ pub enum StoreFact {
 #[derive(Debug, Clone)]
 pub enum NodeFact {
     Absent,
-    /// A process has the profile, and nobody answers.
-    Silent {
-        pid: Option<u32>,
+    /// Nobody can tell: the lock cannot be looked at.
+    Hidden {
+        cause: String,
+        fix: String,
     },
+    /// A process has the profile and is not reached.
+    Silent(Silent),
     /// Somebody answers, but not as expected.
     Strange {
         cause: String,
@@ -199,25 +206,23 @@ fn store(seen: Result<Look, StartError>) -> StoreFact {
 }
 
 async fn node(paths: &Paths) -> NodeFact {
-    let begun = Instant::now();
-    loop {
-        if let Some(client) = client::running(&paths.socket()).await {
-            return ask(client).await;
+    match reach::wait(paths, READING_MAX).await {
+        Ok(Reach::Nobody) => NodeFact::Absent,
+        Ok(Reach::Silent(silent)) => NodeFact::Silent(silent),
+        Ok(Reach::Node(reached)) => {
+            let silent = Silent { pid: None, socket: reached.socket, taken: None };
+            ask(reached.client, silent).await
         }
-        match ProfileLock::holder(&paths.data) {
-            None => return NodeFact::Absent,
-            pid if begun.elapsed() >= READING_MAX => return NodeFact::Silent { pid },
-            Some(_) => tokio::time::sleep(POLL).await,
-        }
+        Err(report) => NodeFact::Hidden { cause: report.cause, fix: report.hint },
     }
 }
 
-async fn ask(mut client: Client) -> NodeFact {
+async fn ask(mut client: Client, silent: Silent) -> NodeFact {
     let begun = Instant::now();
     let answer = timeout(ANSWER_MAX, client.call("node.status", json!({}))).await;
     let took = begun.elapsed();
     match answer {
-        Err(_) => NodeFact::Silent { pid: None },
+        Err(_) => NodeFact::Silent(silent),
         Ok(Err(report)) => NodeFact::Strange { cause: report.cause },
         Ok(Ok(value)) => match serde_json::from_value(value) {
             Ok(status) => NodeFact::Answers { status: Box::new(status), took },
@@ -228,7 +233,8 @@ async fn ask(mut client: Client) -> NodeFact {
 
 /// What the node says in answer to these methods; nothing for those it refuses.
 pub async fn asked_of_node(paths: &Paths, calls: Vec<(&str, Value)>) -> Vec<Value> {
-    let Some(mut client) = client::running(&paths.socket()).await else { return Vec::new() };
+    let Ok(Reach::Node(reached)) = reach::look(paths).await else { return Vec::new() };
+    let mut client = reached.client;
     let mut answers = Vec::new();
     for (method, params) in calls {
         match timeout(ANSWER_MAX, client.call(method, params)).await {
@@ -245,13 +251,15 @@ fn files(paths: &Paths) -> Vec<FileFact> {
     let inside = PRIVATE_FILES.iter().map(|name| paths.data.join(name));
     let all =
         [paths.data.clone(), paths.runtime.clone(), paths.peers.clone()].into_iter().chain(inside);
-    let all = all.chain([paths.socket()]);
+    let socket = Place::read(&paths.data).map_or_else(|| paths.socket(), |place| place.socket);
+    let all = all.chain([socket]);
     let fact = |path: PathBuf| {
         let meta = std::fs::symlink_metadata(&path).ok()?;
         Some(FileFact {
             folder: meta.is_dir(),
             mode: meta.mode() & 0o777,
             ours: meta.uid() == own,
+            writable: rustix::fs::access(&path, rustix::fs::Access::WRITE_OK).is_ok(),
             path,
         })
     };

@@ -22,9 +22,10 @@ const OTHERS: u32 = 0o077;
 
 /// The keystore is there and can be read.
 pub(super) fn identity(facts: &Facts) -> Finding {
+    let here = format!(", in {}", facts.data.display());
     match &facts.keystore {
-        Key::Open => Finding::ok("present, without a passphrase"),
-        Key::Protected => Finding::ok("present, protected by a passphrase"),
+        Key::Open => Finding::ok(format!("present, without a passphrase{here}")),
+        Key::Protected => Finding::ok(format!("present, protected by a passphrase{here}")),
         Key::Missing => {
             Finding::fail("there is no identity in this profile yet", facts.klatch("init"))
         }
@@ -38,6 +39,15 @@ pub(super) fn permissions(facts: &Facts) -> Finding {
     if let Some(first) = foreign.first() {
         let fix = format!("sudo chown \"$(id -u)\" {}", paths(&foreign));
         return Finding::fail(format!("{} belongs to somebody else", first.path.display()), fix);
+    }
+    let fixed: Vec<&FileFact> = facts.files.iter().filter(|f| !f.writable).collect();
+    if let Some(first) = fixed.first() {
+        let text = format!(
+            "{} cannot be written: history can be read, and nothing else works",
+            first.path.display()
+        );
+        let fix = format!("chmod u+w {}, or mount the disk read-write", paths(&fixed));
+        return Finding::warn(text, fix);
     }
     let open: Vec<&FileFact> = facts.files.iter().filter(|f| f.mode & OTHERS != 0).collect();
     if facts.files.is_empty() {

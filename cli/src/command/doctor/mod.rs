@@ -63,7 +63,7 @@ pub struct Check {
     pub outcome: Outcome,
     /// One sentence.
     pub text: String,
-    /// The command that helps, unless all is well.
+    /// The command that helps, unless all is well or it was skipped.
     pub fix: Option<String>,
 }
 
@@ -84,12 +84,12 @@ impl Finding {
         Self(Outcome::Fail, text.into(), Some(fix.into()))
     }
 
-    fn unknown(text: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self(Outcome::Unknown, text.into(), Some(fix.into()))
-    }
-
     fn skipped(text: impl Into<String>) -> Self {
         Self(Outcome::Skipped, text.into(), None)
+    }
+
+    fn unknown(text: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self(Outcome::Unknown, text.into(), Some(fix.into()))
     }
 
     fn named(self, name: &str) -> Check {
@@ -137,6 +137,7 @@ const TABLE: &[Row] = &[
     row("open files", true, Always(local::open_files)),
     row("node", true, Always(online::node)),
     row("listening", false, Heard("where others could connect", online::listening)),
+    row("outside", false, Heard("whether other networks reach you", online::outside)),
     row("multicast", false, Heard("whether neighbours are heard", online::multicast)),
     row("peers", false, Heard("who is connected", online::peers)),
     row("clock", false, Always(online::clock)),

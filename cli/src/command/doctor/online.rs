@@ -1,6 +1,7 @@
 //! Checks of the running node: who it reaches, who reaches it. Pure: facts in, findings out.
 //! Without a node all of this is unknown; nothing is sent to find out.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use klatch_core::limits::CLOCK_AHEAD_MS_MAX;
@@ -30,13 +31,8 @@ pub(super) fn node(facts: &Facts) -> Finding {
         NodeFact::Absent => {
             Finding::warn("no node is running: nobody can reach you", facts.klatch("up"))
         }
-        NodeFact::Silent { pid: Some(pid) } => Finding::fail(
-            format!("process {pid} has the profile and answers nobody"),
-            format!("kill {pid}"),
-        ),
-        NodeFact::Silent { pid: None } => {
-            Finding::fail("a node is there and does not answer", facts.restart(""))
-        }
+        NodeFact::Hidden { cause, fix } => Finding::fail(cause, fix),
+        NodeFact::Silent(silent) => Finding::fail(silent.text(), facts.klatch("down")),
         NodeFact::Strange { cause } => Finding::warn(
             format!("the running node is not understood ({cause}): another version?"),
             facts.restart(""),
@@ -66,7 +62,8 @@ fn answering(facts: &Facts, status: &Status, took: Duration) -> Finding {
         Some(Host::Command) => "inside another command, and ends with it",
         None => "running",
     };
-    Finding::ok(format!("{host} (pid {pid}), answered in {ms} ms"))
+    let at = status.socket.as_ref().map_or_else(String::new, |s| format!(" at {s}"));
+    Finding::ok(format!("{host} (pid {pid}), answered in {ms} ms{at}"))
 }
 
 /// Nobody says.
@@ -101,6 +98,42 @@ pub(super) fn listening(facts: &Facts, status: &Status) -> Finding {
         status.listening.iter().filter_map(|a| port(a)).collect::<std::collections::BTreeSet<_>>();
     let ports = ports.into_iter().collect::<Vec<_>>().join(", ");
     Finding::ok(format!("on {} ({ports})", count(all - inside, "address")))
+}
+
+/// Whether somebody in another network could connect. Nobody here can tell: that takes a friend.
+pub(super) fn outside(_: &Facts, status: &Status) -> Finding {
+    let ips = || status.listening.iter().filter_map(|a| ip(a));
+    if ips().all(|ip| ip.is_loopback()) {
+        return Finding::skipped("the node listens on this machine only");
+    }
+    let why = match ips().find(is_public) {
+        Some(ip) => format!("{ip} is a public address, unless a firewall keeps others away"),
+        None => "all addresses here are private: a router would have to forward a port".to_owned(),
+    };
+    Finding::unknown(
+        format!("reachable from outside: unknown; {why}"),
+        "where a friend is, with an address of `status` here: klatch up --peer ADDRESS",
+    )
+}
+
+fn ip(address: &str) -> Option<IpAddr> {
+    let mut parts = address.split('/').skip(1);
+    matches!(parts.next()?, "ip4" | "ip6").then(|| parts.next()?.parse().ok())?
+}
+
+/// Given out to one machine in the world, as far as its number tells.
+fn is_public(ip: &IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            let carrier = ip.octets()[0] == 100 && (64..128).contains(&ip.octets()[1]);
+            !(ip.is_private()
+                || ip.is_loopback()
+                || ip.is_link_local()
+                || ip.is_unspecified()
+                || carrier)
+        }
+        IpAddr::V6(ip) => ip.segments()[0] & 0xe000 == 0x2000,
+    }
 }
 
 /// `tcp 4001` of `/ip4/192.0.2.1/tcp/4001`.

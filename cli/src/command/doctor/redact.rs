@@ -282,7 +282,13 @@ impl Redactor {
                     room.room = RoomId([0; 16]);
                 }
             }
-            NodeFact::Absent | NodeFact::Silent { .. } => {}
+            NodeFact::Hidden { cause, fix } => {
+                (*cause, *fix) = (self.text(cause), self.text(fix));
+            }
+            NodeFact::Silent(silent) => {
+                silent.socket = self.text(&silent.socket.display().to_string()).into();
+            }
+            NodeFact::Absent => {}
         }
         facts
     }
