@@ -81,6 +81,18 @@ fn alive(pid: u32) -> bool {
     std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
 }
 
+/// The lock is free when files are closed and keys are gone; the process ends right after that.
+fn ends(pid: u32) -> bool {
+    let begun = Instant::now();
+    while alive(pid) {
+        if begun.elapsed() > PATIENCE {
+            return false;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    true
+}
+
 fn signal(pid: u32, name: &str) {
     assert!(Command::new("kill").args([name, &pid.to_string()]).status().unwrap().success());
 }
@@ -111,7 +123,7 @@ fn cron_and_other_sessions_reach_the_node_of_the_login() {
     }
     assert_eq!(std::fs::read_dir(&other).unwrap().count(), 0, "nothing is made there");
     Login::new(&home, None).ok(&["down"]);
-    assert!(!alive(pid));
+    assert!(ends(pid));
     assert!(login.ok(&["log", "#garden"]).contains("from cron"));
     assert!(!home.join(".local/share/klatch/default/running").exists());
 }
@@ -140,7 +152,7 @@ fn one_name_in_two_homes_is_two_people_and_two_nodes() {
     let (a, b) = (work.status(), private.status());
     assert!(a["name"] == "work" && b["name"] == "private" && pid_of(&a) != pid_of(&b));
     private.ok(&["down"]);
-    assert!(alive(pid_of(&a)) && !alive(pid_of(&b)));
+    assert!(alive(pid_of(&a)) && ends(pid_of(&b)));
 }
 
 #[test]
@@ -169,7 +181,7 @@ fn a_node_whose_runtime_folder_is_removed_is_reached_and_ends_when_told() {
     let socket = status["socket"].as_str().unwrap().to_owned();
     assert!(socket.starts_with(home.to_str().unwrap()), "{socket}");
     login.ok(&["lock"]);
-    assert!(!alive(pid) && !Path::new(&socket).exists());
+    assert!(ends(pid) && !Path::new(&socket).exists());
 }
 
 #[test]
@@ -180,7 +192,7 @@ fn a_removed_socket_does_not_keep_a_locked_profile_open() {
     let status: Value = serde_json::from_str(&home.ok(&["status", "--json"])).unwrap();
     std::fs::remove_file(status["socket"].as_str().unwrap()).unwrap();
     home.ok(&["lock"]);
-    assert!(!alive(pid_of(&status)));
+    assert!(ends(pid_of(&status)));
 }
 
 #[test]
@@ -217,7 +229,7 @@ fn a_program_that_takes_the_sockets_path_is_neither_asked_nor_harmed() {
     home.ok(&["send", "#garden", "secret"]);
     let status: Value = serde_json::from_str(&home.ok(&["status", "--json"])).unwrap();
     home.ok(&["down"]);
-    assert!(!alive(pid_of(&status)));
+    assert!(ends(pid_of(&status)));
     assert!(nobody_came(&other) && socket.exists(), "what was said went to the node alone");
 }
 
@@ -243,7 +255,7 @@ fn a_node_that_does_not_respond_is_not_said_to_have_stopped() {
     assert!(alive(pid));
     signal(pid, "-CONT");
     home.ok(&["down"]);
-    assert!(!alive(pid));
+    assert!(ends(pid));
     assert!(home.ok(&["rooms"]).is_empty(), "it closed its files");
 }
 

@@ -91,7 +91,7 @@ impl Drop for Home {
     fn drop(&mut self) {
         let Ok(profiles) = std::fs::read_dir(self.path()) else { return };
         for profile in profiles.flatten() {
-            if profile.path().join("run/api.sock").exists() {
+            if profile.path().join("running").exists() {
                 let _ = self
                     .command(&["--profile", &profile.file_name().to_string_lossy(), "-q", "down"])
                     .output();

@@ -205,7 +205,8 @@ pub fn private_folder(folder: &Path) -> Result<(), ApiError> {
     if meta.uid() != rustix::process::geteuid().as_raw() {
         return Err(ApiError::Untrusted(folder.to_owned(), "it belongs to somebody else"));
     }
-    if meta.mode() & 0o777 != 0o700 {
+    // A folder that is closed, even to its owner's writing, is left as it is.
+    if meta.mode() & 0o077 != 0 {
         std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700)).map_err(io)?;
     }
     Ok(())

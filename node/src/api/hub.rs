@@ -24,7 +24,7 @@ pub(super) const BRIEF_TIME_MAX: Duration = Duration::from_secs(5);
 /// WebSockets and event streams at a time; requests that end are bounded by the connections.
 const STREAMS_MAX: usize = 64;
 /// Joins in work, most of which wait for their turn: each takes most of a second.
-const JOINS_MAX: usize = 64;
+const JOINS_MAX: usize = 16;
 /// Of these with one token: nobody who has one keeps the others out.
 const STREAMS_PER_TOKEN_MAX: usize = 32;
 

@@ -64,6 +64,11 @@ pub(super) fn open(
     READY.call_once(|| drop(Connection::open_in_memory()));
     let file = file_name(path);
     let sql = |e: rusqlite::Error| StoreError::in_file(&file, &e);
+    if role == Role::Writer {
+        // The engine would open it all the same, and refuse the first commit.
+        rustix::fs::access(path, rustix::fs::Access::WRITE_OK)
+            .map_err(|e| StoreError::from_io(&file, &e.into()))?;
+    }
     let conn = match role {
         Role::Writer | Role::Reader => {
             let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
