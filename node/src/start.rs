@@ -131,8 +131,9 @@ pub(crate) async fn spawn(config: Config) -> Result<Node, StartError> {
         Ok(Opened { lock, secrets, store })
     });
     let Opened { lock, secrets, store } = opened.await.map_err(|_| StartError::Interrupted)??;
-    let (handle, started, receivers) = open_network(&config, &store, &secrets)?;
+    // Waits until the system says where it listens.
     tokio::task::spawn_blocking(move || {
+        let (handle, started, receivers) = open_network(&config, &store, &secrets)?;
         let node =
             assemble(&config, &secrets, store, lock, handle.clone(), started.stopped, receivers);
         if node.is_err() {

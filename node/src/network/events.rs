@@ -58,7 +58,8 @@ impl Task {
                 self.moved = true;
                 self.announce();
             }
-            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
+            SwarmEvent::ListenerClosed { listener_id, addresses, reason } => {
+                self.opened(listener_id);
                 let cause = reason.err().map_or_else(|| "closed".to_owned(), |e| e.to_string());
                 for address in addresses {
                     self.out.push(NetEvent::ListenFailed { address, cause: cause.clone() });
@@ -247,11 +248,17 @@ impl Task {
         if let Some(tcp) = self.twins.remove(&listener)
             && let Some(port) = address::tcp_port(&address)
             && let Some(twin) = address::quic_twin(&tcp, port)
-            && let Err(error) = self.swarm.listen_on(twin.clone())
         {
-            self.out.push(NetEvent::ListenFailed { address: twin, cause: root_cause(&error) });
+            match self.swarm.listen_on(twin.clone()) {
+                Ok(id) => drop(self.opening.insert(id)),
+                Err(error) => {
+                    let cause = root_cause(&error);
+                    self.out.push(NetEvent::ListenFailed { address: twin, cause });
+                }
+            }
         }
         self.out.push(NetEvent::Listening { address });
+        self.opened(listener);
         self.moved |= self.now_ms() > START_MS;
         self.announce();
         self.dial_due();

@@ -14,6 +14,14 @@ use super::counters::CountersSnapshot;
 /// What the driver wants of the network. Commands are carried out in the order they were sent.
 #[derive(Debug)]
 pub enum NetCommand {
+    /// Stand still, as by SIGSTOP, until the other end of `wait` is dropped.
+    #[cfg(test)]
+    StandStill {
+        /// Hears that the task stands.
+        stands: std::sync::mpsc::Sender<()>,
+        /// Blocks the task.
+        wait: std::sync::mpsc::Receiver<()>,
+    },
     /// Follow a topic. Answered by one [`NetEvent::Subscribed`] for each linked peer that follows
     /// it already.
     Subscribe(TopicId),

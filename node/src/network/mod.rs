@@ -96,9 +96,6 @@ impl Default for NetworkConfig {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NetworkError {
-    /// `spawn` needs a tokio runtime with I/O and time enabled around it.
-    #[error("the network needs a running tokio runtime: call it inside `Runtime::enter`")]
-    NoRuntime,
     /// A listen address cannot be used.
     #[error("cannot listen on {address}: {cause}; choose another port or address with --listen")]
     Listen {
@@ -128,14 +125,15 @@ pub enum NetworkError {
     },
 }
 
-/// Starts the network on the current tokio runtime.
+/// Starts the network on a thread of its own and returns once it listens: for milliseconds this
+/// blocks, at most for [`settings::LISTEN_WITHIN`].
 ///
 /// `events` is called from the network task for every event, in order; it must not block. The task
 /// ends on [`NetCommand::Shutdown`], when the last handle is dropped, or when the sink answers
 /// [`Delivered::Closed`].
 ///
 /// # Errors
-/// When there is no runtime, an address is malformed or taken, or the runtime folder is not
+/// When there is no thread left, an address is malformed or taken, or the runtime folder is not
 /// private.
 pub fn spawn<E>(
     config: NetworkConfig,

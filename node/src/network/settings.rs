@@ -41,6 +41,9 @@ pub const GOSSIP_PENDING_BYTES_MAX: usize = 8 << 20;
 pub const EVENT_RETRY: Duration = Duration::from_millis(1);
 /// Swarm events or commands handled in one turn, so that neither starves the other.
 pub const TURN_MAX: usize = 64;
+/// How long a start waits for the system to say on which addresses it listens. It does so within
+/// milliseconds; without any interface, not even the loopback, never.
+pub const LISTEN_WITHIN: Duration = Duration::from_secs(2);
 /// Timer of liveness, back-off and bookkeeping.
 pub const TICK: Duration = Duration::from_millis(250);
 

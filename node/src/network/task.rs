@@ -1,7 +1,7 @@
 //! The task that owns the swarm: set-up, the loop, commands. What the swarm reports is in
 //! `events.rs`, what happens by the clock and at the end in `upkeep.rs`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,6 +19,7 @@ use libp2p::identity::Keypair;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{self, Swarm};
 use libp2p::{Multiaddr, PeerId, request_response};
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 use tokio::time::{self, MissedTickBehavior};
 
@@ -37,10 +38,14 @@ use super::outlet::{Outlet, Sink};
 use super::pause::Pauses;
 use super::requests::{Answered, Lane, Which};
 use super::settings::{
-    COMMANDS_MAX, DIRECT_LANE, EVENT_RETRY, IDLE_TIMEOUT, ROOM_LANE, TICK, TURN_MAX, TWINS_MS,
+    COMMANDS_MAX, DIRECT_LANE, EVENT_RETRY, IDLE_TIMEOUT, LISTEN_WITHIN, ROOM_LANE, TICK, TURN_MAX,
+    TWINS_MS,
 };
 use super::topics::{Topics, ident};
 use super::{NetworkConfig, NetworkError, address, id_of, peer_of, transport};
+
+/// How `spawn` hears that the start is over.
+type Told = std_mpsc::SyncSender<Result<(), NetworkError>>;
 
 /// Everything the task owns.
 pub(super) struct Task {
@@ -56,6 +61,10 @@ pub(super) struct Task {
     pub(super) counters: Arc<Counters>,
     /// TCP listeners whose QUIC twin waits for the port to be known.
     pub(super) twins: HashMap<ListenerId, Multiaddr>,
+    /// Listeners that have not said where they listen.
+    pub(super) opening: HashSet<ListenerId>,
+    /// Who waits until all of them have.
+    told: Option<Told>,
     pub(super) watcher: Option<Watcher>,
     /// mDNS was asked for, whether or not the system allowed it.
     pub(super) mdns_wanted: bool,
@@ -71,13 +80,17 @@ pub(super) struct Task {
     start: Instant,
 }
 
-/// Builds everything, listens, and starts the task.
+/// Builds everything and runs the task on a thread of its own. Returns once it is known where it
+/// listens, or why it cannot.
+///
+/// One thread, and not the caller's runtime: every connection of libp2p is a task that hands each
+/// packet on to the swarm's, and among several workers each such step wakes another thread
+/// (measured with five nodes and small messages: a quarter of all CPU).
 pub(super) fn spawn(
     config: NetworkConfig,
     keypair: Keypair,
     events: Sink,
 ) -> Result<(NetworkHandle, Started), NetworkError> {
-    let runtime = tokio::runtime::Handle::try_current().map_err(|_| NetworkError::NoRuntime)?;
     for address in config.listen.iter().chain(config.peers.iter().map(|(_, a)| a)) {
         address::check(address)?;
     }
@@ -89,22 +102,59 @@ pub(super) fn spawn(
         counters: Arc::default(),
         peer: peer_of(&own),
     };
-    let mut task = Task::new(&config, &keypair, events, commands, &handle)?;
+    let (told, answer) = std_mpsc::sync_channel(1);
+    let (ended, stopped) = std_mpsc::sync_channel(1);
+    let theirs = handle.clone();
+    let work = move || {
+        match begin(config, &keypair, events, commands, theirs, told.clone()) {
+            Ok((runtime, task)) => {
+                runtime.block_on(task.run());
+                // What a connection still had to say has been waited for.
+                runtime.shutdown_background();
+            }
+            // Whoever asked has given up waiting otherwise.
+            Err(error) => drop(told.send(Err(error))),
+        }
+        // Dropped at the end of the task, also by a panic: that is the signal.
+        drop(ended);
+    };
+    std::thread::Builder::new().name("klatch-network".into()).spawn(work).map_err(no_thread)?;
+    match answer.recv_timeout(LISTEN_WITHIN) {
+        Ok(outcome) => outcome?,
+        Err(std_mpsc::RecvTimeoutError::Timeout) => {
+            tracing::warn!("the system does not say on which addresses this node listens");
+        }
+        Err(std_mpsc::RecvTimeoutError::Disconnected) => return Err(no_thread("it ended at once")),
+    }
+    Ok((handle.clone(), Started { peer: handle.peer, stopped: Stopped(stopped) }))
+}
+
+/// The part of `spawn` that needs the thread's own runtime.
+fn begin(
+    config: NetworkConfig,
+    keypair: &Keypair,
+    events: Sink,
+    commands: mpsc::Receiver<NetCommand>,
+    handle: NetworkHandle,
+    told: Told,
+) -> Result<(Runtime, Task), NetworkError> {
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(no_thread)?;
+    let inside = runtime.enter();
+    let mut task = Task::new(&config, keypair, events, commands, &handle)?;
+    task.told = Some(told);
     task.listen(&config)?;
     if let Some(dir) = &config.runtime_dir {
-        task.watcher = Some(Watcher::start(dir, own)?);
+        task.watcher = Some(Watcher::start(dir, keypair.public().to_peer_id())?);
     }
     for (peer, address) in config.peers {
         task.know(peer.as_ref().and_then(id_of), address);
     }
-    let (ended, stopped) = std_mpsc::sync_channel(1);
-    runtime.spawn(async move {
-        task.run().await;
-        // Dropped at the end of the task, also by a panic or the end of the runtime: that is the
-        // signal.
-        drop(ended);
-    });
-    Ok((handle.clone(), Started { peer: handle.peer, stopped: Stopped(stopped) }))
+    drop(inside);
+    Ok((runtime, task))
+}
+
+fn no_thread(cause: impl ToString) -> NetworkError {
+    NetworkError::Setup { part: "the network's thread", cause: cause.to_string() }
 }
 
 impl Task {
@@ -138,6 +188,8 @@ impl Task {
             meters,
             counters,
             twins: HashMap::new(),
+            opening: HashSet::new(),
+            told: None,
             watcher: None,
             mdns_wanted: config.mdns && !config.loopback_only,
             mdns_heard: None,
@@ -162,12 +214,24 @@ impl Task {
             let listener = self.swarm.listen_on(address.clone()).map_err(|e| {
                 NetworkError::Listen { address: address.clone(), cause: root_cause(&e) }
             })?;
+            self.opening.insert(listener);
             let twin = config.quic && address::ip(address).is_some_and(|ip| !own_udp.contains(&ip));
             if twin && address::tcp_port(address).is_some() {
                 self.twins.insert(listener, address.clone());
             }
         }
         Ok(())
+    }
+
+    /// A listener has said its first address, or has failed. The last one ends the start.
+    pub(super) fn opened(&mut self, listener: ListenerId) {
+        self.opening.remove(&listener);
+        if self.opening.is_empty()
+            && let Some(told) = self.told.take()
+        {
+            // Whoever waited may have given up.
+            let _ = told.send(Ok(()));
+        }
     }
 
     async fn run(mut self) {
@@ -236,6 +300,11 @@ impl Task {
 
     fn on_command(&mut self, command: NetCommand) {
         match command {
+            #[cfg(test)]
+            NetCommand::StandStill { stands, wait } => {
+                let _ = stands.send(());
+                let _ = wait.recv();
+            }
             NetCommand::Subscribe(topic) => self.subscribe(topic),
             NetCommand::Unsubscribe(topic) => {
                 self.topics.remove(topic);

@@ -5,7 +5,6 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use libp2p::identity::Keypair;
-use tokio::runtime::{Builder, Runtime};
 
 use super::super::settings::{PROBE_EVERY, PROBE_LOST, PROBE_SHORT, TICK};
 use super::super::{NetCommand, NetEvent};
@@ -14,29 +13,23 @@ use super::{Node, TOPIC, config, publish};
 /// How much later than its time something may be noticed on a busy machine.
 const SLACK: Duration = Duration::from_secs(4);
 
-/// A node that can be made to stand still, as by SIGSTOP: its runtime has one thread.
+/// A node that can be made to stand still, as by SIGSTOP: its network has one thread.
 struct Stoppable {
     node: Node,
-    runtime: Runtime,
 }
 
 impl Stoppable {
     fn start(key: Keypair) -> Self {
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let node = Node::start_as(config(), 1_000, key, runtime.handle());
+        let node = Node::start_as(config(), 1_000, key);
         node.send(NetCommand::Subscribe(TOPIC));
-        Self { node, runtime }
+        Self { node }
     }
 
     /// Stands still until the answer is dropped.
     fn stop(&self) -> Sender<()> {
         let (go_on, wait) = channel::<()>();
         let (stands, still) = channel();
-        self.runtime.spawn(async move {
-            stands.send(()).unwrap();
-            // Blocks the only thread, on purpose.
-            let _ = wait.recv();
-        });
+        self.node.send(NetCommand::StandStill { stands, wait });
         still.recv().unwrap();
         go_on
     }
