@@ -1,13 +1,11 @@
 //! How a message looks as a line of text. Used by `log`, `chat` and the noun forms, so that they
 //! agree.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use klatch_core::content::Kind;
 use klatch_core::event::{Delivery, Message};
-use klatch_core::ids::{DeviceId, EntryId};
+use klatch_core::ids::EntryId;
 
 use crate::error::Report;
 use crate::output::{Output, snippet, visible, visible_indented};
@@ -46,13 +44,12 @@ impl Line {
 #[derive(Debug)]
 pub struct Lines {
     zone: TimeZone,
-    names: BTreeMap<DeviceId, String>,
     recent: Vec<Message>,
 }
 
 impl Default for Lines {
     fn default() -> Self {
-        Self { zone: TimeZone::system(), names: BTreeMap::new(), recent: Vec::new() }
+        Self { zone: TimeZone::system(), recent: Vec::new() }
     }
 }
 
@@ -75,8 +72,7 @@ impl Lines {
 
     /// The line of a message.
     pub fn line(&mut self, message: &Message, room: &str) -> Line {
-        let before_change = self.names.insert(message.device, message.name.clone());
-        let name = self.author(message);
+        let name = author(message);
         let at = match message.direct {
             true => format!("{} ", self.time(message.at_ms)),
             false => format!("{} {} ", self.time(message.at_ms), visible(room)),
@@ -87,18 +83,12 @@ impl Lines {
         } else {
             String::new()
         };
-        let name = if message.direct && !message.own { visible(room) } else { name };
+        let name = match message.direct && !message.own {
+            true => marked(visible(room), message.name_mark.as_deref()),
+            false => name,
+        };
         let (before, after) = match message.kind {
-            Kind::Profile if message.seq == 0 => {
-                ("* ".to_owned(), format!(" joined {}", visible(room)))
-            }
-            Kind::Profile => {
-                let old = before_change.filter(|n| *n != message.name).map_or_else(
-                    || " again".to_owned(),
-                    |n| format!(" under a new name (was {})", visible(&n)),
-                );
-                ("* ".to_owned(), format!(" is in {}{old}", visible(room)))
-            }
+            Kind::Profile => ("* ".to_owned(), format!(" {}", came(message, &visible(room)))),
             Kind::Leave => ("* ".to_owned(), format!(" left {}", visible(room))),
             Kind::Text if doing(message).is_some() => (
                 format!("{at}* "),
@@ -126,21 +116,6 @@ impl Lines {
         self.change(message);
         self.remember(message);
         Line { before, name, after }
-    }
-
-    /// The author, with the first characters of the device where a name is not unique.
-    fn author(&self, message: &Message) -> String {
-        if message.own && !matches!(message.kind, Kind::Profile) {
-            return "you".to_owned();
-        }
-        let name =
-            if message.name.is_empty() { "somebody".to_owned() } else { visible(&message.name) };
-        let twice = self.names.iter().any(|(d, n)| *d != message.device && *n == message.name);
-        if twice || name == "you" {
-            format!("{name}~{}", &message.device.short()[..4])
-        } else {
-            name
-        }
     }
 
     fn answered(&self, message: &Message) -> String {
@@ -192,6 +167,43 @@ impl Lines {
     /// The messages that were shown lately, oldest first: what `^` and short ids refer to.
     pub fn recent(&self) -> &[Message] {
         &self.recent
+    }
+}
+
+/// The author, in a form that cannot be taken for somebody else. A profile tells of the name before
+/// it.
+fn author(message: &Message) -> String {
+    let profile = matches!(message.kind, Kind::Profile);
+    if message.own && !profile {
+        return "you".to_owned();
+    }
+    let name = match &message.former_name {
+        Some(former) if profile => former,
+        _ => &message.name,
+    };
+    let name = if name.is_empty() { "somebody".to_owned() } else { visible(name) };
+    let own = message.device.short();
+    let you = (name == "you").then_some(&own[..4]);
+    marked(name, message.name_mark.as_deref().or(you))
+}
+
+/// What a profile says of its author.
+pub fn came(message: &Message, room: &str) -> String {
+    match &message.former_name {
+        Some(former) if *former != message.text && !message.text.is_empty() => {
+            format!("is now {}", visible(&message.text))
+        }
+        None if message.seq == 0 => format!("joined {room}"),
+        _ => format!("is back in {room}"),
+    }
+}
+
+/// A name, with what tells its bearer from others who are called alike. Safe for a terminal if the
+/// name is.
+pub fn marked(name: String, mark: Option<&str>) -> String {
+    match mark {
+        Some(mark) => format!("{name}~{}", visible(mark)),
+        None => name,
     }
 }
 
@@ -260,9 +272,11 @@ mod tests {
             room: RoomId([0; 16]),
             direct: false,
             journal: u64::from(n),
-            device: DeviceId([name.len() as u8; 32]),
+            device: klatch_core::ids::DeviceId([name.len() as u8; 32]),
             identity: None,
             name: name.to_owned(),
+            name_mark: None,
+            former_name: None,
             seq: 3,
             kind: Kind::Text,
             text: text.to_owned(),
@@ -358,11 +372,30 @@ mod tests {
     }
 
     #[test]
-    fn equal_names_are_told_apart() {
+    fn a_name_that_is_shared_is_marked_in_the_first_line_already() {
         let mut lines = Lines::in_zone(TimeZone::UTC);
-        let second = Message { device: DeviceId([99; 32]), ..message(2, "bob", "I am bob") };
-        lines.line(&message(1, "bob", "hi"), "#g");
-        assert!(lines.line(&second, "#g").text().contains("bob~"));
+        let mark = Some("ABCD".to_owned());
+        let shared = Message { name_mark: mark.clone(), ..message(1, "bob", "I am bob") };
+        assert!(lines.line(&shared, "#g").text().contains(" bob~ABCD: I am bob"));
+        let direct = Message { direct: true, name_mark: mark, ..message(2, "bob", "it is me") };
+        assert!(lines.line(&direct, "@bob").text().contains("@bob~ABCD: it is me"));
+        assert!(lines.line(&message(3, "bob", "hi"), "#g").text().contains(" bob: hi"));
+    }
+
+    #[test]
+    fn a_new_name_is_told_with_the_old_one_and_the_same_name_is_none() {
+        let mut lines = Lines::in_zone(TimeZone::UTC);
+        let profile = |seq, name: &str, former: Option<&str>| Message {
+            kind: Kind::Profile,
+            seq,
+            former_name: former.map(str::to_owned),
+            // Shown with today's name, which may be another one again.
+            ..message(1, "robert", name)
+        };
+        let mut line = |m: Message| lines.line(&m, "#g").text();
+        assert_eq!(line(profile(0, "robert", None)), "* robert joined #g");
+        assert_eq!(line(profile(4, "bobby", Some("bob"))), "* bob is now bobby");
+        assert_eq!(line(profile(9, "robert", Some("robert"))), "* robert is back in #g");
     }
 
     #[test]

@@ -36,7 +36,7 @@ fn two_people_talk_and_see_that_it_arrived() {
     bob.say("/announce party");
     alice.hear("bob announces: party");
     bob.say("/nick robert");
-    alice.hear("* robert is in #garden under a new name (was bob)");
+    alice.hear("* bob is now robert");
     let (code, lines) = bob.end();
     assert_eq!(code, Some(0), "{lines:#?}");
     // At the next start history is there, as it was at the end.

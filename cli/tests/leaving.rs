@@ -147,10 +147,9 @@ fn a_script_does_not_end_up_in_the_public_room_of_a_name() {
 fn a_name_means_the_joined_room_before_one_that_was_left() {
     let (home, _) = with_private_den_left();
     let output = home.run(&["join", "#den"], "");
-    assert!(
-        String::from_utf8_lossy(&output.stderr).contains("not the one with a passphrase"),
-        "{output:?}"
-    );
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("KLATCH-ROOM-PRIVATE"));
+    home.ok(&["join", "#den", "--open"]);
     home.ok(&["send", "#den", "to everybody"]);
     let log = home.ok(&["log", "#den"]);
     assert!(log.contains("to everybody") && !log.contains("among us"), "{log}");
@@ -161,4 +160,44 @@ fn a_name_means_the_joined_room_before_one_that_was_left() {
     assert_eq!(home.run(&["log", "#den"], "").status.code(), Some(2));
     let private = rooms(&home).into_iter().find(|r| r["access"] == "passphrase").unwrap();
     assert!(home.ok(&["log", private["room_id"].as_str().unwrap()]).contains("among us"));
+}
+
+#[test]
+fn two_rooms_of_one_name_are_refused_by_every_command_in_either_order() {
+    for open_first in [true, false] {
+        let home = Home::new();
+        let secret = home.path().join("secret");
+        std::fs::write(&secret, "open sesame").unwrap();
+        let secret = secret.to_str().unwrap().to_owned();
+        let private = ["--name", "alice", "join", "#mix", "--passphrase-file", &secret];
+        if open_first {
+            home.ok(&["--name", "alice", "join", "#mix"]);
+            home.ok(&private);
+        } else {
+            home.ok(&private);
+            let refused = home.run(&["join", "#mix"], "");
+            assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+            home.ok(&["join", "#mix", "--open"]);
+        }
+        let ids: Vec<String> =
+            rooms(&home).iter().map(|r| r["room"].as_str().unwrap().to_owned()).collect();
+        for args in [
+            &["send", "#mix", "for friends only"][..],
+            &["log", "mix"],
+            &["members", "#MIX"],
+            &["leave", "#mix", "--yes"],
+            &["chat", "#mix", "--plain"],
+            &["tail", "#mix"],
+        ] {
+            let refused = home.run(args, "for friends only\n");
+            let text = String::from_utf8_lossy(&refused.stderr);
+            assert_eq!(refused.status.code(), Some(2), "{args:?}: {text}");
+            assert!(text.contains("KLATCH-AMBIGUOUS"), "{args:?}: {text}");
+            assert!(ids.iter().all(|id| text.contains(id.as_str())), "{args:?}: {text}");
+        }
+        for id in &ids {
+            assert!(!home.ok(&["log", id]).contains("for friends only"));
+            home.ok(&["send", id, "by its id"]);
+        }
+    }
 }

@@ -195,7 +195,7 @@ const CHECKS: &[Check] = &[
     }),
     ("the alias asked for at the start", |w, row| {
         w.typed(row);
-        w.bob().hear("* alicia is in #garden under a new name (was alice)");
+        w.bob().hear("* alice is now alicia");
     }),
     ("/users", members),
     ("/dm USER \"TEXT\"", |w, row| {

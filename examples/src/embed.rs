@@ -37,7 +37,7 @@ async fn main() -> Result<()> {
     let joined = node.command(Command::JoinRoom { room: room.clone(), passphrase: None }).await?;
     let Reply::Joined { room, name: shown, .. } = joined else { bail!("not joined: {joined:?}") };
     println!("{name} is in {shown}");
-    node.command(Command::SendMessage { room: room.to_string(), text, reply_to: None }).await?;
+    node.command(Command::SendMessage { room: room.into(), text, reply_to: None }).await?;
 
     let heard = async {
         loop {
@@ -51,7 +51,7 @@ async fn main() -> Result<()> {
                     _ => {}
                 },
                 // Events are a hint, the store is the truth: a program that has to see all reads
-                // `Query::Events`.
+                // `Node::journal`.
                 Err(FeedError::Missed { events, .. }) => {
                     eprintln!("too slow: {events} events missed")
                 }

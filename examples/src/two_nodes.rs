@@ -31,9 +31,8 @@ async fn main() -> Result<()> {
     let (mut alice_hears, mut bob_hears) = (alice.subscribe(), bob.subscribe());
 
     let text = "hello from a program".to_owned();
-    let sent = alice
-        .command(Command::SendMessage { room: "#demo".to_owned(), text, reply_to: None })
-        .await?;
+    let room = alice.place("#demo")?;
+    let sent = alice.command(Command::SendMessage { room, text, reply_to: None }).await?;
     let Reply::Stored { seq, .. } = sent else { bail!("not stored: {sent:?}") };
 
     let talk = async {

@@ -81,7 +81,8 @@ async fn node(folder: &Path, name: &str) -> Node {
 }
 
 async fn say(node: &Node, text: &str) -> EntryId {
-    let command = Do::SendMessage { room: ROOM.to_owned(), text: text.to_owned(), reply_to: None };
+    let room = node.place(ROOM).unwrap();
+    let command = Do::SendMessage { room, text: text.to_owned(), reply_to: None };
     match node.command(command).await.unwrap() {
         Reply::Stored { message, .. } => message,
         other => panic!("{other:?}"),
@@ -89,7 +90,7 @@ async fn say(node: &Node, text: &str) -> EntryId {
 }
 
 async fn journal(node: &Node) -> Vec<Message> {
-    let query = Query::Journal { room: Some(ROOM.to_owned()), after: 0, limit: 1_000 };
+    let query = Query::Journal { room: node.place(ROOM).ok(), after: 0, limit: 1_000 };
     match node.query(query).await.unwrap() {
         Answer::Messages(messages) => messages,
         other => panic!("{other:?}"),

@@ -14,9 +14,10 @@ use klatch_core::command::{Command, Reply};
 use klatch_core::crypto::group::RoomRoot;
 use klatch_core::error::CommandError;
 use klatch_core::event::Event;
-use klatch_core::ids::{Peer, RoomId};
+use klatch_core::ids::Peer;
 use klatch_core::limits::BATCH_INPUTS_MAX;
 use klatch_core::machine::{Machine, not_committed};
+use klatch_core::place::Place;
 use klatch_core::step::{CommandId, Input, Serve, Step, TopicChange, Write};
 use klatch_core::wire;
 use libp2p::Multiaddr;
@@ -184,19 +185,21 @@ impl Driver {
     fn admit(&mut self) -> Vec<Input> {
         let Some(machine) = &self.machine else { return self.held.drain(..).collect() };
         let (mut admitted, mut kept, mut bytes) = (Vec::new(), VecDeque::new(), 0);
-        let mut blocked: BTreeSet<Option<RoomId>> = BTreeSet::new();
+        let mut blocked: BTreeSet<Place> = BTreeSet::new();
         while let Some(input) = self.held.pop_front() {
             let Input::Command { command, .. } = &input else {
                 admitted.push(input);
                 continue;
             };
-            let room = command.room().map(|name| machine.room_id(name));
+            let place = command.place();
             let full = bytes >= BATCH_TEXT_MAX || admitted.len() >= BATCH_INPUTS_MAX;
-            let waits = room.is_some_and(|id| {
-                blocked.contains(&id) || id.is_some_and(|id| machine.is_congested(&id, now_ms()))
-            });
+            let congested = |place: &Place| match place {
+                Place::Room(id) => machine.is_congested(id, now_ms()),
+                Place::With(_) => false,
+            };
+            let waits = place.is_some_and(|p| blocked.contains(&p) || congested(&p));
             if full || waits {
-                blocked.extend(room);
+                blocked.extend(place);
                 kept.push_back(input);
             } else {
                 bytes += command.text_bytes();

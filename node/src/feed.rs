@@ -283,6 +283,8 @@ mod tests {
             device: klatch_core::ids::DeviceId([0; 32]),
             identity: None,
             name: String::new(),
+            name_mark: None,
+            former_name: None,
             seq: 0,
             kind: klatch_core::content::Kind::Text,
             text: text.to_owned(),

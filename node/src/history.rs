@@ -8,7 +8,7 @@ use klatch_core::content::{Content, Kind};
 use klatch_core::error::CommandError;
 use klatch_core::event::{Delivery, Message};
 use klatch_core::identity::fingerprint;
-use klatch_core::ids::{DeviceId, EntryId, Peer, RoomId};
+use klatch_core::ids::{DeviceId, EntryId, IdentityId, Peer, RoomId};
 use klatch_core::limits::RECIPIENT_MS;
 use klatch_core::query::{Access, Member, RoomSummary};
 use klatch_core::room::timeline::{Line, fold};
@@ -17,7 +17,7 @@ use klatch_core::times;
 
 use crate::clock::now_ms;
 use crate::store::{Found, LineKey, Reader, StoreError};
-use crate::views::{Shared, find_room};
+use crate::views::Shared;
 
 /// Most lines one query returns.
 pub const LINES_MAX: u32 = 1_000;
@@ -88,21 +88,14 @@ impl<'a> History<'a> {
         Ok(rooms)
     }
 
-    /// The room that a name or id means.
-    ///
-    /// # Errors
-    /// [`CommandError::UnknownRoom`], or the store's failure.
-    pub fn find(&self, wanted: &str) -> Result<RoomId, CommandError> {
-        let rooms = self.reader.rooms(None).map_err(failed)?;
-        find_room(rooms.iter().map(|r| (r.room, r.name.as_str(), r.left, r.passphrase)), wanted)
-    }
-
     /// The devices of a room, the own first, then by name.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn members(&self, room: RoomId) -> Result<Vec<Member>, StoreError> {
         let online = self.shared.view(&room).map(|v| v.online).unwrap_or_default();
+        let (people, now) = (self.shared.people(), now_ms());
+        let is_online = |d: &DeviceId| *d == self.own || online.contains(d);
         let mut members: Vec<Member> = self
             .reader
             .devices(room)?
@@ -111,9 +104,10 @@ impl<'a> History<'a> {
                 device: d.device,
                 identity: d.identity,
                 fingerprint: d.identity.as_ref().map(fingerprint).unwrap_or_default(),
-                online: d.device == self.own || online.contains(&d.device),
+                name_mark: people.directory.mark_in(&room, &d.device),
+                online: is_online(&d.device),
                 own: d.device == self.own,
-                last_seen_ms: d.last_seen_ms,
+                last_seen_ms: if is_online(&d.device) { now } else { d.last_seen_ms },
                 muted: d.muted,
                 forked: d.forked.is_some(),
                 name: d.name,
@@ -244,8 +238,28 @@ impl<'a> History<'a> {
             .collect();
         let mut messages = fold(&lines, &marks, &devices);
         times::not_in_the_future(&mut messages, now_ms());
+        self.name(room, &mut messages)?;
         self.states(room, &devices, &mut messages);
         Ok(messages)
+    }
+
+    /// Says which names are shared, and what somebody was called before.
+    fn name(&self, room: RoomId, messages: &mut [Message]) -> Result<(), StoreError> {
+        let people = self.shared.people();
+        let mut marks: BTreeMap<DeviceId, Option<String>> = BTreeMap::new();
+        for message in messages.iter_mut() {
+            let mark = || people.directory.mark_in(&room, &message.device);
+            message.name_mark = marks.entry(message.device).or_insert_with(mark).clone();
+            if message.kind == Kind::Profile && message.seq > 0 {
+                let before = self.reader.profile_before(room, message.device, message.journal)?;
+                let before = self.open(room, before.as_slice()).into_iter().flatten().next();
+                message.former_name = match before {
+                    Some(Content::Profile { name, .. }) => Some(name),
+                    _ => None,
+                };
+            }
+        }
+        Ok(())
     }
 
     fn open(&self, room: RoomId, rows: &[EntryRow]) -> Vec<Option<Content>> {
@@ -293,23 +307,23 @@ impl<'a> History<'a> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn names_of_peers(
+    pub fn people_of_peers(
         &self,
         rooms: impl Iterator<Item = RoomId>,
-    ) -> Result<BTreeMap<Peer, String>, StoreError> {
-        let mut names = BTreeMap::new();
+    ) -> Result<BTreeMap<Peer, (IdentityId, String)>, StoreError> {
+        let mut found = BTreeMap::new();
         for view in
             rooms.filter_map(|room| self.shared.view(&room)).filter(|v| !v.linked.is_empty())
         {
-            let devices: BTreeMap<DeviceId, String> =
-                self.reader.devices(view.room)?.into_iter().map(|d| (d.device, d.name)).collect();
-            let known = view
-                .linked
-                .into_iter()
-                .filter_map(|(peer, device)| Some((peer, devices.get(&device)?.clone())));
-            names.extend(known.filter(|(_, name)| !name.is_empty()));
+            let devices = self.reader.devices(view.room)?;
+            let devices: BTreeMap<DeviceId, DeviceRow> =
+                devices.into_iter().map(|d| (d.device, d)).collect();
+            found.extend(view.linked.into_iter().filter_map(|(peer, device)| {
+                let row = devices.get(&device)?;
+                Some((peer, (row.identity?, row.name.clone())))
+            }));
         }
-        Ok(names)
+        Ok(found)
     }
 
     /// Own messages of a room that nobody else has acknowledged.

@@ -66,6 +66,7 @@ use klatch_core::command::{Command, Reply};
 use klatch_core::crypto::group;
 use klatch_core::error::CommandError;
 use klatch_core::ids::{DeviceId, IdentityId, RoomId};
+use klatch_core::place::Place;
 use klatch_core::query::{Answer, Discovery, Host, PeerSummary, Query, Status};
 use tokio::sync::{Semaphore, oneshot};
 
@@ -77,7 +78,7 @@ pub use start::StartError;
 use driver::Work;
 use history::{History, Page};
 use network::{NetworkHandle, Stopped};
-use people::{People, Place};
+use people::People;
 use store::Reader;
 use store::lock::ProfileLock;
 use views::Shared;
@@ -196,9 +197,21 @@ impl Node {
         self.read(move |_, history| history.reader().notes(kind).map_err(history::failed)).await
     }
 
-    /// The room or conversation that a name or id means.
-    async fn find_room(&self, wanted: String) -> Result<klatch_core::ids::RoomId, CommandError> {
-        self.read(move |_, history| history.find(&wanted)).await
+    /// What a name or id means: how programs in the same process find the place for a command or
+    /// a query.
+    ///
+    /// # Errors
+    /// [`CommandError`]: no such room or person, or several of that name.
+    pub fn place(&self, wanted: &str) -> Result<Place, CommandError> {
+        self.inner.shared.place(wanted)
+    }
+
+    /// The person that a name, fingerprint, identity or conversation means.
+    ///
+    /// # Errors
+    /// [`CommandError`]: nobody, several people, the user.
+    pub fn person(&self, wanted: &str) -> Result<IdentityId, CommandError> {
+        self.inner.shared.person(wanted)
     }
 
     async fn join(
@@ -311,12 +324,14 @@ impl Node {
         let failed = history::failed;
         Ok(match query {
             Query::Rooms => Answer::Rooms(history.rooms().map_err(failed)?),
-            Query::Members { room } => match people.place(&room, history)? {
+            Query::Members { room } => match room {
                 Place::Room(found) => Answer::Members(history.members(found).map_err(failed)?),
-                Place::With(_) => return Err(CommandError::WrongPlace { room }),
+                Place::With(_) => {
+                    return Err(CommandError::WrongPlace { room: room.to_string() });
+                }
             },
             Query::History { room, limit, after: Some(after), .. } => {
-                let lines = match people.place(&room, history)? {
+                let lines = match room {
                     Place::Room(room) => history.lines_after(room, after, limit),
                     Place::With(identity) => people.lines_after(identity, after, limit),
                 };
@@ -324,14 +339,14 @@ impl Node {
             }
             Query::History { room, limit, since_ms, before, search, after: None } => {
                 let page = Page { limit, since_ms, before, search: search.as_deref() };
-                let lines = match people.place(&room, history)? {
+                let lines = match room {
                     Place::Room(room) => history.lines(room, &page),
                     Place::With(identity) => people.lines(identity, &page),
                 };
                 Answer::Messages(lines.map_err(failed)?)
             }
             Query::Journal { room, after, limit } => {
-                let lines = match room.map(|r| people.place(&r, history)).transpose()? {
+                let lines = match room {
                     None => people.journal_of_all(history, after, limit),
                     Some(Place::Room(room)) => history.journal(Some(room), after, limit),
                     Some(Place::With(identity)) => {
@@ -341,7 +356,7 @@ impl Node {
                 Answer::Messages(lines.map_err(failed)?)
             }
             Query::Message { room, message } => {
-                let found = match people.place(&room, history)? {
+                let found = match room {
                     Place::Room(room) => history.message(room, message),
                     Place::With(identity) => people.message(identity, message),
                 };
@@ -349,7 +364,7 @@ impl Node {
                 Answer::Message(Box::new(found.map_err(failed)?.ok_or_else(unknown)?))
             }
             Query::Contacts => Answer::Contacts(people.contacts().map_err(failed)?),
-            Query::Person { who } => Answer::Person(Box::new(people.person(&who)?)),
+            Query::Person { who } => Answer::Person(Box::new(people.person(who)?)),
             Query::Status => Answer::Status(Box::new(self.status(history)?)),
             _ => {
                 return Err(CommandError::ReadFailed {
@@ -363,14 +378,15 @@ impl Node {
         let network = self.inner.network.status().map_err(|_| CommandError::Stopping)?;
         let rooms = history.rooms().map_err(history::failed)?;
         let people = self.inner.shared.people();
-        let names =
-            history.names_of_peers(rooms.iter().map(|r| r.room)).map_err(history::failed)?;
+        let behind =
+            history.people_of_peers(rooms.iter().map(|r| r.room)).map_err(history::failed)?;
         let text = |peer: &klatch_core::ids::Peer| {
             network::id_of(peer).map(|p| p.to_string()).unwrap_or_default()
         };
         let peers = network.peers.iter().map(|p| PeerSummary {
             peer_id: text(&p.peer),
-            name: names.get(&p.peer).cloned(),
+            identity: behind.get(&p.peer).map(|(identity, _)| *identity),
+            name: behind.get(&p.peer).map(|(_, name)| name.clone()).filter(|n| !n.is_empty()),
             address: p.address.to_string(),
             path: network::path(&p.address),
             rtt_ms: p.rtt.map(|r| u32::try_from(r.as_millis()).unwrap_or(u32::MAX)),

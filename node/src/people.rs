@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use klatch_core::content::{Content, Kind};
-use klatch_core::direct::people::{Candidate, find_person, is_person};
 use klatch_core::direct::timeline::{Line, Names, fold};
 use klatch_core::direct::verify;
 use klatch_core::error::CommandError;
@@ -19,17 +18,8 @@ use klatch_core::times;
 
 use crate::clock::now_ms;
 use crate::history::{History, LINES_MAX, Page, failed};
-use crate::store::{ContactAtRest, DirectFound, DirectKey, Met, Reader, StoreError};
+use crate::store::{ContactAtRest, DirectFound, DirectKey, Reader, StoreError};
 use crate::views::Shared;
-
-/// What a `room` in a query means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// A room.
-    Room(RoomId),
-    /// The conversation with a person.
-    With(IdentityId),
-}
 
 /// A reader with what is needed to make sense of rows about people.
 pub struct People<'a> {
@@ -46,81 +36,14 @@ impl<'a> People<'a> {
         Self { reader, shared, view: shared.people(), own }
     }
 
-    /// What a name or id means: `@...` a person, the id of a conversation its person, everything
-    /// else a room.
-    ///
-    /// # Errors
-    /// [`CommandError`]: nobody, several people, no such room, or the store's failure.
-    pub fn place(&self, wanted: &str, rooms: &History<'_>) -> Result<Place, CommandError> {
-        if is_person(wanted) {
-            return self.find(wanted).map(Place::With);
-        }
-        if let Some(room) = RoomId::parse(wanted)
-            && let Some(identity) = self.reader.person_of(room).map_err(failed)?
-        {
-            return Ok(Place::With(identity));
-        }
-        match rooms.find(wanted) {
-            // The conversation with somebody who was only met so far.
-            Err(unknown) if RoomId::parse(wanted).is_some() => {
-                self.find(wanted).map(Place::With).map_err(|_| unknown)
-            }
-            found => found.map(Place::Room),
-        }
-    }
-
-    /// The person that a name, fingerprint, identity or conversation means.
-    ///
-    /// # Errors
-    /// [`CommandError`]: nobody, several people, the user, or the store's failure.
-    pub fn find(&self, who: &str) -> Result<IdentityId, CommandError> {
-        let (contacts, met) = (self.reader.contacts(), self.reader.everybody());
-        find_person(&self.candidates(&contacts.map_err(failed)?, &met.map_err(failed)?), who)
-    }
-
-    /// Everybody a name may mean, each once: people in conversations, members of rooms, the user.
-    /// As the core does it for commands.
-    fn candidates(&self, contacts: &[ContactAtRest], met: &[Met]) -> Vec<Candidate> {
-        let mut found: Vec<Candidate> = contacts
-            .iter()
-            .map(|c| Candidate {
-                identity: c.row.identity,
-                claimed: c.row.claimed.clone(),
-                petname: c.row.petname.clone(),
-                blocked: c.row.standing == Standing::Blocked,
-                own: false,
-            })
-            .collect();
-        let known: BTreeSet<IdentityId> =
-            found.iter().map(|c| c.identity).chain([self.own]).collect();
-        found.extend(newest(met).into_values().filter(|m| !known.contains(&m.identity)).map(|m| {
-            Candidate {
-                identity: m.identity,
-                claimed: m.name.clone(),
-                petname: None,
-                blocked: false,
-                own: false,
-            }
-        }));
-        found.push(Candidate {
-            identity: self.own,
-            claimed: self.shared.name(),
-            petname: None,
-            blocked: false,
-            own: true,
-        });
-        found
-    }
-
     /// People of conversations: those who wait for an answer, those who were accepted, those who
     /// are blocked, each by name.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn contacts(&self) -> Result<Vec<Contact>, StoreError> {
-        let met = self.reader.everybody()?;
         let mut all: Vec<Contact> =
-            self.reader.contacts()?.iter().map(|c| self.contact(c, &met)).collect();
+            self.reader.contacts()?.iter().map(|c| self.contact(c)).collect();
         let order = |standing| match standing {
             Standing::Requested => 0,
             Standing::Accepted => 1,
@@ -136,28 +59,33 @@ impl<'a> People<'a> {
     /// Everything about one person. Takes about 0.15 s: the codes are stretched.
     ///
     /// # Errors
-    /// [`CommandError`] as with [`People::find`].
-    pub fn person(&self, who: &str) -> Result<Person, CommandError> {
-        let (contacts, met) =
-            (self.reader.contacts().map_err(failed)?, self.reader.everybody().map_err(failed)?);
-        let identity = find_person(&self.candidates(&contacts, &met), who)?;
-        let contact = match contacts.iter().find(|c| c.row.identity == identity) {
-            Some(known) => self.contact(known, &met),
-            None => self.stranger(identity, &met),
+    /// [`CommandError`]: somebody unknown, or the store's failure.
+    pub fn person(&self, identity: IdentityId) -> Result<Person, CommandError> {
+        let directory = &self.view.directory;
+        let kept = self.reader.contacts().map_err(failed)?;
+        let contact = match kept.iter().find(|c| c.row.identity == identity) {
+            Some(known) => self.contact(known),
+            None if directory.knows(&identity) => self.stranger(identity),
+            None if identity == self.own => return Err(CommandError::Yourself),
+            None => {
+                let who = identity.to_string();
+                return Err(CommandError::UnknownPerson { who, nearest: None });
+            }
         };
-        let theirs = || met.iter().filter(|m| m.identity == identity);
+        let met = directory.rooms_of(&identity);
+        let rooms = self.reader.rooms(None).map_err(failed)?.into_iter();
         let rooms: BTreeSet<String> =
-            theirs().filter(|m| !m.left).map(|m| m.room.clone()).collect();
+            rooms.filter(|r| !r.left && met.contains(&r.room)).map(|r| r.name).collect();
         let devices = match self.view.devices.get(&identity) {
             Some(devices) => devices.clone(),
-            None => theirs().map(|m| m.device).collect::<BTreeSet<_>>().into_iter().collect(),
+            None => directory.devices_of(&identity).into_keys().collect(),
         };
         let (digits, emoji) =
             self.view.codes.get(&identity).and_then(verify::code).unwrap_or_default();
         Ok(Person { contact, rooms: rooms.into_iter().collect(), devices, digits, emoji })
     }
 
-    fn contact(&self, known: &ContactAtRest, met: &[Met]) -> Contact {
+    fn contact(&self, known: &ContactAtRest) -> Contact {
         let row = &known.row;
         Contact {
             identity: row.identity,
@@ -166,28 +94,37 @@ impl<'a> People<'a> {
             claimed: row.claimed.clone(),
             petname: row.petname.clone(),
             fingerprint: fingerprint(&row.identity),
+            name_mark: self.view.directory.mark_of(&row.identity),
             standing: row.standing,
             verification: match row.verified {
                 None => Verification::Unverified,
                 Some(_) if self.view.changed.contains(&row.identity) => Verification::Changed,
                 Some(_) => Verification::Verified,
             },
-            online: self.is_online(met, row.identity),
+            online: self.is_online(&row.identity),
             messages: known.messages,
             unread: known.unread,
-            last_ms: known.last_ms.max(last_heard(met, row.identity)),
+            last_ms: known.last_ms.max(self.last_seen_ms(&row.identity)),
         }
     }
 
     /// Linked, or seen in a room now.
-    fn is_online(&self, met: &[Met], identity: IdentityId) -> bool {
-        let mut devices = met.iter().filter(|m| m.identity == identity).map(|m| &m.device);
-        self.view.online.contains(&identity) || devices.any(|d| self.shared.is_present(d))
+    fn is_online(&self, identity: &IdentityId) -> bool {
+        let devices = self.view.directory.devices_of(identity);
+        self.view.online.contains(identity) || devices.keys().any(|d| self.shared.is_present(d))
+    }
+
+    /// Now, while somebody is there.
+    fn last_seen_ms(&self, identity: &IdentityId) -> u64 {
+        match self.is_online(identity) {
+            true => now_ms(),
+            false => self.view.directory.last_seen_ms(identity),
+        }
     }
 
     /// Somebody who was met in rooms only.
-    fn stranger(&self, identity: IdentityId, met: &[Met]) -> Contact {
-        let name = newest(met).get(&identity).map(|m| m.name.clone()).unwrap_or_default();
+    fn stranger(&self, identity: IdentityId) -> Contact {
+        let name = self.view.directory.name_in_rooms(&identity).unwrap_or_default().to_owned();
         Contact {
             identity,
             room: RoomId::of_conversation(&identity),
@@ -195,12 +132,13 @@ impl<'a> People<'a> {
             claimed: name,
             petname: None,
             fingerprint: fingerprint(&identity),
+            name_mark: self.view.directory.mark_of(&identity),
             standing: Standing::Met,
             verification: Verification::Unverified,
-            online: self.is_online(met, identity),
+            online: self.is_online(&identity),
             messages: 0,
             unread: 0,
-            last_ms: last_heard(met, identity),
+            last_ms: self.last_seen_ms(&identity),
         }
     }
 
@@ -312,6 +250,10 @@ impl<'a> People<'a> {
         let (own, other) = (self.shared.name(), self.name_of(identity)?);
         let mut messages = fold(&lines, &marks, &Names { own: &own, other: &other });
         times::not_in_the_future(&mut messages, now_ms());
+        let mark = self.view.directory.mark_of(&identity);
+        for message in messages.iter_mut().filter(|m| !m.own) {
+            message.name_mark.clone_from(&mark);
+        }
         for message in messages.iter_mut().filter(|m| m.state == Some(Delivery::Queued)) {
             if self.view.sent.contains(&message.id) {
                 message.state = Some(Delivery::Sent);
@@ -331,22 +273,6 @@ fn open(rows: &[DirectRow]) -> Vec<Option<Content>> {
     rows.iter()
         .map(|r| Content::decode(Kind::from_code(r.kind)?, r.content.as_ref()?).ok())
         .collect()
-}
-
-/// Of each person in a room, where they were heard last: the name there is the latest.
-fn newest(met: &[Met]) -> BTreeMap<IdentityId, &Met> {
-    let mut found: BTreeMap<IdentityId, &Met> = BTreeMap::new();
-    for m in met {
-        let best = found.entry(m.identity).or_insert(m);
-        if (m.last_seen_ms, &m.room) > (best.last_seen_ms, &best.room) {
-            *best = m;
-        }
-    }
-    found
-}
-
-fn last_heard(met: &[Met], identity: IdentityId) -> u64 {
-    met.iter().filter(|m| m.identity == identity).map(|m| m.last_seen_ms).max().unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use klatch_core::crypto::group::RoomKeys;
 use klatch_core::error::{CommandError, Reject};
-use klatch_core::ids::{DeviceId, EpochId, RoomId, TopicId};
-use klatch_core::names::{nearest, normalise};
+use klatch_core::ids::{DeviceId, EpochId, IdentityId, RoomId, TopicId};
+use klatch_core::place::{self, Place, RoomName};
 use klatch_core::step::{PeopleView, RequestId, RoomView};
 
 use crate::clock::Clocks;
@@ -32,6 +32,17 @@ struct Rooms {
     by_id: BTreeMap<RoomId, RoomView>,
     by_topic: BTreeMap<TopicId, RoomId>,
     by_epoch: BTreeMap<EpochId, RoomId>,
+}
+
+impl Rooms {
+    fn names(&self) -> impl Iterator<Item = RoomName<'_>> + Clone {
+        self.by_id.values().map(|v| RoomName {
+            room: v.room,
+            name: &v.name,
+            left: !v.joined,
+            passphrase: v.passphrase,
+        })
+    }
 }
 
 /// Pages awaited at once: one per room and some that were given up.
@@ -104,6 +115,32 @@ impl Shared {
         self.with(|r| r.by_id.get(room).cloned())
     }
 
+    /// What a name or id means. Waits for nothing, so requests that follow one another are resolved
+    /// in their order.
+    ///
+    /// # Errors
+    /// [`CommandError`]: no such room or person, or several of that name.
+    pub fn place(&self, wanted: &str) -> Result<Place, CommandError> {
+        let people = self.people();
+        self.with(|r| place::find(wanted, r.names(), &people.directory))
+    }
+
+    /// The person that a name, fingerprint, identity or conversation means.
+    ///
+    /// # Errors
+    /// [`CommandError`]: nobody, several people, the user.
+    pub fn person(&self, wanted: &str) -> Result<IdentityId, CommandError> {
+        place::find_person(&self.people().directory.candidates(), wanted)
+    }
+
+    /// The person named at the front of a line, and what follows the name.
+    ///
+    /// # Errors
+    /// As [`Shared::person`]; several names that fit.
+    pub fn at_front<'a>(&self, line: &'a str) -> Result<(IdentityId, &'a str), CommandError> {
+        place::at_front(&self.people().directory.candidates(), line)
+    }
+
     /// Whether any room sees a device now.
     #[must_use]
     pub fn is_present(&self, device: &DeviceId) -> bool {
@@ -168,26 +205,4 @@ impl Shared {
     pub fn set_name(&self, name: String) {
         *self.name.write().unwrap_or_else(PoisonError::into_inner) = name;
     }
-}
-
-/// Finds a room by id or name among rows `(id, name, left, passphrase)`, as the core does for
-/// commands: a joined room before one that was left, an open one before one with a passphrase.
-///
-/// # Errors
-/// [`CommandError::UnknownRoom`] with a similar name if there is one.
-pub fn find_room<'a>(
-    rooms: impl Iterator<Item = (RoomId, &'a str, bool, bool)> + Clone,
-    wanted: &str,
-) -> Result<RoomId, CommandError> {
-    let by_id = RoomId::parse(wanted);
-    let by_name = normalise(wanted).ok();
-    let matching = rooms
-        .clone()
-        .filter(|(id, name, ..)| Some(*id) == by_id || by_name.as_deref() == Some(*name));
-    if let Some((id, ..)) = matching.min_by_key(|(_, _, left, passphrase)| (*left, *passphrase)) {
-        return Ok(id);
-    }
-    let joined = rooms.filter(|(_, _, left, _)| !left).map(|(_, name, ..)| name);
-    let near = by_name.as_deref().and_then(|wanted| nearest(wanted, joined));
-    Err(CommandError::UnknownRoom { room: wanted.to_owned(), nearest: near.map(str::to_owned) })
 }

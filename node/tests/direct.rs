@@ -35,7 +35,7 @@ async fn pair(folder: &Path) -> (Node, Node) {
 }
 
 async fn person(node: &Node, who: &str) -> Result<Person, CommandError> {
-    match node.query(Query::Person { who: who.to_owned() }).await? {
+    match node.query(Query::Person { who: node.person(who)? }).await? {
         Answer::Person(person) => Ok(*person),
         other => panic!("{other:?}"),
     }
@@ -58,7 +58,7 @@ async fn status(node: &Node) -> Status {
 async fn history(node: &Node, who: &str, search: Option<&str>) -> Vec<Message> {
     let search = search.map(str::to_owned);
     let query = Query::History {
-        room: who.to_owned(),
+        room: node.place(who).unwrap(),
         limit: 1_000,
         since_ms: None,
         before: None,
@@ -72,8 +72,8 @@ async fn history(node: &Node, who: &str, search: Option<&str>) -> Vec<Message> {
 }
 
 async fn say(node: &Node, who: &str, text: &str) -> Result<(), CommandError> {
-    let command =
-        Command::SendMessage { room: who.to_owned(), text: text.to_owned(), reply_to: None };
+    let room = node.place(who)?;
+    let command = Command::SendMessage { room, text: text.to_owned(), reply_to: None };
     node.command(command).await.map(drop)
 }
 
@@ -82,7 +82,7 @@ async fn act(node: &Node, command: Command) {
 }
 
 async fn accept(node: &Node, who: &str) {
-    act(node, Command::AcceptContact { who: who.to_owned(), petname: None }).await;
+    act(node, Command::AcceptContact { who: node.person(who).unwrap(), petname: None }).await;
 }
 
 async fn sees(node: &Node, who: &str, text: &str) -> bool {
@@ -175,11 +175,11 @@ async fn changes_and_receipts_follow_the_message() {
     until("bob has both", async || sees(&bob, "@alice", "forget this").await).await;
     accept(&bob, "@alice").await;
     let ids: Vec<_> = history(&alice, "@bob", None).await.iter().map(|m| m.id).collect();
-    let (room, text) = ("@bob".to_owned(), "meet me at one".to_owned());
-    act(&alice, Command::EditMessage { room: room.clone(), message: ids[0], text }).await;
+    let (room, text) = (alice.place("@bob").unwrap(), "meet me at one".to_owned());
+    act(&alice, Command::EditMessage { room, message: ids[0], text }).await;
     act(&alice, Command::DeleteMessage { room, message: ids[1] }).await;
-    let (room, emoji) = ("@alice".to_owned(), "+1".to_owned());
-    act(&bob, Command::React { room: room.clone(), message: ids[0], emoji, on: true }).await;
+    let (room, emoji) = (bob.place("@alice").unwrap(), "+1".to_owned());
+    act(&bob, Command::React { room, message: ids[0], emoji, on: true }).await;
     let settled = |all: &[Message]| {
         let [first, second] = all else { return false };
         (first.text.as_str(), first.edited, first.reactions.len()) == ("meet me at one", true, 1)
@@ -234,10 +234,10 @@ async fn who_is_blocked_is_not_heard_and_codes_are_equal_on_both_sides() {
     assert_eq!((hers.digits.len(), hers.emoji.len()), (71, 7));
     assert_eq!((hers.digits, hers.emoji), (his.digits, his.emoji));
     assert_eq!(hers.rooms, ["#lobby"]);
-    act(&bob, Command::VerifyContact { who: "@alice".to_owned(), verified: true }).await;
+    act(&bob, Command::VerifyContact { who: bob.person("@alice").unwrap(), verified: true }).await;
     assert_eq!(contacts(&bob).await[0].verification, Verification::Verified);
 
-    act(&bob, Command::BlockContact { who: "@alice".to_owned(), blocked: true }).await;
+    act(&bob, Command::BlockContact { who: bob.person("@alice").unwrap(), blocked: true }).await;
     say(&alice, "@bob", "can you hear me").await.unwrap();
     assert!(matches!(say(&bob, "@alice", "no").await, Err(CommandError::BlockedPerson { .. })));
     // The room goes on, and by the time something came through there, the message would have been
@@ -248,7 +248,7 @@ async fn who_is_blocked_is_not_heard_and_codes_are_equal_on_both_sides() {
     })
     .await;
     assert!(!sees(&bob, "@alice", "can you hear me").await);
-    act(&bob, Command::BlockContact { who: "@alice".to_owned(), blocked: false }).await;
+    act(&bob, Command::BlockContact { who: bob.person("@alice").unwrap(), blocked: false }).await;
     until("it arrives once she is heard again", async || {
         sees(&bob, "@alice", "can you hear me").await
     })

@@ -12,14 +12,14 @@ use klatch_node::Node;
 use common::{config, join, start, until};
 
 async fn say(node: &Node, room: &str, text: &str) -> Reply {
-    let command =
-        Command::SendMessage { room: room.to_owned(), text: text.to_owned(), reply_to: None };
+    let room = node.place(room).unwrap();
+    let command = Command::SendMessage { room, text: text.to_owned(), reply_to: None };
     node.command(command).await.unwrap()
 }
 
 async fn lines(node: &Node, room: &str) -> Vec<Message> {
     let query = Query::History {
-        room: room.to_owned(),
+        room: node.place(room).unwrap(),
         limit: 1_000,
         since_ms: None,
         before: None,

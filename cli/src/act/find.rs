@@ -74,6 +74,8 @@ mod tests {
             device: DeviceId([7; 32]),
             identity: None,
             name: "bob".to_owned(),
+            name_mark: None,
+            former_name: None,
             seq: 3,
             kind: Kind::Text,
             text: "x".to_owned(),

@@ -195,7 +195,10 @@ pub async fn act(
     recent: &[Message],
     action: Action,
 ) -> Result<Outcome, Report> {
+    let action = people::addressed(session, action).await?;
     match action {
+        // Has become another one.
+        Action::To { .. } => Ok(Outcome::default()),
         Action::Help(command) => {
             let text = visible_help(command.as_deref());
             let json = serde_json::json!({"help": text});

@@ -9,6 +9,7 @@ use crate::client::Session;
 use crate::command::doctor::{Asked, examine};
 use crate::command::status;
 use crate::error::Report;
+use crate::lines::marked;
 use crate::output::visible;
 use crate::paths::Paths;
 use crate::slash::Action;
@@ -92,16 +93,13 @@ fn net(status: &Status) -> String {
     lines.join("\n")
 }
 
-/// The connections to a person. Who is at the other end is what their signed presence said.
+/// The connections to a person: those at whose other end a device of theirs signed that it is there.
 async fn trace(session: &mut Session, who: &str) -> Result<Outcome, Report> {
     let person: Person = people::get(session, who).await?;
     let status = session.status().await?;
-    let name = visible(&person.contact.name);
-    let ways: Vec<&PeerSummary> = status
-        .peers
-        .iter()
-        .filter(|p| p.name.as_deref() == Some(person.contact.claimed.as_str()))
-        .collect();
+    let name = marked(visible(&person.contact.name), person.contact.name_mark.as_deref());
+    let theirs = Some(person.contact.identity);
+    let ways: Vec<&PeerSummary> = status.peers.iter().filter(|p| p.identity == theirs).collect();
     if ways.is_empty() {
         let text = if person.contact.online {
             format!(

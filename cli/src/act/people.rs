@@ -2,14 +2,17 @@
 //! and `klatch contact`.
 
 use klatch_core::event::Message;
+use klatch_core::ids::IdentityId;
 use klatch_core::query::{Contact, Person, Standing, Verification};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Effect, Here, Outcome, Shown, Tone};
 use crate::client::Session;
 use crate::error::Report;
+use crate::lines::marked;
 use crate::output::visible;
-use crate::slash::Action;
+use crate::slash::{self, Action, Then};
 
 /// Lines of a stranger that are shown once they are let in; `/history` shows more.
 const WAITED_SHOWN: u32 = 20;
@@ -27,7 +30,7 @@ pub(super) async fn act(session: &mut Session, action: Action) -> Result<Outcome
         Action::Requests => {
             let all = contacts(session).await?;
             let list: Vec<Contact> = requests(&all).cloned().collect();
-            Ok(Outcome::list(&list, "nobody waits for an answer", |c| request(c, &all)))
+            Ok(Outcome::list(&list, "nobody waits for an answer", request))
         }
         Action::Accept { who, name } => {
             let done = change(session, "contact.accept", &who, json!({"petname": name})).await?;
@@ -113,6 +116,34 @@ pub(super) async fn warn_before_trust(
     })
 }
 
+/// Finds out whom a line names and what follows: the node knows the names, which may have spaces in
+/// them. Refused, and nothing is done, if several people could be meant.
+pub(super) async fn addressed(session: &mut Session, action: Action) -> Result<Action, Report> {
+    let Action::To { line, then } = action else { return Ok(action) };
+    let found: Front = session.ask("contact.find", json!({"text": line})).await?;
+    let (who, rest) = (format!("@{}", found.identity), found.rest);
+    Ok(match then {
+        Then::Dm => Action::Dm { who, text: slash::unquoted(&rest) },
+        Then::Accept => Action::Accept { who, name: Some(rest).filter(|n| !n.is_empty()) },
+        Then::Rename => Action::Rename { who, name: Some(rest).filter(|n| !n.is_empty()) },
+        Then::Verify => match (rest.as_str(), slash::choice(&rest, "yes", "no")) {
+            ("", _) => Action::Verify { who, equal: None },
+            (_, Some(equal)) => Action::Verify { who, equal: Some(equal) },
+            (other, None) => {
+                let cause = format!("`{}` is neither yes nor no", visible(other));
+                return Err(Report::usage(cause, "/verify @WHO [yes|no]"));
+            }
+        },
+    })
+}
+
+/// What `contact.find` answers.
+#[derive(Debug, Deserialize)]
+struct Front {
+    identity: IdentityId,
+    rest: String,
+}
+
 /// How the API is asked for a person: names get their `@`, so that none of them is taken for a
 /// room.
 pub fn address(who: &str) -> String {
@@ -152,18 +183,13 @@ pub fn requests(all: &[Contact]) -> impl Iterator<Item = &Contact> {
     all.iter().filter(|c| c.standing == Standing::Requested)
 }
 
-/// How a person is typed in a command: the name, or the fingerprint if the name has spaces in it.
+/// How a person is typed in a command: the name, or the fingerprint if the name has spaces in it or
+/// does not tell who is meant.
 pub fn typed(contact: &Contact) -> String {
-    let plain = !contact.name.is_empty() && !contact.name.contains(char::is_whitespace);
+    let plain = !contact.name.is_empty()
+        && !contact.name.contains(char::is_whitespace)
+        && contact.name_mark.is_none();
     format!("@{}", visible(if plain { &contact.name } else { &contact.fingerprint }))
-}
-
-/// The same, told apart from others of that name.
-fn typed_among(contact: &Contact, all: &[Contact]) -> String {
-    let twice = all
-        .iter()
-        .any(|c| c.identity != contact.identity && c.name.eq_ignore_ascii_case(&contact.name));
-    if twice { format!("@{}", visible(&contact.fingerprint)) } else { typed(contact) }
 }
 
 /// One line of a list.
@@ -186,6 +212,7 @@ pub fn line(contact: &Contact) -> String {
         }
         _ => format!("@{}", visible(&contact.name)),
     };
+    let name = marked(name, contact.name_mark.as_deref());
     let unread =
         if contact.unread > 0 { format!(", {} unread", contact.unread) } else { String::new() };
     let fingerprint = visible(&contact.fingerprint);
@@ -193,11 +220,11 @@ pub fn line(contact: &Contact) -> String {
 }
 
 /// A stranger who wrote, and what can be done about it.
-pub fn request(contact: &Contact, all: &[Contact]) -> String {
-    let who = typed_among(contact, all);
+pub fn request(contact: &Contact) -> String {
+    let who = typed(contact);
     format!(
         "{} ({}) wants to talk to you, {} waiting: /accept {who} or /block {who}",
-        visible(&contact.name),
+        marked(visible(&contact.name), contact.name_mark.as_deref()),
         visible(&contact.fingerprint),
         contact.messages
     )

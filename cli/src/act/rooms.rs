@@ -40,7 +40,7 @@ async fn join(session: &mut Session, room: &str) -> Result<Outcome, Report> {
     if let Some(who) = room.strip_prefix('@') {
         return people::open(session, who).await;
     }
-    let public = rooms::only_private_left(session, room).await?;
+    let public = rooms::only_private(session, room).await? == Some(rooms::Private::Left);
     let (here, already) = match rooms::joined(session, room).await? {
         Some(found) => (Here { room: found.room, name: found.name, direct: false }, true),
         None => match session.ask("room.join", json!({"room": room})).await? {

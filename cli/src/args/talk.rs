@@ -36,6 +36,9 @@ pub struct Join {
     /// The secret of the room.
     #[command(flatten)]
     pub secret: RoomSecret,
+    /// Open the public room of that name, although you know one with a passphrase
+    #[arg(long, conflicts_with_all = ["passphrase", "passphrase_file"])]
+    pub open: bool,
 }
 
 /// The passphrase of a room; never on the command line itself, where other users could read it.

@@ -13,7 +13,7 @@ use crate::act::{Here, people};
 use crate::args::{Chat, Down};
 use crate::client::Session;
 use crate::context::{Context, Need, confirm};
-use crate::error::{Report, exit};
+use crate::error::Report;
 use crate::output::{snippet, visible};
 use crate::plain::Plain;
 use crate::tui;
@@ -153,23 +153,11 @@ async fn keep_private(
     args: &Chat,
     room: &str,
 ) -> Result<(), Report> {
-    if args.open || !rooms::only_private_left(session, room).await? {
+    if args.open {
         return Ok(());
     }
-    let name = format!("#{}", visible(room.trim_start_matches('#')));
-    let cause = format!(
-        "you left a room {name} that has a passphrase; the open one of that name is another room"
-    );
-    if !args.yes
-        && ctx.can_ask()
-        && confirm(&format!("{cause}, which anybody can read. Open it? [y/N] "))?
-    {
-        return Ok(());
-    }
-    let hint = format!(
-        "klatch chat '{name}' --passphrase-file FILE goes back to yours; --open opens the one that anybody can read"
-    );
-    Err(Report::new("KLATCH-ROOM-PRIVATE", cause, hint, exit::USAGE))
+    let ask = !args.yes && ctx.can_ask();
+    join::keep_private(session, "chat", room, ask).await
 }
 
 /// A new room whose name is nearly that of an old one is more often a slip than a wish.
@@ -206,7 +194,7 @@ async fn warn_of_slip(
 async fn visitors(ctx: &Context, session: &mut Session, here: &Here) -> Result<(), Report> {
     let all = people::contacts(session).await?;
     for contact in people::requests(&all) {
-        ctx.out.note(&format!("* {}", people::request(contact, &all)));
+        ctx.out.note(&format!("* {}", people::request(contact)));
     }
     if let Some(text) = all.iter().find(|c| c.room == here.room).and_then(people::warning) {
         ctx.out.warning(&text);

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::{init, rooms};
 use crate::args::{Join, Network, RoomSecret};
 use crate::client::Session;
-use crate::context::{Context, Need, ask_secret, read_secret};
-use crate::error::Report;
+use crate::context::{Context, Need, ask_secret, confirm, read_secret};
+use crate::error::{Report, exit};
 use crate::output::visible;
 
 /// Opens a room; on a new machine it makes the identity first.
@@ -15,10 +15,8 @@ pub async fn run(ctx: &Context, args: &Join, method: &str) -> Result<(), Report>
     let passphrase = secret(ctx, &args.secret)?;
     init::ensure(ctx)?;
     let mut session = ctx.session(Need::Network(Network::usual())).await?;
-    if passphrase.is_none() && rooms::only_private_left(&mut session, &args.room).await? {
-        ctx.out.note(
-            "this is the open room of that name, not the one with a passphrase that you left (--passphrase-file)",
-        );
+    if passphrase.is_none() && !args.open {
+        keep_private(&mut session, "join", &args.room, ctx.can_ask()).await?;
     }
     let reply = open(&mut session, method, &args.room, passphrase).await?;
     drop(session);
@@ -33,6 +31,33 @@ pub async fn run(ctx: &Context, args: &Join, method: &str) -> Result<(), Report>
             format!("{name} is open: klatch chat '{name}'")
         }
     })
+}
+
+/// Whoever has a room with a passphrase, or left one, and names it without one hardly means the
+/// public room of that name.
+pub async fn keep_private(
+    session: &mut Session,
+    command: &str,
+    room: &str,
+    ask: bool,
+) -> Result<(), Report> {
+    let Some(private) = rooms::only_private(session, room).await? else { return Ok(()) };
+    let name = format!("#{}", visible(room.trim_start_matches('#')));
+    let have = match private {
+        rooms::Private::Joined => "you are in",
+        rooms::Private::Left => "you left",
+    };
+    let cause = format!(
+        "{have} a room {name} that has a passphrase; the open one of that name is another room"
+    );
+    if ask && confirm(&format!("{cause}, which anybody can read. Open it? [y/N] "))? {
+        return Ok(());
+    }
+    let hint = format!(
+        "klatch {command} '{name}' --passphrase-file FILE opens yours; --open opens the one that \
+         anybody can read"
+    );
+    Err(Report::new("KLATCH-ROOM-PRIVATE", cause, hint, exit::USAGE))
 }
 
 /// The room's passphrase, if one was promised.

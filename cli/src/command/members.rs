@@ -6,6 +6,7 @@ use serde_json::json;
 use crate::client::Session;
 use crate::context::{Context, Need};
 use crate::error::{Report, exit};
+use crate::lines::marked;
 use crate::output::{Output, visible};
 
 /// Lists who has been seen in a room.
@@ -44,7 +45,8 @@ pub fn line(member: &Member) -> String {
     words.extend(member.own.then_some("you"));
     words.extend(member.muted.then_some("muted"));
     words.extend(member.forked.then_some("wrote two histories"));
-    format!("{}\t{}\t{}", visible(&member.name), visible(&member.fingerprint), words.join(", "))
+    let name = marked(visible(&member.name), member.name_mark.as_deref());
+    format!("{name}\t{}\t{}", visible(&member.fingerprint), words.join(", "))
 }
 
 /// The one member of that name, fingerprint or device id. Names are claims, so an ambiguous one is
@@ -95,6 +97,7 @@ mod tests {
             identity: None,
             name: name.to_owned(),
             fingerprint: format!("AAAA-{n}"),
+            name_mark: None,
             online: false,
             own: false,
             last_seen_ms: 0,

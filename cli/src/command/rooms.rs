@@ -1,13 +1,16 @@
 //! `klatch rooms`, and finding a room by what the user typed.
 
+use klatch_core::error::CommandError;
 use klatch_core::ids::RoomId;
+use klatch_core::names::normalise;
+use klatch_core::place::{RoomName, find_room};
 use klatch_core::query::{Access, RoomSummary};
-use klatch_node::api::nearest;
+use klatch_node::api::rpc::RpcError;
 use serde_json::json;
 
 use crate::client::Session;
 use crate::context::{Context, Need};
-use crate::error::{Report, exit};
+use crate::error::Report;
 use crate::output::{Output, visible};
 use crate::words;
 
@@ -76,7 +79,23 @@ pub fn size(bytes: u64) -> String {
 /// The joined room of that name or id, if there is one.
 pub async fn joined(session: &mut Session, wanted: &str) -> Result<Option<RoomSummary>, Report> {
     let rooms: Vec<RoomSummary> = session.ask("room.list", json!({})).await?;
-    pick(rooms.into_iter().filter(|r| !r.left).collect(), wanted)
+    let joined = rooms.iter().filter(|r| !r.left).map(|r| RoomName {
+        room: r.room,
+        name: &r.name,
+        left: r.left,
+        passphrase: r.access == Access::Passphrase,
+    });
+    match find_room(joined, wanted) {
+        Ok(id) => Ok(rooms.into_iter().find(|r| r.room == id)),
+        Err(CommandError::UnknownRoom { .. }) => Ok(None),
+        Err(error) => Err(RpcError::from(error).into()),
+    }
+}
+
+/// The room of that name or id, left ones too, or an error with the nearest name. The node decides
+/// what a name means.
+pub async fn find(session: &mut Session, wanted: &str) -> Result<RoomSummary, Report> {
+    session.ask("room.get", json!({"room": wanted})).await
 }
 
 /// Own messages of a room that nobody else has.
@@ -85,59 +104,30 @@ pub async fn queued(session: &mut Session, room: RoomId) -> Result<u64, Report> 
     Ok(rooms.iter().find(|r| r.room == room).map_or(0, |r| r.queued))
 }
 
-/// Whether rooms of that name were left, all of them with a passphrase, and none is joined.
-pub async fn only_private_left(session: &mut Session, wanted: &str) -> Result<bool, Report> {
+/// What is known of a name if all rooms here that have it have a passphrase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Private {
+    /// One of them is joined.
+    Joined,
+    /// They were left.
+    Left,
+}
+
+/// Whether the open room of that name is not here, but one with a passphrase is: whoever names it
+/// hardly means the one that anybody can read.
+pub async fn only_private(session: &mut Session, wanted: &str) -> Result<Option<Private>, Report> {
     let rooms: Vec<RoomSummary> = session.ask("room.list", json!({})).await?;
-    let same: Vec<&RoomSummary> = rooms.iter().filter(|r| is(r, wanted)).collect();
-    Ok(!same.is_empty() && same.iter().all(|r| r.left && r.access == Access::Passphrase))
+    Ok(private(&rooms, wanted))
 }
 
-/// The room of that name or id, left ones too, or an error with the nearest name.
-pub async fn find(session: &mut Session, wanted: &str) -> Result<RoomSummary, Report> {
-    let rooms: Vec<RoomSummary> = session.ask("room.list", json!({})).await?;
-    let names: Vec<String> = rooms.iter().map(|r| r.name.clone()).collect();
-    pick(rooms, wanted)?.ok_or_else(|| {
-        let hash = format!("#{}", wanted.trim_start_matches('#'));
-        let hint = match nearest(&hash, names.iter().map(String::as_str)) {
-            Some(near) => format!("did you mean {near}? `klatch rooms` lists all"),
-            None => format!("`klatch join '{hash}'` opens it"),
-        };
-        Report::new(
-            "KLATCH-ROOM-NOT-FOUND",
-            format!("there is no room {hash} here"),
-            hint,
-            exit::NOT_FOUND,
-        )
-    })
-}
-
-/// Whether a room has that id or, give or take its sign and capitals, that name.
-fn is(room: &RoomSummary, wanted: &str) -> bool {
-    let plain = |name: &str| name.trim_start_matches('#').to_lowercase();
-    room.room.to_string() == wanted || plain(&room.name) == plain(wanted)
-}
-
-fn pick(rooms: Vec<RoomSummary>, wanted: &str) -> Result<Option<RoomSummary>, Report> {
-    let mut found: Vec<RoomSummary> = rooms.into_iter().filter(|r| is(r, wanted)).collect();
-    if found.iter().any(|r| !r.left) {
-        // A room that was left gives way to the one that is in use.
-        found.retain(|r| !r.left);
+fn private(rooms: &[RoomSummary], wanted: &str) -> Option<Private> {
+    let name = normalise(wanted).ok()?;
+    let same: Vec<&RoomSummary> = rooms.iter().filter(|r| r.name == name).collect();
+    if same.is_empty() || same.iter().any(|r| r.access == Access::Open) {
+        return None;
     }
-    if found.len() > 1 {
-        // An open room and one with a passphrase may share a name; so may two passphrases.
-        let ids: Vec<String> = found
-            .iter()
-            .map(|r| format!("{} ({:?}, {} messages)", r.room, r.access, r.messages))
-            .collect();
-        let cause = format!("{} rooms are called {wanted}", found.len());
-        return Err(Report::new(
-            "KLATCH-AMBIGUOUS",
-            cause,
-            format!("use an id: {}", ids.join(", ")),
-            exit::USAGE,
-        ));
-    }
-    Ok(found.pop())
+    let joined = same.iter().any(|r| !r.left);
+    Some(if joined { Private::Joined } else { Private::Left })
 }
 
 #[cfg(test)]
@@ -161,28 +151,16 @@ mod tests {
     }
 
     #[test]
-    fn a_room_is_found_by_name_or_id_and_never_guessed() {
-        let rooms = || vec![room(1, "#garden"), room(2, "#lobby"), room(3, "#lobby")];
-        assert_eq!(pick(rooms(), "Garden").unwrap().unwrap().room, RoomId([1; 16]));
-        assert_eq!(
-            pick(rooms(), &RoomId([3; 16]).to_string()).unwrap().unwrap().room,
-            RoomId([3; 16])
-        );
-        assert!(pick(rooms(), "#gar").unwrap().is_none());
-        assert_eq!(pick(rooms(), "#lobby").unwrap_err().code, "KLATCH-AMBIGUOUS");
-        let mut used = rooms();
-        used[2].left = true;
-        assert_eq!(
-            pick(used.clone(), "#lobby").unwrap().unwrap().room,
-            RoomId([2; 16]),
-            "the joined one is meant"
-        );
-        assert_eq!(
-            pick(used.clone(), &RoomId([3; 16]).to_string()).unwrap().unwrap().room,
-            RoomId([3; 16])
-        );
-        used[1].left = true;
-        assert_eq!(pick(used, "#lobby").unwrap_err().code, "KLATCH-AMBIGUOUS", "neither is in use");
+    fn an_open_room_is_not_meant_while_only_a_private_one_is_known() {
+        let mut rooms = vec![room(1, "#mix"), room(2, "#lobby")];
+        assert_eq!(private(&rooms, "#mix"), None);
+        assert_eq!(private(&rooms, "#other"), None);
+        rooms[0].access = Access::Passphrase;
+        assert_eq!(private(&rooms, "MIX"), Some(Private::Joined));
+        rooms[0].left = true;
+        assert_eq!(private(&rooms, "mix"), Some(Private::Left));
+        rooms.push(room(3, "#mix"));
+        assert_eq!(private(&rooms, "mix"), None, "the open one was opened before");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::Plain;
 use crate::act::{Here, people};
 use crate::client::Told;
 use crate::error::Report;
+use crate::lines::marked;
 use crate::output::visible;
 
 /// In a room with more people than this only the first to come and the last to go are told: the
@@ -45,7 +46,10 @@ impl Plain<'_> {
                 Ok(())
             }
             Event::ContactChanged { identity, news, .. } => self.contact(identity, news).await,
-            Event::PresenceChanged { room, device, name: who, online } if !self.out.json => {
+            Event::PresenceChanged { room, device, name: who, name_mark, online }
+                if !self.out.json =>
+            {
+                let who = marked(who, name_mark.as_deref());
                 self.presence(room, device, &who, online, &name)
             }
             other if !self.out.json => {
@@ -99,7 +103,7 @@ impl Plain<'_> {
         let (name, who) = (visible(&contact.name), people::typed(contact));
         match news {
             ContactNews::Requested if !self.out.json => {
-                self.out.line(&format!("* {}", people::request(contact, &self.people)))
+                self.out.line(&format!("* {}", people::request(contact)))
             }
             ContactNews::KeysChanged => {
                 self.out.warning(

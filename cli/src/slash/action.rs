@@ -18,6 +18,14 @@ pub enum Action {
     Users,
     /// List connected peers.
     Online,
+    /// Something about the person named at the front of a line: only the node knows where the name
+    /// ends.
+    To {
+        /// `@WHO ...`.
+        line: String,
+        /// What is done then.
+        then: Then,
+    },
     /// Talk with one person: go there, or only say something to them.
     Dm {
         /// Whom.
@@ -124,4 +132,17 @@ pub enum Action {
     Lock,
     /// End the program.
     Quit,
+}
+
+/// What a command does with the person that it names, and with the rest of its line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// [`Action::Dm`].
+    Dm,
+    /// [`Action::Accept`].
+    Accept,
+    /// [`Action::Rename`].
+    Rename,
+    /// [`Action::Verify`].
+    Verify,
 }

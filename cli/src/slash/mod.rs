@@ -7,8 +7,9 @@ mod words;
 
 use klatch_node::api::nearest;
 
-pub use self::action::Action;
+pub use self::action::{Action, Then};
 pub use self::table::{ABSENT, Group, TABLE, Takes, find};
+pub use self::words::{choice, unquoted};
 
 /// What a line typed into a room means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,24 +179,15 @@ mod tests {
 
     #[test]
     fn commands_about_people_take_names_texts_and_answers() {
-        let dm = |who: &str, text: Option<&str>| Action::Dm {
-            who: who.into(),
-            text: text.map(str::to_owned),
-        };
-        assert_eq!(act("/dm @bob see you"), dm("@bob", Some("see you")));
-        assert_eq!(act("/w @bob"), dm("@bob", None));
-        assert_eq!(act("/dm bob \u{201c}hi there\u{201d}"), dm("bob", Some("hi there")));
+        // Where the name ends is not known here.
+        let to = |line: &str, then| Action::To { line: line.into(), then };
+        assert_eq!(act("/dm @Mary Ann see you"), to("@Mary Ann see you", Then::Dm));
+        assert_eq!(act("/w @bob"), to("@bob", Then::Dm));
+        assert_eq!(act("/verify bob b YES"), to("bob b YES", Then::Verify));
+        assert_eq!(act("/rename @bob Bob from work"), to("@bob Bob from work", Then::Rename));
         assert_eq!(
             act("/bm \"hi all\""),
             Action::Broadcast { text: "hi all".into(), confirmed: false }
-        );
-        let verify = |who: &str, equal| Action::Verify { who: who.into(), equal };
-        assert_eq!(act("/verify @bob"), verify("@bob", None));
-        assert_eq!(act("/verify bob b YES"), verify("bob b", Some(true)));
-        assert_eq!(act("/verify @bob no"), verify("@bob", Some(false)));
-        assert_eq!(
-            act("/rename @bob Bob from work"),
-            Action::Rename { who: "@bob".into(), name: Some("Bob from work".into()) }
         );
         assert_eq!(act("/decline @eve"), Action::Block { who: "@eve".into(), blocked: true });
         assert_eq!(act("/receipts off"), Action::Receipts(Some(false)));

@@ -1,8 +1,8 @@
 //! The table of slash commands: one row each, with everything that the parser, the help, the
 //! completion and the pages need.
 
-use super::Action;
-use super::words::{LINES_MAX, choice, named, none, single, some, two, unquoted, word};
+use super::words::{LINES_MAX, choice, none, single, some, two, unquoted, word};
+use super::{Action, Then};
 
 /// What an argument names: what a front end may offer to complete it with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +89,10 @@ const fn need(takes: Takes, name: &'static str) -> Arg {
 
 const fn may(takes: Takes, name: &'static str) -> Arg {
     Arg { takes, name, needed: false }
+}
+
+fn to(args: &str, then: Then) -> Option<Action> {
+    some(args).map(|line| Action::To { line, then })
 }
 
 const WHO: Arg = need(Takes::Person, "@WHO");
@@ -280,7 +284,7 @@ pub const TABLE: &[Row] = &[
         &["msg", "m", "query", "w"],
         &[WHO, may(Takes::Text, "TEXT")],
         ("say something to one person, or open the conversation", "message.send"),
-        |a| named(a).map(|(who, text)| Action::Dm { who, text: unquoted(&text) }),
+        |a| to(a, Then::Dm),
     ),
     row(
         People,
@@ -304,7 +308,7 @@ pub const TABLE: &[Row] = &[
         &["add"],
         &[WHO, may(Takes::Text, "NAME")],
         ("keep a person as a contact, under a name of yours if you like", "contact.accept"),
-        |a| named(a).map(|(who, name)| Action::Accept { who, name: some(&name) }),
+        |a| to(a, Then::Accept),
     ),
     row(
         People,
@@ -328,7 +332,7 @@ pub const TABLE: &[Row] = &[
         &["petname"],
         &[WHO, may(Takes::Text, "NAME")],
         ("your own name for a person; without it, theirs", "contact.rename"),
-        |a| named(a).map(|(who, name)| Action::Rename { who, name: some(&name) }),
+        |a| to(a, Then::Rename),
     ),
     row(
         People,
@@ -339,16 +343,7 @@ pub const TABLE: &[Row] = &[
             "show the codes to compare with a person, then say whether they are equal",
             "contact.verify",
         ),
-        |a| {
-            let (who, equal) = match a.rsplit_once(char::is_whitespace) {
-                Some((who, answer)) => match choice(answer, "yes", "no") {
-                    Some(equal) => (who.trim_end(), Some(equal)),
-                    None => (a, None),
-                },
-                None => (a, None),
-            };
-            some(who).map(|who| Action::Verify { who, equal })
-        },
+        |a| to(a, Then::Verify),
     ),
     row(
         People,

@@ -3,7 +3,7 @@
 /// What `message.list` gives at most.
 pub(super) const LINES_MAX: u32 = 1_000;
 
-/// Quotation marks that people put around a text or a name, each with its counterpart.
+/// Quotation marks that people put around a text, each with its counterpart.
 const QUOTES: [(char, char); 5] = [
     ('"', '"'),
     ('\'', '\''),
@@ -38,22 +38,8 @@ pub(super) fn two(args: &str) -> Option<(String, String)> {
     Some((first.to_owned(), some(rest.trim())?))
 }
 
-/// A person and what follows. A name with spaces in it stands in quotation marks.
-pub(super) fn named(args: &str) -> Option<(String, String)> {
-    let bare = args.strip_prefix('@').unwrap_or(args);
-    if let Some((_, close)) = QUOTES.iter().find(|(open, _)| bare.starts_with(*open))
-        && let Some((name, rest)) =
-            bare.chars().next().and_then(|open| bare[open.len_utf8()..].split_once(*close))
-        && (rest.is_empty() || rest.starts_with(char::is_whitespace))
-    {
-        return some(name).map(|name| (name, rest.trim().to_owned()));
-    }
-    let (who, rest) = args.split_once(char::is_whitespace).unwrap_or((args, ""));
-    some(who).map(|who| (who, rest.trim().to_owned()))
-}
-
 /// A text without the one pair of double quotation marks around the whole of it.
-pub(super) fn unquoted(text: &str) -> Option<String> {
+pub fn unquoted(text: &str) -> Option<String> {
     // Single ones are apostrophes as often.
     let pairs = QUOTES.iter().filter(|(open, _)| !matches!(open, '\'' | '\u{2018}'));
     let mut inner = pairs.filter_map(|(open, close)| {
@@ -64,7 +50,7 @@ pub(super) fn unquoted(text: &str) -> Option<String> {
 }
 
 /// One of two words.
-pub(super) fn choice(word: &str, yes: &str, no: &str) -> Option<bool> {
+pub fn choice(word: &str, yes: &str, no: &str) -> Option<bool> {
     if word.eq_ignore_ascii_case(yes) {
         return Some(true);
     }
@@ -88,16 +74,5 @@ mod tests {
             assert_eq!(unquoted(text).unwrap(), text);
         }
         assert_eq!(unquoted(""), None);
-    }
-
-    #[test]
-    fn a_name_with_spaces_stands_in_quotes() {
-        let pair = |a: &str, b: &str| Some((a.to_owned(), b.to_owned()));
-        assert_eq!(named("@bob hi  there"), pair("@bob", "hi  there"));
-        assert_eq!(named("@\"bob b.\" hi"), pair("bob b.", "hi"));
-        assert_eq!(named("\u{201c}bob b.\u{201d}"), pair("bob b.", ""));
-        assert_eq!(named("@bob"), pair("@bob", ""));
-        assert_eq!(named("\"bob\"x hi"), pair("\"bob\"x", "hi"));
-        assert_eq!(named(""), None);
     }
 }

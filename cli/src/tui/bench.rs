@@ -192,6 +192,8 @@ fn message(n: u64) -> Message {
         name: ["alice", "bob", "carol", "日本太郎", "zoë"]
             [usize::try_from(n % 5).unwrap_or_default()]
         .to_owned(),
+        name_mark: None,
+        former_name: None,
         seq: n,
         kind: Kind::Text,
         text: text(n),

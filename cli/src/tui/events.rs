@@ -225,7 +225,7 @@ fn describe(state: &State, told: &Told) -> String {
     let name = |room: &RoomId| name_of(state, *room);
     match &told.event {
         Event::MessageAdded { message } => {
-            let who = author(message, &state.me.name, |_| false);
+            let who = author(message, &state.me.name);
             let bytes = message.text.len();
             format!("{:?} {} {who}, {bytes} B", message.kind, name(&message.room)).to_lowercase()
         }

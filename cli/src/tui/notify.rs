@@ -133,7 +133,7 @@ pub fn notice(state: &State, message: &Message, called: bool) -> Option<Notice> 
         return None;
     }
     let room = state.chat_of(message.room).map_or_else(|| message.room.short(), |c| c.name.clone());
-    let from = author(message, &state.me.name, |_| false);
+    let from = author(message, &state.me.name);
     let title = if message.direct { from.clone() } else { format!("{from} in {}", clean(&room)) };
     let first = message.text.lines().next().unwrap_or_default();
     let body = cut(&clean(first), BODY_COLUMNS_MAX);

@@ -2,8 +2,6 @@
 //! quotes, its words, its reactions and where it is. Drawing and scrolling use the same function,
 //! so they always agree about heights.
 
-use std::collections::BTreeSet;
-
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -40,7 +38,6 @@ const STATE_COLUMNS: usize = 10;
 pub struct Look<'a> {
     state: &'a State,
     timeline: &'a Timeline,
-    twice: BTreeSet<&'a str>,
     theme: Theme,
     columns: usize,
 }
@@ -48,19 +45,9 @@ pub struct Look<'a> {
 impl<'a> Look<'a> {
     /// For a timeline of so many columns.
     pub fn new(state: &'a State, timeline: &'a Timeline, columns: u16) -> Self {
-        let mut names: Vec<&str> = state
-            .members
-            .get(&timeline.room)
-            .into_iter()
-            .flatten()
-            .map(|m| m.name.as_str())
-            .collect();
-        names.sort_unstable();
-        let twice = names.windows(2).filter(|w| w[0] == w[1]).map(|w| w[0]).collect();
         Self {
             state,
             timeline,
-            twice,
             theme: Theme::new(&state.settings),
             columns: usize::from(columns).clamp(4, COLUMNS_MAX),
         }
@@ -173,10 +160,13 @@ impl<'a> Look<'a> {
     fn remark(&self, message: &Message) -> Line<'static> {
         let what = match message.kind {
             Kind::Leave => "left",
-            _ if message.seq == 0 => "joined",
-            _ => "is here under a new name",
+            _ => &came(message),
         };
-        let text = format!(" {}* {} {what}", self.time_column(message), self.author(message));
+        let who = match &message.former_name {
+            Some(former) => clean(former),
+            None => self.author(message),
+        };
+        let text = format!(" {}* {who} {what}", self.time_column(message));
         Line::styled(cut(&text, self.columns), self.theme.dim())
     }
 
@@ -312,15 +302,30 @@ impl<'a> Look<'a> {
 
     /// A name that cannot be taken for that of somebody else.
     fn author(&self, message: &Message) -> String {
-        author(message, &self.state.me.name, |name| self.twice.contains(name))
+        author(message, &self.state.me.name)
     }
 }
 
-/// The name of an author, with the first characters of the device where it is not unique.
-pub fn author(message: &Message, me: &str, twice: impl Fn(&str) -> bool) -> String {
+/// The name of an author, with what tells them from others who are called alike.
+pub fn author(message: &Message, me: &str) -> String {
     let name = if message.name.is_empty() { "somebody".to_owned() } else { clean(&message.name) };
-    let unclear = !message.own && (twice(&message.name) || message.name == me || name == "you");
-    if unclear { format!("{name}~{}", &message.device.short()[..4]) } else { name }
+    let unclear = !message.own && (message.name == me || name == "you");
+    match &message.name_mark {
+        Some(mark) => format!("{name}~{mark}"),
+        None if unclear => format!("{name}~{}", &message.device.short()[..4]),
+        None => name,
+    }
+}
+
+/// What a profile says of its author.
+fn came(message: &Message) -> String {
+    match &message.former_name {
+        Some(former) if *former != message.text && !message.text.is_empty() => {
+            format!("is now {}", clean(&message.text))
+        }
+        None if message.seq == 0 => "joined".to_owned(),
+        _ => "is back".to_owned(),
+    }
 }
 
 /// Whether a message of others calls the user by name, and not somebody with a longer one.

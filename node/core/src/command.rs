@@ -4,10 +4,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{DeviceId, EntryId, IdentityId, RoomId};
+use crate::place::Place;
 
-/// A wish of the local user. Where a command takes a `room`, messages take a conversation with one
-/// person as well: `@name`, or the conversation's id. One reply follows each command, once its
-/// effects are on disk.
+/// A wish of the local user. Names were resolved where they came in ([`crate::place`]): here are
+/// ids only. Where a command takes a `room`, messages take a conversation with one person as well.
+/// One reply follows each command, once its effects are on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -22,13 +23,13 @@ pub enum Command {
     },
     /// Say goodbye and stop following a room. History stays on disk.
     LeaveRoom {
-        /// Name or id.
-        room: String,
+        /// Where.
+        room: Place,
     },
     /// Say something.
     SendMessage {
-        /// Name or id.
-        room: String,
+        /// Where.
+        room: Place,
         /// 1 to 64,000 bytes of UTF-8.
         text: String,
         /// The message answered.
@@ -37,15 +38,15 @@ pub enum Command {
     },
     /// Announce something, shown apart from conversation.
     SendNotice {
-        /// Name or id.
-        room: String,
+        /// Where.
+        room: Place,
         /// As in `SendMessage`.
         text: String,
     },
     /// Replace the text of an own message.
     EditMessage {
-        /// Name or id.
-        room: String,
+        /// Where.
+        room: Place,
         /// The message to change.
         #[serde(rename = "message_id")]
         message: EntryId,
@@ -54,16 +55,16 @@ pub enum Command {
     },
     /// Withdraw an own message: honest nodes drop its text.
     DeleteMessage {
-        /// Name or id.
-        room: String,
+        /// Where.
+        room: Place,
         /// The message to withdraw.
         #[serde(rename = "message_id")]
         message: EntryId,
     },
     /// Put an emoji on a message, or take it off.
     React {
-        /// Name or id.
-        room: String,
+        /// Where.
+        room: Place,
         /// The message.
         #[serde(rename = "message_id")]
         message: EntryId,
@@ -79,8 +80,8 @@ pub enum Command {
     },
     /// Hide, or show again, what a device writes in a room; local only.
     MuteDevice {
-        /// Name or id.
-        room: String,
+        /// Where.
+        room: Place,
         /// Whom.
         device: DeviceId,
         /// Hide or show.
@@ -88,16 +89,16 @@ pub enum Command {
     },
     /// Remember that everything up to here was read.
     MarkRead {
-        /// Name or id.
-        room: String,
+        /// Where.
+        room: Place,
         /// Journal number of the last message read.
         upto: u64,
     },
     /// Keep a person as a contact: takes in their requests, and gives them a name of one's own
     /// choice.
     AcceptContact {
-        /// `@name`, fingerprint, identity or conversation id.
-        who: String,
+        /// The person.
+        who: IdentityId,
         /// The own name for them; `None` leaves it as it is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         petname: Option<String>,
@@ -106,21 +107,21 @@ pub enum Command {
     /// sender.
     BlockContact {
         /// As in `AcceptContact`.
-        who: String,
+        who: IdentityId,
         /// Block or unblock.
         blocked: bool,
     },
     /// The own name for a person.
     RenameContact {
         /// As in `AcceptContact`.
-        who: String,
+        who: IdentityId,
         /// `None` goes back to the name they give themselves.
         petname: Option<String>,
     },
     /// The verification codes were compared and are equal on both screens, or this is taken back.
     VerifyContact {
         /// As in `AcceptContact`.
-        who: String,
+        who: IdentityId,
         /// Compared and equal.
         verified: bool,
     },
@@ -128,7 +129,7 @@ pub enum Command {
     /// allows it.
     Typing {
         /// A conversation with one person.
-        room: String,
+        room: Place,
         /// Writing or not.
         typing: bool,
     },
@@ -144,10 +145,9 @@ pub enum Command {
 }
 
 impl Command {
-    /// The room or person it is about, as the user named it; `None` for commands about all rooms,
-    /// and for joining.
+    /// The room or person it is about; `None` for commands about all rooms, and for joining.
     #[must_use]
-    pub fn room(&self) -> Option<&str> {
+    pub fn place(&self) -> Option<Place> {
         match self {
             Self::LeaveRoom { room }
             | Self::SendMessage { room, .. }
@@ -157,11 +157,11 @@ impl Command {
             | Self::React { room, .. }
             | Self::MuteDevice { room, .. }
             | Self::Typing { room, .. }
-            | Self::MarkRead { room, .. } => Some(room),
+            | Self::MarkRead { room, .. } => Some(*room),
             Self::AcceptContact { who, .. }
             | Self::BlockContact { who, .. }
             | Self::RenameContact { who, .. }
-            | Self::VerifyContact { who, .. } => Some(who),
+            | Self::VerifyContact { who, .. } => Some(Place::With(*who)),
             Self::JoinRoom { .. } | Self::SetName { .. } | Self::SetPrivacy { .. } => None,
         }
     }

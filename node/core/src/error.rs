@@ -18,6 +18,14 @@ pub enum CommandError {
         /// A similar name that is joined.
         nearest: Option<String>,
     },
+    /// Several rooms have that name.
+    #[error("{room} could be {}", candidates.join(" or "))]
+    AmbiguousRoom {
+        /// As asked for.
+        room: String,
+        /// Their ids, with what tells them apart.
+        candidates: Vec<String>,
+    },
     /// Not a room name.
     #[error("`{room}` is not a room name")]
     BadRoomName {
@@ -79,6 +87,12 @@ pub enum CommandError {
         /// As asked for.
         who: String,
         /// Names with fingerprints.
+        candidates: Vec<String>,
+    },
+    /// A line begins with the names of several people.
+    #[error("that could be for {}", candidates.join(" or "))]
+    SeveralNames {
+        /// The names as they are to be typed.
         candidates: Vec<String>,
     },
     /// A conversation with oneself.
@@ -143,6 +157,7 @@ impl CommandError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::UnknownRoom { .. } => "KLATCH-ROOM-NOT-FOUND",
+            Self::AmbiguousRoom { .. } => "KLATCH-AMBIGUOUS",
             Self::BadRoomName { .. } | Self::RoomNameIsId { .. } => "KLATCH-ROOM-NAME",
             Self::BadName => "KLATCH-NAME",
             Self::EmptyText => "KLATCH-TEXT-EMPTY",
@@ -153,7 +168,7 @@ impl CommandError {
             Self::NotYours => "KLATCH-NOT-YOURS",
             Self::UnknownMember => "KLATCH-MEMBER-NOT-FOUND",
             Self::UnknownPerson { .. } => "KLATCH-PERSON-NOT-FOUND",
-            Self::AmbiguousPerson { .. } => "KLATCH-PERSON-AMBIGUOUS",
+            Self::AmbiguousPerson { .. } | Self::SeveralNames { .. } => "KLATCH-PERSON-AMBIGUOUS",
             Self::Yourself => "KLATCH-YOURSELF",
             Self::BlockedPerson { .. } => "KLATCH-PERSON-BLOCKED",
             Self::NoKeysYet { .. } => "KLATCH-NO-KEYS",
@@ -172,6 +187,9 @@ impl CommandError {
     pub fn hint(&self) -> String {
         match self {
             Self::UnknownRoom { nearest: Some(near), .. } => format!("did you mean {near}? `klatch rooms` lists all"),
+            Self::UnknownRoom { room, nearest: None } if crate::names::is_id(room) => {
+                "`klatch rooms --json` lists the ids of your rooms".to_owned()
+            }
             Self::UnknownRoom { room, nearest: None } => {
                 format!("`klatch join '#{}'` opens it", room.trim_start_matches('#'))
             }
@@ -199,7 +217,11 @@ impl CommandError {
             Self::UnknownPerson { nearest: None, .. } => {
                 "people are known from the rooms you share: `klatch members ROOM` lists them".to_owned()
             }
+            Self::AmbiguousRoom { .. } => "use the id instead of the name".to_owned(),
             Self::AmbiguousPerson { .. } => "use the fingerprint instead of the name".to_owned(),
+            Self::SeveralNames { .. } => {
+                "nothing was done; put the name that you mean in quotes".to_owned()
+            }
             Self::Yourself => "name somebody else".to_owned(),
             Self::BlockedPerson { who } => {
                 format!("`klatch contact unblock @{}` first", who.trim_start_matches('@'))
@@ -234,7 +256,9 @@ impl CommandError {
             | Self::DeletedMessage { .. }
             | Self::UnknownMember
             | Self::UnknownPerson { .. } => 3,
-            Self::BadRoomName { .. }
+            Self::AmbiguousRoom { .. }
+            | Self::SeveralNames { .. }
+            | Self::BadRoomName { .. }
             | Self::RoomNameIsId { .. }
             | Self::BadName
             | Self::EmptyText

@@ -96,6 +96,9 @@ pub enum Event {
         device: DeviceId,
         /// Display name.
         name: String,
+        /// As in messages.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name_mark: Option<String>,
         /// Came or went.
         online: bool,
     },
@@ -140,6 +143,9 @@ pub enum Event {
         room: RoomId,
         /// The name they are shown under.
         name: String,
+        /// As in messages.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name_mark: Option<String>,
         /// What.
         news: ContactNews,
     },
@@ -271,6 +277,14 @@ pub struct Message {
     pub identity: Option<IdentityId>,
     /// Display name of the author at present.
     pub name: String,
+    /// Set if somebody else goes by a name that looks the same and the user cannot be sure who this
+    /// is: as much of the fingerprint as tells them apart, to be shown beside the name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name_mark: Option<String>,
+    /// In a profile (`text` is the name in it): the name before. The same name again is somebody
+    /// who has come back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former_name: Option<String>,
     /// Position in the author's chain.
     pub seq: u64,
     /// What it is.

@@ -128,8 +128,9 @@ pub const PRESENCE_DEBOUNCE_MS: u64 = 150;
 /// A device counts as a recipient (`m` in `delivered n/m`) of an open room if it was present within
 /// this time.
 pub const RECIPIENT_MS: u64 = 7 * 86_400_000;
-/// `last seen` is written to the store at most this often per device.
-pub const LAST_SEEN_WRITE_MS: u64 = 3_600_000;
+/// While a device is there, `last seen` is written to the store at most this often, and once more
+/// when it goes: a power cut makes it older by this much at most.
+pub const LAST_SEEN_WRITE_MS: u64 = 300_000;
 
 /// Bytes of one sync page. A page is verified and committed before the next is asked: this bounds
 /// memory.

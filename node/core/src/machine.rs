@@ -2,22 +2,25 @@
 //! rules live in the parts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::command::{Command, Reply};
 use crate::content::Content;
 use crate::delivery::VerifiedAck;
 use crate::direct::Direct;
+use crate::directory::Directory;
 use crate::error::{CommandError, Reject};
 use crate::event::{Event, Told};
 use crate::identity::Keys;
 use crate::ids::{Peer, RoomId, TopicId};
 use crate::limits::{ROOM_DISK_BYTES_DEFAULT, ROOMS_MAX, TEXT_BYTES_MAX};
 use crate::names;
+use crate::place::{self, Place, RoomName};
 use crate::room::exchange::PageIn;
 use crate::room::{Room, Source, Taken};
 use crate::step::{
-    CommandId, GossipId, Input, PeopleView, RequestId, RoomView, Snapshot, Step, TopicChange,
-    Verdict, Write,
+    CommandId, DeviceRow, GossipId, Input, PeopleView, RequestId, RoomView, Snapshot, Step,
+    TopicChange, Verdict, Write,
 };
 use crate::wire;
 
@@ -50,6 +53,8 @@ pub(crate) struct Ctx<'a> {
     pub me: &'a Peer,
     /// Own display name.
     pub name: &'a str,
+    /// Who is known.
+    pub directory: &'a mut Arc<Directory>,
     /// Next journal number.
     pub journal: &'a mut u64,
     /// Next request id.
@@ -78,6 +83,15 @@ impl Ctx<'_> {
         self.step.events.push(Told { journal: Some(journal), event });
     }
 
+    /// Keeps what a room knows of a device, and lets the directory know.
+    pub fn device(&mut self, row: &DeviceRow) {
+        self.step.writes.push(Write::Device(row.clone()));
+        // What is shown of the directory outside is never changed, so it is copied for news only.
+        if self.directory.is_news(row) {
+            Arc::make_mut(self.directory).met(row);
+        }
+    }
+
     /// A fresh random nonce.
     pub fn nonce(&mut self) -> [u8; 24] {
         let mut nonce = [0; 24];
@@ -94,6 +108,9 @@ pub struct Machine {
     name: String,
     rooms: BTreeMap<RoomId, Room>,
     pub(crate) direct: Direct,
+    directory: Arc<Directory>,
+    /// As the shell knows it.
+    shown: Arc<Directory>,
     topics: BTreeMap<TopicId, RoomId>,
     links: BTreeMap<Peer, BTreeSet<TopicId>>,
     journal: u64,
@@ -119,12 +136,21 @@ impl Machine {
             .map(|r| (r.row.room, Room::restore(r, own, now, budget)))
             .collect();
         let topics = rooms.values().map(|r| (r.keys.topic, r.id())).collect();
+        let direct = Direct::open(snapshot.direct, now);
+        let mut directory = Directory::new(keys.identity_id(), &snapshot.name);
+        for row in rooms.values().flat_map(|r| r.members.values()) {
+            directory.met(row);
+        }
+        direct.introduce(&mut directory);
+        let directory = Arc::new(directory);
         Self {
             keys,
             me,
             name: snapshot.name,
             rooms,
-            direct: Direct::open(snapshot.direct, now),
+            direct,
+            shown: directory.clone(),
+            directory,
             topics,
             links: BTreeMap::new(),
             journal: snapshot.journal_next.max(1),
@@ -185,8 +211,8 @@ impl Machine {
     /// What queries may know of people at start; later views come with the steps.
     pub fn people(&mut self, now: u64, rng: &mut dyn Entropy) -> PeopleView {
         let step = &mut Step::default();
-        let Self { keys, me, name, journal, request, direct, .. } = self;
-        direct.view(&Ctx { now, wall: now, rng, keys, me, name, journal, request, step })
+        let Self { keys, me, name, directory, journal, request, direct, .. } = self;
+        direct.view(&Ctx { now, wall: now, rng, keys, me, name, directory, journal, request, step })
     }
 
     /// The rooms.
@@ -194,10 +220,19 @@ impl Machine {
         self.rooms.values()
     }
 
-    /// The room that a name or id means in a command.
-    #[must_use]
-    pub fn room_id(&self, name: &str) -> Option<RoomId> {
-        find_id(&self.rooms, name)
+    /// What a name or id means. Whoever talks to a machine in the same process asks here; a node
+    /// asks its views, which know the same rows.
+    ///
+    /// # Errors
+    /// [`CommandError`]: no such room or person, or several of that name.
+    pub fn place(&self, wanted: &str) -> Result<Place, CommandError> {
+        let rooms = self.rooms.values().map(|r| RoomName {
+            room: r.id(),
+            name: r.name(),
+            left: r.row.left,
+            passphrase: r.row.passphrase,
+        });
+        place::find(wanted, rooms, &self.directory)
     }
 
     /// Whether own messages wait in this room for members that are connected: the shell holds more
@@ -223,6 +258,8 @@ impl Machine {
             name,
             rooms,
             direct,
+            directory,
+            shown,
             topics,
             links,
             journal,
@@ -231,7 +268,9 @@ impl Machine {
             ahead,
             ..
         } = self;
-        let mut ctx = Ctx { now, wall, rng, keys, me, name, journal, request, step: &mut step };
+        let step_ = &mut step;
+        let mut ctx =
+            Ctx { now, wall, rng, keys, me, name, directory, journal, request, step: step_ };
         if !matches!(input, Input::Command { .. } | Input::Join { .. }) {
             // Own entries of a batch are adjacent in the journal: nothing may come between them.
             for room in rooms.values_mut() {
@@ -242,13 +281,14 @@ impl Machine {
             Input::Command { id, command: Command::SetName { name: new } } => {
                 let result = set_name(&mut ctx, rooms, &new);
                 if result.is_ok() {
-                    self.name = new;
+                    Arc::make_mut(ctx.directory).call_self(&new);
                     direct.renamed();
+                    *name = new;
                 }
                 step.replies.push((id, result));
             }
-            Input::Command { id, command } if direct.is_meant(&ctx, rooms, &command) => {
-                let result = direct.command(&mut ctx, rooms, command);
+            Input::Command { id, command } if Direct::is_meant(&command) => {
+                let result = direct.command(&mut ctx, command);
                 ctx.step.replies.push((id, result));
             }
             Input::Command { id, command } => {
@@ -302,15 +342,20 @@ impl Machine {
                 rooms.values_mut().for_each(|r| r.request_failed(&mut ctx, &peer, request));
             }
             Input::DirectAsked { peer, token, frame } => {
-                direct.asked(&mut ctx, rooms, &peer, token, frame)
+                direct.asked(&mut ctx, &peer, token, frame)
             }
             Input::DirectAnswered { peer, request, answer } => {
-                direct.answered(&mut ctx, rooms, &peer, request, answer);
+                direct.answered(&mut ctx, &peer, request, answer);
             }
             Input::Tick | Input::BatchEnd => {
                 poll(&mut ctx, rooms);
                 if direct.touched || direct.due_ms <= ctx.now {
                     direct.poll(&mut ctx);
+                }
+                if !Arc::ptr_eq(ctx.directory, shown) {
+                    *shown = ctx.directory.clone();
+                    let view = direct.view(&ctx);
+                    ctx.step.people = Some(view);
                 }
             }
             other => {
@@ -453,41 +498,12 @@ fn verdict(ctx: &mut Ctx<'_>, room: &Room, peer: Peer, message: GossipId) {
     ctx.step.verdicts.push((peer, message, verdict));
 }
 
-fn find_id(rooms: &BTreeMap<RoomId, Room>, name: &str) -> Option<RoomId> {
-    let by_id = RoomId::parse(name).filter(|id| rooms.contains_key(id));
-    let wanted = names::normalise(name).ok();
-    let matches: Vec<RoomId> = rooms
-        .values()
-        .filter(|r| Some(r.id()) == by_id || (wanted.as_deref() == Some(r.name()) && !r.row.left))
-        .map(Room::id)
-        .collect();
-    // An open room and a passphrase room may share a name; the open one is meant unless only the
-    // other is here.
-    let chosen = matches
-        .iter()
-        .find(|id| rooms.get(id).is_some_and(|r| !r.row.passphrase))
-        .or(matches.first());
-    chosen.copied()
-}
-
-fn find<'r>(
-    rooms: &'r mut BTreeMap<RoomId, Room>,
-    name: &str,
-) -> Result<&'r mut Room, CommandError> {
-    match find_id(rooms, name) {
-        Some(id) => rooms
-            .get_mut(&id)
-            .ok_or(CommandError::UnknownRoom { room: name.to_owned(), nearest: None }),
-        None => {
-            Err(CommandError::UnknownRoom { room: name.to_owned(), nearest: nearest(rooms, name) })
-        }
+fn find(rooms: &mut BTreeMap<RoomId, Room>, place: Place) -> Result<&mut Room, CommandError> {
+    let unknown = || CommandError::UnknownRoom { room: place.to_string(), nearest: None };
+    match place {
+        Place::Room(id) => rooms.get_mut(&id).ok_or_else(unknown),
+        Place::With(_) => Err(CommandError::WrongPlace { room: place.to_string() }),
     }
-}
-
-fn nearest(rooms: &BTreeMap<RoomId, Room>, name: &str) -> Option<String> {
-    let wanted = names::normalise(name).ok()?;
-    let joined = rooms.values().filter(|r| !r.row.left).map(Room::name);
-    names::nearest(&wanted, joined).map(str::to_owned)
 }
 
 pub(crate) fn check_text(text: &str) -> Result<(), CommandError> {
@@ -503,22 +519,22 @@ fn command_in(
     rooms: &mut BTreeMap<RoomId, Room>,
     command: Command,
 ) -> Result<Reply, CommandError> {
-    let (name, content) = match command {
+    let (place, content) = match command {
         Command::JoinRoom { room, .. } => return Err(CommandError::BadRoomName { room }),
         Command::SetName { .. } => return Err(CommandError::BadName),
-        Command::LeaveRoom { room } => return leave(ctx, find(rooms, &room)?),
+        Command::LeaveRoom { room } => return leave(ctx, find(rooms, room)?),
         Command::MuteDevice { room, device, muted } => {
-            return find(rooms, &room)?.mute(ctx, device, muted).map(|()| Reply::Done);
+            return find(rooms, room)?.mute(ctx, device, muted).map(|()| Reply::Done);
         }
         Command::MarkRead { room, upto } => {
-            let room = find(rooms, &room)?.id();
+            let room = find(rooms, room)?.id();
             ctx.step.writes.push(Write::ReadUpto { room, journal: upto });
             return Ok(Reply::Done);
         }
         Command::SendMessage { room, text, reply_to } => {
             check_text(&text)?;
             if let Some(id) = reply_to {
-                find(rooms, &room)?.find(ctx, id, false)?;
+                find(rooms, room)?.find(ctx, id, false)?;
             }
             (room, Content::Text { text, reply_to })
         }
@@ -528,15 +544,15 @@ fn command_in(
         }
         Command::EditMessage { room, message, text } => {
             check_text(&text)?;
-            find(rooms, &room)?.find(ctx, message, true)?;
+            find(rooms, room)?.find(ctx, message, true)?;
             (room, Content::Edit { target: message, text })
         }
         Command::DeleteMessage { room, message } => {
-            find(rooms, &room)?.find(ctx, message, true)?;
+            find(rooms, room)?.find(ctx, message, true)?;
             (room, Content::Delete { target: message })
         }
         Command::React { room, message, emoji, on } => {
-            find(rooms, &room)?.find(ctx, message, false)?;
+            find(rooms, room)?.find(ctx, message, false)?;
             let emoji = crate::emoji::emoji(&emoji).ok_or(CommandError::BadEmoji)?.to_owned();
             (room, Content::Reaction { target: message, emoji, on })
         }
@@ -544,14 +560,16 @@ fn command_in(
         | Command::BlockContact { who, .. }
         | Command::RenameContact { who, .. }
         | Command::VerifyContact { who, .. } => {
-            return Err(CommandError::UnknownPerson { who, nearest: None });
+            return Err(CommandError::UnknownPerson { who: who.to_string(), nearest: None });
         }
-        Command::Typing { room, .. } => return Err(CommandError::WrongPlace { room }),
+        Command::Typing { room, .. } => {
+            return Err(CommandError::WrongPlace { room: room.to_string() });
+        }
         Command::SetPrivacy { .. } => return Err(CommandError::WrongPlace { room: String::new() }),
     };
-    let room = find(rooms, &name)?;
+    let room = find(rooms, place)?;
     if room.row.left {
-        return Err(CommandError::UnknownRoom { room: name, nearest: None });
+        return Err(CommandError::UnknownRoom { room: room.name().to_owned(), nearest: None });
     }
     let (message, seq, journal) = room.write(ctx, content)?;
     Ok(Reply::Stored { message, room: room.id(), seq, journal })
@@ -565,6 +583,10 @@ fn set_name(
     if !names::is_name(new) {
         return Err(CommandError::BadName);
     }
+    if new == ctx.name {
+        // Nobody is told a new name that is none.
+        return Ok(Reply::Done);
+    }
     let mut ctx = Ctx {
         now: ctx.now,
         wall: ctx.wall,
@@ -572,6 +594,7 @@ fn set_name(
         keys: ctx.keys,
         me: ctx.me,
         name: new,
+        directory: ctx.directory,
         journal: ctx.journal,
         request: ctx.request,
         step: ctx.step,

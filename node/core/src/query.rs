@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Event, Message, Path};
 use crate::ids::{DeviceId, EntryId, IdentityId, RoomId};
+use crate::place::Place;
 
 /// A wish to read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,13 +16,13 @@ pub enum Query {
     Rooms,
     /// The devices seen in a room.
     Members {
-        /// Name or id.
-        room: String,
+        /// Where.
+        room: Place,
     },
     /// Lines of a room in display order, oldest first.
     History {
-        /// Name or id.
-        room: String,
+        /// Where.
+        room: Place,
         /// At most this many lines, the newest ones that match. Capped at 1,000.
         limit: u32,
         /// Only lines shown at or after this time, Unix milliseconds.
@@ -40,9 +41,9 @@ pub enum Query {
     },
     /// Lines of a room in arrival order after a journal number: how a follower misses nothing.
     Journal {
-        /// Name or id; all rooms without it.
+        /// Where; all rooms without it.
         #[serde(default)]
-        room: Option<String>,
+        room: Option<Place>,
         /// Journal number of the last line seen; 0 for all.
         after: u64,
         /// At most this many. Capped at 1,000.
@@ -50,28 +51,19 @@ pub enum Query {
     },
     /// One message.
     Message {
-        /// Name or id.
-        room: String,
+        /// Where.
+        room: Place,
         /// Which.
         #[serde(rename = "message_id")]
         message: EntryId,
-    },
-    /// Everything durable in the order in which it happened here, after a journal number: messages
-    /// and their changes in all rooms and conversations, and what else has a number. How a follower
-    /// misses nothing.
-    Events {
-        /// Journal number of the last event seen; 0 for all.
-        after: u64,
-        /// At most this many. Capped at 1,000.
-        limit: u32,
     },
     /// The people kept or met in conversations, with their conversations.
     Contacts,
     /// Everything about one person, verification codes included. Takes a moment: the codes are
     /// stretched.
     Person {
-        /// `@name`, fingerprint, identity or conversation id.
-        who: String,
+        /// Who.
+        who: IdentityId,
     },
     /// What this node is doing.
     Status,
@@ -90,8 +82,6 @@ pub enum Answer {
     Messages(Vec<Message>),
     /// To [`Query::Message`].
     Message(Box<Message>),
-    /// To [`Query::Events`].
-    Events(Vec<Numbered>),
     /// To [`Query::Contacts`].
     Contacts(Vec<Contact>),
     /// To [`Query::Person`].
@@ -132,6 +122,10 @@ pub struct Contact {
     pub petname: Option<String>,
     /// First characters of the identity, to tell equal names apart.
     pub fingerprint: String,
+    /// Set if somebody else goes by a name that looks the same and the user cannot be sure who this
+    /// is: as much of the fingerprint as tells them apart, to be shown beside the name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name_mark: Option<String>,
     /// How they are kept.
     pub standing: Standing,
     /// Whether their keys were compared.
@@ -255,6 +249,9 @@ pub struct Member {
     pub name: String,
     /// First characters of the identity, to tell equal names apart.
     pub fingerprint: String,
+    /// Set if the name alone does not tell who this is, as for contacts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name_mark: Option<String>,
     /// Connected now.
     pub online: bool,
     /// This device.
@@ -379,6 +376,9 @@ pub struct PeerSummary {
     /// Its transport peer id.
     pub peer_id: String,
     /// Who it is, if signed presence said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<IdentityId>,
+    /// Their display name, a claim: two peers may have the same.
     pub name: Option<String>,
     /// Address in use.
     pub address: String,

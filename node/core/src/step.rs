@@ -12,6 +12,7 @@ use crate::command::{Command, Reply};
 use crate::crypto::group::{RoomKeys, RoomRoot};
 use crate::delivery::VerifiedAck;
 use crate::direct::frame::{VerifiedAnswer, VerifiedFrame};
+use crate::directory::Directory;
 use crate::error::{CommandError, Reject};
 use crate::event::Told;
 use crate::ids::{DeviceId, Digest, EntryId, IdentityId, Peer, RoomId, TopicId};
@@ -269,6 +270,8 @@ pub struct DirectSend {
 /// What queries may know of people. Read-only, replaced as a whole.
 #[derive(Debug, Clone, Default)]
 pub struct PeopleView {
+    /// Who is known, and by which names.
+    pub directory: Arc<Directory>,
     /// People with a linked device.
     pub online: BTreeSet<IdentityId>,
     /// Contacts that were verified, but use other keys since.
@@ -347,6 +350,10 @@ pub struct Serve {
 pub struct RoomView {
     /// The room.
     pub room: RoomId,
+    /// Its name with `#`.
+    pub name: Arc<str>,
+    /// A passphrase went into it.
+    pub passphrase: bool,
     /// Its keys.
     pub keys: Arc<RoomKeys>,
     /// Followed (`false` after leaving: workers drop its traffic).

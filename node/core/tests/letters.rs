@@ -7,6 +7,8 @@ use klatch_core::command::{Command, Reply};
 use klatch_core::content::Kind;
 use klatch_core::error::CommandError;
 use klatch_core::event::{ContactNews, Delivery, Event};
+use klatch_core::ids::IdentityId;
+use klatch_core::place::Place;
 use klatch_core::query::Standing;
 use klatch_core::sim::story::{Person, Story};
 
@@ -83,10 +85,14 @@ fn edits_reactions_and_withdrawals_work_as_in_rooms() {
     let typo = alice.writes("@bob", "helo");
     let secret = alice.writes("@bob", "the key is under the mat");
     story.passes(500);
-    alice.must(Command::EditMessage { room: "@bob".into(), message: typo, text: "hello".into() });
-    alice.must(Command::DeleteMessage { room: "@bob".into(), message: secret });
-    let room = bob.conversation(&alice).to_string();
-    bob.must(Command::React { room: room.clone(), message: typo, emoji: "👍".into(), on: true });
+    alice.must(Command::EditMessage {
+        room: alice.place("@bob"),
+        message: typo,
+        text: "hello".into(),
+    });
+    alice.must(Command::DeleteMessage { room: alice.place("@bob"), message: secret });
+    let room = Place::With(alice.identity());
+    bob.must(Command::React { room, message: typo, emoji: "👍".into(), on: true });
     story.passes(1_000);
     for (who, other) in [(&alice, &bob), (&bob, &alice)] {
         who.sees_of(other, &["alice: hello (edited) 👍1", "alice: (withdrawn)"]);
@@ -188,18 +194,18 @@ fn who_is_blocked_learns_nothing_and_nothing_is_stored() {
     let (story, [alice, bob]) = two();
     alice.writes("@bob", "buy this");
     story.passes(500);
-    bob.must(Command::BlockContact { who: "@alice".into(), blocked: true });
+    bob.must(Command::BlockContact { who: bob.whom("@alice"), blocked: true });
     let second = alice.writes("@bob", "buy that");
     story.passes(60_000);
     assert_eq!(alice.letter_state(&bob, second), Delivery::Queued);
     bob.sees_of(&alice, &["alice: buy this"]);
     let refused = bob.tries(Command::SendMessage {
-        room: "@alice".into(),
+        room: bob.place("@alice"),
         text: "no".into(),
         reply_to: None,
     });
     assert!(matches!(refused, Err(CommandError::BlockedPerson { .. })));
-    bob.must(Command::BlockContact { who: "@alice".into(), blocked: false });
+    bob.must(Command::BlockContact { who: bob.whom("@alice"), blocked: false });
     story.passes(3_600_000);
     assert_eq!(alice.letter_state(&bob, second), DELIVERED);
 }
@@ -219,7 +225,7 @@ fn a_stranger_is_heard_thirty_two_times() {
 #[test]
 fn codes_are_equal_on_both_sides_and_other_keys_are_noticed() {
     let (story, [alice, bob]) = two();
-    let none = alice.tries(Command::VerifyContact { who: "@bob".into(), verified: true });
+    let none = alice.tries(Command::VerifyContact { who: alice.whom("@bob"), verified: true });
     assert!(matches!(none, Err(CommandError::NoKeysYet { .. })), "{none:?}");
     alice.writes("@bob", "hello");
     story.passes(500);
@@ -227,7 +233,7 @@ fn codes_are_equal_on_both_sides_and_other_keys_are_noticed() {
     story.passes(500);
     assert!(alice.code(&bob).is_some());
     assert_eq!(alice.code(&bob), bob.code(&alice));
-    alice.must(Command::VerifyContact { who: "@bob".into(), verified: true });
+    alice.must(Command::VerifyContact { who: alice.whom("@bob"), verified: true });
     assert!(alice.contact(&bob).unwrap().verified.is_some());
 
     bob.loses_keys();
@@ -244,17 +250,18 @@ fn codes_are_equal_on_both_sides_and_other_keys_are_noticed() {
 #[test]
 fn both_may_begin_at_once() {
     let (story, [alice, bob]) = two();
+    let (to_bob, to_alice) = (alice.place("@bob"), bob.place("@alice"));
     let (a, b) = {
         let world = story.world();
         let mut w = world.borrow_mut();
-        let say = |to: &str, text: &str| Command::SendMessage {
-            room: to.into(),
+        let say = |to: Place, text: &str| Command::SendMessage {
+            room: to,
             text: text.into(),
             reply_to: None,
         };
         (
-            w.order(alice.node, say("@bob", "from alice")),
-            w.order(bob.node, say("@alice", "from bob")),
+            w.order(alice.node, say(to_bob, "from alice")),
+            w.order(bob.node, say(to_alice, "from bob")),
         )
     };
     story.passes(1_000);
@@ -283,9 +290,9 @@ fn receipts_and_typing_are_told_only_if_allowed() {
     story.passes(500);
     let read = |who: &Person| {
         let upto = story.world().borrow().nodes[who.node].disk.journal;
-        let room = if who.node == bob.node { "@alice" } else { "@bob" };
-        who.must(Command::MarkRead { room: room.into(), upto });
-        who.must(Command::Typing { room: room.into(), typing: true });
+        let room = who.place(if who.node == bob.node { "@alice" } else { "@bob" });
+        who.must(Command::MarkRead { room, upto });
+        who.must(Command::Typing { room, typing: true });
         story.passes(500);
     };
     read(&bob);
@@ -312,16 +319,12 @@ fn somebody_else_under_a_verified_name_is_noticed() {
         p.joins("#garden");
     });
     story.settles();
-    let ambiguous = alice.tries(Command::SendMessage {
-        room: "@bob".into(),
-        text: "hi".into(),
-        reply_to: None,
-    });
+    let ambiguous = alice.finds("@bob");
     assert!(matches!(ambiguous, Err(CommandError::AmbiguousPerson { .. })));
     let known = alice.conversation(&bob).to_string();
     alice.writes(&known, "is it you?");
     story.passes(500);
-    alice.must(Command::VerifyContact { who: known, verified: true });
+    alice.must(Command::VerifyContact { who: bob.identity(), verified: true });
     other.writes("@alice", "it is me, bob");
     story.passes(500);
     assert_eq!(alice.news_of(&other), [ContactNews::Requested, ContactNews::Impersonated]);
@@ -392,14 +395,52 @@ fn a_wrong_clock_leaves_the_order_of_a_conversation_to_what_is_said() {
 #[test]
 fn names_that_are_not_clear_or_oneself_are_refused() {
     let (_, [alice, _]) = two();
-    let say = |to: &str| {
-        alice.tries(Command::SendMessage { room: to.into(), text: "hi".into(), reply_to: None })
-    };
-    assert_eq!(say("@alice"), Err(CommandError::Yourself));
+    assert_eq!(alice.finds("@alice"), Err(CommandError::Yourself));
     assert_eq!(
-        say("@bbo"),
+        alice.finds("@bbo"),
         Err(CommandError::UnknownPerson { who: "bbo".into(), nearest: Some("bob".into()) })
     );
-    let notice = alice.tries(Command::SendNotice { room: "@bob".into(), text: "x".into() });
+    let say = |room| Command::SendMessage { room, text: "hi".into(), reply_to: None };
+    let own = alice.tries(say(Place::With(alice.identity())));
+    assert_eq!(own, Err(CommandError::Yourself));
+    let nobody = alice.tries(say(Place::With(IdentityId([7; 32]))));
+    assert!(matches!(nobody, Err(CommandError::UnknownPerson { .. })));
+    let notice = alice.tries(Command::SendNotice { room: alice.place("@bob"), text: "x".into() });
     assert_eq!(notice, Err(CommandError::WrongPlace { room: "@bob".into() }));
+}
+
+#[test]
+fn a_contact_comes_before_somebody_of_the_same_name_who_was_only_met() {
+    let story = Story::of(["alice", "bob", "Bob"]);
+    let [alice, bob, other] = story.people();
+    alice.joins("#garden");
+    bob.joins("#garden");
+    story.settles();
+    alice.accepts("@bob");
+    other.joins("#garden");
+    story.settles();
+    for name in ["@bob", "@Bob", "@BOB"] {
+        assert_eq!(alice.whom(name), bob.identity(), "{name}");
+    }
+    // Whoever has accepted neither is asked.
+    assert!(matches!(other.finds("@BOB"), Err(CommandError::Yourself)));
+}
+
+#[test]
+fn a_name_that_looks_like_that_of_a_verified_person_is_noticed() {
+    for double in ["Bob", "bob\u{3164}", "b\u{43e}b", "bob\u{2800}"] {
+        let story = Story::of(["alice", "bob", double]);
+        let [alice, bob, other] = story.people();
+        [&alice, &bob, &other].into_iter().for_each(|p| {
+            p.joins("#garden");
+        });
+        story.settles();
+        alice.writes(&alice.conversation(&bob).to_string(), "is it you?");
+        story.passes(500);
+        alice.must(Command::VerifyContact { who: bob.identity(), verified: true });
+        other.writes("@alice", "it is me, bob");
+        story.passes(500);
+        let news = alice.news_of(&other);
+        assert_eq!(news, [ContactNews::Requested, ContactNews::Impersonated], "{double:?}");
+    }
 }

@@ -19,7 +19,7 @@ fn id(n: u8) -> EntryId {
 }
 
 fn says(chat: &mut Chat, n: u8, text: &str) {
-    let command = Command::SendMessage { room: "#r".into(), text: text.into(), reply_to: None };
+    let command = Command::SendMessage { room: ROOM.into(), text: text.into(), reply_to: None };
     chat.apply(ROOM, ALICE, id(n), &command);
 }
 
@@ -32,6 +32,8 @@ fn shown(n: u8, text: &str) -> Message {
         device: ALICE,
         identity: None,
         name: String::new(),
+        name_mark: None,
+        former_name: None,
         seq: 0,
         kind: Kind::Text,
         text: text.into(),
@@ -74,25 +76,24 @@ fn the_model_notices_what_is_missing_invented_or_changed() {
 #[test]
 fn edits_deletes_and_reactions_have_their_effect_once_and_in_order() {
     let mut chat = Chat::default();
-    let room = || String::from("#r");
     says(&mut chat, 1, "one");
     chat.apply(
         ROOM,
         ALICE,
         id(2),
-        &Command::EditMessage { room: room(), message: id(1), text: "uno".into() },
+        &Command::EditMessage { room: ROOM.into(), message: id(1), text: "uno".into() },
     );
     assert!(agrees(&chat, &[Message { edited: true, ..shown(1, "uno") }]));
-    let react = |on| Command::React { room: room(), message: id(1), emoji: "👍".into(), on };
+    let react = |on| Command::React { room: ROOM.into(), message: id(1), emoji: "👍".into(), on };
     chat.apply(ROOM, BOB, id(3), &react(true));
     assert!(!agrees(&chat, &[Message { edited: true, ..shown(1, "uno") }]));
     chat.apply(ROOM, BOB, id(4), &react(false));
-    chat.apply(ROOM, ALICE, id(5), &Command::DeleteMessage { room: room(), message: id(1) });
+    chat.apply(ROOM, ALICE, id(5), &Command::DeleteMessage { room: ROOM.into(), message: id(1) });
     chat.apply(
         ROOM,
         ALICE,
         id(6),
-        &Command::EditMessage { room: room(), message: id(1), text: "late".into() },
+        &Command::EditMessage { room: ROOM.into(), message: id(1), text: "late".into() },
     );
     assert!(agrees(&chat, &[Message { edited: true, deleted: true, ..shown(1, "") }]));
 }

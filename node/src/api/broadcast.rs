@@ -60,11 +60,8 @@ pub(super) async fn run(
     let (mut done, mut failed) = (Vec::new(), None);
     for room in rooms {
         let key = key.as_ref().map(|key| format!("{key}/{}", room.room));
-        let command = Command::SendMessage {
-            room: room.room.to_string(),
-            text: p.text.clone(),
-            reply_to: None,
-        };
+        let command =
+            Command::SendMessage { room: room.room.into(), text: p.text.clone(), reply_to: None };
         let mut line = json!({"room_id": room.room, "name": room.name});
         match sends::once(hub, rights, key.as_deref(), command).await {
             Ok(Reply::Stored { message, journal, .. }) => {

@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use klatch_core::command::{Command, Reply};
+use klatch_core::error::CommandError;
 use klatch_core::event::{Delivery, Message};
 use klatch_core::ids::{EntryId, RoomId};
+use klatch_core::place::Place;
 use klatch_core::query::{Answer, PeerSummary, Query, RoomSummary};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -60,7 +62,7 @@ pub(super) async fn answer(
     params: Map<String, Value>,
 ) -> Result<Value, RpcError> {
     let node = &hub.node;
-    let mut params = rights.bind(node, method, params).await?;
+    let mut params = rights.bind(node, method, params)?;
     match method.answers {
         Answers::Command(tag) => {
             let key = sends::key(&mut params)?;
@@ -99,6 +101,7 @@ async fn answer_own(
             _ => Ok(json!([])),
         },
         Own::Room => room(node, &params).await,
+        Own::FindPerson => find_person(node, &params),
         Own::Read => super::events::read(node, rights, method, params).await,
         Own::Topics => Ok(super::topics::list()),
         Own::TokenCreate => hub.tokens.create(node, method, params).await,
@@ -131,10 +134,24 @@ pub(super) fn health(node: &Node) -> Value {
     json!({"live": !node.is_stopped(), "ready": why.is_empty(), "why": why})
 }
 
+/// Whom the front of a line names: what people type has names with spaces in it.
+fn find_person(node: &Node, params: &Map<String, Value>) -> Result<Value, RpcError> {
+    let text = params.get("text").and_then(Value::as_str).unwrap_or_default();
+    let (identity, rest) = node.inner.shared.at_front(text)?;
+    let people = node.inner.shared.people();
+    to_value(&json!({
+        "identity": identity,
+        "room_id": RoomId::of_conversation(&identity),
+        "name": people.directory.name_of(&identity),
+        "name_mark": people.directory.mark_of(&identity),
+        "rest": rest,
+    }))
+}
+
 async fn room(node: &Node, params: &Map<String, Value>) -> Result<Value, RpcError> {
     let wanted = params.get("room").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let id = node.find_room(wanted.clone()).await?;
-    let unknown = || klatch_core::error::CommandError::UnknownRoom { room: wanted, nearest: None };
+    let id = node.place(&wanted)?.id();
+    let unknown = || CommandError::UnknownRoom { room: wanted, nearest: None };
     to_value(&rooms(node).await?.into_iter().find(|r| r.room == id).ok_or_else(unknown)?)
 }
 
@@ -155,7 +172,7 @@ fn deadline(timeout_ms: u64) -> Instant {
 
 #[derive(Deserialize)]
 struct SendParams {
-    room: String,
+    room: Place,
     text: String,
     reply_to: Option<EntryId>,
     wait: Wait,
@@ -173,16 +190,17 @@ async fn send(
     let p: SendParams =
         serde_json::from_value(Value::Object(params)).map_err(|e| method.mismatch(&e))?;
     let mut events = node.subscribe();
-    let command = Command::SendMessage { room: p.room, text: p.text, reply_to: p.reply_to };
+    let place = p.room;
+    let command = Command::SendMessage { room: place, text: p.text, reply_to: p.reply_to };
     let reply = sends::once(hub, rights, key.as_deref(), command).await?;
     let mut value = to_value(&reply)?;
-    let Reply::Stored { message, room, .. } = reply else { return Ok(value) };
+    let Reply::Stored { message, .. } = reply else { return Ok(value) };
     if p.wait == Wait::Stored {
         return Ok(value);
     }
     let deadline = deadline(p.timeout_ms);
     loop {
-        let state = find_message(node, room, message).await?.and_then(|m| m.state);
+        let state = find_message(node, place, message).await?.and_then(|m| m.state);
         put_state(&mut value, state)?;
         if p.wait.met(state) {
             return Ok(value);
@@ -228,13 +246,12 @@ async fn next_change(events: &mut Listener, deadline: Instant) {
 
 async fn find_message(
     node: &Node,
-    room: RoomId,
+    room: Place,
     message: EntryId,
 ) -> Result<Option<Message>, RpcError> {
-    use klatch_core::error::CommandError::UnknownMessage;
-    match node.query(Query::Message { room: room.to_string(), message }).await {
+    match node.query(Query::Message { room, message }).await {
         Ok(Answer::Message(found)) => Ok(Some(*found)),
-        Ok(_) | Err(UnknownMessage { .. }) => Ok(None),
+        Ok(_) | Err(CommandError::UnknownMessage { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
@@ -319,33 +336,35 @@ impl Target {
                 let Answer::Status(status) = node.query(Query::Status).await? else {
                     return Ok(None);
                 };
+                // Somebody who is not known yet may come; a name that several have is refused.
+                let person = match who.as_deref().map(|who| node.person(who)) {
+                    Some(Err(error @ CommandError::AmbiguousPerson { .. })) => {
+                        return Err(error.into());
+                    }
+                    found => found.and_then(Result::ok),
+                };
                 let wanted = |p: &&PeerSummary| {
-                    who.as_ref().is_none_or(|w| p.peer_id == *w || p.name.as_ref() == Some(w))
+                    let is_person = person.is_some() && p.identity == person;
+                    who.as_ref().is_none_or(|w| p.peer_id == *w || is_person)
                 };
                 status.peers.iter().find(wanted).map(to_value).transpose()
             }
             Self::Room(room) => {
-                // Refuses an unknown room, with the nearest name.
-                node.query(Query::Members { room: room.clone() }).await?;
+                let id = node.place(room)?.id();
                 let rooms = rooms(node).await?;
-                let plain = room.trim_start_matches('#').to_lowercase();
-                let wanted = |r: &&RoomSummary| {
-                    r.room.to_string() == *room
-                        || r.name.trim_start_matches('#').to_lowercase() == plain
-                };
-                rooms.iter().find(wanted).filter(|r| r.online > 0).map(to_value).transpose()
+                let wanted = rooms.iter().find(|r| r.room == id);
+                wanted.filter(|r| r.online > 0).map(to_value).transpose()
             }
             Self::Delivered(id) => {
                 for room in rooms(node).await? {
-                    if let Some(message) = find_message(node, room.room, *id).await? {
+                    if let Some(message) = find_message(node, room.room.into(), *id).await? {
                         return Wait::Delivered
                             .met(message.state)
                             .then(|| to_value(&message))
                             .transpose();
                     }
                 }
-                Err(klatch_core::error::CommandError::UnknownMessage { message: id.to_string() }
-                    .into())
+                Err(CommandError::UnknownMessage { message: id.to_string() }.into())
             }
         }
     }

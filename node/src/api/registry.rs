@@ -82,6 +82,8 @@ pub enum Own {
     Peers,
     /// `room.get`.
     Room,
+    /// `contact.find`.
+    FindPerson,
     /// `rpc.cancel`.
     Cancel,
     /// `rpc.authenticate`.
@@ -218,6 +220,7 @@ impl Method {
 mod tests {
     use serde_json::json;
 
+    use super::super::rights::Reach;
     use super::*;
 
     #[test]
@@ -234,7 +237,9 @@ mod tests {
             for p in method.params.iter().filter(|p| p.required) {
                 let value = match (p.name, p.kind) {
                     ("message_id", _) => json!(id),
-                    ("device", _) => json!("a".repeat(52)),
+                    ("device" | "who", _) => json!("a".repeat(52)),
+                    // What names a room comes with its id by then.
+                    ("room", _) if method.reach() == Reach::OneRoom => json!(id),
                     (_, "integer") => json!(1),
                     _ => json!("x"),
                 };

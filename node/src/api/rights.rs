@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use klatch_core::ids::RoomId;
+use klatch_core::place::Place;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -48,7 +49,7 @@ pub(super) struct Rights {
 pub(super) enum Reach {
     /// None, or it is limited in another way.
     Nothing,
-    /// The one that its parameter `room` names.
+    /// The one that its parameter `room` names; a conversation with a person is one, too.
     OneRoom,
     /// Any.
     Everything,
@@ -109,28 +110,36 @@ impl Rights {
         Ok(())
     }
 
-    /// Checks which room is meant, and puts its id in the place of its name, so that it is the one
-    /// that was checked.
-    pub(super) async fn bind(
+    /// Puts ids in the place of names, once and for every method alike, and checks that a token may
+    /// touch what is meant. Waits for nothing: requests that follow one another keep their order.
+    pub(super) fn bind(
         &self,
         node: &Node,
         method: &Method,
         mut params: Map<String, Value>,
     ) -> Result<Map<String, Value>, RpcError> {
-        let Some(room) = self.room().filter(|_| method.reach() == Reach::OneRoom) else {
-            return Ok(params);
-        };
-        let named = match params.get("room") {
-            Some(Value::String(name)) => Some(name.clone()),
-            Some(_) => return Err(elsewhere(method)),
-            None => None,
-        };
-        if let Some(name) = named
-            && node.find_room(name).await.ok() != Some(room)
-        {
-            return Err(elsewhere(method));
+        if method.reach() == Reach::OneRoom {
+            let only = self.room();
+            let place = match params.get("room") {
+                Some(Value::String(wanted)) => Some(node.place(wanted)),
+                None | Some(Value::Null) => only.map(|room| node.place(&room.to_string())),
+                // The type is wrong, which is said where all types are checked.
+                Some(_) if only.is_none() => return Ok(params),
+                Some(_) => return Err(elsewhere(method)),
+            };
+            // A token for one room does not tell whether there are others.
+            let meant = |p: &Result<Place, _>| p.as_ref().ok().map(Place::id);
+            if only.is_some() && place.as_ref().and_then(meant) != only {
+                return Err(elsewhere(method));
+            }
+            if let Some(place) = place {
+                params.insert("room".to_owned(), place?.to_string().into());
+            }
         }
-        params.insert("room".to_owned(), room.to_string().into());
+        if let Some(Value::String(who)) = params.get("who") {
+            let who = node.person(who)?;
+            params.insert("who".to_owned(), who.to_string().into());
+        }
         Ok(params)
     }
 }

@@ -146,6 +146,9 @@ fn own_result(types: &mut SchemaGenerator, own: Own) -> Value {
         Own::Health => object(json!({"live": flag(), "ready": flag(), "why": list(text())})),
         Own::Peers => of::<Vec<PeerSummary>>(types),
         Own::Room => of::<RoomSummary>(types),
+        Own::FindPerson => object(json!({
+            "identity": text(), "room_id": text(), "name": text(), "name_mark": text(), "rest": text(),
+        })),
         Own::Subscribe => object(
             json!({"sub": text(), "cursor": number(), "oldest": number(), "head": number(), "gap": gap}),
         ),

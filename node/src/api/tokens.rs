@@ -150,7 +150,7 @@ impl Tokens {
             ));
         }
         let room = match p.room {
-            Some(room) => Some(node.find_room(room).await?),
+            Some(room) => Some(node.place(&room)?.id()),
             None => None,
         };
         {

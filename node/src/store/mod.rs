@@ -49,7 +49,7 @@ pub use book::KnownAddress;
 pub use direct::{ContactAtRest, DirectFound, DirectKey};
 pub use error::StoreError;
 pub use notes::Note;
-pub use read::{Found, Met, Reader, RoomAtRest};
+pub use read::{Found, Reader, RoomAtRest};
 pub use row::LineKey;
 
 /// The encrypted file.

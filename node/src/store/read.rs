@@ -6,7 +6,7 @@ use std::path::Path;
 
 use klatch_core::content::Kind;
 use klatch_core::event::Event;
-use klatch_core::ids::{DeviceId, EntryId, IdentityId, RoomId};
+use klatch_core::ids::{DeviceId, EntryId, RoomId};
 use klatch_core::query::Numbered;
 use klatch_core::step::{DeviceRow, EntryRow};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -59,23 +59,6 @@ pub struct RoomAtRest {
     pub unread: u64,
     /// Devices seen in it.
     pub members: u32,
-}
-
-/// A device of a person in a room.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Met {
-    /// The person.
-    pub identity: IdentityId,
-    /// Their device.
-    pub device: DeviceId,
-    /// The name they give themselves there.
-    pub name: String,
-    /// When it was last heard there, Unix milliseconds; 0 if never.
-    pub last_seen_ms: u64,
-    /// Name of the room.
-    pub room: String,
-    /// The user left that room.
-    pub left: bool,
 }
 
 /// Which lines of a room are wanted.
@@ -271,6 +254,29 @@ impl Reader {
         Ok(self.take(select.query([journal])?, 1, |_| true)?.pop())
     }
 
+    /// The last profile of a device before this number, which says what it was called until then.
+    ///
+    /// # Errors
+    /// When the files cannot be read.
+    pub fn profile_before(
+        &self,
+        room: RoomId,
+        device: DeviceId,
+        journal: u64,
+    ) -> Result<Option<EntryRow>, StoreError> {
+        let Some(room) = room_number(&self.main, room)? else { return Ok(None) };
+        // Answered by the index of arrivals alone, a few milliseconds for a hundred thousand rows.
+        let mut select = self.main.prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM {TABLES} WHERE e.journal =
+             (SELECT max(x.journal) FROM entry x INDEXED BY entry_arrived WHERE x.room = ?1
+              AND x.journal < ?2 AND x.kind = ?3
+              AND x.device = (SELECT id FROM device WHERE device = ?4))"
+        ))?;
+        let kind = Kind::Profile.code();
+        let rows = select.query((room, int(journal), kind, device.0.as_slice()))?;
+        Ok(self.take(rows, 1, |_| true)?.pop())
+    }
+
     /// Edits, deletes and reactions of these messages, in no particular order.
     ///
     /// # Errors
@@ -332,30 +338,6 @@ impl Reader {
     /// When the files cannot be read.
     pub fn devices(&self, room: RoomId) -> Result<Vec<DeviceRow>, StoreError> {
         snapshot::devices(&self.main, room)
-    }
-
-    /// Everybody whose person is known, in every room.
-    ///
-    /// # Errors
-    /// When the files cannot be read.
-    pub fn everybody(&self) -> Result<Vec<Met>, StoreError> {
-        let mut select = self.main.prepare_cached(
-            "SELECT m.identity, d.device, m.name, m.last_seen_ms, r.name, r.gone FROM member m
-             JOIN room r ON r.id = m.room JOIN device d ON d.id = m.device WHERE m.identity IS NOT NULL",
-        )?;
-        let mut rows = select.query([])?;
-        let mut found = Vec::new();
-        while let Some(r) = rows.next()? {
-            found.push(Met {
-                identity: IdentityId(bytes(r, 0)?),
-                device: DeviceId(bytes(r, 1)?),
-                name: r.get(2)?,
-                last_seen_ms: whole(r.get(3)?),
-                room: r.get(4)?,
-                left: r.get(5)?,
-            });
-        }
-        Ok(found)
     }
 
     /// How many of the own entries each device acknowledged (0 left out).

@@ -67,7 +67,7 @@ async fn measure(folder: &Path, messages: usize, bytes: usize) -> Result<Figures
     meet(&alice, 1).await?;
     meet(&bob, 1).await?;
     let until = Instant::now() + PATIENCE;
-    while alice.query(Query::Person { who: "@bob".to_owned() }).await.is_err() {
+    while alice.person("@bob").is_err() {
         if Instant::now() > until {
             bail!("bob did not introduce himself within {} s", PATIENCE.as_secs());
         }
@@ -80,7 +80,7 @@ async fn measure(folder: &Path, messages: usize, bytes: usize) -> Result<Figures
         let (stored, told, delivered) = pair.one(text(i, bytes)).await?;
         if i == 0 {
             // Bob decides, so that more than a handful of messages are taken.
-            let who = "@alice".to_owned();
+            let who = pair.bob.person("@alice")?;
             pair.bob.command(Command::AcceptContact { who, petname: None }).await?;
         }
         if i >= WARM_UP {
@@ -144,7 +144,7 @@ impl Pair {
 /// Says something to bob, again and again while the node says that it is too fast; the message's
 /// position.
 async fn send(node: &Node, text: String) -> Result<u64> {
-    let command = Command::SendMessage { room: "@bob".to_owned(), text, reply_to: None };
+    let command = Command::SendMessage { room: node.place("@bob")?, text, reply_to: None };
     loop {
         match node.command(command.clone()).await {
             Ok(Reply::Stored { seq, .. }) => return Ok(seq),

@@ -219,7 +219,7 @@ async fn open(folder: &Path, messages: usize) -> Result<(Node, Value)> {
 
 async fn history(node: &Node, search: Option<String>) -> Result<usize> {
     let query = Query::History {
-        room: ROOM.to_owned(),
+        room: node.place(ROOM)?,
         limit: 50,
         since_ms: None,
         before: None,

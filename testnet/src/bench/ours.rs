@@ -56,7 +56,7 @@ pub async fn join(node: &Node) -> Result<()> {
 
 /// Says something, again and again while the node says that it is too fast.
 pub async fn send(node: &Node, text: String, mut refused: impl FnMut()) -> Result<()> {
-    let command = Command::SendMessage { room: ROOM.to_owned(), text, reply_to: None };
+    let command = Command::SendMessage { room: node.place(ROOM)?, text, reply_to: None };
     loop {
         match node.command(command.clone()).await {
             Err(CommandError::TooFast { .. }) => {
@@ -70,7 +70,7 @@ pub async fn send(node: &Node, text: String, mut refused: impl FnMut()) -> Resul
 
 /// Members connected now, without this node.
 pub async fn online(node: &Node) -> Result<usize> {
-    match node.query(Query::Members { room: ROOM.to_owned() }).await? {
+    match node.query(Query::Members { room: node.place(ROOM)? }).await? {
         Answer::Members(members) => Ok(members.iter().filter(|m| m.online && !m.own).count()),
         _ => bail!("no list of members"),
     }
@@ -185,8 +185,8 @@ impl Follower {
 
     async fn reread(&mut self) -> Result<()> {
         loop {
-            let query =
-                Query::Journal { room: Some(ROOM.to_owned()), after: self.read, limit: PAGE };
+            let room = Some(self.node.place(ROOM)?);
+            let query = Query::Journal { room, after: self.read, limit: PAGE };
             let Answer::Messages(page) = self.node.query(query).await? else {
                 bail!("no messages")
             };

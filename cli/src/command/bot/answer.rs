@@ -165,6 +165,7 @@ impl Hand {
             ("KLATCH_MESSAGE_ID", message.id.to_string()),
             ("KLATCH_REPLY_TO", id(message.reply_to.map(|m| m.to_string()))),
             ("KLATCH_FROM", visible(&message.name)),
+            ("KLATCH_FROM_MARK", message.name_mark.clone().unwrap_or_default()),
             ("KLATCH_FROM_ID", id(message.identity.map(|i| i.to_string()))),
             ("KLATCH_FINGERPRINT", id(message.identity.map(|i| fingerprint(&i)))),
             ("KLATCH_DEVICE", message.device.to_string()),

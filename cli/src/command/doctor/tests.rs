@@ -78,6 +78,7 @@ fn peer(name: &str, rtt_ms: Option<u32>) -> PeerSummary {
         (format!("12D3KooW{name}"), "/ip4/192.0.2.9/udp/4444/quic-v1".to_owned());
     PeerSummary {
         peer_id,
+        identity: None,
         name: Some(name.to_owned()),
         address,
         path: Path::Lan,

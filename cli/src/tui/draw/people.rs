@@ -23,8 +23,7 @@ pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer)
     let height = usize::from(area.height);
     let space = height.saturating_sub(2);
     for (n, member) in members.iter().take(space).enumerate() {
-        let twice = members.iter().filter(|m| m.name == member.name).count() > 1;
-        put(buffer, area, n + 1, &person(state, theme, member, twice, columns));
+        put(buffer, area, n + 1, &person(state, theme, member, columns));
     }
     if members.len() > space {
         put(
@@ -36,13 +35,7 @@ pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer)
     }
 }
 
-fn person(
-    state: &State,
-    theme: Theme,
-    member: &Member,
-    twice: bool,
-    columns: usize,
-) -> Line<'static> {
+fn person(state: &State, theme: Theme, member: &Member, columns: usize) -> Line<'static> {
     let silent = peer_of(state, member).is_some_and(|p| p.overdue_ms.is_some());
     let online = (member.online && !silent) || member.own;
     let sign = match (online, silent && member.online) {
@@ -54,14 +47,14 @@ fn person(
         (true, ..) => "you".to_owned(),
         (_, true, _) => "muted".to_owned(),
         (.., true) => "2 histories!".to_owned(),
-        // Two people of one name: nothing says whose way it is.
-        _ if twice && member.online => "online".to_owned(),
         _ => way(state, member),
     };
     let room = columns.saturating_sub(width(&right) + 4);
     let name = if member.name.is_empty() { member.device.short() } else { clean(&member.name) };
-    let name =
-        if twice && !member.own { format!("{name}~{}", &member.device.short()[..4]) } else { name };
+    let name = match &member.name_mark {
+        Some(mark) => format!("{name}~{mark}"),
+        None => name,
+    };
     let name = fit(&name, room);
     let colour = theme.name(member.identity, member.device, member.own);
     Line::from(vec![
@@ -71,13 +64,14 @@ fn person(
     ])
 }
 
-/// The link to a member, if only one can be meant.
+/// The link to a member, if there is one only. Who is at its other end was signed: a name is a
+/// claim.
 fn peer_of<'a>(state: &'a State, member: &Member) -> Option<&'a PeerSummary> {
     let mut named = state
         .status
         .iter()
         .flat_map(|s| &s.peers)
-        .filter(|p| p.name.as_deref() == Some(&member.name));
+        .filter(|p| p.identity.is_some() && p.identity == member.identity);
     let one = named.next();
     if named.next().is_some() { None } else { one }
 }

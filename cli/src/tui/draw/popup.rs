@@ -70,7 +70,7 @@ pub(super) fn draw(
 }
 
 fn hit(state: &State, message: &Message) -> (String, String) {
-    let who = author(message, &state.me.name, |_| false);
+    let who = author(message, &state.me.name);
     let day = jiff::Timestamp::from_millisecond(i64::try_from(message.at_ms).unwrap_or(i64::MAX))
         .map(|t| t.to_zoned(state.zone.clone()).strftime("%Y-%m-%d").to_string())
         .unwrap_or_default();

@@ -184,7 +184,8 @@ fn effects_of_commands_are_followed() {
 #[test]
 fn unread_and_mentions_are_counted_where_one_is_not() {
     let mut state = lively(80, 24);
-    let there = |n, text: &str| Message { room: GENERAL, ..said(n, 2, "bob", 0, text) };
+    let there =
+        |n, text: &str| Message { room: GENERAL, name_mark: None, ..said(n, 2, "bob", 0, text) };
     assert!(!heard(&mut state, there(50, "hello")).iter().any(|w| matches!(w, Wish::Notify(_))));
     let wishes = heard(&mut state, there(51, "Alice, are you there?"));
     let Some(Wish::Notify(notice)) = wishes.iter().find(|w| matches!(w, Wish::Notify(_))) else {
@@ -216,7 +217,8 @@ fn unread_and_mentions_are_counted_where_one_is_not() {
 #[test]
 fn a_room_is_as_loud_as_the_user_wants() {
     let mut state = lively(80, 24);
-    let there = |n, text: &str| Message { room: GENERAL, ..said(n, 2, "bob", 0, text) };
+    let there =
+        |n, text: &str| Message { room: GENERAL, name_mark: None, ..said(n, 2, "bob", 0, text) };
     let notifies =
         |state: &mut State, m| heard(state, m).iter().any(|w| matches!(w, Wish::Notify(_)));
     state.levels.insert(GENERAL, Level::None);
@@ -422,6 +424,7 @@ fn changed_keys_of_a_verified_person_are_loud() {
         identity: IdentityId([11; 32]),
         room: BOB,
         name: "bob".to_owned(),
+        name_mark: None,
         news: ContactNews::KeysChanged,
     };
     fold(&mut state, NOW, told(event));

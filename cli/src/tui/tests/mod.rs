@@ -16,6 +16,8 @@ pub fn message(n: u64) -> Message {
         device: DeviceId([2; 32]),
         identity: None,
         name: "bob".to_owned(),
+        name_mark: None,
+        former_name: None,
         seq: n,
         kind: Kind::Text,
         text: format!("line {n}"),

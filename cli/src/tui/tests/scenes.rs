@@ -71,6 +71,8 @@ pub fn room(room: RoomId, name: &str, unread: u64) -> RoomSummary {
 pub fn status(rooms: Vec<RoomSummary>) -> Status {
     let peer = |name: &str, id: &str, path, rtt| PeerSummary {
         peer_id: format!("12D3KooW{id}"),
+        // Nothing is known of the one behind bob's link but the name, which two have.
+        identity: (name == "carol").then_some(IdentityId([3; 32])),
         name: Some(name.to_owned()),
         address: "/ip4/192.0.2.7/tcp/4001".to_owned(),
         path,
@@ -89,12 +91,18 @@ pub fn status(rooms: Vec<RoomSummary>) -> Status {
     serde_json::from_value(status).unwrap()
 }
 
+/// There are two who are called bob.
+fn mark(n: u8, name: &str) -> Option<String> {
+    (name == "bob").then(|| DeviceId([n; 32]).short()[..4].to_owned())
+}
+
 pub fn member(n: u8, name: &str, online: bool) -> Member {
     Member {
         device: if n == 9 { ALICE } else { DeviceId([n; 32]) },
-        identity: None,
+        identity: Some(IdentityId([n; 32])),
         name: name.to_owned(),
         fingerprint: format!("AAAA-{n}"),
+        name_mark: mark(n, name),
         online,
         own: n == 9,
         last_seen_ms: NOW - 3 * 3_600_000,
@@ -110,6 +118,7 @@ pub fn said(n: u64, who: u8, name: &str, minutes_ago: u64, text: &str) -> Messag
         room: GARDEN,
         device: if own { ALICE } else { DeviceId([who; 32]) },
         name: name.to_owned(),
+        name_mark: mark(who, name),
         text: text.to_owned(),
         at_ms: NOW - minutes_ago * 60_000,
         own,
@@ -180,6 +189,7 @@ pub fn lively(columns: u16, rows: u16) -> State {
         claimed: name.to_owned(),
         petname: None,
         fingerprint: String::new(),
+        name_mark: None,
         standing,
         verification,
         online: n == 11,

@@ -110,6 +110,7 @@ fn input(of: &Happens, state: &State) -> Option<Input> {
             room,
             device: DeviceId([*n; 32]),
             name: "y".to_owned(),
+            name_mark: None,
             online: *online,
         }),
         Happens::Left => told(Event::RoomLeft { room: GARDEN }),
@@ -125,6 +126,7 @@ fn input(of: &Happens, state: &State) -> Option<Input> {
                 identity,
                 room: RoomId([*n; 16]),
                 name: "z\u{1b}".to_owned(),
+                name_mark: None,
                 news,
             })
         }

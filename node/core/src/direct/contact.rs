@@ -10,6 +10,7 @@ use crate::cbor;
 use crate::content::Kind;
 use crate::crypto::Verifier;
 use crate::direct::verify::{self, Side};
+use crate::directory::Kept;
 use crate::event::Delivery;
 use crate::identity::DeviceCert;
 use crate::ids::{DeviceId, Digest, EntryId, IdentityId, Peer, RoomId, SessionKey};
@@ -113,6 +114,17 @@ impl Contact {
     /// The name to show.
     pub fn name(&self) -> &str {
         self.petname.as_deref().unwrap_or(&self.claimed)
+    }
+
+    /// As the directory knows them.
+    pub fn kept(&self) -> Kept {
+        Kept {
+            claimed: self.claimed.clone(),
+            petname: self.petname.clone(),
+            standing: self.standing,
+            verified: self.verified.is_some(),
+            changed: self.changed,
+        }
     }
 
     pub fn restore(row: ContactRow) -> Self {

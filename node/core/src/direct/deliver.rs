@@ -5,7 +5,7 @@ use crate::direct::frame::{self, Bundle, Sealed, Stored, VerifiedAnswer, frame_h
 use crate::direct::outbox::{Place, Queue};
 use crate::direct::payload::{self, Hello, RECEIPT, Said, TYPING};
 use crate::direct::session::Session;
-use crate::direct::{Direct, Flight, Rooms};
+use crate::direct::{Direct, Flight};
 use crate::event::{Delivery, Event};
 use crate::ids::{DeviceId, EntryId, IdentityId, Nonce, Peer, SessionTag};
 use crate::limits::{DIRECT_EXPIRY_MS, DIRECT_RESET_MS, DIRECT_WINDOW};
@@ -227,7 +227,6 @@ impl Direct {
     pub fn answered(
         &mut self,
         ctx: &mut Ctx<'_>,
-        rooms: &Rooms,
         peer: &Peer,
         request: RequestId,
         answer: VerifiedAnswer,
@@ -239,7 +238,7 @@ impl Direct {
             (VerifiedAnswer::Bundle(bundle), Flight::Ask { device, nonce })
                 if bundle.nonce == nonce =>
             {
-                self.begin(ctx, rooms, peer, device, &bundle)
+                self.begin(ctx, peer, device, &bundle)
             }
             (VerifiedAnswer::Stored(stored), Flight::Message { device, row }) => {
                 self.stored_row(ctx, device, row, &stored)
@@ -322,17 +321,9 @@ impl Direct {
     }
 
     /// Keys came: begins a session. `false` if they are of no use.
-    fn begin(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        rooms: &Rooms,
-        peer: &Peer,
-        device: DeviceId,
-        bundle: &Bundle,
-    ) -> bool {
+    fn begin(&mut self, ctx: &mut Ctx<'_>, peer: &Peer, device: DeviceId, bundle: &Bundle) -> bool {
         let (identity, shown) = (bundle.cert.identity, bundle.cert.device);
-        if self.owner(rooms, &shown).is_some_and(|o| o != identity) || shown == ctx.keys.device_id()
-        {
+        if self.owner(ctx, &shown).is_some_and(|o| o != identity) || shown == ctx.keys.device_id() {
             return false;
         }
         if self.people.contains_key(&identity) {

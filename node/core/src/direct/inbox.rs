@@ -4,12 +4,12 @@
 use std::collections::btree_map::Entry;
 
 use crate::content::{Content, Kind};
+use crate::direct::Direct;
 use crate::direct::contact::{Contact, Meta, check_cert};
 use crate::direct::frame::{self, Sealed, VerifiedFrame, frame_hash};
 use crate::direct::payload::{self, Hello, Payload, RECEIPT, SIGNALS, Said, TYPING};
 use crate::direct::session::Session;
 use crate::direct::timeline::{self, Line, Names};
-use crate::direct::{Direct, Rooms};
 use crate::error::Reject;
 use crate::event::{ContactNews, Delivery, Event};
 use crate::identity::DeviceCert;
@@ -33,18 +33,11 @@ struct Author {
 
 impl Direct {
     /// A peer sent a frame.
-    pub fn asked(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        rooms: &Rooms,
-        peer: &Peer,
-        token: Token,
-        frame: VerifiedFrame,
-    ) {
+    pub fn asked(&mut self, ctx: &mut Ctx<'_>, peer: &Peer, token: Token, frame: VerifiedFrame) {
         self.touched = true;
         let answer = match frame {
-            VerifiedFrame::Ask { nonce, cert } => self.give_bundle(ctx, rooms, peer, nonce, &cert),
-            VerifiedFrame::Message(sealed) => self.receive(ctx, rooms, peer, &sealed),
+            VerifiedFrame::Ask { nonce, cert } => self.give_bundle(ctx, peer, nonce, &cert),
+            VerifiedFrame::Message(sealed) => self.receive(ctx, peer, &sealed),
         };
         let answer = answer.unwrap_or_else(|reject| {
             if reject.is_fault() {
@@ -83,12 +76,11 @@ impl Direct {
     fn give_bundle(
         &mut self,
         ctx: &mut Ctx<'_>,
-        rooms: &Rooms,
         peer: &Peer,
         nonce: Nonce,
         cert: &DeviceCert,
     ) -> Result<Vec<u8>, Reject> {
-        let owner = self.owner(rooms, &cert.device);
+        let owner = self.owner(ctx, &cert.device);
         if owner.is_some_and(|o| o != cert.identity) {
             return Err(Reject::Proof);
         }
@@ -112,11 +104,10 @@ impl Direct {
     fn receive(
         &mut self,
         ctx: &mut Ctx<'_>,
-        rooms: &Rooms,
         peer: &Peer,
         sealed: &Sealed,
     ) -> Result<Vec<u8>, Reject> {
-        let owner = self.owner(rooms, &sealed.device);
+        let owner = self.owner(ctx, &sealed.device);
         self.admits(ctx, owner, &sealed.device, sealed.number.is_some())?;
         let known = self.sessions.get_mut(&sealed.device).filter(|s| s.has(sealed.session));
         let Some(sessions) = known else { return self.begun(ctx, peer, owner, sealed) };
@@ -341,7 +332,8 @@ impl Direct {
         let meta = Meta { own: false, seq, kind, journal, state: None, deleted };
         contact.note(id, meta, lamport, eff);
         let names = Names { own: ctx.name, other: contact.name() };
-        let message = timeline::message(&Line { row: &row, content: content.as_ref() }, &names);
+        let mut message = timeline::message(&Line { row: &row, content: content.as_ref() }, &names);
+        message.name_mark = ctx.directory.mark_of(&row.identity);
         ctx.tell(Event::MessageAdded { message: Box::new(message) });
         let room = row.room;
         if !planted!(AckUnstored) || seq % 5 != 4 {

@@ -12,7 +12,6 @@ pub mod frame;
 mod inbox;
 pub(crate) mod outbox;
 pub(crate) mod payload;
-pub mod people;
 pub(crate) mod ratchet;
 mod say;
 pub(crate) mod session;
@@ -22,10 +21,12 @@ pub(crate) mod toy;
 pub mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::bucket::Bucket;
 use crate::crypto::Verifier;
 use crate::direct::verify::Side;
+use crate::directory::Directory;
 use crate::event::{ContactNews, Event};
 use crate::ids::{DeviceId, Digest, IdentityId, Nonce, Peer, RoomId};
 use crate::limits::{
@@ -34,15 +35,11 @@ use crate::limits::{
 };
 use crate::machine::Ctx;
 use crate::query::Standing;
-use crate::room::Room;
 use crate::step::{DirectSnapshot, PeopleView, RequestId, Write};
 use contact::Contact;
 use outbox::{Queue, Ran};
-use people::Candidate;
 use ratchet::Account;
 use session::Sessions;
-
-pub(crate) type Rooms = BTreeMap<RoomId, Room>;
 
 /// A request of ours that is on its way.
 #[derive(Debug)]
@@ -226,56 +223,34 @@ impl Direct {
 
     // ---- people ---------------------------------------------------------------------------------
 
-    /// Everybody that a name can mean: contacts, people met in rooms, the user.
-    fn candidates(&self, ctx: &Ctx<'_>, rooms: &Rooms) -> Vec<Candidate> {
-        let own = Candidate {
-            identity: ctx.keys.identity_id(),
-            claimed: ctx.name.to_owned(),
-            petname: None,
-            blocked: false,
-            own: true,
-        };
-        let contacts = self.people.values().map(|c| Candidate {
-            identity: c.identity,
-            claimed: c.claimed.clone(),
-            petname: c.petname.clone(),
-            blocked: c.standing == Standing::Blocked,
-            own: false,
-        });
-        let mut met: BTreeMap<IdentityId, &str> = BTreeMap::new();
-        for row in rooms.values().flat_map(|r| r.members.values()) {
-            if let Some(identity) =
-                row.identity.filter(|i| *i != own.identity && !self.people.contains_key(i))
-            {
-                met.insert(identity, &row.name);
-            }
+    /// Lets the directory know everybody who is kept.
+    pub fn introduce(&self, directory: &mut Directory) {
+        for contact in self.people.values() {
+            directory.keep(contact.identity, contact.kept());
         }
-        let met = met.into_iter().map(|(identity, name)| Candidate {
-            identity,
-            claimed: name.to_owned(),
-            petname: None,
-            blocked: false,
-            own: false,
-        });
-        contacts.chain(met).chain([own.clone()]).collect()
+    }
+
+    /// The same for one of them, if something is new.
+    fn introduce_to(ctx: &mut Ctx<'_>, contact: &Contact) {
+        let kept = contact.kept();
+        if !ctx.directory.keeps(&contact.identity, &kept) {
+            Arc::make_mut(ctx.directory).keep(contact.identity, kept);
+        }
     }
 
     /// Whose device this is, from conversations or rooms.
-    fn owner(&self, rooms: &Rooms, device: &DeviceId) -> Option<IdentityId> {
-        let in_rooms = || rooms.values().find_map(|r| r.members.get(device)?.identity);
-        self.owners.get(device).copied().or_else(in_rooms)
+    fn owner(&self, ctx: &Ctx<'_>, device: &DeviceId) -> Option<IdentityId> {
+        self.owners.get(device).copied().or_else(|| ctx.directory.owner(device))
     }
 
     /// Devices of a person that rooms know of, and were there within a week of the newest.
-    fn adopt_devices(&mut self, rooms: &Rooms, identity: IdentityId) {
-        let rows = || {
-            rooms.values().flat_map(|r| r.members.values()).filter(|m| m.identity == Some(identity))
-        };
-        let newest = rows().map(|m| m.last_seen_ms).max().unwrap_or(0);
-        let fresh: BTreeSet<DeviceId> =
-            rows().filter(|m| m.last_seen_ms + RECIPIENT_MS >= newest).map(|m| m.device).collect();
-        for device in fresh {
-            self.learn_device(identity, device);
+    fn adopt_devices(&mut self, ctx: &Ctx<'_>, identity: IdentityId) {
+        let known = ctx.directory.devices_of(&identity);
+        let newest = known.values().copied().max().unwrap_or(0);
+        for (device, seen_ms) in known {
+            if seen_ms + RECIPIENT_MS >= newest {
+                self.learn_device(identity, device);
+            }
         }
     }
 
@@ -322,7 +297,9 @@ impl Direct {
     /// Tells something about a person, durably.
     fn news(ctx: &mut Ctx<'_>, contact: &Contact, news: ContactNews) {
         let (identity, room, name) = (contact.identity, contact.room(), contact.name().to_owned());
-        ctx.record(Event::ContactChanged { identity, room, name, news });
+        Self::introduce_to(ctx, contact);
+        let name_mark = ctx.directory.mark_of(&identity);
+        ctx.record(Event::ContactChanged { identity, room, name, name_mark, news });
     }
 
     /// The own account, made when it is first needed.
@@ -359,20 +336,13 @@ impl Direct {
         }
     }
 
-    /// Tells once if somebody else uses the name of a verified person.
+    /// Tells once if somebody else uses the name of a verified person, or one that looks like it.
     fn check_name(&mut self, ctx: &mut Ctx<'_>, identity: IdentityId) {
         let Some(contact) = self.people.get(&identity) else { return };
         if contact.impersonates || contact.verified.is_some() {
             return;
         }
-        let name = people::folded(&contact.claimed);
-        let same = |v: &&Contact| {
-            let named = |n: &str| people::folded(n) == name;
-            v.verified.is_some()
-                && v.identity != identity
-                && (named(&v.claimed) || v.petname.as_deref().is_some_and(named))
-        };
-        if self.people.values().find(same).is_none() {
+        if !ctx.directory.is_taken(&contact.claimed, &identity) {
             return;
         }
         if let Some(contact) = self.people.get_mut(&identity) {
@@ -461,6 +431,7 @@ impl Direct {
         for contact in self.people.values_mut().filter(|c| c.dirty) {
             contact.dirty = false;
             ctx.step.writes.push(Write::Contact(contact.row()));
+            Self::introduce_to(ctx, contact);
         }
         for (device, sessions) in self.sessions.iter_mut().filter(|(_, s)| s.dirty) {
             sessions.dirty = false;
@@ -488,8 +459,12 @@ impl Direct {
             device: ctx.keys.device_id(),
             key: a.identity_key(),
         });
-        let mut view =
-            PeopleView { receipts: self.receipts, typing: self.typing, ..PeopleView::default() };
+        let mut view = PeopleView {
+            directory: ctx.directory.clone(),
+            receipts: self.receipts,
+            typing: self.typing,
+            ..PeopleView::default()
+        };
         for contact in self.people.values() {
             let devices: Vec<DeviceId> = contact.devices.iter().map(|d| d.device).collect();
             if devices.iter().any(|d| self.bound.values().any(|b| b == d)) {

@@ -4,46 +4,50 @@ use std::collections::BTreeSet;
 
 use crate::command::{Command, Reply};
 use crate::content::{Content, Kind};
+use crate::direct::Direct;
 use crate::direct::contact::{Contact, Meta};
 use crate::direct::outbox::Queue;
 use crate::direct::payload::Said;
-use crate::direct::people::{find_person, is_person};
 use crate::direct::timeline::{self, Line, Names};
-use crate::direct::{Direct, Rooms};
 use crate::error::CommandError;
 use crate::event::{ContactNews, Delivery, Event};
-use crate::ids::{DeviceId, EntryId, IdentityId, RoomId};
+use crate::ids::{DeviceId, EntryId, IdentityId};
 use crate::limits::{DIRECT_CLOCK_MAX, DIRECT_QUEUE_BYTES_MAX, DIRECT_QUEUE_MAX};
 use crate::machine::{Ctx, check_text};
 use crate::names::is_name;
+use crate::place::Place;
 use crate::query::Standing;
 use crate::step::{DirectRow, Write};
 use crate::times;
 
-impl Direct {
-    /// Whether a command is about a person. A room's own id always means the room.
-    pub fn is_meant(&self, ctx: &Ctx<'_>, rooms: &Rooms, command: &Command) -> bool {
-        match command {
-            Command::AcceptContact { .. }
-            | Command::BlockContact { .. }
-            | Command::RenameContact { .. }
-            | Command::VerifyContact { .. }
-            | Command::SetPrivacy { .. } => true,
-            other => other.room().is_some_and(|room| {
-                let id = || RoomId::parse(room).filter(|id| !rooms.contains_key(id));
-                is_person(room)
-                    || id().is_some() && find_person(&self.candidates(ctx, rooms), room).is_ok()
-            }),
+/// The person of a conversation, who is somebody else and known.
+fn known(ctx: &Ctx<'_>, place: Place) -> Result<IdentityId, CommandError> {
+    match place {
+        Place::With(who) if who == ctx.keys.identity_id() => Err(CommandError::Yourself),
+        Place::With(who) if ctx.directory.knows(&who) => Ok(who),
+        Place::With(who) => {
+            Err(CommandError::UnknownPerson { who: who.to_string(), nearest: None })
         }
+        Place::Room(_) => Err(CommandError::WrongPlace { room: place.to_string() }),
+    }
+}
+
+impl Direct {
+    /// A conversation as the user calls it.
+    fn words(ctx: &Ctx<'_>, place: Place) -> String {
+        let Place::With(who) = place else { return place.to_string() };
+        let name = ctx.directory.name_of(&who);
+        name.map_or_else(|| place.to_string(), |name| format!("@{name}"))
+    }
+
+    /// Whether a command is about a person.
+    pub fn is_meant(command: &Command) -> bool {
+        let with = || matches!(command.place(), Some(Place::With(_)));
+        matches!(command, Command::SetPrivacy { .. }) || with()
     }
 
     /// Does what the user wants.
-    pub fn command(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        rooms: &Rooms,
-        command: Command,
-    ) -> Result<Reply, CommandError> {
+    pub fn command(&mut self, ctx: &mut Ctx<'_>, command: Command) -> Result<Reply, CommandError> {
         self.touched = true;
         match command {
             Command::SetPrivacy { receipts, typing } => {
@@ -60,57 +64,55 @@ impl Direct {
             }
             Command::SendNotice { room, .. }
             | Command::LeaveRoom { room }
-            | Command::MuteDevice { room, .. } => Err(CommandError::WrongPlace { room }),
+            | Command::MuteDevice { room, .. } => {
+                Err(CommandError::WrongPlace { room: Self::words(ctx, room) })
+            }
             Command::SendMessage { room, text, reply_to } => {
                 check_text(&text)?;
-                let who = self.find(ctx, rooms, &room)?;
+                let who = known(ctx, room)?;
                 if let Some(id) = reply_to {
                     self.line(who, id, false)?;
                 }
-                self.say(ctx, rooms, who, Content::Text { text, reply_to })
+                self.say(ctx, who, Content::Text { text, reply_to })
             }
             Command::EditMessage { room, message, text } => {
                 check_text(&text)?;
-                let who = self.find(ctx, rooms, &room)?;
+                let who = known(ctx, room)?;
                 self.line(who, message, true)?;
                 if self.people.get(&who).is_some_and(|c| c.is_deleted(&message)) {
                     // New words for what is gone would be kept and sent for nothing.
                     return Err(CommandError::UnknownMessage { message: message.to_string() });
                 }
-                self.say(ctx, rooms, who, Content::Edit { target: message, text })
+                self.say(ctx, who, Content::Edit { target: message, text })
             }
             Command::DeleteMessage { room, message } => {
-                let who = self.find(ctx, rooms, &room)?;
+                let who = known(ctx, room)?;
                 self.line(who, message, true)?;
-                self.say(ctx, rooms, who, Content::Delete { target: message })
+                self.say(ctx, who, Content::Delete { target: message })
             }
             Command::React { room, message, emoji, on } => {
-                let who = self.find(ctx, rooms, &room)?;
+                let who = known(ctx, room)?;
                 self.line(who, message, false)?;
                 let emoji = crate::emoji::emoji(&emoji).ok_or(CommandError::BadEmoji)?.to_owned();
-                self.say(ctx, rooms, who, Content::Reaction { target: message, emoji, on })
+                self.say(ctx, who, Content::Reaction { target: message, emoji, on })
             }
             Command::MarkRead { room, upto } => {
-                let who = self.find(ctx, rooms, &room)?;
+                let who = known(ctx, room)?;
                 self.mark_read(who, upto);
                 Ok(Reply::Done)
             }
             Command::Typing { room, typing } => {
-                let who = self.find(ctx, rooms, &room)?;
+                let who = known(ctx, room)?;
                 self.set_typing(who, typing);
                 Ok(Reply::Done)
             }
-            Command::AcceptContact { who, petname } => self.accept(ctx, rooms, &who, petname),
-            Command::BlockContact { who, blocked } => self.block(ctx, rooms, &who, blocked),
-            Command::RenameContact { who, petname } => self.rename(ctx, rooms, &who, petname),
-            Command::VerifyContact { who, verified } => self.verify(ctx, rooms, who, verified),
+            Command::AcceptContact { who, petname } => self.accept(ctx, who, petname),
+            Command::BlockContact { who, blocked } => self.block(ctx, who, blocked),
+            Command::RenameContact { who, petname } => self.rename(ctx, who, petname),
+            Command::VerifyContact { who, verified } => self.verify(ctx, who, verified),
             Command::JoinRoom { room, .. } => Err(CommandError::BadRoomName { room }),
             Command::SetName { .. } => Err(CommandError::BadName),
         }
-    }
-
-    fn find(&self, ctx: &Ctx<'_>, rooms: &Rooms, who: &str) -> Result<IdentityId, CommandError> {
-        find_person(&self.candidates(ctx, rooms), who)
     }
 
     /// Checks that a text is here and, if `own` is asked for, written by the user.
@@ -123,18 +125,13 @@ impl Direct {
     }
 
     /// The contact, made of what rooms know if there is none yet.
-    fn keep(
-        &mut self,
-        ctx: &Ctx<'_>,
-        rooms: &Rooms,
-        who: IdentityId,
-    ) -> Result<&mut Contact, CommandError> {
+    fn keep(&mut self, ctx: &Ctx<'_>, who: IdentityId) -> Result<&mut Contact, CommandError> {
         if !self.people.contains_key(&who) {
-            let known = self.candidates(ctx, rooms).into_iter().find(|c| c.identity == who);
-            let claimed = known.map(|c| c.claimed).ok_or(CommandError::UnknownMember)?;
+            let claimed = ctx.directory.name_in_rooms(&who).map(str::to_owned);
+            let claimed = claimed.ok_or(CommandError::UnknownMember)?;
             self.people.insert(who, Contact::new(who, claimed, Standing::Requested, ctx.wall));
         }
-        self.adopt_devices(rooms, who);
+        self.adopt_devices(ctx, who);
         self.view_dirty = true;
         self.people.get_mut(&who).ok_or(CommandError::UnknownMember)
     }
@@ -143,12 +140,11 @@ impl Direct {
     fn say(
         &mut self,
         ctx: &mut Ctx<'_>,
-        rooms: &Rooms,
         who: IdentityId,
         content: Content,
     ) -> Result<Reply, CommandError> {
         self.may_say(who)?;
-        self.keep(ctx, rooms, who)?;
+        self.keep(ctx, who)?;
         let untold = match content {
             Content::Delete { target } => self.withdraw(ctx, who, target),
             _ => BTreeSet::new(),
@@ -302,15 +298,14 @@ impl Direct {
     fn accept(
         &mut self,
         ctx: &mut Ctx<'_>,
-        rooms: &Rooms,
-        who: &str,
+        who: IdentityId,
         petname: Option<String>,
     ) -> Result<Reply, CommandError> {
-        let who = self.find(ctx, rooms, who)?;
+        let who = known(ctx, Place::With(who))?;
         if petname.as_deref().is_some_and(|p| !is_name(p)) {
             return Err(CommandError::BadName);
         }
-        let contact = self.keep(ctx, rooms, who)?;
+        let contact = self.keep(ctx, who)?;
         if contact.standing != Standing::Accepted {
             contact.standing = Standing::Accepted;
             contact.dirty = true;
@@ -327,13 +322,12 @@ impl Direct {
     fn block(
         &mut self,
         ctx: &mut Ctx<'_>,
-        rooms: &Rooms,
-        who: &str,
+        who: IdentityId,
         blocked: bool,
     ) -> Result<Reply, CommandError> {
-        let who = self.find(ctx, rooms, who)?;
+        let who = known(ctx, Place::With(who))?;
         let new = !self.people.contains_key(&who);
-        let contact = self.keep(ctx, rooms, who)?;
+        let contact = self.keep(ctx, who)?;
         if new {
             contact.standing = Standing::Accepted;
         }
@@ -354,16 +348,15 @@ impl Direct {
     fn rename(
         &mut self,
         ctx: &mut Ctx<'_>,
-        rooms: &Rooms,
-        who: &str,
+        who: IdentityId,
         petname: Option<String>,
     ) -> Result<Reply, CommandError> {
-        let who = self.find(ctx, rooms, who)?;
+        let who = known(ctx, Place::With(who))?;
         if petname.as_deref().is_some_and(|p| !is_name(p)) {
             return Err(CommandError::BadName);
         }
         let new = !self.people.contains_key(&who);
-        let contact = self.keep(ctx, rooms, who)?;
+        let contact = self.keep(ctx, who)?;
         if new {
             // Who is given a name is kept: a request is what a stranger makes.
             contact.standing = Standing::Accepted;
@@ -379,17 +372,16 @@ impl Direct {
     fn verify(
         &mut self,
         ctx: &mut Ctx<'_>,
-        rooms: &Rooms,
-        who: String,
+        who: IdentityId,
         verified: bool,
     ) -> Result<Reply, CommandError> {
-        let identity = self.find(ctx, rooms, &who)?;
+        let identity = known(ctx, Place::With(who))?;
         let own = self.own_side(ctx);
         let code = self.people.get(&identity).and_then(|c| c.code(&own));
         if verified && code.is_none() {
-            return Err(CommandError::NoKeysYet { who });
+            return Err(CommandError::NoKeysYet { who: Self::words(ctx, Place::With(who)) });
         }
-        let contact = self.keep(ctx, rooms, identity)?;
+        let contact = self.keep(ctx, identity)?;
         contact.verified = code.filter(|_| verified);
         contact.changed = false;
         contact.dirty = true;

@@ -56,6 +56,8 @@ pub fn message(line: &Line<'_>, names: &Names<'_>) -> Message {
         device: row.device,
         identity: (!row.own).then_some(row.identity),
         name: if row.own { names.own } else { names.other }.to_owned(),
+        name_mark: None,
+        former_name: None,
         seq: row.seq,
         kind,
         text,

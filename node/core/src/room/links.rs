@@ -201,8 +201,10 @@ impl Room {
         for peer in self.links.peers() {
             self.link_down(ctx, &peer);
         }
+        for device in std::mem::take(&mut self.links.online) {
+            self.gone(ctx, device, ctx.wall);
+        }
         self.links.present.clear();
-        self.links.online.clear();
         self.links.full_mesh = false;
         self.links.dirty = true;
     }

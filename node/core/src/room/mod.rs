@@ -161,7 +161,8 @@ impl Room {
         let (eff, shown_ms) = self.log.append_own(&entry, ctx.wall);
         let row = self.entry_row(ctx, &entry, (eff, shown_ms), target);
         let (id, seq, journal) = (entry.hash.id(), entry.header.seq, row.journal);
-        self.tell(ctx, &entry, &row);
+        let before = self.members.get(&own).map(|m| m.name.clone());
+        self.tell(ctx, &entry, &row, before);
         self.pending.push((entry, row));
         self.touched = true;
         if ends_run {
@@ -233,7 +234,7 @@ impl Room {
         let row = self.member_row(ctx.keys.device_id());
         row.name = ctx.name.to_owned();
         row.identity = Some(ctx.keys.identity_id());
-        ctx.step.writes.push(Write::Device(row.clone()));
+        ctx.device(row);
         Ok(())
     }
 
@@ -264,7 +265,7 @@ impl Room {
     ) -> Result<(), CommandError> {
         let row = self.members.get_mut(&device).ok_or(CommandError::UnknownMember)?;
         row.muted = muted;
-        ctx.step.writes.push(Write::Device(row.clone()));
+        ctx.device(row);
         Ok(())
     }
 
@@ -318,7 +319,7 @@ impl Room {
         let (room, device) = (self.id(), ctx.keys.device_id());
         let row = self.member_row(device);
         row.forked = Some(seq);
-        ctx.step.writes.push(Write::Device(row.clone()));
+        ctx.device(row);
         ctx.record(Event::ForkFound { room, device, seq });
     }
 
@@ -359,9 +360,10 @@ impl Room {
             *owed.entry(entry.header.device).or_default() += 1;
             let target = entry.content.as_ref().and_then(Content::target);
             let mut row = self.entry_row(ctx, &entry, (eff, shown_ms), target);
+            let before = self.members.get(&row.device).map(|m| m.name.clone());
             self.meet(ctx, &entry);
             self.apply_budget(ctx, &mut row);
-            self.tell(ctx, &entry, &row);
+            self.tell(ctx, &entry, &row, before);
             ctx.step.writes.push(Write::Append(row));
             let (room, gone) = (self.id(), self.body_to_drop(&entry));
             ctx.step.writes.extend(gone.map(|entry| Write::DropBody { room, entry }));
@@ -410,7 +412,7 @@ impl Room {
             let row = self.member_row(entry.header.device);
             row.name = name;
             row.identity = Some(identity);
-            ctx.step.writes.push(Write::Device(row.clone()));
+            ctx.device(row);
             // It may have said that it is there before its profile came.
             if self.is_present(&entry.header.device) {
                 self.heard(ctx, entry.header.device);
@@ -441,7 +443,20 @@ impl Room {
         let row = self.member_row(device);
         if ctx.wall.abs_diff(row.last_seen_ms) >= LAST_SEEN_WRITE_MS {
             row.last_seen_ms = ctx.wall;
-            ctx.step.writes.push(Write::Device(row.clone()));
+            ctx.device(row);
+        }
+    }
+
+    /// A device that was there is gone, and was last there at this time.
+    pub(crate) fn gone(&mut self, ctx: &mut Ctx<'_>, device: DeviceId, at_ms: u64) {
+        if !self.log.knows(&device) {
+            return;
+        }
+        let row = self.member_row(device);
+        // A time that is still to come was noted by a clock that was wrong.
+        if row.last_seen_ms < at_ms || row.last_seen_ms > ctx.wall {
+            row.last_seen_ms = at_ms;
+            ctx.device(row);
         }
     }
 
@@ -470,13 +485,24 @@ impl Room {
         (meta.author == entry.header.device.prefix() || planted!(AnyoneDeletes)).then_some(target)
     }
 
-    fn tell(&mut self, ctx: &mut Ctx<'_>, entry: &VerifiedEntry, row: &EntryRow) {
+    /// `before`: what its author was called until then.
+    fn tell(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        entry: &VerifiedEntry,
+        row: &EntryRow,
+        before: Option<String>,
+    ) {
         let member = self.members.get(&row.device);
         if member.is_some_and(|m| m.muted) {
             return;
         }
         let line = timeline::Line { row, content: entry.content.as_ref() };
         let mut message = timeline::message(&line, member);
+        message.name_mark = ctx.directory.mark_in(&row.room, &row.device);
+        if message.kind == Kind::Profile && row.seq > 0 {
+            message.former_name = before.filter(|name| !name.is_empty());
+        }
         if row.device == ctx.keys.device_id() {
             message.own = true;
             message.state = Some(Delivery::Queued);
@@ -492,7 +518,7 @@ impl Room {
             return;
         }
         row.forked = Some(seq);
-        ctx.step.writes.push(Write::Device(row.clone()));
+        ctx.device(row);
         self.log.mark_forked(&device);
         ctx.step.writes.push(Write::Fork { room, device, seq, proof });
         ctx.record(Event::ForkFound { room, device, seq });
@@ -550,6 +576,8 @@ impl Room {
     pub(crate) fn view(&self, own: DeviceId) -> RoomView {
         RoomView {
             room: self.id(),
+            name: self.row.name.as_str().into(),
+            passphrase: self.row.passphrase,
             keys: self.keys.clone(),
             joined: !self.row.left,
             forwarding: !self.links.full_mesh,

@@ -2,7 +2,7 @@
 //! window, sync requests, beacons. Runs at the end of a batch in which the room was touched, and
 //! when one of its times has come; leaves the next time in [`Timers`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::delivery::VerifiedAck;
 use crate::event::Event;
@@ -123,6 +123,10 @@ impl Room {
 
     pub(super) fn refresh_presence(&mut self, ctx: &mut Ctx<'_>) {
         let before = self.links.present.len();
+        let (now, wall) = (ctx.now, ctx.wall);
+        let silent = self.links.present.iter().filter(|(_, p)| p.heard_ms + PRESENCE_TTL_MS <= now);
+        let silent: BTreeMap<DeviceId, u64> =
+            silent.map(|(d, p)| (*d, wall.saturating_sub(now - p.heard_ms))).collect();
         self.links.present.retain(|_, p| p.heard_ms + PRESENCE_TTL_MS > ctx.now);
         if before == self.links.present.len() && !std::mem::take(&mut self.links.dirty) {
             return;
@@ -147,9 +151,13 @@ impl Room {
                 room: self.row.room,
                 device,
                 name,
+                name_mark: ctx.directory.mark_in(&self.row.room, &device),
                 online: online.contains(&device),
             };
             ctx.tell(event);
+            if !online.contains(&device) {
+                self.gone(ctx, device, silent.get(&device).copied().unwrap_or(wall));
+            }
         }
         self.links.online = online;
         self.view_dirty = true;

@@ -50,6 +50,8 @@ pub fn message(line: &Line<'_>, author: Option<&DeviceRow>) -> Message {
         device: row.device,
         identity: author.and_then(|a| a.identity),
         name: author.map(|a| a.name.clone()).unwrap_or_default(),
+        name_mark: None,
+        former_name: None,
         seq: row.seq,
         kind,
         text,

@@ -7,6 +7,7 @@ use crate::content::Kind;
 use crate::direct::timeline::Names;
 use crate::event::{ContactNews, Delivery, Event, Message};
 use crate::ids::{Digest, EntryId, IdentityId, RoomId};
+use crate::place::Place;
 use crate::query::Standing;
 use crate::sim::story::Person;
 use crate::step::ContactRow;
@@ -30,10 +31,20 @@ impl Person {
         RoomId::of_conversation(&with.identity())
     }
 
+    /// The person that a name means to this one.
+    #[must_use]
+    #[track_caller]
+    pub fn whom(&self, name: &str) -> IdentityId {
+        match self.place(name) {
+            Place::With(identity) => identity,
+            Place::Room(_) => panic!("{name} is a room"),
+        }
+    }
+
     /// Writes to somebody, by a name.
     pub fn writes(&self, to: &str, text: &str) -> EntryId {
         let command =
-            Command::SendMessage { room: to.to_owned(), text: text.to_owned(), reply_to: None };
+            Command::SendMessage { room: self.place(to), text: text.to_owned(), reply_to: None };
         match self.tries(command) {
             Ok(Reply::Stored { message, .. }) => message,
             other => panic!("not stored: {other:?}"),
@@ -51,7 +62,7 @@ impl Person {
 
     /// Keeps somebody as a contact.
     pub fn accepts(&self, who: &str) {
-        self.must(Command::AcceptContact { who: who.to_owned(), petname: None });
+        self.must(Command::AcceptContact { who: self.whom(who), petname: None });
     }
 
     /// What the screen shows of the conversation.

@@ -4,6 +4,7 @@
 use crate::command::Command;
 use crate::content::Kind;
 use crate::ids::EntryId;
+use crate::place::Place;
 use crate::sim::plan::Shape;
 use crate::sim::world::{Happening, World};
 use crate::step::{CommandId, Input};
@@ -112,7 +113,7 @@ impl World {
             return;
         }
         let room = self.rng.pick(&self.wants[node].clone());
-        let name = self.place(room).name.clone();
+        let place = Place::Room(self.place(room).id());
         match self.rng.below(100) {
             0..55 => {
                 // A burst becomes a run of several entries, or fills the window.
@@ -123,42 +124,39 @@ impl World {
                 };
                 for _ in 0..burst {
                     let text = self.words(node);
-                    self.order(
-                        node,
-                        Command::SendMessage { room: name.clone(), text, reply_to: None },
-                    );
+                    self.order(node, Command::SendMessage { room: place, text, reply_to: None });
                 }
             }
             55..63 => {
                 let (reply_to, text) = (self.some_message(node, room, false), self.words(node));
-                self.order(node, Command::SendMessage { room: name, text, reply_to });
+                self.order(node, Command::SendMessage { room: place, text, reply_to });
             }
             63..67 => {
                 let text = self.words(node);
-                self.order(node, Command::SendNotice { room: name, text });
+                self.order(node, Command::SendNotice { room: place, text });
             }
-            67..97 => self.change(node, room, name),
+            67..97 => self.change(node, room, place),
             97..98 => {
                 let name = format!("name {}", self.rng.below(1_000));
                 self.order(node, Command::SetName { name });
             }
             _ if self.plan.calm => {}
             _ => {
-                self.order(node, Command::LeaveRoom { room: name });
+                self.order(node, Command::LeaveRoom { room: place });
                 let at = self.now + self.rng.below(120_000);
                 self.at(at, Happening::Join { node, room });
             }
         }
     }
 
-    fn change(&mut self, node: usize, room: usize, name: String) {
+    fn change(&mut self, node: usize, room: usize, place: Place) {
         let kind = self.rng.below(30);
         let Some(message) = self.some_message(node, room, kind < 15) else { return };
         let command = match kind {
-            0..10 => Command::EditMessage { room: name, message, text: self.words(node) },
-            10..15 => Command::DeleteMessage { room: name, message },
+            0..10 => Command::EditMessage { room: place, message, text: self.words(node) },
+            10..15 => Command::DeleteMessage { room: place, message },
             _ => Command::React {
-                room: name,
+                room: place,
                 message,
                 emoji: self.rng.pick(&EMOJI).to_owned(),
                 on: self.rng.chance(700),

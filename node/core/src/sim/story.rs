@@ -22,6 +22,7 @@ use crate::error::CommandError;
 use crate::event::{Delivery, Event, Message};
 use crate::ids::{DeviceId, EntryId, RoomId};
 use crate::limits::RECIPIENT_MS;
+use crate::place::Place as Meant;
 use crate::sim::disk::Disk;
 use crate::sim::plan::Plan;
 use crate::sim::world::{Place, World};
@@ -188,11 +189,30 @@ impl Person {
         }
     }
 
+    /// What a name means to this person.
+    ///
+    /// # Errors
+    /// What the core says.
+    pub fn finds(&self, wanted: &str) -> Result<Meant, CommandError> {
+        self.with(|w| w.nodes[self.node].machine.as_ref().expect("is on").place(wanted))
+    }
+
+    /// The room or conversation of that name.
+    #[must_use]
+    #[track_caller]
+    pub fn place(&self, wanted: &str) -> Meant {
+        self.finds(wanted).unwrap_or_else(|error| panic!("{wanted}: {error}"))
+    }
+
     fn room(&self) -> String {
         self.with(|w| {
             let rooms = w.nodes[self.node].disk.rooms.values();
             rooms.filter(|r| !r.row.left).map(|r| r.row.name.clone()).next().expect("is in a room")
         })
+    }
+
+    fn here(&self) -> Meant {
+        self.place(&self.room())
     }
 
     /// Writes in the only room.
@@ -203,7 +223,7 @@ impl Person {
     /// Writes in a room.
     pub fn says_in(&self, room: &str, text: &str) -> EntryId {
         self.does(Command::SendMessage {
-            room: room.to_owned(),
+            room: self.place(room),
             text: text.to_owned(),
             reply_to: None,
         })
@@ -212,7 +232,7 @@ impl Person {
     /// Answers a message.
     pub fn replies(&self, to: EntryId, text: &str) -> EntryId {
         self.does(Command::SendMessage {
-            room: self.room(),
+            room: self.here(),
             text: text.to_owned(),
             reply_to: Some(to),
         })
@@ -220,23 +240,23 @@ impl Person {
 
     /// Changes an own message.
     pub fn edits(&self, message: EntryId, text: &str) {
-        self.does(Command::EditMessage { room: self.room(), message, text: text.to_owned() });
+        self.does(Command::EditMessage { room: self.here(), message, text: text.to_owned() });
     }
 
     /// Withdraws an own message.
     pub fn deletes(&self, message: EntryId) {
-        self.does(Command::DeleteMessage { room: self.room(), message });
+        self.does(Command::DeleteMessage { room: self.here(), message });
     }
 
     /// Puts an emoji on a message.
     pub fn reacts(&self, message: EntryId, emoji: &str) {
-        self.does(Command::React { room: self.room(), message, emoji: emoji.to_owned(), on: true });
+        self.does(Command::React { room: self.here(), message, emoji: emoji.to_owned(), on: true });
     }
 
     /// Takes it off again.
     pub fn unreacts(&self, message: EntryId, emoji: &str) {
         self.does(Command::React {
-            room: self.room(),
+            room: self.here(),
             message,
             emoji: emoji.to_owned(),
             on: false,
@@ -245,14 +265,14 @@ impl Person {
 
     /// Leaves the only room.
     pub fn leaves(&self) {
-        assert_eq!(self.tries(Command::LeaveRoom { room: self.room() }), Ok(Reply::Done));
+        assert_eq!(self.tries(Command::LeaveRoom { room: self.here() }), Ok(Reply::Done));
         self.passes(500);
     }
 
     /// Hides what a device writes.
     pub fn mutes(&self, device: DeviceId) {
         assert_eq!(
-            self.tries(Command::MuteDevice { room: self.room(), device, muted: true }),
+            self.tries(Command::MuteDevice { room: self.here(), device, muted: true }),
             Ok(Reply::Done)
         );
     }

@@ -8,7 +8,8 @@ use crate::command::Command;
 use crate::content::Kind;
 use crate::direct::timeline::{Names, display_key};
 use crate::event::{Delivery, Message};
-use crate::ids::{DeviceId, EntryId, RoomId};
+use crate::ids::{DeviceId, EntryId, IdentityId, RoomId};
+use crate::place::Place;
 use crate::query::Standing;
 use crate::sim::desk::Desk;
 use crate::sim::plan::{MINUTE, Plan};
@@ -174,7 +175,8 @@ impl World {
     pub fn talk_act(&mut self, node: usize) {
         let other = (node + 1 + self.rng.index(self.nodes.len() - 1)) % self.nodes.len();
         let room = RoomId::of_conversation(&self.nodes[other].identity);
-        let who = room.to_string();
+        let who = self.nodes[other].identity;
+        let with = Place::With(who);
         match self.rng.below(100) {
             0..55 => {
                 let burst = match self.rng.below(100) {
@@ -183,16 +185,16 @@ impl World {
                     _ => 1,
                 };
                 for _ in 0..burst {
-                    self.letter(node, &who);
+                    self.letter(node, with);
                 }
             }
-            55..80 => self.change_letter(node, room, who),
+            55..80 => self.change_letter(node, room, with),
             80..86 => {
                 let upto = self.nodes[node].disk.journal;
-                self.order(node, Command::MarkRead { room: who, upto });
+                self.order(node, Command::MarkRead { room: with, upto });
             }
             86..89 => {
-                self.order(node, Command::Typing { room: who, typing: true });
+                self.order(node, Command::Typing { room: with, typing: true });
             }
             89..91 => {
                 let (receipts, typing) = (Some(self.rng.chance(700)), Some(self.rng.chance(700)));
@@ -207,21 +209,21 @@ impl World {
             }
             _ => {
                 // Both at once.
-                let own = RoomId::of_conversation(&self.nodes[node].identity).to_string();
-                self.letter(node, &who);
-                self.letter(other, &own);
+                let own = Place::With(self.nodes[node].identity);
+                self.letter(node, with);
+                self.letter(other, own);
             }
         }
     }
 
-    fn letter(&mut self, node: usize, who: &str) {
+    fn letter(&mut self, node: usize, with: Place) {
         let (n, long) = (self.rng.below(1_000_000), self.rng.below(60));
         let long = if self.rng.chance(20) { self.rng.within(500, 9_000) } else { long };
         let text = format!("{n} {}", "x".repeat(usize::try_from(long).unwrap_or(0)));
-        self.order(node, Command::SendMessage { room: who.to_owned(), text, reply_to: None });
+        self.order(node, Command::SendMessage { room: with, text, reply_to: None });
     }
 
-    fn change_letter(&mut self, node: usize, room: RoomId, who: String) {
+    fn change_letter(&mut self, node: usize, room: RoomId, with: Place) {
         let kind = self.rng.below(20);
         let rows = &self.nodes[node].disk.desk.rows;
         let fits =
@@ -233,11 +235,11 @@ impl World {
         let message = self.rng.pick(&near);
         let text = format!("edited {}", self.rng.below(1_000));
         let command = match kind {
-            0..7 => Command::EditMessage { room: who, message, text },
-            7..12 => Command::DeleteMessage { room: who, message },
+            0..7 => Command::EditMessage { room: with, message, text },
+            7..12 => Command::DeleteMessage { room: with, message },
             _ => {
                 Command::React {
-                    room: who, message, emoji: "👍".into(), on: self.rng.chance(700)
+                    room: with, message, emoji: "👍".into(), on: self.rng.chance(700)
                 }
             }
         };
@@ -248,9 +250,9 @@ impl World {
     fn make_peace(&mut self) {
         for node in 0..self.nodes.len() {
             let contacts = self.nodes[node].disk.desk.contacts.values();
-            let pending: Vec<(String, Standing)> = contacts
+            let pending: Vec<(IdentityId, Standing)> = contacts
                 .filter(|c| c.standing != Standing::Accepted)
-                .map(|c| (c.room.to_string(), c.standing))
+                .map(|c| (c.identity, c.standing))
                 .collect();
             for (who, standing) in pending {
                 match standing {

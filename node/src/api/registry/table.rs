@@ -244,6 +244,14 @@ pub const METHODS: &[Method] = &[
         "everything about one person, verification codes included",
     ),
     row(
+        "contact.find",
+        &[],
+        Read,
+        O(Own::FindPerson),
+        &[need("text", "string", "a line that begins with somebody's name, such as `@bob hello`")],
+        "the person named at the front of a line, and what follows; refused if several could be meant",
+    ),
+    row(
         "contact.accept",
         &["contact.add"],
         Manage,

@@ -1,0 +1,533 @@
+//! What a name or an id means: one rule, for every command and query alike.
+//!
+//! An exact id wins alone. `@...` is a person; everything else is a room, a joined one before one
+//! that was left. What could be several is refused, with their ids: nothing is ever guessed, least
+//! of all the more public room. Pure, over plain rows; names are resolved once, where they come in,
+//! and from there on a [`Place`] or an id is carried.
+
+use std::fmt;
+
+use serde::de::{self, Deserializer};
+use serde::{Deserialize, Serialize, Serializer};
+use unicode_normalization::UnicodeNormalization;
+
+use crate::directory::Directory;
+use crate::error::CommandError;
+use crate::identity::fingerprint;
+use crate::ids::{IdentityId, RoomId};
+use crate::limits::NAME_BYTES_MAX;
+use crate::names::{is_id, nearest, normalise};
+use crate::query::Standing;
+
+/// Characters of a fingerprint that are enough, if only one person has them.
+const PREFIX_MIN: usize = 4;
+/// Candidates named when a name is ambiguous.
+const NAMED_MAX: usize = 5;
+
+/// Where something is said or read. In JSON the id of the room, or `@` and the identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// A room.
+    Room(RoomId),
+    /// The conversation with a person.
+    With(IdentityId),
+}
+
+impl Place {
+    /// The id of the room or of the conversation.
+    #[must_use]
+    pub fn id(&self) -> RoomId {
+        match self {
+            Self::Room(room) => *room,
+            Self::With(identity) => RoomId::of_conversation(identity),
+        }
+    }
+
+    /// Reads the form with ids; names are resolved by [`find`].
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.strip_prefix('@') {
+            Some(person) => IdentityId::parse(person).map(Self::With),
+            None => RoomId::parse(text).map(Self::Room),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Room(room) => write!(f, "{room}"),
+            Self::With(identity) => write!(f, "@{identity}"),
+        }
+    }
+}
+
+impl From<RoomId> for Place {
+    fn from(room: RoomId) -> Self {
+        Self::Room(room)
+    }
+}
+
+impl Serialize for Place {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Place {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text)
+            .ok_or_else(|| de::Error::custom("the id of a room, or `@` and a person's"))
+    }
+}
+
+/// A room, as far as its name is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoomName<'a> {
+    /// Its id.
+    pub room: RoomId,
+    /// Its name with `#`.
+    pub name: &'a str,
+    /// No longer followed.
+    pub left: bool,
+    /// A passphrase went into it.
+    pub passphrase: bool,
+}
+
+impl RoomName<'_> {
+    fn is_called(&self, bare: &str, wanted: Option<&str>) -> bool {
+        // A room keeps the spelling under which it was joined; the rules may have changed since.
+        wanted == Some(self.name)
+            || self.name.strip_prefix('#') == Some(bare)
+            || (!self.name.is_ascii() && normalise(self.name).ok().as_deref() == wanted)
+    }
+
+    fn words(&self) -> String {
+        let access = if self.passphrase { "passphrase" } else { "open" };
+        let left = if self.left { ", left" } else { "" };
+        format!("{} ({access}{left})", self.room)
+    }
+}
+
+/// Somebody a name may mean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// Who.
+    pub identity: IdentityId,
+    /// The name they give themselves.
+    pub claimed: String,
+    /// The own name for them.
+    pub petname: Option<String>,
+    /// How they are kept.
+    pub standing: Standing,
+    /// This is the user.
+    pub own: bool,
+}
+
+impl Candidate {
+    /// The name to show.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.petname.as_deref().unwrap_or(&self.claimed)
+    }
+
+    fn blocked(&self) -> bool {
+        self.standing == Standing::Blocked
+    }
+}
+
+/// What a name or id means.
+///
+/// # Errors
+/// [`CommandError`]: no such room or person, or several of that name.
+pub fn find<'a>(
+    wanted: &str,
+    rooms: impl Iterator<Item = RoomName<'a>> + Clone,
+    people: &Directory,
+) -> Result<Place, CommandError> {
+    if wanted.starts_with('@') {
+        return find_person(&people.candidates(), wanted).map(Place::With);
+    }
+    if let Some(id) = RoomId::parse(wanted) {
+        let person = || people.person_of(&id).filter(|i| people.knows(i)).map(Place::With);
+        let room = rooms.clone().any(|r| r.room == id).then_some(Place::Room(id));
+        let unknown = || CommandError::UnknownRoom { room: wanted.to_owned(), nearest: None };
+        return room.or_else(person).ok_or_else(unknown);
+    }
+    if let Some(id) = IdentityId::parse(wanted).filter(|id| people.knows(id)) {
+        return Ok(Place::With(id));
+    }
+    find_room(rooms, wanted).map(Place::Room)
+}
+
+/// The room that a name or an id means.
+///
+/// # Errors
+/// [`CommandError::UnknownRoom`] with the nearest name, [`CommandError::AmbiguousRoom`] with the
+/// ids.
+pub fn find_room<'a>(
+    rooms: impl Iterator<Item = RoomName<'a>> + Clone,
+    wanted: &str,
+) -> Result<RoomId, CommandError> {
+    let unknown = |nearest: Option<&str>| CommandError::UnknownRoom {
+        room: wanted.to_owned(),
+        nearest: nearest.map(str::to_owned),
+    };
+    if let Some(id) = RoomId::parse(wanted) {
+        let room = rooms.clone().any(|r| r.room == id).then_some(id);
+        return room.ok_or_else(|| unknown(None));
+    }
+    let bare = wanted.strip_prefix('#').unwrap_or(wanted);
+    let normal = normalise(wanted).ok();
+    let mut found: Vec<RoomName<'_>> =
+        rooms.clone().filter(|r| r.is_called(bare, normal.as_deref())).collect();
+    if found.iter().any(|r| !r.left) {
+        found.retain(|r| !r.left);
+    }
+    match found.as_slice() {
+        [one] => Ok(one.room),
+        [] => {
+            let joined = rooms.filter(|r| !r.left).map(|r| r.name);
+            Err(unknown(normal.as_deref().and_then(|normal| nearest(normal, joined))))
+        }
+        several => {
+            let candidates = listed(several.iter().map(RoomName::words).collect());
+            Err(CommandError::AmbiguousRoom { room: wanted.to_owned(), candidates })
+        }
+    }
+}
+
+/// Two spellings of one name, as they are typed: case and width do not count.
+fn folded(name: &str) -> String {
+    caseless::default_case_fold_str(&name.nfkc().collect::<String>()).nfkc().collect()
+}
+
+fn letters(text: &str) -> String {
+    text.chars().filter(|c| *c != '-').collect::<String>().to_uppercase()
+}
+
+/// Finds the person that `wanted` means: with or without `@`, an own name for somebody, the name
+/// they give themselves, a fingerprint (any case, with or without dashes, at least its first four
+/// characters), an identity, or the id of the conversation.
+///
+/// An id wins alone. Own names win over a whole fingerprint, that over the names that contacts give
+/// themselves, these over the names of people who were only met, and all over the beginning of a
+/// fingerprint: nobody can take a name or a fingerprint that the user relies on by claiming it.
+/// Exact spelling wins over another case.
+///
+/// # Errors
+/// [`CommandError::UnknownPerson`] with the nearest name, [`CommandError::AmbiguousPerson`] with
+/// the candidates, [`CommandError::Yourself`].
+pub fn find_person(candidates: &[Candidate], wanted: &str) -> Result<IdentityId, CommandError> {
+    let bare = wanted.strip_prefix('@').unwrap_or(wanted).trim();
+    let case = folded(bare);
+    if let Some(found) = named(candidates, bare, &case, true) {
+        return found;
+    }
+    let known = candidates.iter().filter(|c| !c.own && !c.blocked()).map(Candidate::name);
+    let near = nearest(&case, known).map(str::to_owned);
+    Err(CommandError::UnknownPerson { who: bare.to_owned(), nearest: near })
+}
+
+/// Whom a word means, if it means anybody; `prefixes`: the beginning of a fingerprint counts.
+fn named(
+    candidates: &[Candidate],
+    bare: &str,
+    case: &str,
+    prefixes: bool,
+) -> Option<Result<IdentityId, CommandError>> {
+    let (identity, room) = (IdentityId::parse(bare), RoomId::parse(bare));
+    let mark = letters(bare);
+    let print = |c: &Candidate| letters(&fingerprint(&c.identity));
+    let accepted = |c: &Candidate| c.standing == Standing::Accepted;
+    let rules: [&dyn Fn(&Candidate) -> bool; 9] = [
+        &|c| {
+            Some(c.identity) == identity
+                || room.is_some_and(|r| r == RoomId::of_conversation(&c.identity))
+        },
+        &|c| c.petname.as_deref() == Some(bare),
+        &|c| c.petname.as_deref().is_some_and(|p| folded(p) == case),
+        &|c| print(c) == mark,
+        &|c| accepted(c) && c.claimed == bare,
+        &|c| accepted(c) && folded(&c.claimed) == case,
+        &|c| c.claimed == bare,
+        &|c| folded(&c.claimed) == case,
+        &|c| prefixes && mark.len() >= PREFIX_MIN && print(c).starts_with(&mark),
+    ];
+    // What has the form of an id is one, and nothing else.
+    let rules = if is_id(bare) { &rules[..1] } else { &rules[..] };
+    for rule in rules {
+        let mut matches: Vec<&Candidate> =
+            candidates.iter().filter(|c| !bare.is_empty() && rule(c)).collect();
+        if matches.iter().any(|c| !c.blocked()) {
+            matches.retain(|c| !c.blocked());
+        }
+        matches.sort_by_key(|c| c.identity);
+        matches.dedup_by_key(|c| c.identity);
+        match matches.as_slice() {
+            [] => {}
+            [one] if one.own => return Some(Err(CommandError::Yourself)),
+            [one] => return Some(Ok(one.identity)),
+            several => return Some(Err(ambiguous(several, bare))),
+        }
+    }
+    None
+}
+
+fn ambiguous(several: &[&Candidate], who: &str) -> CommandError {
+    let name = |c: &&Candidate| {
+        let own = if c.own { ", you" } else { "" };
+        format!("{} ({}{own})", c.name(), fingerprint(&c.identity))
+    };
+    let candidates = listed(several.iter().map(name).collect());
+    CommandError::AmbiguousPerson { who: who.to_owned(), candidates }
+}
+
+/// The first few, and how many more.
+fn listed(mut all: Vec<String>) -> Vec<String> {
+    if all.len() > NAMED_MAX {
+        let more = all.len() - NAMED_MAX;
+        all.truncate(NAMED_MAX);
+        all.push(format!("{more} more"));
+    }
+    all
+}
+
+/// Quotation marks that people put around a name, each with its counterpart.
+const QUOTES: [(char, char); 5] = [
+    ('"', '"'),
+    ('\'', '\''),
+    ('\u{201c}', '\u{201d}'),
+    ('\u{201e}', '\u{201c}'),
+    ('\u{2018}', '\u{2019}'),
+];
+
+/// The person named at the front of a line, and what follows the name. Names may have spaces in
+/// them, so the longest one that is known counts; where a shorter one means somebody else, nobody
+/// can tell how the line was meant. In quotes a name ends where they end.
+///
+/// # Errors
+/// As [`find_person`], and [`CommandError::SeveralNames`].
+pub fn at_front<'a>(
+    candidates: &[Candidate],
+    line: &'a str,
+) -> Result<(IdentityId, &'a str), CommandError> {
+    let line = line.trim();
+    let bare = line.strip_prefix('@').unwrap_or(line);
+    if let Some((name, rest)) = quoted(bare) {
+        return find_person(candidates, name).map(|who| (who, rest));
+    }
+    let mut fitting: Vec<(&str, &str, Result<IdentityId, CommandError>)> = Vec::new();
+    for end in ends(bare) {
+        let (name, rest) = (&bare[..end], bare[end..].trim_start());
+        // The beginning of a fingerprint is one word, and no word that is part of a name.
+        let found = named(candidates, name, &folded(name), !name.contains(char::is_whitespace));
+        fitting.extend(found.map(|found| (name, rest, found)));
+    }
+    match fitting.as_slice() {
+        [] => {
+            let first = bare.split_whitespace().next().unwrap_or_default();
+            find_person(candidates, first).map(|who| (who, bare[first.len()..].trim_start()))
+        }
+        [.., (_, rest, Ok(who))] if fitting.iter().all(|(.., f)| *f == Ok(*who)) => {
+            Ok((*who, rest))
+        }
+        [(.., Err(error))] => Err(error.clone()),
+        several => {
+            let names = several.iter().rev().map(|(name, ..)| match name {
+                name if name.contains(char::is_whitespace) => format!("@\"{name}\""),
+                name => format!("@{name}"),
+            });
+            Err(CommandError::SeveralNames { candidates: listed(names.collect()) })
+        }
+    }
+}
+
+/// A name in quotes, and what follows.
+fn quoted(bare: &str) -> Option<(&str, &str)> {
+    let first = bare.chars().next()?;
+    QUOTES.iter().filter(|(open, _)| *open == first).find_map(|(_, close)| {
+        let (name, rest) = bare[first.len_utf8()..].split_once(*close)?;
+        let ends = rest.is_empty() || rest.starts_with(char::is_whitespace);
+        (ends && !name.is_empty()).then(|| (name, rest.trim_start()))
+    })
+}
+
+/// Where a name at the front may end: before white space, and at the end.
+fn ends(line: &str) -> impl Iterator<Item = usize> {
+    /// Names are short, and so is an identity.
+    const BYTES_MAX: usize = NAME_BYTES_MAX;
+    let blanks = line.char_indices().filter(|(_, c)| c.is_whitespace()).map(|(at, _)| at);
+    let ends = blanks.chain([line.len()]).take_while(|at| *at <= BYTES_MAX);
+    ends.filter(|at| *at > 0 && !line[..*at].ends_with(char::is_whitespace))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn person(n: u8, claimed: &str, petname: Option<&str>) -> Candidate {
+        Candidate {
+            identity: IdentityId([n; 32]),
+            claimed: claimed.into(),
+            petname: petname.map(str::to_owned),
+            standing: Standing::Met,
+            own: n == 0,
+        }
+    }
+
+    fn room(n: u8, name: &str, passphrase: bool, left: bool) -> RoomName<'_> {
+        RoomName { room: RoomId([n; 16]), name, left, passphrase }
+    }
+
+    fn place(rooms: &[RoomName<'_>], wanted: &str) -> Result<Place, CommandError> {
+        find(wanted, rooms.iter().copied(), &Directory::default())
+    }
+
+    #[test]
+    fn two_rooms_of_one_name_are_refused_in_either_order() {
+        let (open, secret) = (room(1, "#mix", false, false), room(2, "#mix", true, false));
+        for rooms in [[open, secret], [secret, open]] {
+            for wanted in ["#mix", "mix", "MIX", "#ｍｉｘ"] {
+                let refused = place(&rooms, wanted).unwrap_err();
+                assert_eq!(refused.code(), "KLATCH-AMBIGUOUS");
+                let text = format!("{refused} {}", refused.hint());
+                assert!(text.contains(&open.room.to_string()), "{text}");
+                assert!(text.contains(&secret.room.to_string()), "{text}");
+            }
+            assert_eq!(place(&rooms, &open.room.to_string()), Ok(Place::Room(open.room)));
+            assert_eq!(place(&rooms, &secret.room.to_string()), Ok(Place::Room(secret.room)));
+        }
+        let two = [room(1, "#mix", true, false), room(2, "#mix", true, false)];
+        assert!(place(&two, "#mix").is_err());
+    }
+
+    #[test]
+    fn a_joined_room_comes_before_one_that_was_left() {
+        let rooms = [room(1, "#mix", false, true), room(2, "#mix", true, false)];
+        assert_eq!(place(&rooms, "#mix"), Ok(Place::Room(RoomId([2; 16]))));
+        let left = [room(1, "#mix", false, true), room(2, "#mix", true, true)];
+        assert!(matches!(place(&left, "#mix"), Err(CommandError::AmbiguousRoom { .. })));
+        assert_eq!(place(&left[..1], "#mix"), Ok(Place::Room(RoomId([1; 16]))));
+    }
+
+    #[test]
+    fn a_room_named_like_the_id_of_another_does_not_take_its_place() {
+        let secret = room(2, "#secret", true, false);
+        let name = format!("#{}", secret.room);
+        let thief = RoomName { name: &name, ..room(1, "", false, false) };
+        for rooms in [[secret, thief], [thief, secret]] {
+            assert_eq!(place(&rooms, &secret.room.to_string()), Ok(Place::Room(secret.room)));
+            // It was joined before such names were refused: it keeps its name.
+            assert_eq!(place(&rooms, &name), Ok(Place::Room(thief.room)));
+        }
+        assert!(place(&[thief], &secret.room.to_string()).is_err());
+    }
+
+    #[test]
+    fn a_room_joined_under_an_older_spelling_keeps_its_name() {
+        let old = [room(1, "#ﬁsh", false, false)];
+        for wanted in ["#ﬁsh", "fish", "#FISH"] {
+            assert_eq!(place(&old, wanted), Ok(Place::Room(RoomId([1; 16]))), "{wanted}");
+        }
+        let both = [room(1, "#ﬁsh", false, false), room(2, "#fish", false, false)];
+        assert!(matches!(place(&both, "fish"), Err(CommandError::AmbiguousRoom { .. })));
+    }
+
+    #[test]
+    fn own_names_win_and_what_is_not_clear_is_refused() {
+        let all = [
+            person(0, "me", None),
+            person(1, "bob", Some("robert")),
+            person(2, "robert", None),
+            person(3, "Bob", None),
+        ];
+        let find = |who: &str| find_person(&all, who);
+        assert_eq!(find("@robert"), Ok(IdentityId([1; 32])));
+        assert_eq!(find("bob"), Ok(IdentityId([1; 32])));
+        assert_eq!(find("Bob"), Ok(IdentityId([3; 32])));
+        assert!(
+            matches!(find("BOB"), Err(CommandError::AmbiguousPerson { candidates, .. }) if candidates.len() == 2)
+        );
+        assert_eq!(find("@me"), Err(CommandError::Yourself));
+        assert_eq!(
+            find("bib"),
+            Err(CommandError::UnknownPerson { who: "bib".into(), nearest: Some("Bob".into()) })
+        );
+        assert!(matches!(find("@"), Err(CommandError::UnknownPerson { nearest: None, .. })));
+    }
+
+    #[test]
+    fn a_contact_comes_before_people_who_were_only_met() {
+        let mut all = [person(1, "Bob", None), person(2, "bob", None), person(3, "BOB", None)];
+        assert_eq!(find_person(&all, "bob"), Ok(IdentityId([2; 32])));
+        all[0].standing = Standing::Accepted;
+        for who in ["bob", "Bob", "BOB"] {
+            assert_eq!(find_person(&all, who), Ok(IdentityId([1; 32])), "{who}");
+        }
+        all[1].standing = Standing::Accepted;
+        assert!(matches!(find_person(&all, "BOB"), Err(CommandError::AmbiguousPerson { .. })));
+    }
+
+    #[test]
+    fn a_blocked_person_is_meant_only_if_nobody_else_is() {
+        let mut all = [person(1, "bob", None), person(2, "bob", None)];
+        assert!(find_person(&all, "bob").is_err());
+        all[1].standing = Standing::Blocked;
+        assert_eq!(find_person(&all, "bob"), Ok(IdentityId([1; 32])));
+        assert_eq!(find_person(&all[1..], "bob"), Ok(IdentityId([2; 32])));
+    }
+
+    #[test]
+    fn fingerprints_and_ids_name_people_and_cannot_be_taken() {
+        let print = fingerprint(&IdentityId([1; 32]));
+        let id = IdentityId([1; 32]).to_string();
+        let all = [person(1, "bob", None), person(2, &print, None), person(3, "x", Some(&id))];
+        let find = |who: &str| find_person(&all, who);
+        for who in [print.clone(), print.to_lowercase(), print.replace('-', ""), id.clone()] {
+            assert_eq!(find(&who), Ok(IdentityId([1; 32])), "{who}");
+        }
+        assert_eq!(
+            find(&RoomId::of_conversation(&IdentityId([2; 32])).to_string()),
+            Ok(IdentityId([2; 32]))
+        );
+        // An id that nobody has means nobody, whatever somebody is called.
+        assert!(find_person(&all[2..], &id).is_err());
+        assert_eq!(find_person(&all[..1], &print[..4]), Ok(IdentityId([1; 32])));
+        assert!(find_person(&all[..1], &print[..3]).is_err());
+    }
+
+    #[test]
+    fn the_longest_name_at_the_front_of_a_line_counts_and_two_are_refused() {
+        let all = [person(1, "Mary Ann", None), person(2, "bob", None), person(3, "Mary", None)];
+        let front = |people: &[Candidate], line| {
+            at_front(people, line).map(|(who, rest)| (who.0[0], rest.to_owned()))
+        };
+        let ok = |n: u8, rest: &str| Ok((n, rest.to_owned()));
+        assert_eq!(front(&all[..2], "@Mary Ann hello  you"), ok(1, "hello  you"));
+        assert_eq!(front(&all[..2], "mary ann"), ok(1, ""));
+        assert_eq!(front(&all, "@bob Mary Ann"), ok(2, "Mary Ann"));
+        let refused = front(&all, "@Mary Ann hello").unwrap_err();
+        assert_eq!(refused.to_string(), "that could be for @\"Mary Ann\" or @Mary");
+        assert_eq!(front(&all, "@\"Mary Ann\" hello"), ok(1, "hello"));
+        assert_eq!(front(&all, "@\u{201c}Mary\u{201d} Ann hello"), ok(3, "Ann hello"));
+        assert_eq!(front(&all, "@Mary, hello").unwrap_err().code(), "KLATCH-PERSON-NOT-FOUND");
+        assert_eq!(front(&all[..1], "@Mary hello").unwrap_err().code(), "KLATCH-PERSON-NOT-FOUND");
+        let print = fingerprint(&IdentityId([1; 32]));
+        assert_eq!(front(&all, &format!("@{print} hi")), ok(1, "hi"));
+        // A text that happens to go on with a name of the same person.
+        let same = [person(1, "Mary", Some("Mary Ann"))];
+        assert_eq!(front(&same, "Mary Ann hi"), ok(1, "hi"));
+        assert!(front(&all, "").is_err() && front(&all, &"x ".repeat(10_000)).is_err());
+    }
+
+    #[test]
+    fn a_place_is_read_back_from_what_it_is_written_as() {
+        for place in [Place::Room(RoomId([3; 16])), Place::With(IdentityId([4; 32]))] {
+            let json = serde_json::to_string(&place).unwrap();
+            assert_eq!(serde_json::from_str::<Place>(&json).unwrap(), place);
+        }
+        assert!(serde_json::from_str::<Place>("\"#garden\"").is_err());
+    }
+}
