@@ -117,13 +117,13 @@ fn what_was_deleted_before_it_left_never_leaves_and_is_nowhere() {
         let id = alice.writes("@bob", &text);
         if i % 2 == 0 {
             let text = format!("other words of regret {i}");
-            alice.must(Command::EditMessage { room: "@bob".into(), message: id, text });
+            alice.must(Command::EditMessage { room: alice.place("@bob"), message: id, text });
         }
-        alice.must(Command::DeleteMessage { room: "@bob".into(), message: id });
+        alice.must(Command::DeleteMessage { room: alice.place("@bob"), message: id });
         gone.push(id);
     }
     let late = Command::EditMessage {
-        room: "@bob".into(),
+        room: alice.place("@bob"),
         message: gone[0],
         text: "words of regret".into(),
     };
@@ -156,12 +156,12 @@ fn what_may_have_left_is_replaced_under_its_number() {
     story.passes(500);
     bob.accepts("@alice");
     // The frame goes onto the link, and the link ends.
+    let room = alice.place("@bob");
     let lost = {
         let world = story.world();
         let mut w = world.borrow_mut();
         let text = "words of regret".to_owned();
-        let id =
-            w.order(alice.node, Command::SendMessage { room: "@bob".into(), text, reply_to: None });
+        let id = w.order(alice.node, Command::SendMessage { room, text, reply_to: None });
         drop(w);
         alice.loses(&bob);
         story.passes(100);
@@ -172,7 +172,7 @@ fn what_may_have_left_is_replaced_under_its_number() {
         }
     };
     alice.writes("@bob", "and more");
-    alice.must(Command::DeleteMessage { room: "@bob".into(), message: lost });
+    alice.must(Command::DeleteMessage { room: alice.place("@bob"), message: lost });
     alice.goes_away();
     alice.comes_back();
     alice.finds_everybody();

@@ -80,7 +80,8 @@ fn what_was_deleted_before_it_was_published_never_leaves() {
     // More than the window lets through at once, all in one instant; the last ones are deleted
     // while they wait.
     let world = story.world();
-    let say = |text: String| Command::SendMessage { room: "#garden".into(), text, reply_to: None };
+    let room = alice.place("#garden");
+    let say = |text: String| Command::SendMessage { room, text, reply_to: None };
     let orders: Vec<u64> = (0..60)
         .map(|i| {
             let text = if i < 50 { format!("line {i}") } else { format!("regret {i}") };
@@ -106,7 +107,7 @@ fn what_was_deleted_before_it_was_published_never_leaves() {
         let Ok(klatch_core::command::Reply::Stored { message, .. }) = reply else {
             panic!("{reply:?}")
         };
-        let delete = Command::DeleteMessage { room: "#garden".into(), message };
+        let delete = Command::DeleteMessage { room, message };
         world.borrow_mut().order(alice.node, delete);
     }
     story.settles();

@@ -246,3 +246,75 @@ async fn a_request_that_waits_can_be_cancelled_and_batches_are_answered_as_one()
     assert_eq!(client.call("node.version", json!({})).await["result"]["name"], "klatch");
     world.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_two_rooms_have_is_refused_by_every_method_alike() {
+    let world = World::new().await;
+    let mut client = world.client().await;
+    let open = client.call("room.join", json!({"room": "mix"})).await["result"].clone();
+    let params = json!({"room": "#mix", "passphrase": "open sesame"});
+    let secret = client.call("room.join", params).await["result"].clone();
+    let ids = [open["room_id"].as_str().unwrap(), secret["room_id"].as_str().unwrap()];
+    assert_ne!(ids[0], ids[1]);
+    let named = |m: &&super::super::registry::Method| {
+        m.params.iter().any(|p| p.name == "room") && !["room.join", "room.create"].contains(&m.name)
+    };
+    let mut tried = 0;
+    for method in super::super::registry::METHODS.iter().filter(named) {
+        for name in ["#mix", "mix", "#MIX", "#ｍｉｘ"] {
+            let mut params = serde_json::Map::new();
+            for param in method.params.iter().filter(|p| p.required || p.name == "room") {
+                let value = match (param.name, param.kind) {
+                    ("room", _) => json!(name),
+                    ("message_id", _) => json!("a".repeat(26)),
+                    ("device", _) => json!("a".repeat(52)),
+                    (_, "integer") => json!(1),
+                    (_, "array") => json!(["read"]),
+                    _ => json!("x"),
+                };
+                params.insert(param.name.to_owned(), value);
+            }
+            let answer = client.call(method.name, Value::Object(params)).await;
+            assert_eq!(code(&answer), "KLATCH-AMBIGUOUS", "{} {name}: {answer}", method.name);
+            let text = answer["error"]["message"].as_str().unwrap();
+            assert!(ids.iter().all(|id| text.contains(id)), "{text}");
+            tried += 1;
+        }
+    }
+    assert!(tried > 40, "{tried}");
+    for id in ids {
+        let said = client.call("message.send", json!({"room": id, "text": "by id"})).await;
+        assert_eq!(said["result"]["room_id"], id, "{said}");
+    }
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_can_be_for_one_conversation() {
+    use klatch_core::directory::{Directory, Kept};
+    use klatch_core::ids::IdentityId;
+    use klatch_core::query::Standing;
+    use klatch_core::step::PeopleView;
+
+    let world = World::new().await;
+    let mut owner = world.client().await;
+    owner.call("room.join", json!({"room": "one"})).await;
+    let bob = IdentityId([7; 32]);
+    let mut directory = Directory::new(world.node.inner.identity, "me");
+    let (claimed, standing) = ("bob".to_owned(), Standing::Accepted);
+    directory.keep(bob, Kept { claimed, petname: None, standing, verified: false, changed: false });
+    let view = PeopleView { directory: directory.into(), ..PeopleView::default() };
+    world.node.inner.shared.set_people(Some(view));
+    let params = json!({"name": "bot", "scopes": ["read", "send"], "room": "@bob"});
+    let mut bot = limited(&world, params).await;
+    let list = bot.call("message.list", json!({"room": "@bob"})).await;
+    assert_eq!(list["result"], json!([]), "{list}");
+    for other in ["#one", "@carol", "#nowhere"] {
+        let answer = bot.call("message.list", json!({"room": other})).await;
+        assert_eq!(code(&answer), "KLATCH-TOKEN-ROOM", "{other}: {answer}");
+    }
+    let found = owner.call("contact.find", json!({"text": "@bob hello  there"})).await;
+    assert_eq!(found["result"]["identity"], bob.to_string());
+    assert_eq!(found["result"]["rest"], "hello  there");
+    world.end().await;
+}
