@@ -170,9 +170,10 @@ pub fn find_room<'a>(
     rooms: impl Iterator<Item = RoomName<'a>> + Clone,
     wanted: &str,
 ) -> Result<RoomId, CommandError> {
-    let unknown = |nearest: Option<&str>| CommandError::UnknownRoom {
-        room: wanted.to_owned(),
-        nearest: nearest.map(str::to_owned),
+    let unknown = |nearest: Option<&str>| {
+        let sign = if wanted.starts_with('#') || is_id(wanted) { "" } else { "#" };
+        let nearest = nearest.map(str::to_owned);
+        CommandError::UnknownRoom { room: format!("{sign}{wanted}"), nearest }
     };
     if let Some(id) = RoomId::parse(wanted) {
         let room = rooms.clone().any(|r| r.room == id).then_some(id);

@@ -422,8 +422,8 @@ fn a_contact_comes_before_somebody_of_the_same_name_who_was_only_met() {
     for name in ["@bob", "@Bob", "@BOB"] {
         assert_eq!(alice.whom(name), bob.identity(), "{name}");
     }
-    // Whoever has accepted neither is asked.
-    assert!(matches!(other.finds("@BOB"), Err(CommandError::Yourself)));
+    // Nobody is guessed at by whoever has accepted neither.
+    assert!(matches!(other.finds("@BOB"), Err(CommandError::AmbiguousPerson { .. })));
 }
 
 #[test]
