@@ -239,8 +239,10 @@ CONTENTS = {
 ENVELOPE = row(VERSION, KEY, U32, blob(24), blob(0, ENVELOPE_MAX), many(optional(blob(0, ENVELOPE_MAX)), 64), SIGNATURE)
 ACK = row(VERSION, ROOM, KEY, FRONTIER, SIGNATURE)
 PRESENCE = row(VERSION, ROOM, KEY, blob(0, 64), DIGEST, uint(), SIGNATURE)
-REQUEST = row(VERSION, uint(3, 1), EPOCH, DIGEST, blob(0, REQUEST_MAX))
+REQUEST = row(VERSION, uint(4, 1), EPOCH, DIGEST, blob(0, REQUEST_MAX))
 SYNC = row(FRONTIER, only(None), U32)
+WANTED = rule(many(ENTRY_ID, 256, 1), lambda v: len(set(v)) == len(v), "an id twice")
+BODIES = row(VERSION, U8, DIGEST, many(row(ENTRY_ID, optional(row(blob(0, ENVELOPE_MAX), blob(0, ENVELOPE_MAX)))), 256))
 RESPONSE = row(VERSION, U8, DIGEST, many(ENTRY, 1_064), FRONTIER, boolean)
 
 
@@ -540,6 +542,8 @@ def request(data, given, case):
         if fields["peer"] != given["peer"].hex():
             raise Refused("the presence of another peer", "proof")
         return {"hello": fields}
+    if kind == 4:
+        return {"bodies": [i.hex() for i in read(body, REQUEST_MAX, WANTED)]}
     heights, _, most = read(body, REQUEST_MAX, SYNC)
     return {"sync": {"bytes_max": most, "frontier": frontier(heights)}}
 
@@ -558,6 +562,28 @@ def response(data, given, case):
     if part:
         raise Refused("the page ends inside a run", "run")
     return {"runs": runs, "frontier": frontier(heights), "more": more}
+
+
+def lent(keys, name, found):
+    """The plain body, or None where there is none that is the one the header names."""
+    if found is None:
+        return None
+    data, body = found
+    try:
+        h = read(data, HEADER_MAX, HEADER)
+        if (h[1], h[10]) != (keys.room, keys.epoch) or H("entry", data)[:16] != name:
+            return None
+        return brief(body_of(keys, data, h, body))
+    except Refused:
+        return None
+
+
+def bodies(data, given, case):
+    keys = given["keys"]
+    _, status, proof, found = read(data, RESPONSE_MAX, BODIES)
+    if status != 0 or proof != keys.proof("response", given["peer"], given["me"]):
+        raise Refused("no proof of membership", "proof")
+    return [{"id": name.hex(), "plain": lent(keys, name, pair)} for name, pair in found]
 
 
 DM_CERT = blob(1, 180)
@@ -668,6 +694,7 @@ STRUCTURES = {
     "envelope": envelope,
     "request": request,
     "response": response,
+    "bodies": bodies,
     "ack": ack,
     "presence": presence,
     "direct_request": direct_request,

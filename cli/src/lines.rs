@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 use klatch_core::content::Kind;
 use klatch_core::event::{Delivery, Message};
 use klatch_core::ids::EntryId;
+use klatch_core::rows::Lack;
 
 use crate::error::Report;
 use crate::output::{Output, snippet, visible, visible_indented};
@@ -207,12 +208,21 @@ pub fn marked(name: String, mark: Option<&str>) -> String {
     }
 }
 
+/// Why a line has no text.
+pub fn missing(message: &Message) -> &'static str {
+    match message.lack {
+        Some(Lack::Damaged) => "(not stored: damaged on this disk)",
+        Some(Lack::NotKept) => "(not stored: no space left for this room)",
+        _ => "(the text is not stored here)",
+    }
+}
+
 fn body(message: &Message) -> String {
     if message.deleted {
         return "(deleted)".to_owned();
     }
     if message.missing {
-        return "(the text is not stored here)".to_owned();
+        return missing(message).to_owned();
     }
     let mut text = visible_indented(doing(message).unwrap_or(&message.text));
     if message.edited {
@@ -289,6 +299,7 @@ mod tests {
             edited: false,
             deleted: false,
             missing: false,
+            lack: None,
             reactions: Vec::new(),
         }
     }

@@ -14,11 +14,11 @@ use klatch_core::command::{Command, Reply};
 use klatch_core::crypto::group::RoomRoot;
 use klatch_core::error::CommandError;
 use klatch_core::event::Event;
-use klatch_core::ids::Peer;
+use klatch_core::ids::{EntryId, Peer, RoomId};
 use klatch_core::limits::BATCH_INPUTS_MAX;
 use klatch_core::machine::{Machine, not_committed};
 use klatch_core::place::Place;
-use klatch_core::step::{CommandId, Input, Serve, Step, TopicChange, Write};
+use klatch_core::step::{CommandId, Input, Step, TopicChange, Write};
 use klatch_core::wire;
 use libp2p::Multiaddr;
 use tokio::sync::oneshot;
@@ -27,8 +27,9 @@ use crate::clock::{SystemEntropy, now_ms};
 use crate::feed::Feed;
 use crate::keep::{Keep, Keeper, Noting};
 use crate::network::{self, NetCommand, NetworkHandle};
+use crate::serve::Errand;
 use crate::store::{Store, StoreError};
-use crate::views::Shared;
+use crate::views::{Awaited, Shared};
 
 /// Work waiting for the driver: about ten batches, so that a commit never starves and memory stays
 /// small.
@@ -92,6 +93,8 @@ pub enum Work {
     },
     /// Somebody wants to search: index what is stored, then say so.
     Index(oneshot::Sender<()>),
+    /// These bodies were read, and are not what their headers name.
+    Doubt(Vec<(RoomId, EntryId)>),
     /// Finish what is queued, then end.
     Stop,
 }
@@ -102,7 +105,7 @@ pub struct Driver {
     pub(crate) store: Store,
     pub(crate) network: NetworkHandle,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) librarian: SyncSender<Serve>,
+    pub(crate) librarian: SyncSender<Errand>,
     pub(crate) events: Feed,
     pub(crate) replies: BTreeMap<CommandId, ReplyTo>,
     pub(crate) next_command: CommandId,
@@ -113,6 +116,8 @@ pub struct Driver {
     pub(crate) held: VecDeque<Input>,
     /// What the API wants remembered.
     pub(crate) keeper: Keeper,
+    /// What follows from what was stored or read, for the core.
+    pub(crate) own: Vec<Input>,
     /// Who waits for the index.
     pub(crate) searchers: Vec<oneshot::Sender<()>>,
     /// When something last happened.
@@ -166,6 +171,7 @@ impl Driver {
                 }
                 Work::Linked { peer, address, dialled } => self.linked(&peer, &address, dialled),
                 Work::Index(done) => self.searchers.push(done),
+                Work::Doubt(doubts) => self.doubted(doubts),
                 Work::Stop => stop = true,
             }
             count += 1;
@@ -176,6 +182,7 @@ impl Driver {
         }
         let mut batch = self.admit();
         batch.append(&mut inputs);
+        batch.append(&mut self.own);
         Some((batch, stop))
     }
 
@@ -224,6 +231,9 @@ impl Driver {
                 Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
                 Err(TryRecvError::Empty) => {}
             }
+            if !self.own.is_empty() && self.read_only_since.is_none() {
+                return Err(RecvTimeoutError::Timeout);
+            }
             // While the disk refuses writes the core's timers rest: only the probe is due.
             let timer = self.wake_ms.filter(|_| self.read_only_since.is_none());
             let until_wake =
@@ -271,6 +281,22 @@ impl Driver {
                 self.indexed = true;
             }
         }
+        let doubts = self.store.take_doubts();
+        self.doubted(doubts);
+    }
+
+    /// A body may have been removed while it was read; what is really rotten is for the core.
+    fn doubted(&mut self, doubts: Vec<(RoomId, EntryId)>) {
+        for (room, entry) in doubts {
+            match self.store.is_rotten(room, entry) {
+                Ok(true) => {
+                    tracing::warn!(?entry, "a stored body rotted; it is asked for again");
+                    self.own.push(Input::BodyRotted { room, entry });
+                }
+                Ok(false) => {}
+                Err(error) => tracing::warn!(%error, "cannot look at a body again"),
+            }
+        }
     }
 
     fn expect_reply(&mut self, reply: ReplyTo) -> CommandId {
@@ -308,6 +334,8 @@ impl Driver {
             if let Err(error) = done {
                 return self.refuse_writes(step, error);
             }
+            let freed = self.store.take_freed().into_iter();
+            self.own.extend(freed.map(|(room, bytes)| Input::SpaceFreed { room, bytes }));
             if step.writes.iter().any(is_indexed) {
                 self.indexed = false;
                 self.busy = Instant::now();
@@ -350,10 +378,11 @@ impl Driver {
             self.tell_network(NetCommand::Publish { topic: publish.topic, bytes: publish.bytes });
         }
         for send in step.sends {
-            if send.wants_page
+            if (send.wants_page || send.wants_bodies)
                 && let Some(keys) = self.shared.keys(&send.room)
             {
-                self.shared.await_page(send.request, keys);
+                let what = if send.wants_page { Awaited::Page } else { Awaited::Bodies };
+                self.shared.await_page(send.request, keys, what);
             }
             self.tell_network(NetCommand::Request {
                 peer: send.peer,
@@ -365,12 +394,13 @@ impl Driver {
             let (peer, id, bytes) = (direct.peer, direct.request, direct.bytes);
             self.tell_network(NetCommand::AskDirect { peer, id, bytes });
         }
-        for serve in step.serves {
-            if let Err(TrySendError::Full(serve) | TrySendError::Disconnected(serve)) =
-                self.librarian.try_send(serve)
+        let pages = step.serves.into_iter().map(Errand::Page);
+        for errand in pages.chain(step.lends.into_iter().map(Errand::Bodies)) {
+            if let Err(TrySendError::Full(errand) | TrySendError::Disconnected(errand)) =
+                self.librarian.try_send(errand)
             {
                 self.tell_network(NetCommand::Respond {
-                    token: serve.token,
+                    token: errand.token(),
                     bytes: wire::response_refused(),
                 });
             }
@@ -479,7 +509,8 @@ impl Driver {
                 | Input::PeerSubscribed { .. }
                 | Input::PeerUnsubscribed { .. }
                 | Input::Presence { .. }
-                | Input::SyncAsked { .. } => {
+                | Input::SyncAsked { .. }
+                | Input::BodiesAsked { .. } => {
                     if let Some(machine) = &mut self.machine {
                         step.absorb(machine.handle(now, &mut rng, input));
                     }
@@ -505,7 +536,7 @@ fn peer_text(peer: &Peer) -> String {
 fn is_indexed(write: &Write) -> bool {
     matches!(
         write,
-        Write::Append(_) | Write::Direct(_) | Write::DropDirect { .. } | Write::Ratchet { .. }
+        Write::Append(_) | Write::Body { .. } | Write::Direct(_) | Write::DropDirect { .. } | Write::Ratchet { .. }
     )
 }
 

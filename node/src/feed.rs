@@ -297,6 +297,7 @@ mod tests {
             edited: false,
             deleted: false,
             missing: false,
+            lack: None,
             reactions: Vec::new(),
         }
     }

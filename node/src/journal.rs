@@ -151,6 +151,7 @@ pub fn room_of(event: &Event) -> Option<RoomId> {
         Event::RoomJoined { room, .. }
         | Event::RoomLeft { room }
         | Event::HistoryAdded { room, .. }
+        | Event::BodiesAdded { room, .. }
         | Event::DeliveryChanged { room, .. }
         | Event::PresenceChanged { room, .. }
         | Event::Synced { room }

@@ -309,6 +309,11 @@ impl Node {
             let reader = node.inner.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let Some(reader) = reader else { return Err(CommandError::Stopping) };
             let answer = look(&node, &History::new(&reader, &node.inner.shared, node.inner.device));
+            let doubts = reader.take_doubts();
+            if !doubts.is_empty() {
+                // If the driver is too busy, whoever reads them next says it again.
+                let _ = node.inner.work.try_send(Work::Doubt(doubts));
+            }
             node.inner.readers.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
             answer
         });

@@ -211,8 +211,8 @@ fn assemble(
     shared.update(views);
     shared.set_people(Some(machine.people(now_ms(), &mut SystemEntropy)));
     let readers = (0..READERS).map(|_| store.reader()).collect::<Result<Vec<_>, _>>()?;
-    let (librarian, _) = serve::spawn(store.reader()?, network.clone())?;
     let (work, inbox) = sync_channel(WORK_MAX);
+    let (librarian, _) = serve::spawn(store.reader()?, network.clone(), work.clone())?;
     let events = Feed::default();
     verify::spawn(receivers, &shared, &network, &work)?;
     for topic in topics {
@@ -237,6 +237,7 @@ fn assemble(
         held: std::collections::VecDeque::new(),
         keeper: Default::default(),
         searchers: Vec::new(),
+        own: Vec::new(),
         busy: Instant::now(),
     };
     let driver = std::thread::Builder::new()

@@ -19,7 +19,7 @@ use klatch_core::wire::{self, Gossip, Request};
 use crate::clock::now_ms;
 use crate::driver::Work;
 use crate::network::{Delivered, NetCommand, NetEvent, NetworkHandle};
-use crate::views::Shared;
+use crate::views::{Awaited, Shared};
 
 /// Events waiting per worker: enough to keep it busy while the driver commits; more waits in the
 /// network task.
@@ -176,6 +176,9 @@ impl Worker {
         });
         match opened {
             Ok(Request::Sync(request)) => Some(Input::SyncAsked { peer, token, request }),
+            Ok(Request::Bodies { room, entries }) => {
+                Some(Input::BodiesAsked { peer, token, room, entries })
+            }
             Ok(Request::Ack(ack)) => {
                 self.tell(NetCommand::Respond { token, bytes: wire::response_ok() });
                 Some(Input::Ack { peer, ack })
@@ -194,10 +197,21 @@ impl Worker {
     }
 
     fn response(&mut self, peer: Peer, id: u64, bytes: &[u8]) -> Option<Input> {
-        let Some(keys) = self.shared.page_arrived(id) else {
+        let Some((keys, awaited)) = self.shared.page_arrived(id) else {
             return (!wire::response_is_ok(bytes))
                 .then_some(Input::RequestFailed { peer, request: id });
         };
+        if awaited == Awaited::Bodies {
+            return match wire::open_bodies(&keys, &self.me, &peer, bytes, &mut self.verifier) {
+                Ok(bodies) => {
+                    Some(Input::BodiesCame { peer, request: id, room: keys.room, bodies })
+                }
+                Err(reject) => {
+                    self.refuse(&peer, reject);
+                    Some(Input::RequestFailed { peer, request: id })
+                }
+            };
+        }
         match wire::open_page(&keys, &self.me, &peer, bytes, &mut self.verifier) {
             Ok(page) => Some(Input::SyncPage {
                 peer,

@@ -20,7 +20,7 @@ use crate::clock::Clocks;
 pub struct Shared {
     rooms: RwLock<Rooms>,
     people: RwLock<Arc<PeopleView>>,
-    awaited: Mutex<BTreeMap<RequestId, Arc<RoomKeys>>>,
+    awaited: Mutex<BTreeMap<RequestId, (Arc<RoomKeys>, Awaited)>>,
     refused: Mutex<BTreeMap<&'static str, u64>>,
     read_only: RwLock<Option<String>>,
     name: RwLock<String>,
@@ -43,6 +43,15 @@ impl Rooms {
             passphrase: v.passphrase,
         })
     }
+}
+
+/// What an answer will bring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Awaited {
+    /// A page of history.
+    Page,
+    /// Bodies.
+    Bodies,
 }
 
 /// Pages awaited at once: one per room and some that were given up.
@@ -147,10 +156,10 @@ impl Shared {
         self.with(|r| r.by_id.values().any(|v| v.online.contains(device)))
     }
 
-    /// A page is awaited under this request.
-    pub fn await_page(&self, request: RequestId, keys: Arc<RoomKeys>) {
+    /// A page, or bodies, are awaited under this request.
+    pub fn await_page(&self, request: RequestId, keys: Arc<RoomKeys>, what: Awaited) {
         let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
-        awaited.insert(request, keys);
+        awaited.insert(request, (keys, what));
         while awaited.len() > AWAITED_MAX {
             awaited.pop_first();
         }
@@ -158,7 +167,7 @@ impl Shared {
 
     /// The answer or its failure is here.
     #[must_use]
-    pub fn page_arrived(&self, request: RequestId) -> Option<Arc<RoomKeys>> {
+    pub fn page_arrived(&self, request: RequestId) -> Option<(Arc<RoomKeys>, Awaited)> {
         self.awaited.lock().unwrap_or_else(PoisonError::into_inner).remove(&request)
     }
 

@@ -206,6 +206,7 @@ fn message(n: u64) -> Message {
         edited: false,
         deleted: false,
         missing: false,
+        lack: None,
         reactions: Vec::new(),
     }
 }

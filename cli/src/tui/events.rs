@@ -28,6 +28,10 @@ pub fn told(state: &mut State, wishes: &mut Vec<Wish>, told: Told) {
             refresh_if_here(state, room);
             lists_soon(state);
         }
+        Event::BodiesAdded { room, .. } => {
+            refresh_if_here(state, room);
+            lists_soon(state);
+        }
         Event::DeliveryChanged { room, upto_seq, state: now, .. } => {
             if let Some(timeline) = state.timelines.get_mut(&room) {
                 let exact = timeline.lines.iter_mut().filter(|m| m.own && m.seq == upto_seq);

@@ -229,7 +229,7 @@ impl<'a> Look<'a> {
             return (author, "(deleted)".to_owned(), self.theme.dim());
         }
         if message.missing {
-            return (author, "(the text is not stored here)".to_owned(), self.theme.dim());
+            return (author, crate::lines::missing(message).to_owned(), self.theme.dim());
         }
         let edited = if message.edited { " (edited)" } else { "" };
         let text = message.text.trim_end_matches(['\r', '\n']);

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::content::Kind;
 use crate::ids::{DeviceId, EntryId, IdentityId, RoomId};
+use crate::rows::Lack;
 
 /// An event on its way to subscribers, with its number in the profile's journal if it is durable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,9 +130,19 @@ pub enum Event {
     },
     /// Something that a newer version of the program wrote into the journal, and this one does not
     /// know.
+    #[serde(rename = "event.newer")]
     Newer {
         /// What it is called there.
         what: String,
+    },
+    /// Bodies came that were lacking: lines that had no text have one now.
+    #[serde(rename = "history.filled")]
+    BodiesAdded {
+        /// The room.
+        #[serde(rename = "room_id")]
+        room: RoomId,
+        /// How many.
+        count: u64,
     },
     /// Something about a person changed: a request, an answer to one, a name, a verification.
     #[serde(rename = "contact.changed", alias = "contact_changed")]
@@ -313,9 +324,12 @@ pub struct Message {
     /// Its author withdrew it.
     #[serde(default)]
     pub deleted: bool,
-    /// The body is not stored here (disk budget, or never received).
+    /// The body is not stored here.
     #[serde(default)]
     pub missing: bool,
+    /// Why it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lack: Option<Lack>,
     /// Emoji and who put them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reactions: Vec<Reactions>,

@@ -162,6 +162,22 @@ pub const SYNC_BACKOFF_MS_MAX: u64 = 60_000;
 /// Requests one peer may have us serve per second, sustained (burst: ten times that).
 pub const SERVE_PER_S: u64 = 50;
 
+/// Bodies that a room waits for at once: a list in memory of some 80 B each. More are asked for
+/// after the next start.
+pub const BODIES_WANTED_MAX: usize = 65_536;
+/// Bodies named in one request: 4 kB, and half a page of short messages.
+pub const BODIES_ASK_MAX: usize = 256;
+/// A lacking body waits this long for others of the same page, and for the word that it was
+/// deleted.
+pub const BODIES_DELAY_MS: u64 = 1_000;
+/// What a peer did not have is asked of it again after this; then after twice as long, and so on...
+pub const BODIES_PAUSE_MS_MIN: u64 = 60_000;
+/// ...up to this.
+pub const BODIES_PAUSE_MS_MAX: u64 = 600_000;
+/// Texts of a room are kept again once this many hundredths of its space are free: a room at its
+/// limit shall not say so with every message.
+pub const SPACE_FREE_PERCENT: u64 = 5;
+
 /// Inputs joined into one transaction by the driver (group commit).
 pub const BATCH_INPUTS_MAX: usize = 100;
 /// Pages from sync with more new messages than this are announced as one event.

@@ -408,10 +408,14 @@ fn from_peer(
         Input::Beacon { ack, .. } | Input::Ack { ack, .. } => ack.room,
         Input::Presence { presence, .. } => presence.room,
         Input::SyncAsked { request, .. } => request.room,
+        Input::BodiesAsked { room, .. }
+        | Input::BodiesCame { room, .. }
+        | Input::BodyRotted { room, .. }
+        | Input::SpaceFreed { room, .. } => *room,
         _ => return,
     };
     let Some(room) = rooms.get_mut(&room).filter(|r| !r.row.left) else {
-        if let Input::SyncAsked { token, .. } = input {
+        if let Input::SyncAsked { token, .. } | Input::BodiesAsked { token, .. } = input {
             ctx.step.responds.push((token, wire::response_refused()));
         }
         return;
@@ -446,6 +450,10 @@ fn from_peer(
             }
         }
         Input::SyncAsked { peer, token, request } => room.serve(ctx, &peer, token, request),
+        Input::BodiesAsked { peer, token, entries, .. } => room.lend(ctx, &peer, token, entries),
+        Input::BodiesCame { request, bodies, .. } => room.bodies_came(ctx, request, bodies),
+        Input::BodyRotted { entry, .. } => room.body_rotted(ctx, entry),
+        Input::SpaceFreed { bytes, .. } => room.space_freed(bytes),
         Input::SyncPage { peer, request, runs, frontier, more, fault, .. } => {
             if let Some(reject) = fault {
                 ctx.step.penalties.push((peer.clone(), reject));

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::crypto::group::RoomRoot;
@@ -18,12 +19,32 @@ pub enum Write {
     Room(RoomRow),
     /// Append an entry; `(room, device, seq)` and the journal number are new.
     Append(EntryRow),
-    /// Drop the body of an entry (delete, retention); the header stays.
+    /// Drop the body of an entry that was deleted, and those of its edits; the headers stay.
     DropBody {
         /// The room.
         room: RoomId,
         /// Which entry.
         entry: EntryId,
+    },
+    /// Keep the body of an entry that was here without one.
+    Body {
+        /// The room.
+        room: RoomId,
+        /// Which entry.
+        entry: EntryId,
+        /// The message that it changes.
+        target: Option<EntryId>,
+        /// Sealed, as received.
+        body: Arc<[u8]>,
+    },
+    /// The body of an entry is not here, or of no use, for this reason.
+    Lack {
+        /// The room.
+        room: RoomId,
+        /// Which entry.
+        entry: EntryId,
+        /// Why.
+        lack: Lack,
     },
     /// Insert or replace what is known of a device in a room.
     Device(DeviceRow),
@@ -262,6 +283,21 @@ pub struct RoomRow {
     pub over_budget: bool,
 }
 
+/// Why the body of an entry is not at rest here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Lack {
+    /// Its author deleted it: nobody is to have it.
+    Deleted,
+    /// The room has used up its space on this disk.
+    NotKept,
+    /// Whoever served the entry did not have it. It is asked for.
+    NotGiven,
+    /// It was here, and rotted. It is asked for.
+    Damaged,
+}
+
 /// An entry at rest. Its bytes are kept as received.
 #[derive(Debug, Clone)]
 pub struct EntryRow {
@@ -291,6 +327,8 @@ pub struct EntryRow {
     pub target: Option<EntryId>,
     /// Header, signature and sealed body as received; the body is `None` where it is not stored.
     pub entry: SealedEntry,
+    /// Why it is not.
+    pub lack: Option<Lack>,
 }
 
 /// A device in a room at rest.
@@ -338,6 +376,9 @@ pub struct RoomSnapshot {
     pub entries: Vec<IndexRow>,
     /// Bytes stored.
     pub bytes: u64,
+    /// Entries whose bodies are not here but could be, in journal order, with the reason; at most
+    /// [`crate::limits::BODIES_WANTED_MAX`].
+    pub lacking: Vec<(EntryId, Lack)>,
 }
 
 /// What the core keeps of each entry.

@@ -19,11 +19,11 @@ use crate::ids::{DeviceId, Digest, EntryId, IdentityId, Peer, RoomId, TopicId};
 use crate::log::entry::VerifiedRun;
 use crate::presence::VerifiedPresence;
 pub use crate::rows::{
-    ContactRow, DeviceRow, DirectIndexRow, DirectRow, DirectSnapshot, EntryRow, IndexRow,
+    ContactRow, DeviceRow, DirectIndexRow, DirectRow, DirectSnapshot, EntryRow, IndexRow, Lack,
     OutboxRow, RoomRow, RoomSnapshot, Snapshot, Write,
 };
 use crate::sync::SyncRequest;
-use crate::wire::Frontier;
+use crate::wire::{self, Frontier};
 
 /// Correlates a command with its reply. Chosen by the shell, unique while in flight.
 pub type CommandId = u64;
@@ -152,6 +152,42 @@ pub enum Input {
         /// Something in the page was refused.
         fault: Option<Reject>,
     },
+    /// A peer proved membership and asks for bodies.
+    BodiesAsked {
+        /// Who.
+        peer: Peer,
+        /// For the answer.
+        token: Token,
+        /// The room.
+        room: RoomId,
+        /// Of which entries.
+        entries: Vec<EntryId>,
+    },
+    /// Bodies answer our request.
+    BodiesCame {
+        /// Who.
+        peer: Peer,
+        /// Our request.
+        request: RequestId,
+        /// The room.
+        room: RoomId,
+        /// In the order asked; `None` where the peer has none.
+        bodies: wire::Bodies,
+    },
+    /// The body of an entry was read from the disk, and is not what its header names.
+    BodyRotted {
+        /// The room.
+        room: RoomId,
+        /// Which entry.
+        entry: EntryId,
+    },
+    /// What was deleted takes no space on the disk any more.
+    SpaceFreed {
+        /// The room.
+        room: RoomId,
+        /// How much less there is.
+        bytes: u64,
+    },
     /// A direct frame came from a linked peer and wants one answer.
     DirectAsked {
         /// Who.
@@ -215,6 +251,8 @@ pub struct Step {
     pub directs: Vec<DirectSend>,
     /// Ranges to read from the store and send as an answer.
     pub serves: Vec<Serve>,
+    /// Bodies to read from the store and send as an answer.
+    pub lends: Vec<Lend>,
     /// Short answers that need no store.
     pub responds: Vec<(Token, Vec<u8>)>,
     /// What to do with gossip messages.
@@ -242,6 +280,7 @@ impl Step {
         self.sends.append(&mut later.sends);
         self.directs.append(&mut later.directs);
         self.serves.append(&mut later.serves);
+        self.lends.append(&mut later.lends);
         self.responds.append(&mut later.responds);
         self.verdicts.append(&mut later.verdicts);
         self.penalties.append(&mut later.penalties);
@@ -322,8 +361,10 @@ pub struct Send {
     pub room: RoomId,
     /// Encoded [`crate::wire::Request`].
     pub bytes: Vec<u8>,
-    /// The answer is a page for us (sync); otherwise it only says yes or no.
+    /// The answer is a page for us (sync).
     pub wants_page: bool,
+    /// The answer brings bodies. If neither is wanted, it only says yes or no.
+    pub wants_bodies: bool,
 }
 
 /// Read a page from the store and answer with it.
@@ -343,6 +384,21 @@ pub struct Serve {
     pub proof: crate::ids::Digest,
     /// At most so many bytes (one run more than fits is allowed if nothing else was taken).
     pub bytes_max: usize,
+}
+
+/// Read bodies from the store and answer with them.
+#[derive(Debug, Clone)]
+pub struct Lend {
+    /// To whom.
+    pub peer: Peer,
+    /// The request to answer.
+    pub token: Token,
+    /// The room.
+    pub room: RoomId,
+    /// Of which entries.
+    pub entries: Vec<EntryId>,
+    /// Proof for the answer.
+    pub proof: Digest,
 }
 
 /// What workers and status queries may know of a room. Read-only, replaced as a whole.

@@ -1,6 +1,8 @@
 //! Everything nodes say to each other: the gossip envelope, and requests and responses between two
 //! nodes (PROTOCOL.md 7 and 8). Encoding, caps, and the checks that need keys but no state.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -9,12 +11,16 @@ use crate::crypto::group::RoomKeys;
 use crate::crypto::{Context, Verifier, hash, seal, sign};
 use crate::delivery::VerifiedAck;
 use crate::error::Reject;
-use crate::ids::{DeviceShort, Digest, EpochId, HashShort, Peer, Signature};
+use crate::ids::{
+    DeviceShort, Digest, EntryId, EpochId, HashShort, Peer, RoomId, Signature,
+};
 use crate::limits::{
-    ENVELOPE_BYTES_MAX, FRONTIER_MAX, PAGE_ENTRIES_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX,
+    BODIES_ASK_MAX, ENVELOPE_BYTES_MAX, FRONTIER_MAX, PAGE_BYTES_MAX, PAGE_ENTRIES_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX,
     RUN_ENTRIES_MAX,
 };
-use crate::log::entry::{EntryFields, SealedEntry, VerifiedRun, body_hash, verify_run};
+use crate::log::entry::{
+    EntryFields, SealedEntry, VerifiedBody, VerifiedRun, body_hash, verify_run, verify_served_run,
+};
 use crate::presence::VerifiedPresence;
 use crate::sync::SyncRequest;
 
@@ -217,6 +223,7 @@ struct RequestFrame(u8, u8, EpochId, Digest, ByteBuf);
 const REQUEST_SYNC: u8 = 1;
 const REQUEST_ACK: u8 = 2;
 const REQUEST_HELLO: u8 = 3;
+const REQUEST_BODIES: u8 = 4;
 
 /// A request whose sender proved membership of the room.
 #[derive(Debug)]
@@ -227,6 +234,13 @@ pub enum Request {
     Ack(VerifiedAck),
     /// This is me, here.
     Hello(VerifiedPresence),
+    /// Do you have the bodies of these entries?
+    Bodies {
+        /// The room.
+        room: RoomId,
+        /// Which; no duplicates, sorted or not.
+        entries: Vec<EntryId>,
+    },
 }
 
 /// The epoch that a request names, to find the keys; nothing is verified yet.
@@ -262,6 +276,12 @@ pub fn ack_request(keys: &RoomKeys, me: &Peer, peer: &Peer, ack: Vec<u8>) -> Vec
 #[must_use]
 pub fn hello_request(keys: &RoomKeys, me: &Peer, peer: &Peer, presence: Vec<u8>) -> Vec<u8> {
     request(keys, me, peer, REQUEST_HELLO, presence)
+}
+
+/// Encodes a request for bodies from `me` to `peer`; at most [`BODIES_ASK_MAX`].
+#[must_use]
+pub fn bodies_request(keys: &RoomKeys, me: &Peer, peer: &Peer, entries: &[EntryId]) -> Vec<u8> {
+    request(keys, me, peer, REQUEST_BODIES, cbor::encode(&entries))
 }
 
 fn request(keys: &RoomKeys, me: &Peer, peer: &Peer, kind: u8, body: Vec<u8>) -> Vec<u8> {
@@ -307,6 +327,17 @@ pub fn open_request(
                 return Err(Reject::Proof);
             }
             Ok(Request::Hello(presence))
+        }
+        REQUEST_BODIES => {
+            let entries: Vec<EntryId> = cbor::decode(&body, REQUEST_BYTES_MAX)?;
+            let distinct: BTreeSet<&EntryId> = entries.iter().collect();
+            if entries.is_empty()
+                || entries.len() > BODIES_ASK_MAX
+                || distinct.len() < entries.len()
+            {
+                return Err(DecodeError::Bounds.into());
+            }
+            Ok(Request::Bodies { room: keys.room, entries })
         }
         _ => Err(DecodeError::Unknown.into()),
     }
@@ -406,8 +437,11 @@ pub fn open_page(
         if !ends {
             continue;
         }
-        match verify_run(keys, std::mem::take(&mut run), verifier) {
+        match verify_served_run(keys, std::mem::take(&mut run), verifier) {
             Ok(run) => page.runs.push(run),
+            // A profile that rotted, or is lacking: its chain is for others to give, and the rest
+            // of the page is as good as any.
+            Err(Reject::Body) => {}
             Err(fault) => {
                 page.fault = Some(fault);
                 return Ok(page);
@@ -418,4 +452,74 @@ pub fn open_page(
         page.fault = Some(Reject::Run);
     }
     Ok(page)
+}
+
+/// `[1, status, proof, [[id, [header, body] | null], ...]]`: the answer to a request for bodies.
+#[derive(Serialize, Deserialize)]
+struct BodiesFrame(u8, u8, Digest, Vec<BodyFields>);
+
+type BodyFields = (EntryId, Option<(ByteBuf, ByteBuf)>);
+
+/// What a member has of the bodies asked for, in the order asked; those beyond [`PAGE_BYTES_MAX`]
+/// are left to the next request.
+#[must_use]
+pub fn response_bodies(proof: Digest, bodies: &[(EntryId, Option<SealedEntry>)]) -> Vec<u8> {
+    let mut size = 0;
+    let fields = bodies.iter().map(|(id, found)| {
+        let found = found.as_ref().filter(|_| !planted!(LoseBody)).and_then(|e| {
+            let body = e.body.as_ref()?;
+            Some((ByteBuf::from(e.header.to_vec()), ByteBuf::from(body.to_vec())))
+        });
+        (*id, found)
+    });
+    let fitting = fields.take_while(|(_, found)| {
+        let first = size == 0;
+        size += 32 + found.as_ref().map_or(0, |(header, body)| header.len() + body.len());
+        first || size <= PAGE_BYTES_MAX
+    });
+    let fields: Vec<BodyFields> = fitting.collect();
+    cbor::encode_large(&BodiesFrame(VERSION, STATUS_OK, proof, fields), size + 256)
+}
+
+/// The bodies that a member answered with, in the order asked; `None` where it has none, or none
+/// that matches.
+pub type Bodies = Vec<(EntryId, Option<VerifiedBody>)>;
+
+/// Verifies the answer to a request for bodies that `peer` sent to `me`. One that does not match
+/// counts as one that it does not have: nobody is to blame for a disk that rots.
+///
+/// # Errors
+/// [`Reject`] when the frame is malformed, refused, or its proof wrong.
+pub fn open_bodies(
+    keys: &RoomKeys,
+    me: &Peer,
+    peer: &Peer,
+    bytes: &[u8],
+    verifier: &mut Verifier,
+) -> Result<Bodies, Reject> {
+    if response_is_refused(bytes) {
+        return Err(Reject::Proof);
+    }
+    let BodiesFrame(version, status, proof, fields) = cbor::decode(bytes, RESPONSE_BYTES_MAX)?;
+    if version != VERSION {
+        return Err(DecodeError::Unknown.into());
+    }
+    if status != STATUS_OK || !proof.same(&keys.proof(Context::PROOF_RESPONSE, peer, me)) {
+        return Err(Reject::Proof);
+    }
+    if fields.len() > BODIES_ASK_MAX {
+        return Err(DecodeError::Bounds.into());
+    }
+    let open = |(id, found): BodyFields| {
+        let verified = found.and_then(|(header, body)| {
+            VerifiedBody::verify(keys, &header, body.into_vec(), verifier).ok()
+        });
+        (id, verified.filter(|v| v.id() == id))
+    };
+    Ok(fields.into_iter().map(open).collect())
+}
+
+/// Whether a response is the one that says no, to whatever request.
+fn response_is_refused(bytes: &[u8]) -> bool {
+    cbor::decode::<ResponseFrame>(bytes, RESPONSE_BYTES_MAX).is_ok_and(|r| r.1 != STATUS_OK)
 }

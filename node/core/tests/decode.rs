@@ -101,6 +101,7 @@ fn may_differ(structure: &str) -> bool {
             | "padding"
             | "request"
             | "response"
+            | "bodies"
             | "direct_request"
             | "direct_answer"
     )

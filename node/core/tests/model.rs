@@ -46,6 +46,7 @@ fn shown(n: u8, text: &str) -> Message {
         edited: false,
         deleted: false,
         missing: false,
+        lack: None,
         reactions: Vec::new(),
     }
 }

@@ -113,6 +113,7 @@ pub fn kind(event: &Event) -> &'static str {
     match event {
         Event::MessageAdded { message } => of_kind(message.kind).1,
         Event::HistoryAdded { .. } => "history.added",
+        Event::BodiesAdded { .. } => "history.filled",
         Event::DeliveryChanged { .. } => "delivery.changed",
         Event::PresenceChanged { .. } => "presence.changed",
         Event::Synced { .. } => "room.synced",
@@ -159,7 +160,9 @@ pub fn topic(event: &Event) -> String {
         Event::MessageAdded { message } => {
             place(message.direct, &message.room, of_kind(message.kind).0)
         }
-        Event::HistoryAdded { room, .. } => place(false, room, "message"),
+        Event::HistoryAdded { room, .. } | Event::BodiesAdded { room, .. } => {
+            place(false, room, "message")
+        }
         Event::DeliveryChanged { room, direct, .. } => place(*direct, room, "receipt"),
         Event::PresenceChanged { room, .. } => place(false, room, "presence"),
         Event::Synced { room } => place(false, room, "sync"),

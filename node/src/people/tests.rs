@@ -112,6 +112,7 @@ fn entry(journal: u8) -> Write {
         shown_ms: 1,
         target: None,
         entry: SealedEntry { header: header.encode().into(), signature: None, body: None },
+        lack: None,
     })
 }
 

@@ -10,12 +10,19 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use klatch_core::ids::{EntryId, RoomId};
+
 use super::error::StoreError;
 use super::segments;
 
 /// Segments that a reader keeps open: those of the last 512 MiB. More are opened again when they
 /// are asked for.
 const FILES_MAX: usize = 8;
+
+/// Doubts remembered between two looks at them. More are met again when they are read again.
+const DOUBTS_MAX: usize = 1_024;
+/// What a disk says of a sector that it cannot read.
+const EIO: i32 = rustix::io::Errno::IO.raw_os_error();
 
 /// Where a body lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,36 +64,61 @@ pub(super) struct Bodies {
     live: Live,
     /// The one used last is at the end.
     open: RefCell<Vec<(u32, File)>>,
+    /// Entries whose body was not the one that their header names.
+    doubts: RefCell<BTreeSet<(RoomId, EntryId)>>,
 }
 
 impl Bodies {
     pub(super) fn new(folder: &Path, live: Live) -> Self {
-        Self { folder: folder.to_owned(), live, open: RefCell::default() }
+        Self { folder: folder.to_owned(), live, open: RefCell::default(), doubts: RefCell::default() }
     }
 
-    /// The body that lies there; `None` if it was removed since the caller looked where.
+    /// A body was not the one that the header of its entry names, or was none: perhaps it was
+    /// removed just now, which the writer knows.
+    pub(super) fn doubt(&self, room: RoomId, entry: EntryId) {
+        let mut doubts = self.doubts.borrow_mut();
+        if doubts.len() < DOUBTS_MAX {
+            doubts.insert((room, entry));
+        }
+    }
+
+    /// What was doubted since the last time.
+    pub(super) fn take_doubts(&self) -> Vec<(RoomId, EntryId)> {
+        std::mem::take(&mut *self.doubts.borrow_mut()).into_iter().collect()
+    }
+
+    /// The bytes that lie there; `None` if there are none: removed since the caller looked where,
+    /// or lost with the file or the end of it.
     pub(super) fn get(&self, span: &Span) -> Result<Option<Arc<[u8]>>, StoreError> {
         let live = self.live.hold();
         if !live.contains(&span.segment) {
             return Ok(None);
         }
-        let file = self.take(span.segment, &live)?;
+        let Some(file) = self.take(span.segment, &live)? else { return Ok(None) };
         let mut body: Arc<[u8]> =
             std::iter::repeat_n(0, usize::try_from(span.size).unwrap_or(usize::MAX)).collect();
+        let mut read = Ok(());
         if let Some(bytes) = Arc::get_mut(&mut body) {
-            file.read_exact_at(bytes, span.start).map_err(|e| unread(span.segment, &file, &e))?;
+            read = file.read_exact_at(bytes, span.start);
         }
         self.open.borrow_mut().push((span.segment, file));
         drop(live);
-        // What was removed was overwritten; nothing sealed looks like that.
-        Ok(body.iter().any(|byte| *byte != 0).then_some(body))
+        match read {
+            Ok(()) => Ok(Some(body)),
+            Err(e) if e.kind() == ErrorKind::UnexpectedEof || e.raw_os_error() == Some(EIO) => {
+                Ok(None)
+            }
+            Err(e) => {
+                Err(StoreError::Io { file: segments::name(span.segment), cause: e.to_string() })
+            }
+        }
     }
 
     /// Takes a file out of the cache, or opens it; the caller puts it back.
-    fn take(&self, number: u32, live: &BTreeSet<u32>) -> Result<File, StoreError> {
+    fn take(&self, number: u32, live: &BTreeSet<u32>) -> Result<Option<File>, StoreError> {
         let mut open = self.open.borrow_mut();
         if let Some(at) = open.iter().position(|(n, _)| *n == number) {
-            return Ok(open.remove(at).1);
+            return Ok(Some(open.remove(at).1));
         }
         // A removed file takes space for as long as somebody has it open.
         open.retain(|(n, _)| live.contains(n));
@@ -94,20 +126,10 @@ impl Bodies {
             open.remove(0);
         }
         let name = segments::name(number);
-        File::open(self.folder.join(&name)).map_err(|e| match e.kind() {
-            ErrorKind::NotFound => StoreError::Missing { file: name },
-            _ => StoreError::from_io(&name, &e),
-        })
-    }
-}
-
-fn unread(number: u32, file: &File, error: &std::io::Error) -> StoreError {
-    let name = segments::name(number);
-    match error.kind() {
-        ErrorKind::UnexpectedEof => StoreError::Truncated {
-            file: name,
-            bytes: file.metadata().map_or(0, |meta| meta.len()),
-        },
-        _ => StoreError::Io { file: name, cause: error.to_string() },
+        match File::open(self.folder.join(&name)) {
+            Ok(file) => Ok(Some(file)),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(StoreError::from_io(&name, &e)),
+        }
     }
 }

@@ -35,6 +35,8 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use klatch_core::ids::{EntryId, RoomId};
+use klatch_core::log::entry::is_body_of;
 use klatch_core::step::{Snapshot, Write};
 use rusqlite::Connection;
 use zeroize::Zeroizing;
@@ -66,6 +68,8 @@ pub struct Store {
     interned: write::Interned,
     /// To be kept with the next commit.
     notes: Vec<Note>,
+    /// What rooms take less than before, not told yet.
+    freed: Vec<(RoomId, u64)>,
     /// A body was removed and its bytes are still in a write-ahead log.
     unscrubbed: bool,
     /// Session keys were replaced and the old ones are still in the write-ahead log.
@@ -91,7 +95,7 @@ impl Store {
         let mut main = open_main(folder, key, Role::Writer, &apart)?;
         connect::migrate(&mut main, MAIN_FILE, schema::MIGRATIONS)?;
         let old = moving::Old::open(&main, folder, &tag)?;
-        let mut segments = Segments::open(folder, &tag, &known_segments(&main)?)?;
+        let (mut segments, damaged) = Segments::open(folder, &tag, &known_segments(&main)?)?;
         if let Some(old) = old {
             old.empty(&mut main, &mut segments)?;
         }
@@ -102,12 +106,18 @@ impl Store {
             bodies,
             interned: write::Interned::default(),
             notes: Vec::new(),
+            freed: Vec::new(),
             unscrubbed: false,
             stale_keys: false,
             folder: folder.to_owned(),
             key: db_key,
             frozen: None,
         };
+        for number in damaged {
+            let lost = store.look_through(number)?;
+            let file = segments::name(number);
+            tracing::warn!(file, lost, "damaged; what it lost is asked for from other members");
+        }
         match store.tidy() {
             // History can be read all the same; it is done at the next start.
             Err(error @ StoreError::Full { .. }) => {
@@ -191,6 +201,72 @@ impl Store {
             .transpose()
     }
 
+    /// Marks the bodies of a damaged segment that are not what their headers name; how many.
+    fn look_through(&mut self, number: u32) -> Result<usize, StoreError> {
+        let tx = self.main.transaction()?;
+        let bad: Vec<i64> = {
+            let mut select = tx.prepare(
+                "SELECT e.journal, s.header, s.segment, s.start, s.size FROM sealed s JOIN entry e USING (journal)
+                 WHERE s.segment = ?1 AND e.body_at = ?2",
+            )?;
+            let mut rows = select.query(rusqlite::params![number, schema::BODY_APART])?;
+            let mut bad = Vec::new();
+            while let Some(r) = rows.next()? {
+                let header: Vec<u8> = r.get(1)?;
+                let span = row::span(r, 2)?.ok_or(StoreError::value("place of a body"))?;
+                let body = self.bodies.get(&span)?;
+                if !body.is_some_and(|body| is_body_of(&header, &body)) {
+                    bad.push(r.get(0)?);
+                }
+            }
+            bad
+        };
+        for journal in &bad {
+            tx.prepare_cached("UPDATE entry SET body_at = ?2 WHERE journal = ?1")?
+                .execute([*journal, schema::BODY_DAMAGED])?;
+            tx.prepare_cached("INSERT OR IGNORE INTO doomed VALUES (?1)")?.execute([journal])?;
+            tx.prepare_cached(
+                "UPDATE room SET bytes = max(bytes - (SELECT size FROM sealed WHERE journal = ?1), 0)
+                 WHERE id = (SELECT room FROM entry WHERE journal = ?1)",
+            )?
+            .execute([journal])?;
+        }
+        tx.commit()?;
+        Ok(bad.len())
+    }
+
+    /// Whether the body of an entry really is not the one that its header names: a reader may have
+    /// met one that was being removed.
+    ///
+    /// # Errors
+    /// When the files cannot be read.
+    pub fn is_rotten(&self, room: RoomId, entry: EntryId) -> Result<bool, StoreError> {
+        let Some(number) = write::room_number(&self.main, room)? else { return Ok(false) };
+        let Some(journal) = places::find(&self.main, number, &entry.0)? else { return Ok(false) };
+        let mut select = self.main.prepare_cached(&format!(
+            "SELECT {} FROM {} WHERE e.journal = ?1",
+            row::COLUMNS,
+            row::TABLES
+        ))?;
+        let mut rows = select.query([journal])?;
+        let Some(r) = rows.next()? else { return Ok(false) };
+        let stored = r.get::<_, i64>(11)?;
+        let apart = [schema::BODY_HERE, schema::BODY_APART].contains(&stored);
+        let found = row::read(r, &self.bodies)?;
+        self.bodies.take_doubts();
+        Ok(apart && found.entry.body.is_none())
+    }
+
+    /// Bodies that the writer itself doubted, while it indexed.
+    pub fn take_doubts(&self) -> Vec<(RoomId, EntryId)> {
+        self.bodies.take_doubts()
+    }
+
+    /// Bytes that rooms take less than before, since the last time.
+    pub fn take_freed(&mut self) -> Vec<(RoomId, u64)> {
+        std::mem::take(&mut self.freed)
+    }
+
     /// Writes all of it or nothing, durably. Large bodies go first: without their entry they are
     /// harmless.
     ///
@@ -205,6 +281,10 @@ impl Store {
         if let Some(why) = &self.frozen {
             return Err(StoreError::Full { cause: why.to_string() });
         }
+        // A place that still waits to be overwritten must not be forgotten for a new one.
+        if writes.iter().any(|w| matches!(w, Write::Body { .. })) {
+            self.clear_doomed()?;
+        }
         let segment = self.segments.number();
         let spans = self.segments.append(&write::bodies_apart(writes))?;
         let done = write::apply(&mut self.main, &mut self.interned, writes, &spans, &notes);
@@ -214,7 +294,8 @@ impl Store {
             // a crash.
             self.interned = write::Interned::default();
         }
-        let dropped = done?;
+        let (dropped, freed) = done?;
+        self.freed.extend(freed);
         self.segments.committed(&spans);
         if dropped > 0 {
             self.remove_bodies(dropped);

@@ -11,7 +11,7 @@ use super::bodies::Span;
 use super::connect::{self, Role};
 use super::error::StoreError;
 use super::row::int;
-use super::schema::{BODY_APART, BODY_NONE};
+use super::schema::{BODY_APART, BODY_NOT_GIVEN};
 use super::segments::{self, Segments};
 use super::write::grow_segments;
 use super::{meta, set_meta};
@@ -98,7 +98,7 @@ impl Old {
                 // It read as "not stored here" before, too.
                 None => {
                     tx.prepare_cached("UPDATE entry SET body_at = ?2 WHERE journal = ?1")?
-                        .execute([*journal, BODY_NONE])?;
+                        .execute([*journal, BODY_NOT_GIVEN])?;
                 }
             }
         }

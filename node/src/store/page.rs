@@ -43,11 +43,12 @@ impl Reader {
     ) -> Result<(Vec<SealedEntry>, bool), StoreError> {
         // One transaction: the chains do not grow under our hands.
         let tx = self.main.unchecked_transaction()?;
+        let id = room;
         let Some(room) = room_number(&tx, room)? else { return Ok((Vec::new(), false)) };
         let mut nexts = missing(&tx, room, after)?;
         let (mut page, mut size) = (Vec::new(), 0);
         while let Some(Reverse(next)) = nexts.pop() {
-            let mut run = self.run(&tx, room, &next)?;
+            let mut run = self.run(&tx, id, room, &next)?;
             let run_size: usize = run.iter().map(SealedEntry::len).sum();
             if !page.is_empty()
                 && (size + run_size > bytes_max || page.len() + run.len() > entries_max)
@@ -61,7 +62,13 @@ impl Reader {
         Ok((page, false))
     }
 
-    fn run(&self, tx: &Connection, room: i64, next: &Next) -> Result<Vec<SealedEntry>, StoreError> {
+    fn run(
+        &self,
+        tx: &Connection,
+        id: RoomId,
+        room: i64,
+        next: &Next,
+    ) -> Result<Vec<SealedEntry>, StoreError> {
         let mut select = tx.prepare_cached(
             "SELECT e.body_at, s.header, s.signature, s.body, s.segment, s.start, s.size
              FROM entry e CROSS JOIN sealed s USING (journal)
@@ -70,7 +77,7 @@ impl Reader {
         let mut rows = select.query([room, next.device, next.first, next.last])?;
         let mut run = Vec::new();
         while let Some(r) = rows.next()? {
-            run.push(sealed(r, 0, &self.bodies)?);
+            run.push(sealed(r, 0, id, &self.bodies)?.0);
         }
         Ok(run)
     }

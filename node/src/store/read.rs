@@ -7,6 +7,7 @@ use std::path::Path;
 use klatch_core::content::Kind;
 use klatch_core::event::Event;
 use klatch_core::ids::{DeviceId, EntryId, RoomId};
+use klatch_core::log::entry::SealedEntry;
 use klatch_core::query::Numbered;
 use klatch_core::step::{DeviceRow, EntryRow};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -84,6 +85,30 @@ impl Reader {
             main: connect::open(&folder.join(MAIN_FILE), Some(key), role)?,
             bodies: Bodies::new(folder, live),
         })
+    }
+
+    /// Entries that were read with a body that is not the one that their header names, since the
+    /// last time.
+    #[must_use]
+    pub fn take_doubts(&self) -> Vec<(RoomId, EntryId)> {
+        self.bodies.take_doubts()
+    }
+
+    /// Bodies of these entries, in the order asked, where they are here.
+    ///
+    /// # Errors
+    /// When the files cannot be read.
+    pub fn bodies_of(
+        &self,
+        room: RoomId,
+        entries: &[EntryId],
+    ) -> Result<Vec<(EntryId, Option<SealedEntry>)>, StoreError> {
+        let mut found = Vec::with_capacity(entries.len());
+        for id in entries {
+            let entry = self.by_id(room, *id)?.map(|row| row.entry);
+            found.push((*id, entry.filter(|e| e.body.is_some())));
+        }
+        Ok(found)
     }
 
     /// Lines of a room in display order, oldest first: the newest ones that `wanted` admits.

@@ -5,12 +5,14 @@
 use std::sync::Arc;
 
 use klatch_core::ids::{DeviceId, EntryHash, EntryId, RoomId, Signature};
-use klatch_core::log::entry::SealedEntry;
-use klatch_core::step::EntryRow;
+use klatch_core::log::entry::{SealedEntry, entry_hash, is_body_of};
+use klatch_core::step::{EntryRow, Lack};
 
 use super::bodies::{Bodies, Span};
 use super::error::StoreError;
-use super::schema::{BODY_APART, BODY_HERE};
+use super::schema::{
+    BODY_APART, BODY_DAMAGED, BODY_DELETED, BODY_HERE, BODY_NOT_GIVEN, BODY_NOT_KEPT,
+};
 
 /// Where a line stands in a room: display order is the order of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,9 +47,11 @@ pub(super) const TABLES: &str = "entry e CROSS JOIN room r ON r.id = e.room CROS
 /// Reads the current row of a query over [`COLUMNS`].
 pub(super) fn read(row: &rusqlite::Row<'_>, bodies: &Bodies) -> Result<EntryRow, StoreError> {
     let target = row.get_ref(10)?.as_blob_or_null().map_err(|_| StoreError::value("target"))?;
+    let room = RoomId(bytes(row, 1)?);
+    let (entry, lack) = sealed(row, 11, room, bodies)?;
     Ok(EntryRow {
         journal: whole(row.get(0)?),
-        room: RoomId(bytes(row, 1)?),
+        room,
         hash: EntryHash(bytes(row, 2)?),
         device: DeviceId(bytes(row, 3)?),
         seq: whole(row.get(4)?),
@@ -60,17 +64,23 @@ pub(super) fn read(row: &rusqlite::Row<'_>, bodies: &Bodies) -> Result<EntryRow,
             .map(|t| EntryId::from_slice(t).ok_or(StoreError::value("target")))
             .transpose()?,
         shown_ms: whole(row.get(18)?),
-        entry: sealed(row, 11, bodies)?,
+        entry,
+        lack,
     })
 }
 
-/// Reads `body_at, header, signature, body, segment, start, size` from column `at` on.
+/// Reads `body_at, header, signature, body, segment, start, size` from column `at` on, and says why
+/// there is no body if there is none. A body that is not the one that its header names rotted: it
+/// is as if it were not here, and is noted.
 pub(super) fn sealed(
     row: &rusqlite::Row<'_>,
     at: usize,
+    room: RoomId,
     bodies: &Bodies,
-) -> Result<SealedEntry, StoreError> {
-    let body = match row.get::<_, i64>(at)? {
+) -> Result<(SealedEntry, Option<Lack>), StoreError> {
+    let header = row.get_ref(at + 1)?.as_blob().map_err(|_| StoreError::value("header"))?;
+    let body_at = row.get::<_, i64>(at)?;
+    let found: Option<Arc<[u8]>> = match body_at {
         BODY_HERE => {
             let body = row.get_ref(at + 3)?.as_blob().map_err(|_| StoreError::value("body"))?;
             Some(Arc::from(body))
@@ -80,15 +90,41 @@ pub(super) fn sealed(
         }
         _ => None,
     };
-    let header = row.get_ref(at + 1)?.as_blob().map_err(|_| StoreError::value("header"))?;
+    let body = found.filter(|body| is_body_of(header, body));
+    let lack = match body_at {
+        _ if body.is_some() => None,
+        BODY_HERE | BODY_APART => {
+            bodies.doubt(room, entry_hash(header).id());
+            Some(Lack::Damaged)
+        }
+        other => Some(lack_of(other)?),
+    };
     let signature =
         row.get_ref(at + 2)?.as_blob_or_null().map_err(|_| StoreError::value("signature"))?;
-    Ok(SealedEntry {
-        header: Arc::from(header),
-        signature: signature
-            .map(|s| Signature::from_slice(s).ok_or(StoreError::value("signature")))
-            .transpose()?,
-        body,
+    let signature = signature
+        .map(|s| Signature::from_slice(s).ok_or(StoreError::value("signature")))
+        .transpose()?;
+    Ok((SealedEntry { header: Arc::from(header), signature, body }, lack))
+}
+
+/// Why a body is not here, as a number (`entry.body_at`).
+pub(super) fn lack_code(lack: Lack) -> i64 {
+    match lack {
+        Lack::Deleted => BODY_DELETED,
+        Lack::NotKept => BODY_NOT_KEPT,
+        Lack::NotGiven => BODY_NOT_GIVEN,
+        Lack::Damaged => BODY_DAMAGED,
+    }
+}
+
+/// Inverse of [`lack_code`].
+pub(super) fn lack_of(code: i64) -> Result<Lack, StoreError> {
+    Ok(match code {
+        BODY_DELETED => Lack::Deleted,
+        BODY_NOT_KEPT => Lack::NotKept,
+        BODY_NOT_GIVEN => Lack::NotGiven,
+        BODY_DAMAGED => Lack::Damaged,
+        _ => return Err(StoreError::value("place of a body")),
     })
 }
 

@@ -7,14 +7,20 @@
 //! with the top bit flipped, so that signed order is their order.
 
 /// One statement list per format; `user_version` counts those that were applied.
-pub(super) const MIGRATIONS: &[&str] = &[V1, CONVERSATIONS, SEGMENTS, TIMES];
+pub(super) const MIGRATIONS: &[&str] = &[V1, CONVERSATIONS, SEGMENTS, TIMES, LACKING];
 
-/// Where the body of an entry is (`entry.body_at`): nowhere.
-pub(super) const BODY_NONE: i64 = 0;
+/// Where the body of an entry is (`entry.body_at`): deleted by its author.
+pub(super) const BODY_DELETED: i64 = 0;
 /// In `sealed.body`.
 pub(super) const BODY_HERE: i64 = 1;
 /// In the body store, at the place that `sealed` names.
 pub(super) const BODY_APART: i64 = 2;
+/// Not kept, for want of space.
+pub(super) const BODY_NOT_KEPT: i64 = 3;
+/// Whoever served the entry did not have it.
+pub(super) const BODY_NOT_GIVEN: i64 = 4;
+/// It rotted on this disk.
+pub(super) const BODY_DAMAGED: i64 = 5;
 
 const V1: &str = "
 CREATE TABLE meta (key TEXT NOT NULL PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
@@ -184,6 +190,23 @@ UPDATE entry SET shown_ms =
   CASE WHEN hlc < 0 THEN arrived_ms + 60000 ELSE min(hlc >> 16, arrived_ms + 60000) END;
 ALTER TABLE direct ADD COLUMN shown_ms INTEGER NOT NULL DEFAULT 0;
 UPDATE direct SET shown_ms = min(at_ms, arrived_ms + 60000);
+";
+
+/// Why a body is not here, see `lack`. Before, 0 meant all of that: what its author deleted stays
+/// so (an edit goes with its message), the rest was not kept in a room without space, or was never
+/// given. What is deleted is no message any more, either.
+const LACKING: &str = "
+CREATE INDEX entry_lacking ON entry (room, body_at) WHERE body_at > 2;
+
+UPDATE entry SET body_at = CASE (SELECT over_budget FROM room WHERE room.id = entry.room) WHEN 0 THEN 4 ELSE 3 END
+WHERE body_at = 0 AND NOT EXISTS (SELECT 1 FROM entry d WHERE d.room = entry.room AND d.kind = 3
+  AND d.device = entry.device
+  AND d.target IN (substr(entry.hash, 1, 16), CASE WHEN entry.kind = 2 THEN entry.target END));
+
+UPDATE room SET messages = (SELECT count(*) FROM entry e WHERE e.room = room.id AND e.kind IN (1, 5) AND e.body_at <> 0);
+
+-- Bodies that came after their entry, still to be indexed for search.
+CREATE TABLE unindexed (journal INTEGER PRIMARY KEY) STRICT;
 ";
 
 /// The newest journal number in use; 0 before anything happened.

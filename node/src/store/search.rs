@@ -45,13 +45,14 @@ impl Store {
         self.scrub()?;
         let upto = meta(&self.main, UPTO)?;
         let tx = self.main.transaction()?;
-        let (mut seen, mut newest) = (0, upto);
+        let (mut seen, mut newest) = (late(&tx, &self.bodies, upto, limit, open)?, upto);
+        let done_late = seen;
         {
             let mut select = tx.prepare_cached(
                 "SELECT e.journal, e.kind, e.room, e.target, e.hash FROM entry e WHERE e.journal > ?1
                  ORDER BY e.journal LIMIT ?2",
             )?;
-            let mut rows = select.query(params![int(upto), count(limit)])?;
+            let mut rows = select.query(params![int(upto), count(limit - seen)])?;
             while let Some(r) = rows.next()? {
                 let (journal, room): (i64, i64) = (r.get(0)?, r.get(2)?);
                 match Kind::from_code(r.get(1)?) {
@@ -71,7 +72,7 @@ impl Store {
                 seen += 1;
             }
         }
-        if seen > 0 {
+        if seen > done_late {
             set_meta(&tx, UPTO, newest)?;
         }
         seen += direct::index::some(&tx, limit - seen)?;
@@ -88,6 +89,42 @@ impl Store {
         }
         Ok(seen)
     }
+}
+
+/// Indexes up to `limit` entries whose bodies came after they were looked at; how many.
+fn late(
+    tx: &Transaction<'_>,
+    bodies: &Bodies,
+    upto: u64,
+    limit: usize,
+    open: &OpenText<'_>,
+) -> Result<usize, StoreError> {
+    let mut select = tx.prepare_cached(
+        "SELECT u.journal, e.kind, e.room, e.target, e.hash FROM unindexed u JOIN entry e USING (journal) LIMIT ?1",
+    )?;
+    let mut rows = select.query([count(limit)])?;
+    let mut done = Vec::new();
+    while let Some(r) = rows.next()? {
+        let (journal, room): (i64, i64) = (r.get(0)?, r.get(2)?);
+        done.push(journal);
+        if row::whole(journal) > upto {
+            continue;
+        }
+        let id: Option<[u8; 16]> = match Kind::from_code(r.get(1)?) {
+            Some(Kind::Text | Kind::Notice) => Some(EntryHash(row::bytes(r, 4)?).id().0),
+            Some(Kind::Edit | Kind::Delete) => r.get(3)?,
+            _ => None,
+        };
+        if let Some(id) = id
+            && let Some(line) = line_of(tx, room, &id)?
+        {
+            refresh(tx, bodies, room, &id, line, open)?;
+        }
+    }
+    for journal in &done {
+        tx.prepare_cached("DELETE FROM unindexed WHERE journal = ?1")?.execute([journal])?;
+    }
+    Ok(done.len())
 }
 
 /// What a user looks for, as a query the engine cannot misread: each word quoted, the last one as a

@@ -6,7 +6,7 @@
 //! segment shorter than that is damage. A place in a segment is never used for a second body once
 //! the first one's entry was committed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, IoSlice, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -49,29 +49,45 @@ impl Segments {
     /// Opens the segments in `folder`, or makes the first one. `known` maps each segment that has
     /// been written to the byte behind its last body. Everything is looked at before anything is
     /// changed: then tails of batches that were never committed are cut off, and files that nobody
-    /// needs are removed.
+    /// needs are removed. Returns the segments that lost something as well: nothing more is written
+    /// to them.
     pub(super) fn open(
         folder: &Path,
         tag: &[u8; 32],
         known: &BTreeMap<u32, u64>,
-    ) -> Result<Self, StoreError> {
-        let found = list(folder)?;
+    ) -> Result<(Self, Vec<u32>), StoreError> {
+        let mut found = list(folder)?;
+        let mut damaged = BTreeSet::new();
         for (number, upto) in known {
-            match found.get(number) {
-                None => return Err(StoreError::Missing { file: name(*number) }),
-                Some(bytes) if bytes < upto => {
-                    return Err(StoreError::Truncated { file: name(*number), bytes: *bytes });
-                }
-                Some(_) => {}
+            if found.get(number).is_none_or(|bytes| bytes < upto) {
+                damaged.insert(*number);
             }
         }
-        for number in found.keys() {
-            check(folder, *number, tag)?;
+        for (number, bytes) in &found {
+            match check(folder, *number, tag) {
+                Ok(()) => {}
+                // Bodies are checked one by one; where nothing is known to be, nothing is lost.
+                Err(StoreError::Corrupt { .. } | StoreError::Truncated { .. })
+                    if known.contains_key(number) || is_blank(folder, *number, *bytes)? =>
+                {
+                    damaged.insert(*number);
+                }
+                Err(error) => return Err(error),
+            }
         }
-        let newest = found.keys().next_back().copied();
+        let last = found.keys().chain(known.keys()).max().copied();
+        let newest = found.keys().next_back().copied().filter(|n| !damaged.contains(n));
+        for number in damaged.iter().filter(|n| !known.contains_key(n)) {
+            remove(&folder.join(name(*number)))?;
+            found.remove(number);
+        }
         remove(&folder.join(UNFINISHED))?;
         let live = Live::default();
         for (number, bytes) in &found {
+            if damaged.contains(number) {
+                live.alone().insert(*number);
+                continue;
+            }
             let path = folder.join(name(*number));
             match known.get(number) {
                 // A crash came between the last removal in it and its own.
@@ -90,7 +106,7 @@ impl Segments {
             }
             live.alone().insert(*number);
         }
-        let number = newest.unwrap_or(1);
+        let number = newest.or(last.map(|n| n.saturating_add(1))).unwrap_or(1);
         let file = match newest {
             Some(_) => to_write(folder, number)?,
             None => {
@@ -99,7 +115,7 @@ impl Segments {
         };
         live.alone().insert(number);
         let end = known.get(&number).copied().unwrap_or(HEADER_BYTES);
-        Ok(Self {
+        let segments = Self {
             folder: folder.to_owned(),
             tag: *tag,
             live,
@@ -107,7 +123,8 @@ impl Segments {
             file,
             end,
             bytes_max: SEGMENT_BYTES,
-        })
+        };
+        Ok((segments, damaged.into_iter().collect()))
     }
 
     /// The segments in `folder` where nothing can be written: nothing is cut off or removed, and
@@ -184,7 +201,11 @@ impl Segments {
     pub(super) fn wipe(&self, spans: &[Span]) -> Result<(), StoreError> {
         for spans in spans.chunk_by(|a, b| a.segment == b.segment) {
             let Some(first) = spans.first() else { continue };
-            let file = to_write(&self.folder, first.segment)?;
+            let file = match to_write(&self.folder, first.segment) {
+                // Gone with everything in it.
+                Err(StoreError::Missing { .. }) => continue,
+                file => file?,
+            };
             self.overwrite(&file, spans).map_err(|e| StoreError::refused(&e))?;
             for span in spans {
                 punch(&file, span);
@@ -195,9 +216,11 @@ impl Segments {
 
     /// Puts zeros in the place of bodies, durably.
     pub(super) fn overwrite(&self, file: &File, spans: &[Span]) -> io::Result<()> {
+        // A file that was cut off does not grow again by it.
+        let bytes = file.metadata()?.len();
         for span in spans {
             let _nobody_reads = self.live.alone();
-            zero(file, span.start, span.end())?;
+            zero(file, span.start, span.end().min(bytes))?;
         }
         file.sync_data()
     }
@@ -281,6 +304,16 @@ fn check(folder: &Path, number: u32, tag: &[u8; 32]) -> Result<(), StoreError> {
         return Ok(());
     };
     Err(StoreError::Corrupt { file, cause: cause.to_owned() })
+}
+
+/// Whether a file has nothing of a segment in it: zeros, or too little.
+fn is_blank(folder: &Path, number: u32, bytes: u64) -> Result<bool, StoreError> {
+    let file = name(number);
+    let io = |e: io::Error| StoreError::Io { file: file.clone(), cause: e.to_string() };
+    let opened = File::open(folder.join(&file)).map_err(|e| StoreError::from_io(&file, &e))?;
+    let mut start = vec![0; usize::try_from(bytes.min(HEADER_BYTES)).unwrap_or(0)];
+    opened.read_exact_at(&mut start, 0).map_err(io)?;
+    Ok(bytes < HEADER_BYTES || start.iter().all(|b| *b == 0))
 }
 
 /// Makes a segment that only its owner can read.

@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use klatch_core::crypto::group::RoomRoot;
-use klatch_core::ids::{DeviceId, EntryHash, IdentityId, RoomId};
-use klatch_core::step::{DeviceRow, IndexRow, RoomRow, RoomSnapshot, Snapshot};
+use klatch_core::ids::{DeviceId, EntryHash, EntryId, IdentityId, RoomId};
+use klatch_core::limits::BODIES_WANTED_MAX;
+use klatch_core::step::{DeviceRow, IndexRow, Lack, RoomRow, RoomSnapshot, Snapshot};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::error::StoreError;
-use super::row::{bytes, unordered, whole};
+use super::row::{bytes, count, lack_of, unordered, whole};
 use super::{direct, schema};
 
 /// Loads everything, in a read transaction so that the parts belong together.
@@ -56,9 +57,24 @@ fn rooms(
             over_budget: r.get(7)?,
         };
         let entries = Vec::with_capacity(usize::try_from(whole(r.get(9)?)).unwrap_or(0));
-        loaded.push(RoomSnapshot { row, devices: Vec::new(), entries, bytes: whole(r.get(8)?) });
+        let bytes = whole(r.get(8)?);
+        let lacking = lacking(tx, r.get(0)?)?;
+        loaded.push(RoomSnapshot { row, devices: Vec::new(), entries, bytes, lacking });
     }
     Ok(loaded)
+}
+
+/// Entries of a room whose bodies are not here but could be.
+fn lacking(tx: &Connection, room: i64) -> Result<Vec<(EntryId, Lack)>, StoreError> {
+    let mut select = tx.prepare_cached(
+        "SELECT hash, body_at FROM entry WHERE room = ?1 AND body_at > 2 ORDER BY journal LIMIT ?2",
+    )?;
+    let mut rows = select.query([room, count(BODIES_WANTED_MAX)])?;
+    let mut found = Vec::new();
+    while let Some(r) = rows.next()? {
+        found.push((EntryHash(bytes(r, 0)?).id(), lack_of(r.get(1)?)?));
+    }
+    Ok(found)
 }
 
 /// The devices known in a room.

@@ -1,19 +1,19 @@
 //! How each [`Write`] becomes SQL: one transaction per batch, cached statements, rooms and devices
 //! as small integers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use klatch_core::content::Kind;
 use klatch_core::ids::{DeviceId, EntryId, RoomId};
 use klatch_core::query::Numbered;
-use klatch_core::step::{DeviceRow, EntryRow, RoomRow, Write};
+use klatch_core::step::{DeviceRow, EntryRow, Lack, RoomRow, Write};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::bodies::Span;
 use super::direct::write as direct;
 use super::error::StoreError;
-use super::row::{count, int, ordered};
-use super::schema::{BODY_APART, BODY_HERE, BODY_NONE};
+use super::row::{count, int, lack_code, ordered, whole};
+use super::schema::{BODY_APART, BODY_DELETED, BODY_HERE};
 use super::{
     BODY_APART_ABOVE,
     notes::{self, Note},
@@ -42,6 +42,7 @@ struct Growth {
 pub(super) fn bodies_apart(writes: &[Write]) -> Vec<&[u8]> {
     let appended = writes.iter().filter_map(|write| match write {
         Write::Append(row) => row.entry.body.as_deref(),
+        Write::Body { body, .. } => Some(&body[..]),
         _ => None,
     });
     appended.filter(|body| is_apart(body)).collect()
@@ -52,27 +53,34 @@ fn is_apart(body: &[u8]) -> bool {
 }
 
 /// Applies a batch in one transaction; `spans` says where its [`bodies_apart`] lie. Returns how
-/// many bodies are to be wiped.
+/// many bodies are to be wiped, and what rooms take less by it.
 pub(super) fn apply(
     main: &mut Connection,
     interned: &mut Interned,
     writes: &[Write],
     spans: &[Span],
     notes: &[Note],
-) -> Result<usize, StoreError> {
+) -> Result<(usize, Vec<(RoomId, u64)>), StoreError> {
     let tx = main.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut batch =
-        Batch { tx: &tx, interned, spans: spans.iter(), growth: HashMap::new(), dropped: 0 };
+        Batch {
+            tx: &tx,
+            interned,
+            spans: spans.iter(),
+            growth: HashMap::new(),
+            dropped: 0,
+            freed: BTreeMap::new(),
+        };
     for write in writes {
         batch.write(write)?;
     }
     batch.grow()?;
     grow_segments(&tx, spans)?;
     places::follow(&tx)?;
-    let dropped = batch.dropped;
+    let (dropped, freed) = (batch.dropped, std::mem::take(&mut batch.freed));
     notes::write(&tx, notes)?;
     tx.commit()?;
-    Ok(dropped)
+    Ok((dropped, freed.into_iter().collect()))
 }
 
 /// Notes that segments have these further bodies. `spans` are as they were written.
@@ -95,6 +103,8 @@ struct Batch<'a> {
     growth: HashMap<i64, Growth>,
     /// Bodies taken away, wherever they were.
     dropped: usize,
+    /// How large they were.
+    freed: BTreeMap<RoomId, u64>,
 }
 
 impl Batch<'_> {
@@ -103,6 +113,8 @@ impl Batch<'_> {
             Write::Room(row) => self.room(row),
             Write::Append(row) => self.append(row),
             Write::DropBody { room, entry } => self.drop_body(*room, *entry),
+            Write::Body { room, entry, target, body } => self.body(*room, *entry, *target, body),
+            Write::Lack { room, entry, lack } => self.lack(*room, *entry, *lack),
             Write::Device(row) => self.device(row),
             Write::Acked { room, device, seq } => self.acked(*room, *device, *seq),
             Write::ReadUpto { room, journal } => self.read_upto(*room, *journal),
@@ -177,7 +189,7 @@ impl Batch<'_> {
         let journal = int(row.journal);
         let body = row.entry.body.as_deref();
         let body_at = match body {
-            None => BODY_NONE,
+            None => lack_code(row.lack.unwrap_or(Lack::NotGiven)),
             Some(body) if is_apart(body) => BODY_APART,
             Some(_) => BODY_HERE,
         };
@@ -215,14 +227,61 @@ impl Batch<'_> {
         )?;
         let grown = self.growth.entry(room).or_default();
         grown.bytes += count(row.entry.header.len()) + count(body.map_or(0, <[u8]>::len));
-        grown.messages += i64::from(is_message(row.kind));
+        grown.messages += i64::from(is_message(row.kind) && body_at != BODY_DELETED);
         Ok(())
+    }
+
+    /// A body came after its entry. Nothing happens if it is here, or was deleted meanwhile.
+    fn body(
+        &mut self,
+        room: RoomId,
+        id: EntryId,
+        target: Option<EntryId>,
+        body: &[u8],
+    ) -> Result<(), StoreError> {
+        let apart = is_apart(body);
+        let span = if apart { self.spans.next() } else { None };
+        let number = self.room_number(room)?;
+        let Some(journal) = places::find(self.tx, number, &id.0)? else { return Ok(()) };
+        let body_at = if apart { BODY_APART } else { BODY_HERE };
+        self.run(
+            "UPDATE entry SET body_at = ?2, target = ?3 WHERE journal = ?1",
+            params![journal, body_at, target.map(|t| t.0)],
+        )?;
+        self.run(
+            "UPDATE sealed SET body = ?2, segment = ?3, start = ?4, size = ?5 WHERE journal = ?1",
+            params![
+                journal,
+                Some(body).filter(|_| !apart),
+                span.map(|s| s.segment),
+                span.map(|s| int(s.start)),
+                span.map(|s| s.size),
+            ],
+        )?;
+        self.growth.entry(number).or_default().bytes += count(body.len());
+        // The words of what was deleted meanwhile are not wanted any more.
+        let gone = "SELECT 1 FROM entry e JOIN entry d ON d.room = e.room AND d.kind = ?2 AND d.device = e.device
+             WHERE e.journal = ?1 AND (d.target = substr(e.hash, 1, 16) OR (e.kind = ?3 AND d.target = e.target))";
+        let kinds = (Kind::Delete.code(), Kind::Edit.code());
+        if self.tx.prepare_cached(gone)?.exists(params![journal, kinds.0, kinds.1])? {
+            return self.drop_one(number, journal, Lack::Deleted);
+        }
+        self.run("INSERT OR IGNORE INTO unindexed VALUES (?1)", [journal])
+    }
+
+    /// Says why a body is not here; if there is one after all, it is of no use.
+    fn lack(&mut self, room: RoomId, id: EntryId, lack: Lack) -> Result<(), StoreError> {
+        let room = self.room_number(room)?;
+        match places::find(self.tx, room, &id.0)? {
+            Some(journal) => self.drop_one(room, journal, lack),
+            None => Ok(()),
+        }
     }
 
     fn drop_body(&mut self, room: RoomId, id: EntryId) -> Result<(), StoreError> {
         let room = self.room_number(room)?;
         if let Some(journal) = places::find(self.tx, room, &id.0)? {
-            self.drop_one(room, journal)?;
+            self.drop_one(room, journal, Lack::Deleted)?;
         }
         // What an edit says is the text that was withdrawn.
         let edits: Vec<i64> = self
@@ -233,29 +292,40 @@ impl Batch<'_> {
             .query_map(params![room, id.0, Kind::Edit.code()], |r| r.get(0))?
             .collect::<Result<_, _>>()?;
         for journal in edits {
-            self.drop_one(room, journal)?;
+            self.drop_one(room, journal, Lack::Deleted)?;
         }
         Ok(())
     }
 
-    fn drop_one(&mut self, room: i64, journal: i64) -> Result<(), StoreError> {
-        let (body_at, bytes): (i64, i64) = self
+    /// Takes a body away, if there is one, and says why it is not here. What was deleted stays so.
+    fn drop_one(&mut self, room: i64, journal: i64, lack: Lack) -> Result<(), StoreError> {
+        let (body_at, bytes, kind): (i64, i64, u8) = self
             .tx
             .prepare_cached(
-                "SELECT e.body_at, coalesce(length(s.body), s.size, 0) FROM entry e JOIN sealed s USING (journal)
+                "SELECT e.body_at, coalesce(length(s.body), s.size, 0), e.kind FROM entry e JOIN sealed s USING (journal)
                  WHERE e.journal = ?1",
             )?
-            .query_row([journal], |r| Ok((r.get(0)?, r.get(1)?)))?;
-        if body_at == BODY_NONE {
+            .query_row([journal], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?;
+        if body_at == BODY_DELETED {
             return Ok(());
         }
-        self.run("UPDATE entry SET body_at = 0 WHERE journal = ?1", [journal])?;
+        self.run("UPDATE entry SET body_at = ?2 WHERE journal = ?1", [journal, lack_code(lack)])?;
+        if lack == Lack::Deleted && is_message(kind) {
+            self.growth.entry(room).or_default().messages -= 1;
+        }
+        if body_at != BODY_HERE && body_at != BODY_APART {
+            return Ok(());
+        }
         self.run("UPDATE sealed SET body = NULL WHERE journal = ?1", [journal])?;
         search::forget(self.tx, journal)?;
         if body_at == BODY_APART {
             self.run("INSERT OR IGNORE INTO doomed VALUES (?1)", [journal])?;
         }
         self.growth.entry(room).or_default().bytes -= bytes;
+        let id = self.interned.rooms.iter().find(|(_, number)| **number == room).map(|(id, _)| *id);
+        if let Some(id) = id {
+            *self.freed.entry(id).or_default() += whole(bytes);
+        }
         self.dropped += 1;
         Ok(())
     }

@@ -30,6 +30,7 @@ pub fn message(n: u64) -> Message {
         edited: false,
         deleted: false,
         missing: false,
+        lack: None,
         reactions: Vec::new(),
     }
 }

@@ -71,6 +71,7 @@ pub fn message(line: &Line<'_>, names: &Names<'_>) -> Message {
         // Only its author's withdrawal drops content, so a text without any was withdrawn.
         deleted: kind == Kind::Text && row.content.is_none(),
         missing: false,
+        lack: None,
         reactions: Vec::new(),
     }
 }

@@ -319,6 +319,36 @@ pub fn verify_run(
     sealed: Vec<SealedEntry>,
     verifier: &mut Verifier,
 ) -> Result<VerifiedRun, Reject> {
+    verify(keys, sealed, verifier, Rotten::Refused)
+}
+
+/// As [`verify_run`], for a run that a member read from its disk: a body that does not match its
+/// header rotted there, and counts as one that was not given. Header, chain and signature are good.
+///
+/// # Errors
+/// [`Reject`]; `Body` if it is a profile whose body is of no use, which says nothing against the
+/// sender.
+pub fn verify_served_run(
+    keys: &RoomKeys,
+    sealed: Vec<SealedEntry>,
+    verifier: &mut Verifier,
+) -> Result<VerifiedRun, Reject> {
+    verify(keys, sealed, verifier, Rotten::Dropped)
+}
+
+/// What becomes of a body that does not match its header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rotten {
+    Refused,
+    Dropped,
+}
+
+fn verify(
+    keys: &RoomKeys,
+    sealed: Vec<SealedEntry>,
+    verifier: &mut Verifier,
+    rotten: Rotten,
+) -> Result<VerifiedRun, Reject> {
     let bytes: usize = sealed.iter().map(SealedEntry::len).sum();
     if sealed.is_empty()
         || sealed.len() > RUN_ENTRIES_MAX
@@ -328,7 +358,7 @@ pub fn verify_run(
     }
     let end = sealed.len() - 1;
     let mut entries: Vec<VerifiedEntry> = Vec::with_capacity(sealed.len());
-    for (i, sealed) in sealed.into_iter().enumerate() {
+    for (i, mut sealed) in sealed.into_iter().enumerate() {
         if sealed.len() > ENTRY_BYTES_MAX {
             return Err(Reject::Decode(DecodeError::TooLong));
         }
@@ -346,7 +376,13 @@ pub fn verify_run(
         if !follows || !signed_right {
             return Err(Reject::Run);
         }
-        let content = open_body(keys, &header, &sealed, verifier)?;
+        let content = match open_body(keys, &header, &sealed, verifier) {
+            Err(Reject::Body) if rotten == Rotten::Dropped && header.kind != Kind::Profile => {
+                sealed.body = None;
+                None
+            }
+            opened => opened?,
+        };
         let hash = entry_hash(&sealed.header);
         entries.push(VerifiedEntry { header, hash, sealed, content });
     }
@@ -384,6 +420,70 @@ fn open_body(
         return Err(Reject::Signature);
     }
     Ok(Some(content))
+}
+
+/// Whether a body is the one that a header names: it may have rotted on a disk. A header that
+/// cannot be read names none.
+#[must_use]
+pub fn is_body_of(header: &[u8], body: &[u8]) -> bool {
+    Header::decode(header).is_ok_and(|h| h.body_hash == Some(body_hash(body)))
+}
+
+/// A body that was checked against the header that came with it, and opened.
+#[derive(Debug, Clone)]
+pub struct VerifiedBody {
+    header: Header,
+    hash: EntryHash,
+    body: Arc<[u8]>,
+    content: Content,
+}
+
+impl VerifiedBody {
+    /// Checks everything about a body that does not depend on what is known already. That the
+    /// header is that of an entry in the log is for the caller to find by its hash.
+    ///
+    /// # Errors
+    /// [`Reject`].
+    pub fn verify(
+        keys: &RoomKeys,
+        header: &[u8],
+        body: Vec<u8>,
+        verifier: &mut Verifier,
+    ) -> Result<Self, Reject> {
+        let decoded = Header::decode(header)?;
+        if decoded.room != keys.room || decoded.epoch != keys.epoch {
+            return Err(Reject::UnknownRoom);
+        }
+        let body: Arc<[u8]> = body.into();
+        let sealed =
+            SealedEntry { header: header.into(), signature: None, body: Some(body.clone()) };
+        let content = open_body(keys, &decoded, &sealed, verifier)?.ok_or(Reject::Body)?;
+        Ok(Self { hash: entry_hash(header), header: decoded, body, content })
+    }
+
+    /// Of which entry.
+    #[must_use]
+    pub fn id(&self) -> EntryId {
+        self.hash.id()
+    }
+
+    /// Its header.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Sealed, as received.
+    #[must_use]
+    pub fn body(&self) -> &Arc<[u8]> {
+        &self.body
+    }
+
+    /// Opened.
+    #[must_use]
+    pub fn content(&self) -> &Content {
+        &self.content
+    }
 }
 
 /// Milliseconds of a hybrid logical clock value.

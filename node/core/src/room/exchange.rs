@@ -250,6 +250,7 @@ impl Room {
             self.planner.failed(peer, ctx.now);
             self.touched = true;
         }
+        self.touched |= self.bodies.failed(request, ctx.now);
         if let Some(link) = self.links.by_peer.get_mut(peer)
             && link.hello == Some(request)
         {

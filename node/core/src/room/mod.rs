@@ -2,9 +2,11 @@
 //! delivery together; the rules themselves live in those parts. What depends on links and time is
 //! in [`links`], `exchange` and [`poll`].
 
+pub(crate) mod bodies;
 pub(crate) mod exchange;
 pub mod links;
 pub mod poll;
+mod space;
 pub mod timeline;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,9 +27,10 @@ use crate::limits::{
 use crate::log::entry::{ForkBranch, VerifiedEntry, VerifiedRun, compose};
 use crate::log::{Accepted, Log, Outcome};
 use crate::machine::Ctx;
-use crate::step::{DeviceRow, EntryRow, RoomRow, RoomSnapshot, RoomView, Write};
+use crate::step::{DeviceRow, EntryRow, Lack, RoomRow, RoomSnapshot, RoomView, Write};
 use crate::sync::Planner;
 use crate::wire::Frontier;
+use bodies::Bodies;
 use links::Links;
 use poll::Timers;
 
@@ -46,6 +49,7 @@ pub struct Room {
     pub(crate) planner: Planner,
     pub(crate) links: Links,
     pub(crate) timers: Timers,
+    pub(crate) bodies: Bodies,
     bytes: u64,
     disk_budget: u64,
     /// The own chain is longer elsewhere: writing on would fork it.
@@ -78,6 +82,7 @@ impl Room {
             planner: Planner::default(),
             links: Links::default(),
             timers: Timers::starting(now),
+            bodies: Bodies::default(),
             bytes: 0,
             disk_budget,
             behind: false,
@@ -107,6 +112,9 @@ impl Room {
         }
         room.members = snapshot.devices.into_iter().map(|d| (d.device, d)).collect();
         room.bytes = snapshot.bytes;
+        for (id, lack) in snapshot.lacking {
+            room.bodies.want(id, lack, now);
+        }
         room
     }
 
@@ -114,10 +122,6 @@ impl Room {
     #[must_use]
     pub fn id(&self) -> RoomId {
         self.row.room
-    }
-
-    pub(crate) fn set_disk_budget(&mut self, bytes: u64) {
-        self.disk_budget = bytes;
     }
 
     /// Its name with `#`.
@@ -206,7 +210,7 @@ impl Room {
             let (mut entry, words) = (entry.sealed.clone(), words_of(entry));
             if words.is_some_and(|id| gone.contains(&id)) {
                 // Written and deleted in one batch: the words never reach the disk.
-                entry.body = None;
+                (entry.body, row.lack) = (None, Some(Lack::Deleted));
             }
             says.extend(words);
             row.entry = entry.clone();
@@ -219,8 +223,9 @@ impl Room {
         ctx.step.writes.extend(drops);
         self.log.mark_signed(ctx.keys.device_id());
         self.outbox.push(seq, sealed, says);
-        if !planted!(DeletedStaysWaiting) {
-            gone.iter().for_each(|id| self.outbox.withdraw(id));
+        for id in &gone {
+            self.outbox.withdraw(id);
+            self.bodies.done(id);
         }
         self.timers.changed(ctx.now, ctx.rng);
         self.touched = true;
@@ -363,10 +368,15 @@ impl Room {
             let before = self.members.get(&row.device).map(|m| m.name.clone());
             self.meet(ctx, &entry);
             self.apply_budget(ctx, &mut row);
+            if let Some(lack) = row.lack {
+                self.bodies.want(entry.hash.id(), lack, ctx.now);
+            }
             self.tell(ctx, &entry, &row, before);
             ctx.step.writes.push(Write::Append(row));
-            let (room, gone) = (self.id(), self.body_to_drop(&entry));
-            ctx.step.writes.extend(gone.map(|entry| Write::DropBody { room, entry }));
+            if let Some(gone) = self.body_to_drop(&entry) {
+                self.bodies.done(&gone);
+                ctx.step.writes.push(Write::DropBody { room: self.id(), entry: gone });
+            }
         }
         for (author, entries) in
             owed.into_iter().filter(|(author, _)| *author != ctx.keys.device_id())
@@ -402,6 +412,7 @@ impl Room {
             shown_ms,
             target,
             entry: entry.sealed.clone(),
+            lack: entry.sealed.body.is_none().then_some(Lack::NotGiven),
         }
     }
 
@@ -460,29 +471,18 @@ impl Room {
         }
     }
 
-    fn apply_budget(&mut self, ctx: &mut Ctx<'_>, row: &mut EntryRow) {
-        // Without these small bodies nobody knows who somebody is, or what was withdrawn.
-        let needed =
-            [Kind::Profile, Kind::Delete, Kind::Leave].iter().any(|k| k.code() == row.kind);
-        if self.bytes + row.entry.len() as u64 > self.disk_budget && !needed {
-            row.entry.body = None;
-            if !self.row.over_budget {
-                self.row.over_budget = true;
-                ctx.step.writes.push(Write::Room(self.row.clone()));
-                ctx.record(Event::DiskBudgetReached { room: self.id() });
-            }
-        }
-        self.bytes += row.entry.len() as u64;
-    }
-
     /// A delete by the author of its target drops the target's body here.
     fn body_to_drop(&self, entry: &VerifiedEntry) -> Option<EntryId> {
-        let Some(Content::Delete { target }) = entry.content else { return None };
-        let meta = self.log.meta(&target)?;
+        self.deleted_by(entry.header.device, entry.content.as_ref())
+    }
+
+    fn deleted_by(&self, device: DeviceId, content: Option<&Content>) -> Option<EntryId> {
+        let Some(Content::Delete { target }) = content else { return None };
+        let (target, meta) = (*target, self.log.meta(target)?);
         if planted!(KeepDeleted) {
             return None;
         }
-        (meta.author == entry.header.device.prefix() || planted!(AnyoneDeletes)).then_some(target)
+        (meta.author == device.prefix() || planted!(AnyoneDeletes)).then_some(target)
     }
 
     /// `before`: what its author was called until then.
@@ -592,7 +592,7 @@ impl Room {
     #[cfg(feature = "sim")]
     #[must_use]
     pub fn within_bounds(&self) -> bool {
-        use crate::limits::{CHAINS_MAX, LINKS_MAX};
+        use crate::limits::{BODIES_WANTED_MAX, CHAINS_MAX, LINKS_MAX};
         self.log.parked_within_bounds()
             && self.planner.len() <= LINKS_MAX
             && self.links.len() <= LINKS_MAX
@@ -601,6 +601,7 @@ impl Room {
             && self.log.chains() <= CHAINS_MAX
             && self.members.len() <= CHAINS_MAX + 1
             && self.rates.len() <= CHAINS_MAX
+            && self.bodies.len() <= BODIES_WANTED_MAX
     }
 
     /// Whether nothing waits: no entry to sign or publish, no acknowledgement owed.

@@ -89,6 +89,7 @@ impl Room {
             self.send_acks(ctx);
             self.mind_the_gap(ctx);
             self.send_sync(ctx);
+            self.ask_for_bodies(ctx);
             self.send_beacon(ctx);
         }
         if std::mem::take(&mut self.view_dirty) {
@@ -116,7 +117,8 @@ impl Room {
             .chain(window)
             .chain(own)
             .chain(self.owed.next_due())
-            .chain(self.planner.next_due());
+            .chain(self.planner.next_due())
+            .chain(self.bodies.next_due());
         let all = all.chain(connected.then_some(self.timers.gap_ms).flatten());
         all.min().unwrap_or(u64::MAX).max(now + 1)
     }
@@ -191,6 +193,7 @@ impl Room {
                 room: self.row.room,
                 bytes,
                 wants_page: false,
+                wants_bodies: false,
             });
         }
     }
@@ -251,6 +254,7 @@ impl Room {
                 room: self.row.room,
                 bytes,
                 wants_page: false,
+                wants_bodies: false,
             });
         }
     }
@@ -269,7 +273,14 @@ impl Room {
         let frontier = self.frontier_for(&peer);
         let bytes = wire::sync_request(&self.keys, ctx.me, &peer, &frontier, max);
         self.planner.sent(peer.clone(), request, ctx.now);
-        ctx.step.sends.push(Send { peer, request, room: self.row.room, bytes, wants_page: true });
+        ctx.step.sends.push(Send {
+            peer,
+            request,
+            room: self.row.room,
+            bytes,
+            wants_page: true,
+            wants_bodies: false,
+        });
     }
 
     pub(super) fn send_beacon(&mut self, ctx: &mut Ctx<'_>) {

@@ -64,6 +64,7 @@ pub fn message(line: &Line<'_>, author: Option<&DeviceRow>) -> Message {
         edited: false,
         deleted: false,
         missing: row.entry.body.is_none(),
+        lack: row.lack.filter(|_| row.entry.body.is_none()),
         reactions: Vec::new(),
     }
 }
@@ -116,7 +117,7 @@ fn apply(message: &mut Message, changes: &[&Line<'_>], devices: &BTreeMap<Device
             (_, Some(Kind::Delete)) if by_author => {
                 message.text.clear();
                 message.deleted = true;
-                message.missing = false;
+                (message.missing, message.lack) = (false, None);
             }
             _ => {}
         }

@@ -4,10 +4,11 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
+use crate::content::Kind;
 use crate::ids::{DeviceId, DeviceShort, EntryHash, EntryId, RoomId};
-use crate::log::entry::{Header, SealedEntry, entry_hash};
+use crate::log::entry::{Header, SealedEntry, entry_hash, is_body_of};
 use crate::sim::desk::Desk;
-use crate::step::{DeviceRow, EntryRow, IndexRow, RoomRow, RoomSnapshot, Snapshot, Write};
+use crate::step::{DeviceRow, EntryRow, IndexRow, Lack, RoomRow, RoomSnapshot, Snapshot, Write};
 use crate::wire::Frontier;
 
 /// What survives a crash.
@@ -18,6 +19,7 @@ pub struct Disk {
     /// Last journal number used.
     pub journal: u64,
     floor: u64,
+    freed: Option<(RoomId, u64)>,
     /// Rooms.
     pub rooms: BTreeMap<RoomId, DiskRoom>,
     /// Conversations.
@@ -200,6 +202,35 @@ impl Disk {
                 self.room(row.room)?.append(row, orphans)?;
             }
             Write::DropBody { room, entry } => self.drop_body(*room, entry)?,
+            Write::Body { room, entry, target, body } => {
+                let at = self.place(*room, entry)?;
+                let room = self.room(*room)?;
+                let row = &mut room.entries[at];
+                if row.entry.body.is_some() || row.lack == Some(Lack::Deleted) {
+                    return Err("a body comes for an entry that lacks none".to_owned());
+                }
+                if !is_body_of(&row.entry.header, body) {
+                    return Err("a body is not the one that the header names".to_owned());
+                }
+                row.target = *target;
+                let deleted = |id: &EntryId| {
+                    room.entry(id).is_some_and(|t| t.lack == Some(Lack::Deleted))
+                };
+                let edit = room.entries[at].kind == Kind::Edit.code();
+                // The words of what was deleted meanwhile are not wanted any more.
+                let gone = edit && target.as_ref().is_some_and(deleted);
+                let row = &mut room.entries[at];
+                row.lack = gone.then_some(Lack::Deleted);
+                row.entry.body = Some(body.clone()).filter(|_| !gone);
+                room.bytes += body.len() as u64;
+            }
+            Write::Lack { room, entry, lack } => {
+                let at = self.place(*room, entry)?;
+                let row = &mut self.room(*room)?.entries[at];
+                if row.lack != Some(Lack::Deleted) {
+                    (row.entry.body, row.lack) = (None, Some(*lack));
+                }
+            }
             Write::Device(row) => {
                 self.room(row.room)?.devices.insert(row.device, row.clone());
             }
@@ -249,11 +280,41 @@ impl Disk {
             .ok_or_else(|| format!("a write for the unknown room {}", room.short()))
     }
 
+    fn place(&mut self, room: RoomId, entry: &EntryId) -> Result<usize, String> {
+        let at = self.room(room)?.by_id.get(entry).copied();
+        at.ok_or_else(|| "a change of an entry that is not here".to_owned())
+    }
+
+    /// Drops the words of a message, its own and those of its edits.
     fn drop_body(&mut self, room: RoomId, entry: &EntryId) -> Result<(), String> {
-        let room = self.room(room)?;
-        let at = *room.by_id.get(entry).ok_or("a body is dropped of an entry that is not here")?;
-        room.entries[at].entry.body = None;
+        let at = self.place(room, entry)?;
+        let (id, disk) = (room, self.room(room)?);
+        let edit = |r: &EntryRow| r.target == Some(*entry) && r.kind == Kind::Edit.code();
+        let edits = disk.entries.iter().enumerate().filter(|(_, r)| edit(r)).map(|(i, _)| i);
+        let mut freed = 0;
+        for at in edits.chain([at]).collect::<Vec<_>>() {
+            let row = &mut disk.entries[at];
+            freed += row.entry.body.take().map_or(0, |b| b.len() as u64);
+            row.lack = Some(Lack::Deleted);
+        }
+        disk.bytes = disk.bytes.saturating_sub(freed);
+        self.freed = Some((id, freed));
         Ok(())
+    }
+
+    /// What the last write freed.
+    pub fn take_freed(&mut self) -> Option<(RoomId, u64)> {
+        self.freed.take()
+    }
+
+    /// Entries whose bodies rotted.
+    #[must_use]
+    pub fn rotten(&self) -> Vec<(RoomId, EntryId)> {
+        let bad = |r: &&EntryRow| {
+            r.entry.body.as_ref().is_some_and(|b| !is_body_of(&r.entry.header, b))
+        };
+        let rows = self.rooms.values().flat_map(|r| r.entries.iter().filter(bad));
+        rows.map(|r| (r.room, r.hash.id())).collect()
     }
 
     /// What a machine that starts now continues from.
@@ -264,6 +325,11 @@ impl Disk {
             devices: r.devices.values().cloned().collect(),
             entries: r.entries.iter().map(index_row).collect(),
             bytes: r.bytes,
+            lacking: r
+                .entries
+                .iter()
+                .filter_map(|e| Some((e.hash.id(), e.lack.filter(|l| *l != Lack::Deleted)?)))
+                .collect(),
         });
         Snapshot {
             journal_next: self.journal + 1,

@@ -84,8 +84,8 @@ faults! {
     AskWithoutPause,
     /// the body of a withdrawn message stays on disk
     KeepDeleted,
-    /// a message that was deleted before it was published is published all the same
-    DeletedStaysWaiting,
+    /// bodies that are lacking are never asked for
+    BodiesNeverAsked,
     /// a body is dropped when anybody withdraws the message
     AnyoneDeletes,
     /// anybody's edit of a message counts

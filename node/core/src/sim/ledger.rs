@@ -27,6 +27,8 @@ pub struct Ledger {
     pub lost: BTreeSet<EntryId>,
     /// Which direct message has a number in a session, by sender and receiver.
     numbers: BTreeMap<(DeviceId, DeviceId, SessionTag, u64), EntryId>,
+    /// Entries whose body rotted on one disk.
+    pub rotted: BTreeSet<EntryHash>,
     /// A device forked: entries may lack parents that lie in the branch not taken.
     pub forked: BTreeSet<DeviceId>,
 }

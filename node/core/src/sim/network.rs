@@ -426,7 +426,8 @@ impl World {
             self.quality.sync_bytes += send.bytes.len() as u64;
             self.nodes[node].syncs += 1;
         }
-        let asked = Asked { to, room: send.room, page: send.wants_page, direct: false };
+        let (room, page, bodies) = (send.room, send.wants_page, send.wants_bodies);
+        let asked = Asked { to, room, page, bodies, direct: false };
         self.nodes[node].asked.insert(send.request, asked);
         self.at(
             self.now + REQUEST_TIMEOUT_MS,
@@ -447,7 +448,8 @@ impl World {
                 .fail(Some(node), format!("sends a direct frame of {} bytes", send.bytes.len()));
         }
         self.nodes[node].directs += 1;
-        let asked = Asked { to, room: RoomId([0; 16]), page: false, direct: true };
+        let room = RoomId([0; 16]);
+        let asked = Asked { to, room, page: false, bodies: false, direct: true };
         self.nodes[node].asked.insert(send.request, asked);
         self.at(
             self.now + REQUEST_TIMEOUT_MS,
@@ -507,6 +509,10 @@ impl World {
                 let token = node.token(from, link, request);
                 (Some(Input::SyncAsked { peer, token, request: request_in }), None)
             }
+            Ok(Request::Bodies { room, entries }) => {
+                let token = node.token(from, link, request);
+                (Some(Input::BodiesAsked { peer, token, room, entries }), None)
+            }
             Ok(Request::Ack(ack)) => (Some(Input::Ack { peer, ack }), Some(wire::response_ok())),
             Ok(Request::Hello(presence)) => {
                 (Some(Input::Presence { peer, message: None, presence }), Some(wire::response_ok()))
@@ -543,7 +549,7 @@ impl World {
             };
             return self.input(to, input);
         }
-        if !asked.page {
+        if !asked.page && !asked.bodies {
             if !wire::response_is_ok(bytes) {
                 self.input(to, Input::RequestFailed { peer, request });
             }
@@ -551,6 +557,14 @@ impl World {
         }
         let me = node.peer.clone();
         let Some(keys) = node.views.get(&asked.room).map(|v| v.keys.clone()) else { return };
+        if asked.bodies {
+            let opened = wire::open_bodies(&keys, &me, &peer, bytes, &mut node.verifier);
+            let input = match opened {
+                Ok(bodies) => Input::BodiesCame { peer, request, room: keys.room, bodies },
+                Err(_) => Input::RequestFailed { peer, request },
+            };
+            return self.input(to, input);
+        }
         let input = match wire::open_page(&keys, &me, &peer, bytes, &mut node.verifier) {
             Ok(page) => Input::SyncPage {
                 peer,

@@ -30,6 +30,8 @@ pub struct Asked {
     pub room: RoomId,
     /// A page is wanted.
     pub page: bool,
+    /// Bodies are wanted.
+    pub bodies: bool,
     /// It is a direct frame.
     pub direct: bool,
 }

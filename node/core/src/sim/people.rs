@@ -6,8 +6,9 @@ use crate::content::Kind;
 use crate::ids::EntryId;
 use crate::place::Place;
 use crate::sim::plan::Shape;
+use crate::sim::rng::Seeded;
 use crate::sim::world::{Happening, World};
-use crate::step::{CommandId, Input};
+use crate::step::{CommandId, EntryRow, Input};
 
 /// Commands of one world, about.
 const MESSAGES_MAX: u64 = 200;
@@ -55,11 +56,51 @@ impl World {
             let by_ms = self.rng.pick(&[-86_400_000, -600_000, -3_000, 3_000, 600_000, 86_400_000]);
             self.at(at, Happening::Jump { node, by_ms });
         }
+        let rot = &mut Seeded::new(self.plan.seed, 7);
+        for _ in 0..self.plan.rots {
+            let (at, node) = (rot.below(end), rot.index(self.nodes.len()));
+            let which = rot.below(u64::MAX);
+            self.at(at, Happening::Rot { node, which });
+        }
         if self.plan.attacker {
             for _ in 0..self.rng.within(5, 40) {
                 let at = self.rng.below(end);
                 self.at(at, Happening::Attack);
             }
+        }
+    }
+
+    /// A bit of a body flips on a disk. Somebody else still has it, and keeps it: what rots once
+    /// rots nowhere else.
+    pub fn rot(&mut self, node: usize, which: u64) {
+        let elsewhere = |e: &EntryRow| {
+            let others = self.nodes.iter().enumerate().filter(|(n, _)| *n != node);
+            others.flat_map(|(_, n)| n.disk.rooms.get(&e.room)).any(|r| {
+                !r.row.left && r.entry(&e.hash.id()).is_some_and(|o| o.entry.body.is_some())
+            })
+        };
+        let rooms = self.nodes[node].disk.rooms.values().filter(|r| !r.row.left);
+        let fits = |e: &&EntryRow| {
+            e.entry.body.is_some() && !self.ledger.rotted.contains(&e.hash) && elsewhere(e)
+        };
+        let rows: Vec<&EntryRow> = rooms.flat_map(|r| r.entries.iter().filter(fits)).collect();
+        let Some(at) = which.checked_rem(rows.len() as u64) else { return };
+        let Some((room, id, hash)) = rows
+            .get(usize::try_from(at).unwrap_or(0))
+            .map(|row| (row.room, row.hash.id(), row.hash))
+        else {
+            return;
+        };
+        self.ledger.rotted.insert(hash);
+        self.say(|| format!("node {node}: the body of {} rots", id.short()));
+        if let Some(disk) = self.nodes[node].disk.rooms.get_mut(&room)
+            && let Some(row) = disk.by_id.get(&id).and_then(|at| disk.entries.get_mut(*at))
+            && let Some(body) = &row.entry.body
+        {
+            let mut bytes = body.to_vec();
+            let at = bytes.len() / 2;
+            bytes[at] ^= 1;
+            row.entry.body = Some(bytes.into());
         }
     }
 

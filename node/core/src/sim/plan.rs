@@ -69,6 +69,8 @@ pub struct Plan {
     pub page_entries: usize,
     /// A restarted node has a new transport peer id.
     pub fresh_peers: bool,
+    /// Bodies that rot on a disk while somebody else has them.
+    pub rots: u64,
     /// A member that breaks rules.
     pub attacker: bool,
     /// The attacker writes two entries in one place.
@@ -107,6 +109,7 @@ impl Plan {
             page_bytes: usize::MAX,
             page_entries: crate::limits::PAGE_ENTRIES_MAX,
             fresh_peers: false,
+            rots: 0,
             attacker: false,
             forks: false,
             calm: true,
@@ -147,6 +150,8 @@ impl Plan {
             return plan;
         }
         plan.faults(rng);
+        // From a stream of its own: what a seed meant before stays as it was.
+        plan.rots = Seeded::new(seed, 6).pick(&[0, 0, 2, 10]);
         plan
     }
 

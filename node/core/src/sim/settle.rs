@@ -68,6 +68,10 @@ impl World {
             for room in self.wants[node].clone() {
                 self.at(self.now + 1, Happening::Join { node, room });
             }
+            // Somebody scrolls through everything.
+            for (room, entry) in self.nodes[node].disk.rotten() {
+                self.input(node, crate::step::Input::BodyRotted { room, entry });
+            }
         }
         self.reconcile();
     }
@@ -83,6 +87,7 @@ impl World {
         places
             .clone()
             .find_map(|r| self.set_difference(r))
+            .or_else(|| places.clone().find_map(|r| self.body_difference(r)))
             .or_else(|| places.clone().find_map(|r| self.ack_difference(r)))
             .or_else(|| self.queue_difference())
     }
@@ -105,6 +110,30 @@ impl World {
                     ));
                 }
                 Some(_) => {}
+            }
+        }
+        None
+    }
+
+    /// Everybody has the bodies that their authors have.
+    fn body_difference(&self, room: usize) -> Option<String> {
+        let id = self.place(room).id();
+        let has = |node: usize, entry: &EntryRow| {
+            let row = self.nodes[node].disk.rooms.get(&id)?.entry(&entry.hash.id())?;
+            row.entry.body.as_ref()
+        };
+        for node in (0..self.nodes.len()).filter(|n| self.wants[*n].contains(&room)) {
+            let rows = &self.nodes[node].disk.rooms.get(&id)?.entries;
+            for row in rows.iter().filter(|r| r.entry.body.is_none()) {
+                if let Some(author) = self.node_of(&row.device)
+                    && has(author, row).is_some()
+                {
+                    return Some(format!(
+                        "node {node} lacks the body of {} ({:?})",
+                        row.hash.id().short(),
+                        row.lack
+                    ));
+                }
             }
         }
         None

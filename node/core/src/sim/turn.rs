@@ -1,13 +1,16 @@
 //! What a node does with a batch: core, commit, send, tell, in this order and no other; and where
 //! it may crash.
 
+use std::sync::Arc;
+
 use crate::command::{Command, Reply};
 use crate::error::CommandError;
 use crate::event::{Delivery, Event};
-use crate::ids::RoomId;
+use crate::ids::{EntryId, RoomId};
+use crate::log::entry::{SealedEntry, entry_hash, is_body_of};
 use crate::machine::not_committed;
 use crate::sim::world::{Happening, World};
-use crate::step::{CommandId, Input, Send, Serve, Step, TopicChange, Write};
+use crate::step::{CommandId, Input, Lend, Send, Serve, Step, TopicChange, Write};
 
 /// Where a node crashes in a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +114,8 @@ impl World {
                 | Input::PeerSubscribed { .. }
                 | Input::PeerUnsubscribed { .. }
                 | Input::Presence { .. }
-                | Input::SyncAsked { .. } => {
+                | Input::SyncAsked { .. }
+                | Input::BodiesAsked { .. } => {
                     if let Some(machine) = &mut n.machine {
                         step.absorb(machine.handle(clock, &mut n.rng, input));
                     }
@@ -195,6 +199,10 @@ impl World {
             let checked = self.ledger.check(node, own, clock_max, now, write);
             let applied = checked.and_then(|()| self.nodes[node].disk.apply(write, orphans));
             let known = applied.and_then(|()| self.check_write(node, write));
+            let freed = self.nodes[node].disk.take_freed();
+            if let Some((room, bytes)) = freed {
+                self.nodes[node].inbox.push_back(Input::SpaceFreed { room, bytes });
+            }
             if let Err(what) = known {
                 return self.fail(Some(node), what);
             }
@@ -332,6 +340,12 @@ impl World {
                 return false;
             }
         }
+        for lend in step.lends {
+            self.lend(node, &lend);
+            if !alive() {
+                return false;
+            }
+        }
         for (token, bytes) in step.responds {
             self.respond(node, token, bytes);
         }
@@ -366,9 +380,32 @@ impl World {
             .rooms
             .get(&serve.room)
             .map(|r| r.page(&serve.after, bytes_max, entries_max));
-        let (entries, more) = page.unwrap_or_default();
+        let (mut entries, more) = page.unwrap_or_default();
+        entries.iter_mut().for_each(|e| self.look_at(node, serve.room, e));
         let bytes = crate::wire::response_page(serve.proof, &entries, &serve.frontier, more);
         self.respond(node, serve.token, bytes);
+    }
+
+    fn lend(&mut self, node: usize, lend: &Lend) {
+        let disk = self.nodes[node].disk.rooms.get(&lend.room);
+        let found = |id: &EntryId| disk.and_then(|r| r.entry(id)).map(|row| row.entry.clone());
+        let mut bodies: Vec<(EntryId, Option<SealedEntry>)> =
+            lend.entries.iter().map(|id| (*id, found(id))).collect();
+        for entry in bodies.iter_mut().filter_map(|(_, found)| found.as_mut()) {
+            self.look_at(node, lend.room, entry);
+        }
+        let bytes = crate::wire::response_bodies(lend.proof, &bodies);
+        self.respond(node, lend.token, bytes);
+    }
+
+    /// What is read from a disk is looked at, as a store does.
+    fn look_at(&mut self, node: usize, room: RoomId, entry: &mut SealedEntry) {
+        let rotted = |body: &Arc<[u8]>| !is_body_of(&entry.header, body);
+        if self.plan.rots > 0 && entry.body.as_ref().is_some_and(rotted) {
+            entry.body = None;
+            let entry = entry_hash(&entry.header).id();
+            self.input(node, Input::BodyRotted { room, entry });
+        }
     }
 
     fn tell(

@@ -56,6 +56,8 @@ pub enum Happening {
     Flap { a: usize, b: usize, for_ms: u64 },
     /// A clock jumps.
     Jump { node: usize, by_ms: i64 },
+    /// A body rots on a disk.
+    Rot { node: usize, which: u64 },
     /// The attacker does something.
     Attack,
 }
@@ -312,6 +314,7 @@ impl World {
                     self.nodes[node].clock += by_ms;
                 }
             }
+            Happening::Rot { node, which } => self.rot(node, which),
             Happening::Attack => self.attack(),
         }
     }

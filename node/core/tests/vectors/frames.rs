@@ -3,8 +3,8 @@
 use klatch_core::content::Content;
 use klatch_core::crypto::Context;
 use klatch_core::delivery::VerifiedAck;
-use klatch_core::ids::{DeviceShort, HashShort};
-use klatch_core::log::entry::SealedEntry;
+use klatch_core::ids::{DeviceShort, EntryId, HashShort};
+use klatch_core::log::entry::{SealedEntry, entry_hash};
 use klatch_core::presence::{VerifiedPresence, direct_set};
 use klatch_core::wire::{self, Frontier};
 
@@ -167,7 +167,7 @@ fn request() -> Document {
     };
     c.refuse("unknown version", &with(0, raw::uint(2)));
     c.refuse("type 0", &make::request(&c.fixture, 0, &ack(&c)));
-    c.refuse("type 4", &make::request(&c.fixture, 4, &ack(&c)));
+    c.refuse("type 5", &make::request(&c.fixture, 5, &ack(&c)));
     c.refuse("epoch of 15 bytes", &with(2, raw::blob(&[9; 15])));
     c.refuse("an epoch that is not known", &with(2, raw::blob(&[9; 16])));
     c.refuse("proof with one bit changed", &with(3, flipped(&items[3], 0)));
@@ -216,8 +216,73 @@ fn request() -> Document {
             VerifiedPresence::issue(&alice(), f.keys.room, &f.me, direct_set([].iter()), NOW_MS);
         make::request(f, 3, &elsewhere)
     });
+    bodies_asked(&mut c);
     let about = "From given.peer to given.me. [1, type, epoch, proof, body].";
     Document { structure: "request", section: "8.1", about, given: room(), cases: c.out }
+}
+
+/// Requests for bodies.
+fn bodies_asked(c: &mut Cases) {
+    let ids = |n: u8| (0..n).map(|i| EntryId([i; 16])).collect::<Vec<_>>();
+    let list = |n: u16| {
+        let id = |i: u16| raw::blob(&[&i.to_be_bytes()[..], &[7; 14]].concat());
+        raw::array(&(0..n).map(id).collect::<Vec<_>>())
+    };
+    let f = &c.fixture;
+    let three = wire::bodies_request(&f.keys, &f.peer, &f.me, &ids(3));
+    c.accept("bodies of three entries", &three);
+    c.accept("bodies of as many as may be", &make::request(&c.fixture, 4, &list(256)));
+    c.refuse("bodies of one too many", &make::request(&c.fixture, 4, &list(257)));
+    c.refuse("bodies of nothing", &make::request(&c.fixture, 4, &raw::array(&[])));
+    c.refuse("bodies of one entry twice", &{
+        let id = raw::blob(&[7; 16]);
+        make::request(&c.fixture, 4, &raw::array(&[id.clone(), id]))
+    });
+    c.refuse("bodies by an id of 15 bytes", &{
+        make::request(&c.fixture, 4, &raw::array(&[raw::blob(&[7; 15])]))
+    });
+}
+
+fn bodies() -> Document {
+    let mut c = Cases::of("bodies");
+    let alice = alice();
+    let opening = make::run(&c.fixture, &alice, 0, vec![profile(&alice, "Alice")]);
+    let two = make::run(&c.fixture, &alice, 1, vec![text("one"), text("two")]);
+    let proof = c.fixture.keys.proof(Context::PROOF_RESPONSE, &c.fixture.peer, &c.fixture.me);
+    let of = |e: &SealedEntry| (entry_hash(&e.header).id(), Some(e.clone()));
+    let good = wire::response_bodies(proof, &[of(&opening[0]), of(&two[0]), of(&two[1])]);
+    c.accept("three bodies", &good);
+    let nothing = wire::response_bodies(proof, &[(EntryId([7; 16]), None)]);
+    c.accept("one that is not there", &nothing);
+    c.accept("no answer to any", &wire::response_bodies(proof, &[]));
+    c.accept("a body that rotted counts as none", &{
+        let mut rotted = two[0].clone();
+        let mut body = rotted.body.as_deref().unwrap_or_default().to_vec();
+        body[20] ^= 1;
+        rotted.body = Some(body.into());
+        wire::response_bodies(proof, &[of(&rotted), of(&two[1])])
+    });
+    c.accept("a body of another entry counts as none", &{
+        wire::response_bodies(proof, &[(EntryId([7; 16]), Some(two[0].clone()))])
+    });
+    c.misspell(&nothing);
+    let items = raw::items(&good);
+    let with = |i: usize, item: Vec<u8>| {
+        let mut changed = items.clone();
+        changed[i] = item;
+        raw::array(&changed)
+    };
+    c.refuse("unknown version", &with(0, raw::uint(2)));
+    c.refuse("unknown status", &with(1, raw::uint(2)));
+    c.refuse("refused", &wire::response_refused());
+    c.refuse("proof with one bit changed", &with(2, flipped(&items[2], 0)));
+    c.refuse("one too many", &{
+        let none = raw::items(&raw::items(&nothing)[3])[0].clone();
+        with(3, raw::array(&vec![none; 257]))
+    });
+    c.refuse("an id alone", &with(3, raw::array(&[raw::array(&[raw::blob(&[7; 16])])])));
+    let about = "Bodies from given.peer to given.me. [1, status, proof, [[id, [header, body] or null], ...]].";
+    Document { structure: "bodies", section: "8.5", about, given: room(), cases: c.out }
 }
 
 fn response() -> Document {
@@ -286,6 +351,11 @@ fn envelopes() {
 #[test]
 fn requests() {
     check(&request());
+}
+
+#[test]
+fn bodies_lent() {
+    check(&bodies());
 }
 
 #[test]

@@ -16,6 +16,7 @@ use klatch_core::limits::RESPONSE_BYTES_MAX;
 use klatch_core::log::entry::{
     EntryFields, Header, SealedEntry, VerifiedRun, entry_hash, verify_run,
 };
+use klatch_core::log::entry::VerifiedBody;
 use klatch_core::presence::VerifiedPresence;
 use klatch_core::wire::{self, Frontier, Gossip, Request};
 use serde_json::{Value, json};
@@ -39,6 +40,7 @@ pub const STRUCTURES: &[&str] = &[
     "envelope",
     "request",
     "response",
+    "bodies",
     "ack",
     "presence",
     "direct_request",
@@ -145,6 +147,9 @@ pub fn judge(
                 }
                 Request::Ack(ack) => json!({ "ack": ack_fields(&ack) }),
                 Request::Hello(presence) => json!({ "hello": presence_fields(&presence) }),
+                Request::Bodies { entries, .. } => {
+                    json!({ "bodies": entries.iter().map(|id| hex(&id.0)).collect::<Vec<_>>() })
+                }
             })
         }
         "response" => {
@@ -157,6 +162,14 @@ pub fn judge(
                     "more": page.more,
                 })),
             }
+        }
+        "bodies" => {
+            let plain = |body: &VerifiedBody| brief(&body.content().encode());
+            let bodies = wire::open_bodies(keys, me, peer, bytes, verifier)?;
+            Ok(bodies
+                .iter()
+                .map(|(id, body)| json!({ "id": hex(&id.0), "plain": body.as_ref().map(plain) }))
+                .collect())
         }
         "direct_request" => Ok(match frame::open_request(me, peer, bytes, verifier)? {
             VerifiedFrame::Ask { nonce, cert } => {

@@ -22,7 +22,7 @@ use klatch_core::content::Kind;
 use klatch_core::crypto::group::RoomRoot;
 use klatch_core::ids::{DeviceId, Digest, EntryHash, EntryId, EpochId, RoomId, Signature};
 use klatch_core::limits::BODY_BYTES_MIN;
-use klatch_core::log::entry::{Header, SealedEntry};
+use klatch_core::log::entry::{Header, SealedEntry, body_hash, entry_hash};
 use klatch_core::step::{DeviceRow, EntryRow, RoomRow, Write};
 use tempfile::TempDir;
 
@@ -143,14 +143,14 @@ impl World {
             epoch: EpochId([0; 16]),
             index: 0,
             ttl: None,
-            body_hash: Some(Digest([0; 32])),
+            body_hash: Some(body_hash(&body)),
             body_len: u32::try_from(body.len().max(BODY_BYTES_MIN)).unwrap(),
         }
         .encode();
         let row = EntryRow {
             journal: self.journal,
             room,
-            hash: EntryHash(blake3::hash(&header).into()),
+            hash: entry_hash(&header),
             device: device(by),
             seq: *seq,
             kind: kind.code(),
@@ -165,6 +165,7 @@ impl World {
                 signature: Some(Signature([9; 64])),
                 body: Some(body.into()),
             },
+            lack: None,
         };
         *seq += 1;
         row

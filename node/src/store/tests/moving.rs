@@ -107,7 +107,7 @@ fn insert(tx: &Connection, row: &EntryRow) {
     let (journal, small) = (int(row.journal), row.journal % 3 == 1);
     let doomed = !small && is_doomed(row);
     let body_at = if small { schema::BODY_HERE } else { schema::BODY_APART };
-    let body_at = if doomed { schema::BODY_NONE } else { body_at };
+    let body_at = if doomed { schema::BODY_DELETED } else { body_at };
     let (hlc, eff, lamport) = (row.hlc.cast_signed(), ordered(row.eff), ordered(row.lamport));
     tx.execute(
         "INSERT INTO entry VALUES (?1, 1, 1, ?2, ?3, 1, ?4, ?5, ?6, ?7, ?8, ?9, NULL)",
