@@ -16,7 +16,7 @@ use clap::{Args, FromArgMatches, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
 pub use self::node::{Doctor, Down, Init, Network, Node, NodeRun, Passphrase, TuiBench, Wait};
-pub use self::nouns::{Api, Events, Message, OneMessage, Room, Token};
+pub use self::nouns::{Api, Complete, Events, Message, OneMessage, Room, Token};
 pub use self::pages::tree;
 pub use self::talk::{Chat, Join, Leave, Log, OneRoom, RoomSecret, Screen, Send, Tail, WaitFor};
 use crate::output::Color;
@@ -158,6 +158,9 @@ pub enum Command {
     /// Measure the full screen: how long a key takes until it is drawn
     #[command(hide = true)]
     TuiBench(TuiBench),
+    /// What a shell offers at Tab
+    #[command(hide = true)]
+    Complete(Complete),
     /// Print a completion script
     Completions {
         /// For which shell

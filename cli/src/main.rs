@@ -10,6 +10,7 @@ mod command;
 mod context;
 mod error;
 mod lines;
+mod links;
 mod logging;
 mod older;
 mod output;

@@ -31,6 +31,8 @@ pub struct Output {
     /// No messages on stderr but errors.
     pub quiet: bool,
     color: bool,
+    /// Web addresses can be clicked.
+    links: bool,
 }
 
 impl Output {
@@ -45,13 +47,18 @@ impl Output {
                 io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|t| t != "dumb")
             }
         };
-        Self { json, quiet, color: color && !json }
+        // Only where a colour may go as well, and never into a file.
+        let links = color
+            && !json
+            && io::stdout().is_terminal()
+            && crate::links::can_link(|name| std::env::var(name).ok());
+        Self { json, quiet, color: color && !json, links }
     }
 
     /// The same without any colour, unless the user insists.
     #[must_use]
     pub fn plain(self, asked: Color) -> Self {
-        Self { color: self.color && asked == Color::Always, ..self }
+        Self { color: self.color && asked == Color::Always, links: false, ..self }
     }
 
     /// Whether colours are wanted.
@@ -69,6 +76,7 @@ impl Output {
     pub fn marked(&self, before: &str, marked: &str, after: &str) -> Result<(), Report> {
         let (before, marked, after) =
             (visible_lines(before), visible_lines(marked), visible_lines(after));
+        let after = if self.links { clickable(&after) } else { after };
         if self.color {
             put(&format!("{before}\u{1b}[1m{marked}\u{1b}[0m{after}"))
         } else {
@@ -117,6 +125,19 @@ impl Output {
             if self.json { json_line(&report.json()) } else { visible_lines(&report.text()) };
         let _ = writeln!(io::stderr(), "{text}");
     }
+}
+
+/// Wraps each web address of a harmless text into a link to itself (OSC 8).
+fn clickable(text: &str) -> String {
+    let (mut out, mut at) = (String::with_capacity(text.len()), 0);
+    for found in crate::links::urls(text) {
+        let url = &text[found.clone()];
+        out.push_str(&text[at..found.start]);
+        out.push_str(&format!("\u{1b}]8;;{url}\u{1b}\\{url}\u{1b}]8;;\u{1b}\\"));
+        at = found.end;
+    }
+    out.push_str(&text[at..]);
+    out
 }
 
 fn put(line: &str) -> Result<(), Report> {
@@ -278,6 +299,17 @@ mod tests {
     fn json_means_the_same_after_escaping() {
         let back: String = serde_json::from_str(&json_line(&NASTY)).unwrap();
         assert_eq!(back, NASTY);
+    }
+
+    #[test]
+    fn addresses_become_links_and_nothing_else_changes() {
+        assert_eq!(
+            clickable("see https://a.b/c, now"),
+            "see \u{1b}]8;;https://a.b/c\u{1b}\\https://a.b/c\u{1b}]8;;\u{1b}\\, now"
+        );
+        assert_eq!(clickable("nothing here"), "nothing here");
+        let hostile = clickable(&visible_lines("https://a.b/\u{1b}]8;;x\u{7}"));
+        assert_eq!(hostile.matches('\u{1b}').count() % 4, 0, "{hostile:?}");
     }
 
     #[test]

@@ -362,3 +362,14 @@ fn a_bot_that_is_killed_answers_every_message_once() {
     assert!(twice.is_empty(), "answered twice: {twice:?}");
     println!("{MANY} messages, 3 kills, each answered once");
 }
+
+#[test]
+fn the_asker_is_told_of_a_failure_if_the_owner_wants_that() {
+    let (home, _alice, mut bob) = garden();
+    let moody = script(&home, "moody", "echo a secret >&2\nexit 3");
+    let bot = Bot::start(&home, &["--on-error", "reply", "--", &moody]);
+    bob.say("what now?");
+    let told = bob.hears(|m| m["own"] != true && m["kind"] == "text");
+    assert_eq!(told["text"], "moody: the program failed (exit code 3)");
+    bot.prints("failed with exit code 3");
+}

@@ -96,6 +96,17 @@ pub struct OneMessage {
     pub message: String,
 }
 
+/// `klatch complete`.
+#[derive(Debug, Args)]
+pub struct Complete {
+    /// What was typed, up to the cursor
+    #[arg(long, allow_hyphen_values = true)]
+    pub line: String,
+    /// What the shell replaces of it
+    #[arg(long, allow_hyphen_values = true)]
+    pub word: Option<String>,
+}
+
 /// `klatch events`.
 #[derive(Debug, Args)]
 pub struct Events {

@@ -61,7 +61,7 @@ pub async fn run(ctx: &Context, args: Chat) -> Result<(), Report> {
     }
     let inside = ctx.embedded.lock().await.is_some();
     ctx.finish(wrote).await;
-    if full && inside {
+    if inside {
         ctx.out.note("You are offline now. `klatch up` keeps you reachable.");
     }
     done

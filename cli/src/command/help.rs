@@ -99,8 +99,23 @@ pub fn run(ctx: &Context, words: &[String]) -> Result<(), Report> {
     ctx.out.line(command.render_long_help().to_string().trim_end())
 }
 
-/// Prints a completion script.
+/// The topics that `klatch help` takes beside commands.
+pub fn topics() -> impl Iterator<Item = &'static str> {
+    TOPICS.iter().map(|(name, _)| *name).chain(OLDER).chain(["slash", "keys"])
+}
+
+/// Prints a completion script. Those of the common shells ask `klatch complete`; for the others
+/// clap makes one of commands and options alone.
 pub fn completions(ctx: &Context, shell: Shell) -> Result<(), Report> {
+    let ours = match shell {
+        Shell::Bash => Some(include_str!("shells/klatch.bash")),
+        Shell::Zsh => Some(include_str!("shells/klatch.zsh")),
+        Shell::Fish => Some(include_str!("shells/klatch.fish")),
+        _ => None,
+    };
+    if let Some(script) = ours {
+        return ctx.out.line(script.trim_end());
+    }
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut tree(), "klatch", &mut script);
     ctx.out.line(String::from_utf8_lossy(&script).trim_end())

@@ -12,6 +12,7 @@ use crate::args::{Leave, Network};
 use crate::client::{POLL, Session};
 use crate::context::{Context, Need, confirm};
 use crate::error::{Report, exit};
+use crate::lines::count;
 use crate::output::visible;
 
 /// A node that was just started, or that still hands messages over, is given this long.
@@ -37,10 +38,11 @@ pub async fn run(ctx: &Context, args: &Leave) -> Result<(), Report> {
     }
     let left = json!({
         "room_id": room.room, "name": room.name, "left": true, "already": room.left, "told": told, "undelivered": room.queued,
+        "messages": room.messages,
     });
     ctx.out.either(&left, || match room.left {
         true => format!("{name} was left already; its history is kept"),
-        false => format!("left {name}; its history is kept"),
+        false => format!("left {name}; its history is kept{}", extent(&room)),
     })
 }
 
@@ -68,6 +70,14 @@ async fn company(
 
 fn nobody_known(status: &Status) -> bool {
     status.peers.is_empty() && status.discovery.as_ref().is_none_or(|d| d.missing == 0)
+}
+
+/// How much it is that is kept.
+fn extent(room: &RoomSummary) -> String {
+    match usize::try_from(room.messages).unwrap_or(usize::MAX) {
+        0 => String::new(),
+        n => format!(" ({}, {})", count(n, "message"), rooms::size(room.bytes)),
+    }
 }
 
 /// What nobody else has stays here: whoever leaves should know.

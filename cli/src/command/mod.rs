@@ -4,6 +4,7 @@
 mod api;
 pub mod bot;
 mod chat;
+mod complete;
 mod contact;
 pub mod doctor;
 mod down;
@@ -74,6 +75,7 @@ pub async fn run(ctx: &Context, command: Command) -> Result<(), Report> {
         Command::Token(args) => token::run(ctx, args).await,
         Command::Api(args) => api::run(ctx, args).await,
         Command::TuiBench(args) => crate::tui::bench::run(ctx, &args).await,
+        Command::Complete(args) => complete::run(ctx, &args).await,
         Command::Completions { shell } => help::completions(ctx, shell),
         Command::Man { folder } => help::man(ctx, &folder),
         Command::Help { topic } => help::run(ctx, &topic),

@@ -132,7 +132,10 @@ fn result(types: &mut SchemaGenerator, m: &Method) -> Value {
 fn own_result(types: &mut SchemaGenerator, own: Own) -> Value {
     let gap = json!({"type": ["object", "null"], "description": "`from`, `to`, `reason`: what cannot be told"});
     match own {
-        Own::Send => json!({"allOf": [of::<Reply>(types), of::<Option<Delivery>>(types)]}),
+        Own::Send => {
+            let state = [of::<Delivery>(types), json!({"not": {"required": ["state"]}})];
+            json!({"allOf": [of::<Reply>(types), {"anyOf": state}]})
+        }
         Own::Broadcast => {
             object(json!({"rooms": list(json!({"type": "object"})), "sent": number()}))
         }
@@ -273,6 +276,9 @@ fn shape(schema: &Value) -> String {
     }
     if let Some(parts) = schema["allOf"].as_array() {
         return parts.iter().map(shape).collect::<Vec<_>>().join(" and ");
+    }
+    if let Some(first) = schema["anyOf"].get(0) {
+        return shape(first);
     }
     if schema["type"] == "array" {
         return format!("list of {}", shape(&schema["items"]));

@@ -1,0 +1,73 @@
+//! Completion at Tab: bash really sources the script, and the node really is asked.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::path::Path;
+
+use common::{Home, finish};
+
+/// What bash offers for a line with the cursor at its end.
+fn tab(home: &Home, line: &str) -> Vec<String> {
+    let word = line.rsplit([' ', '@', ':', '=', '\'']).next().unwrap();
+    let script = format!(
+        "source <(klatch completions bash)\n\
+         COMP_LINE={line}; COMP_POINT=${{#COMP_LINE}}\n\
+         _klatch klatch {word} previous\n\
+         ((${{#COMPREPLY[@]}})) && printf '%s\\n' \"${{COMPREPLY[@]}}\"\ntrue\n",
+        line = quoted(line),
+        word = quoted(word),
+    );
+    let klatch = home.command(&[]);
+    let mut bash = std::process::Command::new("bash");
+    bash.args(["--norc", "-c", &script]).env_clear();
+    bash.envs(klatch.get_envs().filter_map(|(k, v)| Some((k, v?))));
+    let bin = Path::new(env!("CARGO_BIN_EXE_klatch")).parent().unwrap();
+    let path = std::env::var("PATH").unwrap_or_default();
+    bash.env("PATH", format!("{}:{path}", bin.display()));
+    let output = finish(bash, "");
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+#[test]
+fn tab_offers_commands_rooms_and_messages() {
+    let home = Home::new();
+    assert_eq!(tab(&home, "klatch ro"), ["room", "rooms"]);
+    assert!(tab(&home, "klatch send ga").is_empty(), "no node is started for a Tab");
+    assert!(std::fs::read_dir(home.path()).unwrap().next().is_none(), "nor is anything made");
+    home.ok(&["init", "--name", "alice", "--no-passphrase"]);
+    home.ok(&["up"]);
+    home.ok(&["join", "garden"]);
+    home.ok(&["join", "lobby"]);
+    assert_eq!(tab(&home, "klatch send ga"), ["garden"]);
+    assert_eq!(tab(&home, "klatch leave "), ["garden", "lobby"]);
+    assert_eq!(tab(&home, "klatch send '#ga"), ["\\#garden"]);
+    let sent = home.ok(&["send", "garden", "hello", "--json"]);
+    let sent: serde_json::Value = serde_json::from_str(&sent).unwrap();
+    let id = sent["message_id"].as_str().unwrap();
+    assert_eq!(tab(&home, &format!("klatch message react garden {}", &id[..4])), [id]);
+    assert!(tab(&home, "klatch send garden hel").is_empty(), "a text is nobody's to complete");
+    assert!(tab(&home, "klatch --profile other send ").is_empty());
+}
+
+#[test]
+fn tab_offers_people_behind_their_sign() {
+    let home = Home::new();
+    for name in ["alice", "bob"] {
+        home.ok(&["--profile", name, "init", "--name", name, "--no-passphrase"]);
+        home.ok(&["--profile", name, "up"]);
+        home.ok(&["--profile", name, "join", "garden"]);
+    }
+    home.ok(&["--profile", "alice", "wait", "room:#garden", "--timeout", "60s"]);
+    let begun = std::time::Instant::now();
+    // bash takes `@` for the end of a word, and replaces only what is behind it.
+    while tab(&home, "klatch --profile alice whois @b") != ["bob"] {
+        assert!(begun.elapsed() < common::PATIENCE);
+    }
+}
