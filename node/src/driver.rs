@@ -536,7 +536,11 @@ fn peer_text(peer: &Peer) -> String {
 fn is_indexed(write: &Write) -> bool {
     matches!(
         write,
-        Write::Append(_) | Write::Body { .. } | Write::Direct(_) | Write::DropDirect { .. } | Write::Ratchet { .. }
+        Write::Append(_)
+            | Write::Body { .. }
+            | Write::Direct(_)
+            | Write::DropDirect { .. }
+            | Write::Ratchet { .. }
     )
 }
 

@@ -11,12 +11,10 @@ use crate::crypto::group::RoomKeys;
 use crate::crypto::{Context, Verifier, hash, seal, sign};
 use crate::delivery::VerifiedAck;
 use crate::error::Reject;
-use crate::ids::{
-    DeviceShort, Digest, EntryId, EpochId, HashShort, Peer, RoomId, Signature,
-};
+use crate::ids::{DeviceShort, Digest, EntryId, EpochId, HashShort, Peer, RoomId, Signature};
 use crate::limits::{
-    BODIES_ASK_MAX, ENVELOPE_BYTES_MAX, FRONTIER_MAX, PAGE_BYTES_MAX, PAGE_ENTRIES_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX,
-    RUN_ENTRIES_MAX,
+    BODIES_ASK_MAX, ENVELOPE_BYTES_MAX, FRONTIER_MAX, PAGE_BYTES_MAX, PAGE_ENTRIES_MAX,
+    REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, RUN_ENTRIES_MAX,
 };
 use crate::log::entry::{
     EntryFields, SealedEntry, VerifiedBody, VerifiedRun, body_hash, verify_run, verify_served_run,

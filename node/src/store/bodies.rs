@@ -70,7 +70,12 @@ pub(super) struct Bodies {
 
 impl Bodies {
     pub(super) fn new(folder: &Path, live: Live) -> Self {
-        Self { folder: folder.to_owned(), live, open: RefCell::default(), doubts: RefCell::default() }
+        Self {
+            folder: folder.to_owned(),
+            live,
+            open: RefCell::default(),
+            doubts: RefCell::default(),
+        }
     }
 
     /// A body was not the one that the header of its entry names, or was none: perhaps it was

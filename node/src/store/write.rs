@@ -62,15 +62,14 @@ pub(super) fn apply(
     notes: &[Note],
 ) -> Result<(usize, Vec<(RoomId, u64)>), StoreError> {
     let tx = main.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut batch =
-        Batch {
-            tx: &tx,
-            interned,
-            spans: spans.iter(),
-            growth: HashMap::new(),
-            dropped: 0,
-            freed: BTreeMap::new(),
-        };
+    let mut batch = Batch {
+        tx: &tx,
+        interned,
+        spans: spans.iter(),
+        growth: HashMap::new(),
+        dropped: 0,
+        freed: BTreeMap::new(),
+    };
     for write in writes {
         batch.write(write)?;
     }

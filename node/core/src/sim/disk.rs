@@ -213,9 +213,8 @@ impl Disk {
                     return Err("a body is not the one that the header names".to_owned());
                 }
                 row.target = *target;
-                let deleted = |id: &EntryId| {
-                    room.entry(id).is_some_and(|t| t.lack == Some(Lack::Deleted))
-                };
+                let deleted =
+                    |id: &EntryId| room.entry(id).is_some_and(|t| t.lack == Some(Lack::Deleted));
                 let edit = room.entries[at].kind == Kind::Edit.code();
                 // The words of what was deleted meanwhile are not wanted any more.
                 let gone = edit && target.as_ref().is_some_and(deleted);
@@ -310,9 +309,8 @@ impl Disk {
     /// Entries whose bodies rotted.
     #[must_use]
     pub fn rotten(&self) -> Vec<(RoomId, EntryId)> {
-        let bad = |r: &&EntryRow| {
-            r.entry.body.as_ref().is_some_and(|b| !is_body_of(&r.entry.header, b))
-        };
+        let bad =
+            |r: &&EntryRow| r.entry.body.as_ref().is_some_and(|b| !is_body_of(&r.entry.header, b));
         let rows = self.rooms.values().flat_map(|r| r.entries.iter().filter(bad));
         rows.map(|r| (r.room, r.hash.id())).collect()
     }

@@ -13,10 +13,10 @@ use klatch_core::error::Reject;
 use klatch_core::identity::DeviceCert;
 use klatch_core::ids::{Digest, Nonce, Peer, base32};
 use klatch_core::limits::RESPONSE_BYTES_MAX;
+use klatch_core::log::entry::VerifiedBody;
 use klatch_core::log::entry::{
     EntryFields, Header, SealedEntry, VerifiedRun, entry_hash, verify_run,
 };
-use klatch_core::log::entry::VerifiedBody;
 use klatch_core::presence::VerifiedPresence;
 use klatch_core::wire::{self, Frontier, Gossip, Request};
 use serde_json::{Value, json};

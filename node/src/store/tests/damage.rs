@@ -218,14 +218,19 @@ fn states_of_missing_bodies_are_told_apart_in_an_old_file() {
     full.entry.body = None;
     world.store.commit(&[Write::Append(full.clone())]).unwrap();
     // As the version before left it: one number for all of it.
-    world.store.main.execute_batch(&format!(
-        "UPDATE entry SET body_at = 0 WHERE journal IN ({}, {}, {}, {});
+    world
+        .store
+        .main
+        .execute_batch(&format!(
+            "UPDATE entry SET body_at = 0 WHERE journal IN ({}, {}, {}, {});
          UPDATE room SET over_budget = 1 WHERE name = '#shed';
          DROP INDEX entry_lacking; DROP TABLE unindexed; PRAGMA user_version = 3;",
-        rows[0].journal, rows[1].journal, edit.journal, full.journal
-    )).unwrap();
+            rows[0].journal, rows[1].journal, edit.journal, full.journal
+        ))
+        .unwrap();
     let world = world.reopen();
-    let lack = |row: &EntryRow| world.reader().by_id(row.room, row.hash.id()).unwrap().unwrap().lack;
+    let lack =
+        |row: &EntryRow| world.reader().by_id(row.room, row.hash.id()).unwrap().unwrap().lack;
     assert_eq!(lack(&rows[0]), Some(Lack::Deleted));
     assert_eq!(lack(&edit), Some(Lack::Deleted), "goes with its message");
     assert_eq!(lack(&rows[1]), Some(Lack::NotGiven));
