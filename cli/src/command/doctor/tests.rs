@@ -355,7 +355,7 @@ fn terminal() {
 
 #[test]
 fn without_a_node_what_only_it_knows_is_unknown() {
-    for node in [NodeFact::Absent, silent(None), NodeFact::Strange { cause: String::new() }] {
+    for node in [NodeFact::Absent, mute(None), NodeFact::Strange { cause: String::new() }] {
         for name in ["listening", "multicast", "peers", "clock", "refused", "rooms"] {
             assert_eq!(outcome(name, |f| f.node = node.clone()), Unknown, "{name}");
         }
