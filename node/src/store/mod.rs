@@ -167,6 +167,7 @@ impl Store {
             segments,
             interned: write::Interned::default(),
             notes: Vec::new(),
+            freed: Vec::new(),
             unscrubbed: false,
             stale_keys: false,
             folder: folder.to_owned(),
