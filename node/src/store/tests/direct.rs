@@ -400,6 +400,7 @@ fn bare(folder: &Path) -> Store {
         bodies: Bodies::new(folder, segments.live()),
         segments,
         notes: Vec::new(),
+        freed: Vec::new(),
         interned: write::Interned::default(),
         unscrubbed: false,
         stale_keys: false,
