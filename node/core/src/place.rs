@@ -516,7 +516,8 @@ mod tests {
         assert_eq!(front(&all, "@Mary, hello").unwrap_err().code(), "KLATCH-PERSON-NOT-FOUND");
         assert_eq!(front(&all[..1], "@Mary hello").unwrap_err().code(), "KLATCH-PERSON-NOT-FOUND");
         let print = fingerprint(&IdentityId([1; 32]));
-        assert_eq!(front(&all, &format!("@{print} hi")), ok(1, "hi"));
+        let by_print = format!("@{print} hi");
+        assert_eq!(front(&all, &by_print), ok(1, "hi"));
         // A text that happens to go on with a name of the same person.
         let same = [person(1, "Mary", Some("Mary Ann"))];
         assert_eq!(front(&same, "Mary Ann hi"), ok(1, "hi"));
