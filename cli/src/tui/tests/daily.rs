@@ -301,6 +301,7 @@ fn a_conversation_that_was_caught_up_with_is_told_by_its_count() {
         claimed: "bob".to_owned(),
         petname: None,
         fingerprint: String::new(),
+        name_mark: None,
         standing: Standing::Accepted,
         verification: Verification::Verified,
         online: true,
