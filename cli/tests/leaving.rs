@@ -201,3 +201,17 @@ fn two_rooms_of_one_name_are_refused_by_every_command_in_either_order() {
         }
     }
 }
+
+#[test]
+fn a_room_whose_name_looks_like_that_of_another_is_told_from_it() {
+    let home = Home::new();
+    home.ok(&["--name", "alice", "join", "#garden"]);
+    let alike = home.run(&["join", "#g\u{430}rden"], "");
+    assert!(alike.status.success(), "{alike:?}");
+    let text = String::from_utf8_lossy(&alike.stderr);
+    assert!(text.contains("is not #garden") && text.contains("look alike"), "{text}");
+    let same = home.run(&["join", "#ＧＡＲＤＥＮ"], "");
+    assert!(String::from_utf8_lossy(&same.stdout).contains("#garden was open already"));
+    let id = "a".repeat(26);
+    assert_eq!(home.run(&["join", &id], "").status.code(), Some(2), "nothing is called like an id");
+}

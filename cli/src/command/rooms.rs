@@ -2,7 +2,7 @@
 
 use klatch_core::error::CommandError;
 use klatch_core::ids::RoomId;
-use klatch_core::names::normalise;
+use klatch_core::names::{normalise, skeleton};
 use klatch_core::place::{RoomName, find_room};
 use klatch_core::query::{Access, RoomSummary};
 use klatch_node::api::rpc::RpcError;
@@ -102,6 +102,14 @@ pub async fn find(session: &mut Session, wanted: &str) -> Result<RoomSummary, Re
 pub async fn queued(session: &mut Session, room: RoomId) -> Result<u64, Report> {
     let rooms: Vec<RoomSummary> = session.ask("room.list", json!({})).await?;
     Ok(rooms.iter().find(|r| r.room == room).map_or(0, |r| r.queued))
+}
+
+/// The name of another room here that looks like this one.
+pub async fn double(session: &mut Session, name: &str) -> Result<Option<String>, Report> {
+    let rooms: Vec<RoomSummary> = session.ask("room.list", json!({})).await?;
+    let seen = skeleton(name);
+    let double = rooms.into_iter().find(|r| r.name != name && skeleton(&r.name) == seen);
+    Ok(double.map(|r| r.name))
 }
 
 /// What is known of a name if all rooms here that have it have a passphrase.

@@ -17,7 +17,7 @@ use super::text::clean;
 use super::timeline::{PAGE, Timeline};
 use crate::act::{Effect, Here, Outcome, Shown, Tone};
 use crate::error::{Report, exit};
-use crate::lines::Lines;
+use crate::lines::{self, Lines};
 use crate::output::snippet;
 
 /// Unread lines looked through for the own name: as many as the node gives at once.
@@ -244,7 +244,7 @@ fn contacts_came(state: &mut State, wishes: &mut Vec<Wish>, contacts: Vec<Contac
         };
         chats.push(Chat {
             room: contact.room,
-            name: format!("@{}", contact.name),
+            name: format!("@{}", lines::marked(contact.name, contact.name_mark.as_deref())),
             kind,
             online: u32::from(contact.online),
             members: 2,

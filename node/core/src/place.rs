@@ -215,7 +215,8 @@ fn letters(text: &str) -> String {
 /// An id wins alone. Own names win over a whole fingerprint, that over the names that contacts give
 /// themselves, these over the names of people who were only met, and all over the beginning of a
 /// fingerprint: nobody can take a name or a fingerprint that the user relies on by claiming it.
-/// Exact spelling wins over another case.
+/// Exact spelling wins over another case. A name with its mark, as shared names are shown
+/// (`bob~ABCD`), means the one who has both.
 ///
 /// # Errors
 /// [`CommandError::UnknownPerson`] with the nearest name, [`CommandError::AmbiguousPerson`] with
@@ -242,7 +243,9 @@ fn named(
     let mark = letters(bare);
     let print = |c: &Candidate| letters(&fingerprint(&c.identity));
     let accepted = |c: &Candidate| c.standing == Standing::Accepted;
-    let rules: [&dyn Fn(&Candidate) -> bool; 9] = [
+    // As names that are shared are shown: `bob~ABCD`.
+    let shown = bare.rsplit_once('~').map(|(name, print)| (folded(name), letters(print)));
+    let rules: [&dyn Fn(&Candidate) -> bool; 10] = [
         &|c| {
             Some(c.identity) == identity
                 || room.is_some_and(|r| r == RoomId::of_conversation(&c.identity))
@@ -254,6 +257,12 @@ fn named(
         &|c| accepted(c) && folded(&c.claimed) == case,
         &|c| c.claimed == bare,
         &|c| folded(&c.claimed) == case,
+        &|c| {
+            shown.as_ref().is_some_and(|(name, begins)| {
+                let called = folded(&c.claimed) == *name || folded(c.name()) == *name;
+                called && begins.len() >= PREFIX_MIN && print(c).starts_with(begins)
+            })
+        },
         &|c| prefixes && mark.len() >= PREFIX_MIN && print(c).starts_with(&mark),
     ];
     // What has the form of an id is one, and nothing else.
@@ -357,8 +366,8 @@ fn quoted(bare: &str) -> Option<(&str, &str)> {
 
 /// Where a name at the front may end: before white space, and at the end.
 fn ends(line: &str) -> impl Iterator<Item = usize> {
-    /// Names are short, and so is an identity.
-    const BYTES_MAX: usize = NAME_BYTES_MAX;
+    /// A name, and the mark behind it, which is a fingerprint at most.
+    const BYTES_MAX: usize = NAME_BYTES_MAX + 20;
     let blanks = line.char_indices().filter(|(_, c)| c.is_whitespace()).map(|(at, _)| at);
     let ends = blanks.chain([line.len()]).take_while(|at| *at <= BYTES_MAX);
     ends.filter(|at| *at > 0 && !line[..*at].ends_with(char::is_whitespace))
@@ -481,6 +490,20 @@ mod tests {
     }
 
     #[test]
+    fn a_name_with_its_mark_is_typed_as_it_is_shown() {
+        let all = [person(1, "bob", None), person(2, "Bob", None), person(3, "Mary Ann", None)];
+        let shown = |c: &Candidate| format!("@{}~{}", c.name(), &fingerprint(&c.identity)[..4]);
+        for one in &all {
+            assert_eq!(find_person(&all, &shown(one)), Ok(one.identity));
+        }
+        let line = format!("{} hello", shown(&all[2]));
+        assert_eq!(at_front(&all, &line), Ok((IdentityId([3; 32]), "hello")));
+        assert!(find_person(&all, "bob~").is_err() && find_person(&all, "bob~2").is_err());
+        let print = &fingerprint(&all[0].identity)[..4];
+        assert!(find_person(&all, &format!("Mary Ann~{print}")).is_err());
+    }
+
+    #[test]
     fn fingerprints_and_ids_name_people_and_cannot_be_taken() {
         let print = fingerprint(&IdentityId([1; 32]));
         let id = IdentityId([1; 32]).to_string();
@@ -502,7 +525,7 @@ mod tests {
     #[test]
     fn the_longest_name_at_the_front_of_a_line_counts_and_two_are_refused() {
         let all = [person(1, "Mary Ann", None), person(2, "bob", None), person(3, "Mary", None)];
-        let front = |people: &[Candidate], line| {
+        let front = |people: &[Candidate], line: &str| {
             at_front(people, line).map(|(who, rest)| (who.0[0], rest.to_owned()))
         };
         let ok = |n: u8, rest: &str| Ok((n, rest.to_owned()));
