@@ -42,7 +42,9 @@ impl Names {
     pub fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
         let mut by_first: BTreeMap<String, Vec<(Vec<String>, usize)>> = BTreeMap::new();
         for (number, name) in names.into_iter().enumerate() {
-            let graphemes: Vec<String> = name.trim().graphemes(true).map(folded).collect();
+            // Folded as a whole: `ß` is two graphemes then, as `SS` is.
+            let folded = folded(name.trim());
+            let graphemes: Vec<String> = folded.graphemes(true).map(str::to_owned).collect();
             if let Some(first) = graphemes.first() {
                 by_first.entry(first.clone()).or_default().push((graphemes, number));
             }
@@ -121,19 +123,23 @@ fn glued(pieces: &[Piece], i: usize) -> bool {
 }
 
 fn pieces(text: &str) -> Vec<Piece> {
-    let piece = |(at, grapheme): (usize, &str)| {
+    let mut pieces = Vec::with_capacity(text.len());
+    for (at, grapheme) in text.grapheme_indices(true) {
         let first = grapheme.chars().next().unwrap_or(' ');
         let word = first.is_alphanumeric() || first == '_' || is_combining_mark(first);
-        Piece { at, end: at + grapheme.len(), folded: folded(grapheme), word }
-    };
-    text.grapheme_indices(true).map(piece).collect()
+        let end = at + grapheme.len();
+        for folded in folded(grapheme).graphemes(true) {
+            pieces.push(Piece { at, end, folded: folded.to_owned(), word });
+        }
+    }
+    pieces
 }
 
-fn folded(grapheme: &str) -> String {
-    if grapheme.len() == 1 {
-        return grapheme.to_ascii_lowercase();
+fn folded(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
     }
-    caseless::default_case_fold_str(&grapheme.nfkc().collect::<String>()).nfkc().collect()
+    caseless::default_case_fold_str(&text.nfkc().collect::<String>()).nfkc().collect()
 }
 
 /// Where links and mail addresses are.
