@@ -580,6 +580,13 @@ def lent(keys, name, found):
 
 def bodies(data, given, case):
     keys = given["keys"]
+    no = None
+    try:
+        no = read(data, RESPONSE_MAX, RESPONSE)[1]
+    except Refused:
+        pass
+    if no:
+        raise Refused("refused", "proof")
     _, status, proof, found = read(data, RESPONSE_MAX, BODIES)
     if status != 0 or proof != keys.proof("response", given["peer"], given["me"]):
         raise Refused("no proof of membership", "proof")

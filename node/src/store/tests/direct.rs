@@ -394,7 +394,7 @@ fn bare(folder: &Path) -> Store {
     connect::create(&main_path).unwrap();
     let mut main = connect::open(&main_path, None, Role::Writer).unwrap();
     connect::migrate(&mut main, MAIN_FILE, schema::MIGRATIONS).unwrap();
-    let segments = Segments::open(folder, &[1; 32], &BTreeMap::new()).unwrap();
+    let (segments, _) = Segments::open(folder, &[1; 32], &BTreeMap::new()).unwrap();
     Store {
         main,
         bodies: Bodies::new(folder, segments.live()),
