@@ -3,6 +3,7 @@
 //! in [`links`], `exchange` and [`poll`].
 
 pub(crate) mod bodies;
+mod check;
 pub(crate) mod exchange;
 pub mod links;
 pub mod poll;
@@ -18,7 +19,7 @@ use crate::crypto::group::{RoomKeys, RoomRoot};
 use crate::delivery::{Outbox, Owed};
 use crate::error::{CommandError, Reject};
 use crate::event::{Delivery, Event};
-use crate::ids::{DeviceId, EntryId, Peer, RoomId};
+use crate::ids::{DeviceId, EntryId, RoomId};
 use crate::limits::{
     CHAINS_BURST, CHAINS_PER_MINUTE, DEVICE_BYTES_BURST, DEVICE_BYTES_PER_S, DEVICE_ENTRIES_BURST,
     DEVICE_ENTRIES_PER_S, LAST_SEEN_WRITE_MS, OUTBOX_BYTES_MAX, OUTBOX_ENTRIES_MAX, RECIPIENT_MS,
@@ -33,6 +34,7 @@ use crate::wire::Frontier;
 use bodies::Bodies;
 use links::Links;
 use poll::Timers;
+use space::words_of;
 
 /// One room of this node.
 #[derive(Debug)]
@@ -471,20 +473,6 @@ impl Room {
         }
     }
 
-    /// A delete by the author of its target drops the target's body here.
-    fn body_to_drop(&self, entry: &VerifiedEntry) -> Option<EntryId> {
-        self.deleted_by(entry.header.device, entry.content.as_ref())
-    }
-
-    fn deleted_by(&self, device: DeviceId, content: Option<&Content>) -> Option<EntryId> {
-        let Some(Content::Delete { target }) = content else { return None };
-        let (target, meta) = (*target, self.log.meta(target)?);
-        if planted!(KeepDeleted) {
-            return None;
-        }
-        (meta.author == device.prefix() || planted!(AnyoneDeletes)).then_some(target)
-    }
-
     /// `before`: what its author was called until then.
     fn tell(
         &mut self,
@@ -586,51 +574,6 @@ impl Room {
             sent_below: self.links.sent_below(),
             own_next: self.log.next_seq(&own),
         }
-    }
-
-    /// Every bound that holds at all times, for the simulator.
-    #[cfg(feature = "sim")]
-    #[must_use]
-    pub fn within_bounds(&self) -> bool {
-        use crate::limits::{BODIES_WANTED_MAX, CHAINS_MAX, LINKS_MAX};
-        self.log.parked_within_bounds()
-            && self.planner.len() <= LINKS_MAX
-            && self.links.len() <= LINKS_MAX
-            && self.outbox.bytes() <= OUTBOX_BYTES_MAX + RUN_BYTES_MAX * 2
-            && self.pending.len() <= RUN_ENTRIES_MAX
-            && self.log.chains() <= CHAINS_MAX
-            && self.members.len() <= CHAINS_MAX + 1
-            && self.rates.len() <= CHAINS_MAX
-            && self.bodies.len() <= BODIES_WANTED_MAX
-    }
-
-    /// Whether nothing waits: no entry to sign or publish, no acknowledgement owed.
-    #[cfg(feature = "sim")]
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
-        self.pending.is_empty() && self.outbox.is_empty() && self.owed.next_due().is_none()
-    }
-
-    /// Whether something is missing or to be asked for.
-    #[cfg(feature = "sim")]
-    #[must_use]
-    pub fn is_asking(&self) -> bool {
-        self.log.has_gap() || self.planner.next_due().is_some()
-    }
-
-    /// Peers linked in this room, for tests and the simulator.
-    #[must_use]
-    pub fn linked(&self) -> BTreeSet<Peer> {
-        self.links.peers()
-    }
-}
-
-/// The message whose words are in an entry: its own, or the one that it edits.
-fn words_of(entry: &VerifiedEntry) -> Option<EntryId> {
-    match &entry.content {
-        Some(Content::Text { .. } | Content::Notice { .. }) => Some(entry.hash.id()),
-        Some(Content::Edit { target, .. }) => Some(*target),
-        _ => None,
     }
 }
 

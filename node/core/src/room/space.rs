@@ -3,12 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::content::Kind;
+use crate::content::{Content, Kind};
 use crate::crypto::Context;
 use crate::event::Event;
-use crate::ids::{EntryId, Peer};
+use crate::ids::{DeviceId, EntryId, Peer};
 use crate::limits::{SERVE_PER_S, SPACE_FREE_PERCENT};
-use crate::log::entry::VerifiedBody;
+use crate::log::entry::{VerifiedBody, VerifiedEntry};
 use crate::machine::Ctx;
 use crate::room::Room;
 use crate::step::{EntryRow, Lack, Lend, RequestId, Send, Token, Write};
@@ -170,5 +170,28 @@ impl Room {
             ctx.step.writes.push(Write::DropBody { room, entry: gone });
         }
         true
+    }
+
+    /// A delete by the author of its target drops the target's body here.
+    pub(super) fn body_to_drop(&self, entry: &VerifiedEntry) -> Option<EntryId> {
+        self.deleted_by(entry.header.device, entry.content.as_ref())
+    }
+
+    fn deleted_by(&self, device: DeviceId, content: Option<&Content>) -> Option<EntryId> {
+        let Some(Content::Delete { target }) = content else { return None };
+        let (target, meta) = (*target, self.log.meta(target)?);
+        if planted!(KeepDeleted) {
+            return None;
+        }
+        (meta.author == device.prefix() || planted!(AnyoneDeletes)).then_some(target)
+    }
+}
+
+/// The message whose words are in an entry: its own, or the one that it edits.
+pub(super) fn words_of(entry: &VerifiedEntry) -> Option<EntryId> {
+    match &entry.content {
+        Some(Content::Text { .. } | Content::Notice { .. }) => Some(entry.hash.id()),
+        Some(Content::Edit { target, .. }) => Some(*target),
+        _ => None,
     }
 }
