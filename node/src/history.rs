@@ -81,6 +81,7 @@ impl<'a> History<'a> {
                 queued: self.queued(r.room)?,
                 bytes: r.bytes,
                 over_budget: r.over_budget,
+                damaged: r.damaged,
                 left: r.left,
             });
         }

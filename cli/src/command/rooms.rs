@@ -154,6 +154,7 @@ mod tests {
             queued: 0,
             bytes: 1_234,
             over_budget: false,
+            damaged: 0,
             left: false,
         }
     }

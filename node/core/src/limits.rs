@@ -213,6 +213,9 @@ pub const DIRECT_SESSIONS_MAX: usize = 4;
 pub const DIRECT_DEVICES_MAX: usize = 5;
 /// Messages of a stranger kept before the user has decided.
 pub const REQUEST_MESSAGES_MAX: u64 = 32;
+/// Longest frame taken from a stranger before the user has decided: 9,000 bytes of text with the
+/// padding and the proof of who it is. So all requests together are at most 80 MB on the disk.
+pub const REQUEST_FRAME_BYTES_MAX: usize = 12_288;
 /// Strangers kept before the user has decided.
 pub const REQUESTS_MAX: usize = 200;
 /// People kept in all: identities cost nothing.

@@ -222,6 +222,9 @@ pub struct RoomSummary {
     pub bytes: u64,
     /// Bodies are no longer stored because the room reached its disk budget.
     pub over_budget: bool,
+    /// Entries whose body rotted on this disk and is asked for.
+    #[serde(default)]
+    pub damaged: u64,
     /// The room was left; its history is kept.
     pub left: bool,
 }

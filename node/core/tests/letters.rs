@@ -223,6 +223,20 @@ fn a_stranger_is_heard_thirty_two_times() {
 }
 
 #[test]
+fn a_stranger_is_not_heard_at_any_length() {
+    let (story, [alice, bob]) = two();
+    let fits = alice.writes("@bob", &"a".repeat(8_000));
+    let long = alice.writes("@bob", &"b".repeat(60_000));
+    story.passes(60_000);
+    assert_eq!(alice.letter_state(&bob, fits), DELIVERED);
+    assert_eq!(alice.letter_state(&bob, long), Delivery::Queued);
+    assert_eq!(bob.letters(&alice).len(), 1);
+    bob.accepts("@alice");
+    story.passes(3_600_000);
+    assert_eq!(alice.letter_state(&bob, long), DELIVERED, "a friend may be as long as anybody");
+}
+
+#[test]
 fn codes_are_equal_on_both_sides_and_other_keys_are_noticed() {
     let (story, [alice, bob]) = two();
     let none = alice.tries(Command::VerifyContact { who: alice.whom("@bob"), verified: true });

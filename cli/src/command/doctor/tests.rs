@@ -99,6 +99,7 @@ fn room(name: &str) -> RoomSummary {
         queued: 0,
         bytes: 1_000,
         over_budget: false,
+        damaged: 0,
         left: false,
     }
 }

@@ -14,7 +14,7 @@ use crate::error::Reject;
 use crate::event::{ContactNews, Delivery, Event};
 use crate::identity::DeviceCert;
 use crate::ids::{DeviceId, EntryId, IdentityId, Nonce, Peer, SessionKey};
-use crate::limits::{REQUEST_MESSAGES_MAX, TEXT_BYTES_MAX};
+use crate::limits::{REQUEST_FRAME_BYTES_MAX, REQUEST_MESSAGES_MAX, TEXT_BYTES_MAX};
 use crate::machine::Ctx;
 use crate::query::Standing;
 use crate::step::{DirectRow, Token, Write};
@@ -109,6 +109,13 @@ impl Direct {
     ) -> Result<Vec<u8>, Reject> {
         let owner = self.owner(ctx, &sealed.device);
         self.admits(ctx, owner, &sealed.device, sealed.number.is_some())?;
+        let standing = owner.and_then(|o| self.people.get(&o)).map(|c| c.standing);
+        if standing != Some(Standing::Accepted)
+            && sealed.bytes.len() > REQUEST_FRAME_BYTES_MAX
+            && !planted!(GateOpen)
+        {
+            return Err(Reject::Rate);
+        }
         let known = self.sessions.get_mut(&sealed.device).filter(|s| s.has(sealed.session));
         let Some(sessions) = known else { return self.begun(ctx, peer, owner, sealed) };
         let Some(identity) = owner.filter(|o| self.people.contains_key(o)) else {

@@ -178,6 +178,8 @@ fn one_flipped_bit_costs_one_body() {
     let entry = rows[1].hash.id();
     world.store.commit(&[Write::Lack { room: ROOM, entry, lack: Lack::Damaged }]).unwrap();
     assert_eq!(lacking(&world.store), [(entry, Lack::Damaged)]);
+    let damaged = |world: &World| world.reader().rooms(None).unwrap()[0].damaged;
+    assert_eq!(damaged(&world), 1, "status and doctor say so");
     assert!(!world.store.is_rotten(ROOM, entry).unwrap(), "it is known");
     repair(&mut world.store, &rows[1]);
     let world = world.reopen();
