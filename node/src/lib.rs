@@ -267,7 +267,10 @@ impl Node {
     /// # Errors
     /// [`CommandError`] when a room or message is unknown, or the store cannot be read.
     pub async fn query(&self, query: Query) -> Result<Answer, CommandError> {
-        if matches!(query, Query::History { search: Some(_), .. }) {
+        if let Query::History { search: Some(words), .. } = &query {
+            if klatch_core::words::phrases(words).is_empty() {
+                return Err(CommandError::NoWords);
+            }
             let (done, indexed) = oneshot::channel();
             self.give(Work::Index(done)).await?;
             // Dropped when the node stops; what is indexed can be searched all the same.

@@ -74,11 +74,9 @@ async fn history(session: &mut Session, args: &Log, room: &Value) -> Result<Vec<
     Ok(found)
 }
 
-/// A plain look for the words, for lines that are not in the index yet.
+/// By the same rule as the index, for lines that are not in it yet.
 fn matches(message: &Message, search: Option<&str>) -> bool {
-    let Some(search) = search else { return true };
-    let text = message.text.to_lowercase();
-    search.to_lowercase().split_whitespace().all(|w| text.contains(w))
+    search.is_none_or(|search| klatch_core::words::matches(&message.text, search))
 }
 
 fn print(out: &Output, lines: &mut Lines, room: &str, message: &Message) -> Result<(), Report> {

@@ -44,6 +44,9 @@ pub enum CommandError {
     /// Nothing to say.
     #[error("the text is empty")]
     EmptyText,
+    /// Nothing to look for.
+    #[error("there is no word to look for")]
+    NoWords,
     /// Too much to say at once.
     #[error("the text has {bytes} bytes, at most {max} are possible")]
     TextTooLong {
@@ -161,6 +164,7 @@ impl CommandError {
             Self::BadRoomName { .. } | Self::RoomNameIsId { .. } => "KLATCH-ROOM-NAME",
             Self::BadName => "KLATCH-NAME",
             Self::EmptyText => "KLATCH-TEXT-EMPTY",
+            Self::NoWords => "KLATCH-SEARCH-EMPTY",
             Self::TextTooLong { .. } => "KLATCH-TEXT-TOO-LONG",
             Self::BadEmoji => "KLATCH-EMOJI",
             Self::UnknownMessage { .. } => "KLATCH-MESSAGE-NOT-FOUND",
@@ -205,6 +209,7 @@ impl CommandError {
                     .to_owned()
             }
             Self::EmptyText => "write something".to_owned(),
+            Self::NoWords => "name a word, a number or an emoji".to_owned(),
             Self::TextTooLong { .. } => "split it into several messages".to_owned(),
             Self::BadEmoji => "one emoji, such as 👍, or its short name, such as :thumbsup:".to_owned(),
             Self::UnknownMessage { .. } => "`klatch log ROOM --json` shows message ids".to_owned(),
@@ -262,6 +267,7 @@ impl CommandError {
             | Self::RoomNameIsId { .. }
             | Self::BadName
             | Self::EmptyText
+            | Self::NoWords
             | Self::TextTooLong { .. }
             | Self::BadEmoji
             | Self::AmbiguousPerson { .. }

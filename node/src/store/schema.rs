@@ -7,7 +7,7 @@
 //! with the top bit flipped, so that signed order is their order.
 
 /// One statement list per format; `user_version` counts those that were applied.
-pub(super) const MIGRATIONS: &[&str] = &[V1, CONVERSATIONS, SEGMENTS, TIMES, LACKING];
+pub(super) const MIGRATIONS: &[&str] = &[V1, CONVERSATIONS, SEGMENTS, TIMES, LACKING, WORDS];
 
 /// Where the body of an entry is (`entry.body_at`): deleted by its author.
 pub(super) const BODY_DELETED: i64 = 0;
@@ -207,6 +207,14 @@ UPDATE room SET messages = (SELECT count(*) FROM entry e WHERE e.room = room.id 
 
 -- Bodies that came after their entry, still to be indexed for search.
 CREATE TABLE unindexed (journal INTEGER PRIMARY KEY) STRICT;
+";
+
+/// Words are spelled as the core says since: the index is made anew, in slices, when the node is
+/// idle.
+const WORDS: &str = "
+INSERT INTO words (words) VALUES ('delete-all');
+DELETE FROM meta WHERE key IN ('indexed_upto', 'direct_indexed_upto');
+DELETE FROM unindexed;
 ";
 
 /// The newest journal number in use; 0 before anything happened.

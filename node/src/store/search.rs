@@ -1,11 +1,11 @@
 //! Full-text search: which words stand in which message. The index holds words, no texts, inside
 //! the encrypted file; it is filled when the node is idle and follows edits and deletes. A message
-//! is found under the journal number of its first version. Scripts without spaces between words are
-//! indexed by character.
+//! is found under the journal number of its first version. What a word is, is for the core to say.
 
 use klatch_core::content::Kind;
 use klatch_core::ids::{EntryHash, RoomId};
 use klatch_core::log::entry::SealedEntry;
+use klatch_core::words::{phrases, tokens};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::bodies::Bodies;
@@ -14,13 +14,6 @@ use super::row::{self, COLUMNS, TABLES, count, int};
 use super::write::is_message;
 use super::{Store, direct, meta, places, set_meta};
 
-/// Bytes of a text that are indexed: long pastes would make the index the largest part of the file
-/// (measured).
-const INDEXED_BYTES: usize = 4_000;
-/// Words of a query that count; more find nothing new.
-const QUERY_WORDS_MAX: usize = 16;
-/// Bytes of a query that count.
-const QUERY_BYTES_MAX: usize = 1_000;
 /// Index pages merged at once.
 const MERGE_PAGES: i64 = 64;
 /// Merges per call: some tens of milliseconds at most, enough for the index of a few thousand
@@ -127,21 +120,16 @@ fn late(
     Ok(done.len())
 }
 
-/// What a user looks for, as a query the engine cannot misread: each word quoted, the last one as a
-/// prefix.
+/// What a user looks for, as a query the engine cannot misread: each word a quoted phrase, the last
+/// one as a prefix.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Terms(String);
 
 impl Terms {
     /// `None` if there is no word in it.
     pub(super) fn parse(words: &str) -> Option<Self> {
-        let spaced = spaced(cut(words, QUERY_BYTES_MAX));
-        let mut terms: Vec<String> = spaced
-            .split(|c: char| c.is_whitespace() || c.is_control())
-            .filter(|word| word.chars().any(char::is_alphanumeric))
-            .take(QUERY_WORDS_MAX)
-            .map(|word| format!("\"{}\"", word.replace('"', "\"\"")))
-            .collect();
+        let phrase = |tokens: Vec<String>| format!("\"{}\"", tokens.join(" "));
+        let mut terms: Vec<String> = phrases(words).into_iter().map(phrase).collect();
         terms.last_mut()?.push('*');
         Some(Self(terms.join(" ")))
     }
@@ -183,7 +171,7 @@ pub(super) fn remove_words(tx: &Transaction<'_>, journal: i64) -> Result<(), Sto
 /// Sets the words of a line.
 pub(super) fn put_words(tx: &Transaction<'_>, journal: i64, text: &str) -> Result<(), StoreError> {
     tx.prepare_cached("INSERT OR REPLACE INTO words (rowid, text) VALUES (?1, ?2)")?
-        .execute(params![journal, spaced(cut(text, INDEXED_BYTES))])?;
+        .execute(params![journal, tokens(text).join(" ")])?;
     Ok(())
 }
 
@@ -273,33 +261,4 @@ fn wipe(tx: &Transaction<'_>) -> Result<bool, StoreError> {
         }
     }
     Ok(true)
-}
-
-/// Puts a space around each character of a script that writes none between words, so that any part
-/// of a sentence is found.
-fn spaced(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_unspaced(c) {
-            out.extend([' ', c, ' ']);
-        } else {
-            out.push(c);
-        }
-    }
-    out
-}
-
-/// Thai, Lao, Myanmar, Khmer, kana and Han.
-fn is_unspaced(c: char) -> bool {
-    matches!(c, '\u{e01}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' | '\u{3040}'..='\u{30ff}'
-        | '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
-}
-
-/// The longest beginning of a text within so many bytes.
-fn cut(text: &str, bytes_max: usize) -> &str {
-    if text.len() <= bytes_max {
-        return text;
-    }
-    let end = (0..=bytes_max).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-    &text[..end]
 }

@@ -226,7 +226,7 @@ fn states_of_missing_bodies_are_told_apart_in_an_old_file() {
         .execute_batch(&format!(
             "UPDATE entry SET body_at = 0 WHERE journal IN ({}, {}, {}, {});
          UPDATE room SET over_budget = 1 WHERE name = '#shed';
-         DROP INDEX entry_lacking; DROP TABLE unindexed; PRAGMA user_version = 3;",
+         DROP INDEX entry_lacking; DROP TABLE unindexed; PRAGMA user_version = 4;",
             rows[0].journal, rows[1].journal, edit.journal, full.journal
         ))
         .unwrap();
