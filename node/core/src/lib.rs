@@ -58,5 +58,5 @@ pub mod sim;
 pub mod step;
 pub mod sync;
 pub mod times;
-pub mod words;
 pub mod wire;
+pub mod words;
