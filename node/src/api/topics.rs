@@ -33,6 +33,7 @@ pub(super) const FORMS: &[Form] = &[
         true,
         "many messages by catch-up, if `summary` was asked for",
     ),
+    form("room/ROOM/message", &["history.filled"], false, "texts came that were lacking"),
     form("room/ROOM/edit", &["message.edited"], true, "an author replaced a text"),
     form("room/ROOM/delete", &["message.deleted"], true, "an author deleted a message"),
     form(
@@ -73,6 +74,7 @@ pub(super) const FORMS: &[Form] = &[
         false,
         "the last link to a peer is gone",
     ),
+    form("node/newer", &["event.newer"], true, "something that a newer program noted here"),
     form(
         "node/dropped",
         &["event.dropped"],
@@ -127,6 +129,7 @@ pub fn kind(event: &Event) -> &'static str {
         Event::PeerDisconnected { .. } => "peer.disconnected",
         Event::Lagged { .. } => "event.dropped",
         Event::Gap { .. } => "event.gap",
+        Event::Newer { .. } => "event.newer",
         _ => "node.other",
     }
 }
@@ -176,6 +179,7 @@ pub fn topic(event: &Event) -> String {
         Event::PeerDisconnected { peer_id } => format!("peer/{peer_id}/disconnected"),
         Event::Lagged { .. } => "node/dropped".to_owned(),
         Event::Gap { .. } => "node/gap".to_owned(),
+        Event::Newer { .. } => "node/newer".to_owned(),
         _ => "node/other".to_owned(),
     }
 }
@@ -286,6 +290,8 @@ mod tests {
             Event::Synced { room: A },
             Event::DiskBudgetReached { room: A },
             Event::HistoryAdded { room: A, count: 1, upto: 1 },
+            Event::BodiesAdded { room: A, count: 1 },
+            Event::Newer { what: name.clone() },
             Event::Typing { room: A, name, typing: true },
             Event::PeerConnected { peer_id: peer_id(), address: String::new(), path },
             Event::PeerDisconnected { peer_id: peer_id() },
