@@ -108,7 +108,7 @@ fn text(state: &State, word: &str, starts: bool) -> Vec<(String, String)> {
 fn commands(word: &str, slash: bool) -> Vec<(String, String)> {
     let slash = if slash { "/" } else { "" };
     let low = word.to_lowercase();
-    let shown = |left: String, help: &str| format!("{} {help}", super::text::fit(&left, 24));
+    let shown = |left: String, help: &str| format!("{} {help}", super::text::fit(&left, 27));
     let names = TABLE
         .iter()
         .filter(|r| r.name.starts_with(&low))

@@ -74,7 +74,7 @@ pub fn key(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) {
     if key.kind == KeyEventKind::Release {
         return;
     }
-    if state.pasted.is_some() {
+    if paste::takes_keys(state) {
         return paste::answer(state, wishes, key);
     }
     if state.question.is_some() {

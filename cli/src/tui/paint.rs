@@ -197,8 +197,6 @@ impl<W: Write> Backend for Paint<W> {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZero;
-
     use ratatui::buffer::Buffer;
     use ratatui::layout::Rect;
     use ratatui::style::Style;
@@ -258,21 +256,6 @@ mod tests {
         assert!(bytes.take().contains("\u{1b}[2;1H\u{1b}[2K"));
         paint(&mut screen, &rows(&["plane", "words"]), &rows(&["plane", "wards"]));
         assert!(!bytes.take().contains("\u{1b}[2K"), "and then no more");
-    }
-
-    #[test]
-    fn a_terminal_that_shows_a_flag_wider_keeps_nothing_of_it() {
-        // This one counts each half of a flag as two columns, as several do.
-        let (columns, lines) = (NonZero::new(30).unwrap(), NonZero::new(3).unwrap());
-        let mut terminal = vt100::Parser::new(lines, columns, 0);
-        let bytes = Bytes::default();
-        let mut screen = Paint::new(bytes.clone(), Links::default());
-        let flag = rows(&["", "🇫🇷🇫🇷🇫🇷 tail"]);
-        paint(&mut screen, &rows(&[]), &flag);
-        terminal.process(bytes.take().as_bytes());
-        paint(&mut screen, &flag, &rows(&["", "x"]));
-        terminal.process(bytes.take().as_bytes());
-        assert_eq!(terminal.screen().contents().trim(), "x");
     }
 
     #[test]

@@ -15,7 +15,7 @@ const CROWD_MS: u64 = 200;
 
 /// Whether there is a question about a paste.
 pub fn question(state: &State) -> Option<String> {
-    let (text, _) = state.pasted.as_ref()?;
+    let (text, _) = state.pasted.as_ref().filter(|(text, _)| !text.is_empty())?;
     let lines = text.lines().count();
     Some(format!("{lines} lines pasted: send as one message? y = yes, n = no, e = edit first"))
 }
@@ -34,11 +34,15 @@ pub fn crowd(state: &mut State, keys: &[KeyEvent]) -> bool {
     if let Some((text, until)) = &mut state.pasted
         && *until > state.now_ms
     {
-        text.extend(keys.iter().filter_map(typed));
+        // The rest of what was refused goes nowhere.
+        if !text.is_empty() {
+            text.extend(keys.iter().filter_map(typed));
+        }
         *until = state.now_ms + CROWD_MS;
         too_long(state);
         return true;
     }
+    over(state);
     let over = state.overlay.is_some() || state.question.is_some() || state.pasted.is_some();
     let breaks = keys.iter().filter(|k| typed(k) == Some('\n')).count();
     if over || breaks <= LINES_MAX || keys.iter().any(|k| typed(k).is_none()) {
@@ -79,14 +83,30 @@ fn too_long(state: &mut State) {
             "a text has at most {TEXT_BYTES_MAX} bytes; {bytes} were pasted: nothing was put in"
         ));
         if until > 0 {
-            // The rest of the crowd goes nowhere.
             state.pasted = Some((String::new(), until));
         }
     }
 }
 
+/// Forgets a crowd that was refused, once it has ended.
+fn over(state: &mut State) {
+    if state.pasted.as_ref().is_some_and(|(text, until)| text.is_empty() && *until <= state.now_ms)
+    {
+        state.pasted = None;
+    }
+}
+
+/// Whether a key belongs to the question about a paste, or to a paste that was refused.
+pub fn takes_keys(state: &mut State) -> bool {
+    over(state);
+    state.pasted.is_some()
+}
+
 /// The answer to the question.
 pub fn answer(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) {
+    if state.pasted.as_ref().is_some_and(|(text, _)| text.is_empty()) {
+        return;
+    }
     let Some((text, _)) = state.pasted.take() else { return };
     match key.code {
         KeyCode::Char('y' | 'Y') => {

@@ -94,6 +94,9 @@ fn a_paste_that_is_no_message_is_refused_however_it_comes() {
     assert!(picture(&state).contains("nothing was put in"));
     assert_eq!(fold(&mut state, NOW + 50, crowd("y\ny\n")), []);
     assert!(state.composer.is_empty());
+    state.now_ms += 1_000;
+    type_text(&mut state, "typed");
+    assert_eq!(state.composer.text(), "typed", "and then it is as ever");
 }
 
 #[test]
@@ -359,7 +362,9 @@ fn an_empty_room_says_what_to_do_until_somebody_is_there() {
     let mut state = lively(100, 24);
     let alone = [super::scenes::member(9, "alice", true)];
     answer(&mut state, Tag::Members(GARDEN), &alone);
-    answer(&mut state, Tag::Newest(GARDEN), &Vec::<Message>::new());
+    if let Some(timeline) = state.timeline_mut() {
+        timeline.lines.clear();
+    }
     let shown = picture(&state);
     for words in ["Nobody else is in #garden yet", "/join #garden", "From elsewhere", "F1 help"] {
         assert!(shown.contains(words), "{words}: {shown}");
