@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::links;
 use super::theme::Palette;
 use crate::args::Screen;
 use crate::error::Report;
@@ -153,7 +152,7 @@ impl Settings {
             suggest: !screen.no_suggest && file.suggest.unwrap_or(true),
             links: match file.links.unwrap_or_default() {
                 Links::Sure(told) => told,
-                Links::Auto(_) => links::terminal_can(|name| std::env::var(name).ok()),
+                Links::Auto(_) => crate::links::can_link(|name| std::env::var(name).ok()),
             },
             list: file.rooms,
             people: file.people,
