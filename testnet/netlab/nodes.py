@@ -237,7 +237,7 @@ class Node:
                 page = connection.call("message.journal", room=ROOM, after=after, limit=500)
                 if not page:
                     return found
-                after = page[-1]["journal"]
+                after = page[-1]["cursor"]
                 said = [NUMBERED.match(m.get("text") or "") for m in page]
                 found += [(s[1], int(s[2])) for s in said if s]
         finally:
@@ -250,12 +250,12 @@ class Node:
             while True:
                 place = {"after": after} if after else {"since_ms": 1}
                 page = connection.call("message.list", room=ROOM, limit=1000, **place)
-                page = [m for m in page if m["id"] != after]
+                page = [m for m in page if m["message_id"] != after]
                 said = [NUMBERED.match(m.get("text") or "") for m in page]
                 found += [(s[1], int(s[2])) for s in said if s]
                 if len(page) < 999:
                     return found
-                after = page[-1]["id"]
+                after = page[-1]["message_id"]
         finally:
             connection.close()
 
