@@ -15,7 +15,9 @@ use std::time::Duration;
 use clap::{Args, FromArgMatches, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
-pub use self::node::{Doctor, Down, Init, Network, Node, NodeRun, Passphrase, TuiBench, Wait};
+pub use self::node::{
+    Doctor, Down, Init, Network, Node, NodeRun, Passphrase, Peer, TuiBench, Wait,
+};
 pub use self::nouns::{Api, Complete, Events, Message, OneMessage, Room, Token};
 pub use self::pages::tree;
 pub use self::talk::{Chat, Join, Leave, Log, OneRoom, RoomSecret, Screen, Send, Tail, WaitFor};
@@ -116,6 +118,9 @@ pub enum Command {
     Status,
     /// Wait until something is ready
     Wait(Wait),
+    /// Addresses to look for other nodes at: add, list, forget
+    #[command(subcommand)]
+    Peer(Peer),
     /// Diagnose problems, with the command that fixes each
     Doctor(Doctor),
     /// Make an identity on this machine

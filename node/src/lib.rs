@@ -67,7 +67,7 @@ use klatch_core::crypto::group;
 use klatch_core::error::CommandError;
 use klatch_core::ids::{DeviceId, IdentityId, RoomId};
 use klatch_core::place::Place;
-use klatch_core::query::{Answer, Discovery, Host, PeerSummary, Query, Status};
+use klatch_core::query::{Answer, Discovery, Host, PeerSummary, Query, Status, WantedPeer};
 use tokio::sync::{Semaphore, oneshot};
 
 pub use config::Config;
@@ -400,7 +400,17 @@ impl Node {
             rtt_ms: p.rtt.map(|r| u32::try_from(r.as_millis()).unwrap_or(u32::MAX)),
             overdue_ms: p.overdue.map(|r| u32::try_from(r.as_millis()).unwrap_or(u32::MAX)),
         });
+        let ms = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let wanted = network.wanted.into_iter().map(|w| WantedPeer {
+            address: w.address.to_string(),
+            connected: w.linked,
+            failures: w.failures,
+            error: w.error,
+            failed_ms_ago: w.failed_ago.map(ms),
+            next_in_ms: w.next_in.map(ms),
+        });
         Ok(Status {
+            wanted: wanted.collect(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             name: self.inner.shared.name(),
             identity: self.inner.identity,
@@ -439,6 +449,22 @@ impl Node {
         !self.is_stopped()
             && self.note(Vec::new()).await.is_ok()
             && self.query(Query::Status).await.is_ok()
+    }
+
+    /// Looks for a peer at an address from now on, or no longer. One that answers is remembered in
+    /// the address book, and looked for after the next start, too.
+    ///
+    /// # Errors
+    /// [`CommandError::Stopping`] when the network has ended.
+    pub async fn want(&self, address: libp2p::Multiaddr, wanted: bool) -> Result<(), CommandError> {
+        let network = self.inner.network.clone();
+        let command = match wanted {
+            true => network::NetCommand::Dial(address),
+            false => network::NetCommand::Unwant(address),
+        };
+        // The handle may wait for a moment, which would hold up others here.
+        let sent = tokio::task::spawn_blocking(move || network.send(command)).await;
+        sent.ok().and_then(Result::ok).ok_or(CommandError::Stopping)
     }
 
     /// Hears what happens from now on. Who falls too far behind misses some and is told how many

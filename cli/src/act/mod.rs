@@ -229,6 +229,7 @@ pub async fn act(
         | Action::Whoami
         | Action::Status
         | Action::Net
+        | Action::Connect(_)
         | Action::Doctor
         | Action::Nick(_)
         | Action::Receipts(_)

@@ -24,6 +24,11 @@ pub(super) async fn act(session: &mut Session, action: Action) -> Result<Outcome
             privacy(session, "receipts", on, "when you have read what they wrote to you").await
         }
         Action::Typing(on) => privacy(session, "typing", on, "when you are writing to them").await,
+        Action::Connect(address) => {
+            let done = session.call("peer.add", json!({"address": address})).await?;
+            let shown = visible(done["address"].as_str().unwrap_or_default());
+            Ok(Outcome::note(format!("looking for {shown}; /net shows how it goes")))
+        }
         Action::Doctor => {
             let paths = Paths::new(&session.profile)?;
             let found = examine(&paths, Asked::new(&session.profile, false)).await;
@@ -90,6 +95,7 @@ fn net(status: &Status) -> String {
         );
     }
     lines.push(status::peers(status));
+    lines.extend(status.wanted.iter().map(|w| format!("wanted    {}", status::wanted(w))));
     lines.join("\n")
 }
 

@@ -80,6 +80,25 @@ impl Network {
     }
 }
 
+/// `klatch peer`.
+#[derive(Debug, Subcommand)]
+pub enum Peer {
+    /// Look for a node at this address from now on
+    Add {
+        /// 192.0.2.7:4001, or as `klatch status` there prints it
+        #[arg(value_name = "ADDR")]
+        address: String,
+    },
+    /// List who is connected, and how it goes with the addresses asked for
+    List,
+    /// Look there no longer
+    Forget {
+        /// As `klatch peer list` prints it
+        #[arg(value_name = "ADDR")]
+        address: String,
+    },
+}
+
 /// `klatch node`.
 #[derive(Debug, Subcommand)]
 pub enum Node {

@@ -12,7 +12,7 @@ type Group = (&'static str, &'static [&'static str]);
 const GROUPS: &[Group] = &[
     ("Talk", &["chat", "send", "log", "tail", "rooms", "join", "leave", "members"]),
     ("People", &["contact", "verify", "whois", "privacy"]),
-    ("Your node", &["up", "down", "status", "wait", "doctor", "node"]),
+    ("Your node", &["up", "down", "status", "wait", "doctor", "peer", "node"]),
     ("Your identity", &["init", "passphrase", "unlock", "lock"]),
     ("Scripts and bots", &["room", "message", "events", "bot", "api", "token"]),
     ("This program", &["help", "completions", "man"]),
@@ -38,6 +38,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     ("up", ["klatch up", "klatch up --listen 0.0.0.0:4001 --peer 192.0.2.7:4001"]),
     ("down", ["klatch down", "klatch --profile work down"]),
     ("status", ["klatch status", "klatch status --json"]),
+    ("peer", ["klatch peer add 192.0.2.7:4001", "klatch peer list"]),
     ("wait", ["klatch wait peer --timeout 1m", "klatch wait room:#lobby"]),
     ("doctor", ["klatch doctor", "klatch doctor --bundle report.tar"]),
     (

@@ -18,6 +18,7 @@ pub mod members;
 mod message;
 mod node_run;
 mod passphrase;
+mod peer;
 pub mod place;
 pub mod rooms;
 mod send;
@@ -66,6 +67,7 @@ pub async fn run(ctx: &Context, command: Command) -> Result<(), Report> {
         Command::Up(network) => up::run(ctx, network).await,
         Command::Down(args) => down::run(ctx, &args).await,
         Command::Status => status::run(ctx).await,
+        Command::Peer(args) => peer::run(ctx, args).await,
         Command::Doctor(args) => doctor::run(ctx, &args).await,
         Command::Wait(args) => wait::run(ctx, &args.target).await,
         Command::Node(Node::Run(args)) => node_run::run(ctx, args).await,

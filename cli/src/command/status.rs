@@ -1,10 +1,11 @@
 //! `klatch status`: what the running node is doing.
 
-use klatch_core::query::Status;
+use klatch_core::query::{Status, WantedPeer};
 
 use super::rooms::size;
 use crate::context::Context;
 use crate::error::Report;
+use crate::lines::count;
 use crate::output::visible;
 
 /// Shows the status of the running node; never starts one.
@@ -31,6 +32,9 @@ pub fn text(status: &Status) -> String {
     }
     text.push('\n');
     text.push_str(&peers(status));
+    for line in status.wanted.iter().filter(|w| !w.connected).map(wanted) {
+        text.push_str(&format!("\nwanted    {line}"));
+    }
     for room in &status.rooms {
         let here = room.online + 1;
         text.push_str(&format!(
@@ -78,6 +82,22 @@ pub fn peers(status: &Status) -> String {
         })
         .collect();
     lines.join("\n")
+}
+
+/// How it goes with an address that was asked for.
+pub fn wanted(wanted: &WantedPeer) -> String {
+    let address = visible(&wanted.address);
+    if wanted.connected {
+        return format!("{address}: connected");
+    }
+    let Some(error) = &wanted.error else { return format!("{address}: not tried yet") };
+    let ago = wanted.failed_ms_ago.unwrap_or_default() / 1_000;
+    let tries = count(wanted.failures as usize, "failed try").replace("trys", "tries");
+    let next = match wanted.next_in_ms.map(|ms| ms.div_ceil(1_000)) {
+        None | Some(0) => "again now".to_owned(),
+        Some(s) => format!("again in {}", up(s)),
+    };
+    format!("{address}: {} ({tries}, the last {} ago; {next})", visible(error), up(ago))
 }
 
 fn up(seconds: u64) -> String {

@@ -124,6 +124,8 @@ pub enum Action {
     Status,
     /// Addresses and connections.
     Net,
+    /// Look for a node at this address.
+    Connect(String),
     /// What is wrong, and what helps.
     Doctor,
     /// Empty the screen; nothing is forgotten.

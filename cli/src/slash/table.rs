@@ -416,6 +416,14 @@ pub const TABLE: &[Row] = &[
     }),
     row(
         Program,
+        "connect",
+        &["dial"],
+        &[need(Takes::Text, "ADDR")],
+        ("look for a node at this address: 192.0.2.7:4001", "peer.add"),
+        |a| single(a).map(Action::Connect),
+    ),
+    row(
+        Program,
         "doctor",
         &["health"],
         &[],

@@ -295,6 +295,9 @@ pub struct Status {
     pub listening: Vec<String>,
     /// Connected peers.
     pub peers: Vec<PeerSummary>,
+    /// Addresses that the user asked for, connected or not.
+    #[serde(default)]
+    pub wanted: Vec<WantedPeer>,
     /// How others are looked for.
     #[serde(default)]
     pub discovery: Option<Discovery>,
@@ -370,6 +373,27 @@ pub struct Clock {
     pub devices: u32,
     /// Median of how far the clock here is ahead of theirs, milliseconds; negative if it is behind.
     pub ahead_ms: i64,
+}
+
+/// An address that the user asked for (`--peer`, `peer.add`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct WantedPeer {
+    /// The address.
+    pub address: String,
+    /// Whoever answers there is connected.
+    pub connected: bool,
+    /// Tries that failed since it was connected last, or since it was asked for.
+    pub failures: u32,
+    /// Why the last of them failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// How long ago that was, milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_ms_ago: Option<u64>,
+    /// When it is tried again, milliseconds from now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_in_ms: Option<u64>,
 }
 
 /// One connected peer.

@@ -20,6 +20,7 @@ use super::rpc::RpcError;
 use super::{sends, spec};
 use crate::Node;
 use crate::feed::Listener;
+use crate::network;
 
 /// States are looked up at least this often while waiting, in case an event was missed.
 const RECHECK: Duration = Duration::from_millis(250);
@@ -100,6 +101,8 @@ async fn answer_own(
             Answer::Status(status) => to_value(&status.peers),
             _ => Ok(json!([])),
         },
+        Own::PeerAdd => want(node, &params, true).await,
+        Own::PeerForget => want(node, &params, false).await,
         Own::Room => room(node, &params).await,
         Own::FindPerson => find_person(node, &params),
         Own::Read => super::events::read(node, rights, method, params).await,
@@ -210,6 +213,22 @@ async fn send(
         }
         next_change(&mut events, deadline).await;
     }
+}
+
+/// `peer.add` and `peer.forget`.
+async fn want(node: &Node, params: &Map<String, Value>, on: bool) -> Result<Value, RpcError> {
+    let text = params.get("address").and_then(Value::as_str).unwrap_or_default();
+    let address = network::address::parse(text).map_err(|e| {
+        RpcError::params(e.to_string(), "`klatch status` on the other machine prints its address")
+    })?;
+    if let (true, Answer::Status(status)) = (on, node.query(Query::Status).await?)
+        && status.wanted.len() >= network::settings::CONFIGURED_MAX
+    {
+        let text = format!("{} addresses are looked for already", status.wanted.len());
+        return Err(RpcError::failed(text, "KLATCH-TOO-MANY-PEERS", "`peer.forget` some", 2));
+    }
+    node.want(address.clone(), on).await?;
+    Ok(json!({"address": address.to_string()}))
 }
 
 /// Puts a delivery state beside the other fields, as messages have it.

@@ -80,6 +80,10 @@ pub enum Own {
     Health,
     /// `peer.list`.
     Peers,
+    /// `peer.add`.
+    PeerAdd,
+    /// `peer.forget`.
+    PeerForget,
     /// `room.get`.
     Room,
     /// `contact.find`.

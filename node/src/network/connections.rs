@@ -31,6 +31,9 @@ impl Task {
             }
             ConnectedPoint::Listener { send_back_addr, .. } => (send_back_addr.clone(), false),
         };
+        if dialled {
+            self.wanted.reached(&remote);
+        }
         self.dialer.linked(connection, peer, dialled.then_some(&remote), self.now_ms());
         let pulse = self.swarm.behaviour().probe.pulse(connection);
         let meter = self.meters.of(peer);

@@ -275,6 +275,31 @@ impl Dialer {
         self.pauses.clear();
     }
 
+    /// What a dial under way tries.
+    pub(super) fn tried(&self, connection: ConnectionId) -> Vec<Multiaddr> {
+        self.dialling.get(&connection).map(|(_, all)| all.clone()).unwrap_or_default()
+    }
+
+    /// Whether whoever answers at an address is linked, and when it is dialled next.
+    pub(super) fn outlook(&self, address: &Multiaddr) -> (bool, Option<u64>) {
+        let linked = self
+            .targets
+            .values()
+            .filter(|t| t.addresses.iter().any(|(a, _)| a == address))
+            .any(|t| t.peer.or(t.met).is_some_and(|p| self.linked.contains(&p)));
+        (linked, self.pauses.get(address).map(|p| p.until_ms))
+    }
+
+    /// The user does not want an address any more. What else vouches for it still does.
+    pub(super) fn unwant(&mut self, address: &Multiaddr) {
+        for (known, sources) in self.targets.values_mut().flat_map(|t| &mut t.addresses) {
+            if known == address {
+                sources.remove(&Source::Configured);
+            }
+        }
+        self.sweep();
+    }
+
     /// The user wants this address now, whatever its back-off says.
     pub(super) fn hurry(&mut self, address: &Multiaddr) {
         self.pauses.remove(address);

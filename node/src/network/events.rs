@@ -238,6 +238,7 @@ impl Task {
 
     fn on_dial_failed(&mut self, connection: ConnectionId, error: &DialError) {
         let own = matches!(error, DialError::LocalPeerId { .. });
+        self.wanted.failed(&self.dialer.tried(connection), error, self.now_ms());
         if self.dialer.failed(connection, own, self.now_ms()) {
             count(&self.counters.dials_failed);
             tracing::debug!(%error, "dial failed");

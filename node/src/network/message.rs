@@ -86,6 +86,8 @@ pub enum NetCommand {
     /// Keep a link to this address from now on. Check it first with [`super::address::parse`]: a
     /// form that is not supported is only logged.
     Dial(Multiaddr),
+    /// The user does not want a link to this address any more; one that is there stays.
+    Unwant(Multiaddr),
     /// Close the links to a peer. Nothing keeps it from coming back.
     Disconnect(Peer),
     /// Report what is connected.
@@ -242,6 +244,8 @@ pub struct Status {
     pub listening: Vec<Multiaddr>,
     /// Linked peers.
     pub peers: Vec<PeerStatus>,
+    /// Addresses that the user asked for.
+    pub wanted: Vec<super::WantedStatus>,
     /// Peers that are known and not connected now.
     pub dialling: usize,
     /// What multicast has brought.

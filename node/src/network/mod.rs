@@ -41,6 +41,7 @@ mod tests;
 mod topics;
 mod transport;
 mod upkeep;
+mod wanted;
 
 use std::path::PathBuf;
 
@@ -51,6 +52,7 @@ use libp2p::{Multiaddr, PeerId};
 pub use counters::{Counters, CountersSnapshot};
 pub use handle::{NetClosed, NetworkHandle, Started, Stopped};
 pub use message::{Delivered, MdnsStatus, NetCommand, NetEvent, PeerStatus, Status};
+pub use wanted::WantedStatus;
 
 /// What the network may do. Everything a user can switch has its toggle here.
 #[derive(Debug, Clone)]

@@ -42,6 +42,7 @@ use super::settings::{
     TWINS_MS,
 };
 use super::topics::{Topics, ident};
+use super::wanted::Wanted;
 use super::{NetworkConfig, NetworkError, address, id_of, peer_of, transport};
 
 /// How `spawn` hears that the start is over.
@@ -57,6 +58,7 @@ pub(super) struct Task {
     pub(super) direct: Lane,
     pub(super) faults: Faults,
     pub(super) dialer: Dialer,
+    pub(super) wanted: Wanted,
     pub(super) meters: Meters,
     pub(super) counters: Arc<Counters>,
     /// TCP listeners whose QUIC twin waits for the port to be known.
@@ -185,6 +187,7 @@ impl Task {
             direct: Lane::new(Which::Direct, &DIRECT_LANE),
             faults: Faults::default(),
             dialer: Dialer::new(own),
+            wanted: Wanted::default(),
             meters,
             counters,
             twins: HashMap::new(),
@@ -346,6 +349,11 @@ impl Task {
                 }
                 Err(error) => tracing::warn!(%error, "not dialled"),
             },
+            NetCommand::Unwant(address) => {
+                let bare = address::split_peer(address).1;
+                self.wanted.forget(&bare);
+                self.dialer.unwant(&bare);
+            }
             NetCommand::Disconnect(peer) => {
                 if let Some(peer) = id_of(&peer) {
                     // Not connected is what was wanted.
@@ -468,6 +476,10 @@ impl Task {
     /// Notes an address for good.
     fn know(&mut self, peer: Option<PeerId>, address: Multiaddr) {
         let (named, bare) = address::split_peer(address);
+        if peer.is_none() {
+            // The user's own wish: what the address book knows names its peer.
+            self.wanted.add(bare.clone());
+        }
         self.dialer.add(named.or(peer), bare, Source::Configured);
     }
 

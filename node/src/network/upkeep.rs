@@ -76,6 +76,8 @@ impl Task {
     /// What is connected now.
     pub(super) fn status(&mut self) -> Status {
         let mdns = self.mdns_status();
+        let now_ms = self.now_ms();
+        let wanted = self.wanted.list(now_ms, |address| self.dialer.outlook(address));
         let (topics, now) = (&self.topics, Instant::now());
         let peers = self.links.iter_mut().map(|(peer, link)| PeerStatus {
             peer: peer_of(peer),
@@ -93,6 +95,7 @@ impl Task {
             unsent_bytes: link.unsent_bytes(),
         });
         Status {
+            wanted,
             peer: peer_of(self.swarm.local_peer_id()),
             peers: peers.collect(),
             listening: self.swarm.listeners().cloned().collect(),

@@ -9,6 +9,7 @@ use klatch_core::query::{Host, Mdns, RoomSummary, Status};
 
 use super::facts::{Facts, NodeFact};
 use super::{Check, Finding};
+use crate::command::status::wanted as wanted_line;
 use crate::lines::count;
 
 /// A healthy node answers from memory.
@@ -185,6 +186,11 @@ pub(super) fn peers(facts: &Facts, status: &Status) -> Finding {
     let missing = status.discovery.as_ref().map_or(0, |d| d.missing) as usize;
     let away =
         if missing > 0 { format!("; {missing} more are known and away") } else { String::new() };
+    let failing = status.wanted.iter().find(|w| !w.connected && w.failures > 0);
+    if let Some(wanted) = failing {
+        let text = format!("{} connected; {}", status.peers.len(), wanted_line(wanted));
+        return Finding::warn(text, facts.klatch("peer list"));
+    }
     match (status.peers.len(), missing) {
         (0, 0) => Finding::unknown(
             "nobody is connected and nobody is known: are others there at all?",

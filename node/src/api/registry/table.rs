@@ -37,6 +37,8 @@ const TOPICS: Param = or(
 );
 const TYPES: Param =
     or("types", "array", "[]", "types such as `message.added` or `message.*`; all without it");
+const ADDRESS: Param =
+    need("address", "string", "`192.0.2.7:4001`, or as the `listen` line of a status has it");
 const KEY: Param = may(
     "idempotency_key",
     "string",
@@ -375,6 +377,22 @@ pub const METHODS: &[Method] = &[
         "the forms of topics, with the types of events in them",
     ),
     row("peer.list", &[], Read, O(Own::Peers), &[], "the peers that are connected now"),
+    row(
+        "peer.add",
+        &[],
+        Manage,
+        O(Own::PeerAdd),
+        &[ADDRESS],
+        "look for a node at an address from now on; `wanted` in `node.status` tells how it goes",
+    ),
+    row(
+        "peer.forget",
+        &[],
+        Manage,
+        O(Own::PeerForget),
+        &[ADDRESS],
+        "look there no longer; a connection that is there stays",
+    ),
     row(
         "token.create",
         &[],

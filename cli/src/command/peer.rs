@@ -1,0 +1,38 @@
+//! `klatch peer`: addresses at which the running node looks for others. A node inside a command
+//! would be gone before anybody answers, so none is started.
+
+use serde_json::{Value, json};
+
+use super::status;
+use crate::args::Peer;
+use crate::context::Context;
+use crate::error::Report;
+use crate::output::visible;
+
+/// Does what was asked for.
+pub async fn run(ctx: &Context, args: Peer) -> Result<(), Report> {
+    let mut session = ctx.attach().await?;
+    let (method, address) = match args {
+        Peer::List => {
+            let status = session.status().await?;
+            let both = json!({"connected": status.peers, "wanted": status.wanted});
+            return ctx.out.either(&both, || {
+                let mut text = status::peers(&status);
+                for line in status.wanted.iter().map(status::wanted) {
+                    text.push_str(&format!("\nwanted    {line}"));
+                }
+                text
+            });
+        }
+        Peer::Add { address } => ("peer.add", address),
+        Peer::Forget { address } => ("peer.forget", address),
+    };
+    let done: Value = session.call(method, json!({"address": address})).await?;
+    ctx.out.either(&done, || {
+        let address = visible(done["address"].as_str().unwrap_or_default());
+        match method {
+            "peer.add" => format!("looking for {address}; `klatch peer list` shows how it goes"),
+            _ => format!("{address} is no longer looked for"),
+        }
+    })
+}
