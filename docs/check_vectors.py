@@ -240,6 +240,7 @@ ENVELOPE = row(VERSION, KEY, U32, blob(24), blob(0, ENVELOPE_MAX), many(optional
 ACK = row(VERSION, ROOM, KEY, FRONTIER, SIGNATURE)
 PRESENCE = row(VERSION, ROOM, KEY, blob(0, 64), DIGEST, uint(), SIGNATURE)
 REQUEST = row(VERSION, uint(4, 1), EPOCH, DIGEST, blob(0, REQUEST_MAX))
+HELLO = row(blob(0, REQUEST_MAX), blob(24), blob(0, REQUEST_MAX))
 SYNC = row(FRONTIER, only(None), U32)
 WANTED = rule(many(ENTRY_ID, 256, 1), lambda v: len(set(v)) == len(v), "an id twice")
 BODIES = row(VERSION, U8, DIGEST, many(row(ENTRY_ID, optional(row(blob(0, ENVELOPE_MAX), blob(0, ENVELOPE_MAX)))), 256))
@@ -538,10 +539,15 @@ def request(data, given, case):
     if kind == 2:
         return {"ack": ack(body, given)}
     if kind == 3:
-        fields = presence(body, given)
+        said, nonce, sealed = read(body, REQUEST_MAX, HELLO)
+        fields = presence(said, given)
         if fields["peer"] != given["peer"].hex():
             raise Refused("the presence of another peer", "proof")
-        return {"hello": fields}
+        bound = H("hello", epoch, given["peer"], given["me"])
+        process = opened(keys.envelope_key, nonce, bound, sealed)
+        if len(process) != 16:
+            raise Refused("a process is 16 bytes", "decode")
+        return {"hello": {**fields, "process": process.hex()}}
     if kind == 4:
         return {"bodies": [i.hex() for i in read(body, REQUEST_MAX, WANTED)]}
     heights, _, most = read(body, REQUEST_MAX, SYNC)

@@ -411,6 +411,9 @@ impl Driver {
         for (peer, message, verdict) in step.verdicts {
             self.tell_network(NetCommand::Verdict { peer, message, verdict });
         }
+        for reason in step.refused {
+            self.shared.refuse(reason);
+        }
         for (peer, reason) in step.penalties {
             self.shared.refuse(reason);
             self.tell_network(NetCommand::Penalise { peer, reason });
@@ -509,6 +512,7 @@ impl Driver {
                 | Input::PeerSubscribed { .. }
                 | Input::PeerUnsubscribed { .. }
                 | Input::Presence { .. }
+                | Input::Hello { .. }
                 | Input::SyncAsked { .. }
                 | Input::BodiesAsked { .. } => {
                     if let Some(machine) = &mut self.machine {

@@ -82,6 +82,7 @@ impl<'a> History<'a> {
                 bytes: r.bytes,
                 over_budget: r.over_budget,
                 damaged: r.damaged,
+                behind: self.shared.view(&r.room).is_some_and(|v| v.behind),
                 left: r.left,
             });
         }

@@ -9,7 +9,8 @@ use std::time::Instant;
 
 use klatch_core::identity::Keys;
 use klatch_core::ids::Peer;
-use klatch_core::machine::Machine;
+use klatch_core::machine::{Entropy, Machine};
+use klatch_core::presence::Process;
 use klatch_core::step::TopicChange;
 use libp2p::Multiaddr;
 use libp2p::identity::Keypair;
@@ -203,7 +204,9 @@ fn assemble(
     }
     let shared = Arc::new(Shared::default());
     shared.set_name(snapshot.name.clone());
-    let mut machine = Machine::open(keys, network.peer().clone(), snapshot, now_ms())
+    let mut process = Process([0; 16]);
+    SystemEntropy.fill(&mut process.0);
+    let mut machine = Machine::open(keys, network.peer().clone(), process, snapshot, now_ms())
         .with_disk_budget(config.room_disk_bytes);
     let views = machine.views();
     let topics: Vec<TopicChange> =

@@ -136,7 +136,7 @@ impl Worker {
                     Ok((_, Gossip::Beacon(ack))) => Some(Input::Beacon { peer, message, ack }),
                     Ok((_, Gossip::Presence(presence))) => {
                         self.shared.clocks(|c| c.heard(&presence, now_ms(), false));
-                        Some(Input::Presence { peer, message: Some(message), presence })
+                        Some(Input::Presence { peer, message, presence })
                     }
                     Err(reject) => {
                         self.refuse(&peer, reject);
@@ -147,7 +147,9 @@ impl Worker {
                     }
                 }
             }
-            NetEvent::Request { peer, token, bytes } => self.request(peer, token, &bytes),
+            NetEvent::Request { peer, token, connection, bytes } => {
+                self.request(peer, token, connection, &bytes)
+            }
             NetEvent::Response { peer, id, bytes } => self.response(peer, id, &bytes),
             NetEvent::DirectAsked { peer, token, bytes } => self.direct_asked(peer, token, &bytes),
             NetEvent::DirectAnswered { peer, id, bytes } => {
@@ -169,7 +171,7 @@ impl Worker {
         input.is_none_or(|input| self.work.send(Work::Input(input)).is_ok())
     }
 
-    fn request(&mut self, peer: Peer, token: u64, bytes: &[u8]) -> Option<Input> {
+    fn request(&mut self, peer: Peer, token: u64, connection: u64, bytes: &[u8]) -> Option<Input> {
         let opened = wire::request_epoch(bytes).and_then(|epoch| {
             let keys = self.shared.by_epoch(&epoch).ok_or(Reject::Proof)?;
             wire::open_request(&keys, &self.me, &peer, bytes, &mut self.verifier)
@@ -183,10 +185,10 @@ impl Worker {
                 self.tell(NetCommand::Respond { token, bytes: wire::response_ok() });
                 Some(Input::Ack { peer, ack })
             }
-            Ok(Request::Hello(presence)) => {
+            Ok(Request::Hello(presence, process)) => {
                 self.shared.clocks(|c| c.heard(&presence, now_ms(), true));
                 self.tell(NetCommand::Respond { token, bytes: wire::response_ok() });
-                Some(Input::Presence { peer, message: None, presence })
+                Some(Input::Hello { peer, connection, presence, process })
             }
             Err(reject) => {
                 self.refuse(&peer, reject);

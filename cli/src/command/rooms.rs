@@ -60,6 +60,9 @@ pub fn line(room: &RoomSummary) -> String {
     if room.access == Access::Passphrase && !room.left {
         text.push_str(&format!("\twords: {}", words::of_room(&room.room)));
     }
+    if room.behind {
+        text.push_str("\tread only: restored from an old copy, others have more of you");
+    }
     if room.over_budget {
         text.push_str("\tfull: later texts are not stored here");
     }
@@ -155,6 +158,7 @@ mod tests {
             bytes: 1_234,
             over_budget: false,
             damaged: 0,
+            behind: false,
             left: false,
         }
     }

@@ -44,6 +44,9 @@ pub fn text(status: &Status) -> String {
             room.unread,
             size(room.bytes)
         ));
+        if room.behind {
+            text.push_str(" · READ ONLY: restored from an old copy");
+        }
     }
     if status.queued > 0 {
         text.push_str(&format!(

@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         }
         ["direct-replay", seed] => number(seed).map(|s| direct_replay(s, false)),
         ["direct-replay", seed, "-v"] => number(seed).map(|s| direct_replay(s, true)),
+        ["with", fault, n] => number(n).map(|n| with(fault, n)),
         ["planted"] => Some(planted(500)),
         ["planted", most] => number(most).map(planted),
         ["twice", n] => number(n).map(twice),
@@ -52,7 +53,7 @@ fn main() -> ExitCode {
         Some(false) => ExitCode::FAILURE,
         None => {
             eprintln!(
-                "usage: seeds N [FIRST] | direct N [FIRST] | direct-replay SEED [-v] | planted [MOST] | twice N | replay SEED [-v] | file PATH"
+                "usage: seeds N [FIRST] | direct N [FIRST] | direct-replay SEED [-v] | planted [MOST] | with MISTAKE N | twice N | replay SEED [-v] | file PATH"
             );
             ExitCode::from(2)
         }
@@ -219,6 +220,31 @@ fn planted(most: u64) -> bool {
         }
     }
     good
+}
+
+/// How many of the first seeds fail with a mistake.
+#[cfg(feature = "faults")]
+fn with(name: &str, n: u64) -> bool {
+    use klatch_core::sim::faults::{Fault, plant};
+    let Some(fault) = Fault::ALL.iter().copied().find(|f| format!("{f:?}") == name) else {
+        eprintln!("no such mistake: {name}");
+        return false;
+    };
+    let outcomes = all(&(0..n).collect::<Vec<_>>(), |seed| {
+        plant(Some(fault));
+        let outcome = sim::run(seed, false);
+        plant(None);
+        outcome
+    });
+    let failed: Vec<u64> =
+        outcomes.iter().filter(|o| o.failure.is_some()).map(|o| o.seed).collect();
+    println!("{name}: {} of {n} seeds fail, first {:?}", failed.len(), failed.iter().take(5));
+    true
+}
+
+#[cfg(not(feature = "faults"))]
+fn with(_: &str, _: u64) -> bool {
+    planted(0)
 }
 
 #[cfg(not(feature = "faults"))]

@@ -349,12 +349,12 @@ impl Reject {
         }
     }
 
-    /// Whether an honest peer can never cause this: the sender is penalised.
+    /// Whether an honest peer can never cause this, whatever it knows: the sender is penalised. What
+    /// depends on the state of the one who looks is the author's doing, not the forwarder's.
     #[must_use]
     pub fn is_fault(self) -> bool {
         // An unknown version or type comes from a newer program: ignored, not blamed.
         let malformed = matches!(self, Self::Decode(e) if e != DecodeError::Unknown);
-        malformed
-            || matches!(self, Self::Open | Self::Signature | Self::Body | Self::Run | Self::Rule)
+        malformed || matches!(self, Self::Open | Self::Signature | Self::Body | Self::Run)
     }
 }

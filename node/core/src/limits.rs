@@ -74,6 +74,9 @@ pub const DEVICE_BYTES_PER_S: u64 = 64 << 20;
 /// Burst of the same bucket.
 pub const DEVICE_BYTES_BURST: u64 = 256 << 20;
 
+/// Devices remembered per room because they broke a rule of the log: more than a group has.
+pub const QUARANTINE_MAX: usize = 400;
+
 /// Stored bytes per room; beyond it headers are kept and bodies are not, and the UI says so.
 pub const ROOM_DISK_BYTES_DEFAULT: u64 = 1 << 30;
 
@@ -123,6 +126,9 @@ pub const PRESENCE_INTERVAL_MS: u64 = 60_000;
 pub const PRESENCE_TTL_MS: u64 = 180_000;
 /// A hello that was not answered is said again after this; until then the peer's device is unknown.
 pub const HELLO_RETRY_MS: u64 = 2_000;
+/// The first three times; then after twice as long each time, up to this: who left a room is not
+/// asked for ever.
+pub const HELLO_RETRY_MS_MAX: u64 = 60_000;
 /// Changes of the set of direct peers are collected for this long before presence is sent again.
 pub const PRESENCE_DEBOUNCE_MS: u64 = 150;
 /// A device counts as a recipient (`m` in `delivered n/m`) of an open room if it was present within

@@ -16,6 +16,7 @@ use crate::ids::{Peer, RoomId, TopicId};
 use crate::limits::{ROOM_DISK_BYTES_DEFAULT, ROOMS_MAX, TEXT_BYTES_MAX};
 use crate::names;
 use crate::place::{self, Place, RoomName};
+use crate::presence::Process;
 use crate::room::exchange::PageIn;
 use crate::room::{Room, Source, Taken};
 use crate::step::{
@@ -51,6 +52,8 @@ pub(crate) struct Ctx<'a> {
     pub keys: &'a Keys,
     /// Own transport peer id.
     pub me: &'a Peer,
+    /// This run of the program.
+    pub process: Process,
     /// Own display name.
     pub name: &'a str,
     /// Who is known.
@@ -100,11 +103,47 @@ impl Ctx<'_> {
     }
 }
 
+/// What is known of a linked peer, whatever the room.
+#[derive(Debug, Default)]
+struct Linked {
+    /// What it follows, as far as anybody said.
+    topics: BTreeSet<TopicId>,
+    /// Its run, and the number of the connection over which it said so last.
+    process: Option<(Process, u64)>,
+}
+
+/// What a process says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Run {
+    Same,
+    Another,
+    /// Said over a former connection, and no longer true.
+    Former,
+}
+
+impl Linked {
+    fn heard(&mut self, process: Process, connection: u64) -> Run {
+        match self.process {
+            Some((known, over)) if known != process && connection < over => Run::Former,
+            Some((known, _)) if known != process => {
+                self.process = Some((process, connection));
+                Run::Another
+            }
+            before => {
+                let over = before.map_or(connection, |(_, over)| over.max(connection));
+                self.process = Some((process, over));
+                Run::Same
+            }
+        }
+    }
+}
+
 /// A node's whole protocol state.
 #[derive(Debug)]
 pub struct Machine {
     keys: Keys,
     me: Peer,
+    process: Process,
     name: String,
     rooms: BTreeMap<RoomId, Room>,
     pub(crate) direct: Direct,
@@ -112,7 +151,7 @@ pub struct Machine {
     /// As the shell knows it.
     shown: Arc<Directory>,
     topics: BTreeMap<TopicId, RoomId>,
-    links: BTreeMap<Peer, BTreeSet<TopicId>>,
+    links: BTreeMap<Peer, Linked>,
     journal: u64,
     request: RequestId,
     disk_budget: u64,
@@ -125,9 +164,10 @@ pub struct Machine {
 const PEER_TOPICS_MAX: usize = 2_000;
 
 impl Machine {
-    /// Continues from what is on disk. `me` is the transport peer id of this start.
+    /// Continues from what is on disk. `me` is the transport peer id of this start, `process` 16
+    /// random bytes that it drew.
     #[must_use]
-    pub fn open(keys: Keys, me: Peer, snapshot: Snapshot, now: u64) -> Self {
+    pub fn open(keys: Keys, me: Peer, process: Process, snapshot: Snapshot, now: u64) -> Self {
         let own = keys.device_id();
         let budget = ROOM_DISK_BYTES_DEFAULT;
         let rooms: BTreeMap<RoomId, Room> = snapshot
@@ -146,6 +186,7 @@ impl Machine {
         Self {
             keys,
             me,
+            process,
             name: snapshot.name,
             rooms,
             direct,
@@ -167,13 +208,16 @@ impl Machine {
         let devices: Vec<_> =
             self.rooms.iter().map(|(id, r)| (*id, r.links.linked_devices())).collect();
         let (links, request, direct) = (self.links, self.request, self.direct);
-        let mut machine =
-            Self::open(self.keys, self.me, snapshot, now).with_disk_budget(self.disk_budget);
+        let mut machine = Self::open(self.keys, self.me, self.process, snapshot, now)
+            .with_disk_budget(self.disk_budget);
         machine.request = request;
         machine.direct.restore_links(direct);
         let mut step = Step::default();
-        for (peer, topics) in links {
+        for (peer, Linked { topics, process }) in links {
             step.absorb(machine.handle(now, rng, Input::LinkUp { peer: peer.clone() }));
+            if let Some(linked) = machine.links.get_mut(&peer) {
+                linked.process = process;
+            }
             for topic in topics {
                 step.absorb(machine.handle(
                     now,
@@ -211,8 +255,21 @@ impl Machine {
     /// What queries may know of people at start; later views come with the steps.
     pub fn people(&mut self, now: u64, rng: &mut dyn Entropy) -> PeopleView {
         let step = &mut Step::default();
-        let Self { keys, me, name, directory, journal, request, direct, .. } = self;
-        direct.view(&Ctx { now, wall: now, rng, keys, me, name, directory, journal, request, step })
+        let Self { keys, me, process, name, directory, journal, request, direct, .. } = self;
+        let (process, wall) = (*process, now);
+        direct.view(&Ctx {
+            now,
+            wall,
+            rng,
+            keys,
+            me,
+            process,
+            name,
+            directory,
+            journal,
+            request,
+            step,
+        })
     }
 
     /// The rooms.
@@ -255,6 +312,7 @@ impl Machine {
         let Self {
             keys,
             me,
+            process,
             name,
             rooms,
             direct,
@@ -268,9 +326,20 @@ impl Machine {
             ahead,
             ..
         } = self;
-        let step_ = &mut step;
-        let mut ctx =
-            Ctx { now, wall, rng, keys, me, name, directory, journal, request, step: step_ };
+        let (process, step_) = (*process, &mut step);
+        let mut ctx = Ctx {
+            now,
+            wall,
+            rng,
+            keys,
+            me,
+            process,
+            name,
+            directory,
+            journal,
+            request,
+            step: step_,
+        };
         if !matches!(input, Input::Command { .. } | Input::Join { .. }) {
             // Own entries of a batch are adjacent in the journal: nothing may come between them.
             for room in rooms.values_mut() {
@@ -318,9 +387,9 @@ impl Machine {
                 }
             }
             Input::PeerSubscribed { peer, topic } => {
-                let known = links.entry(peer.clone()).or_default();
-                if known.len() < PEER_TOPICS_MAX {
-                    known.insert(topic);
+                let topics_known = &mut links.entry(peer.clone()).or_default().topics;
+                if topics_known.len() < PEER_TOPICS_MAX {
+                    topics_known.insert(topic);
                 }
                 if let Some(room) = topics.get(&topic).and_then(|id| rooms.get_mut(id)) {
                     room.link_up(&mut ctx, &peer);
@@ -328,7 +397,7 @@ impl Machine {
             }
             Input::PeerUnsubscribed { peer, topic } => {
                 if let Some(known) = links.get_mut(&peer) {
-                    known.remove(&topic);
+                    known.topics.remove(&topic);
                 }
                 if let Some(room) = topics.get(&topic).and_then(|id| rooms.get_mut(id)) {
                     room.link_down(&mut ctx, &peer);
@@ -359,7 +428,13 @@ impl Machine {
                 }
             }
             other => {
-                if let Input::Presence { peer, message: None, presence } = &other {
+                if let Input::Hello { peer, connection, presence, process } = &other {
+                    let run = links.get_mut(peer).map(|l| l.heard(*process, *connection));
+                    match run {
+                        Some(Run::Former) => return step,
+                        Some(Run::Another) => renew(&mut ctx, rooms, direct, peer),
+                        _ => {}
+                    }
                     direct.bind(peer, presence.device);
                 }
                 from_peer(&mut ctx, rooms, links, other);
@@ -390,6 +465,9 @@ fn poll(ctx: &mut Ctx<'_>, rooms: &mut BTreeMap<RoomId, Room>) {
 /// What was said to a linked peer may be lost: everything is said again, in all rooms and
 /// conversations that are shared with it.
 fn renew(ctx: &mut Ctx<'_>, rooms: &mut BTreeMap<RoomId, Room>, direct: &mut Direct, peer: &Peer) {
+    if planted!(RenewalIgnored) {
+        return;
+    }
     for room in rooms.values_mut() {
         room.link_renewed(ctx, peer);
     }
@@ -400,13 +478,13 @@ fn renew(ctx: &mut Ctx<'_>, rooms: &mut BTreeMap<RoomId, Room>, direct: &mut Dir
 fn from_peer(
     ctx: &mut Ctx<'_>,
     rooms: &mut BTreeMap<RoomId, Room>,
-    links: &mut BTreeMap<Peer, BTreeSet<TopicId>>,
+    links: &mut BTreeMap<Peer, Linked>,
     input: Input,
 ) {
     let room = match &input {
         Input::Gossip { room, .. } | Input::SyncPage { room, .. } => *room,
         Input::Beacon { ack, .. } | Input::Ack { ack, .. } => ack.room,
-        Input::Presence { presence, .. } => presence.room,
+        Input::Presence { presence, .. } | Input::Hello { presence, .. } => presence.room,
         Input::SyncAsked { request, .. } => request.room,
         Input::BodiesAsked { room, .. }
         | Input::BodiesCame { room, .. }
@@ -420,12 +498,12 @@ fn from_peer(
         }
         return;
     };
-    if let Input::SyncAsked { peer, .. } | Input::Presence { peer, message: None, .. } = &input
-        && let Some(topics) = links.get_mut(peer)
-        && topics.len() < PEER_TOPICS_MAX
+    if let Input::SyncAsked { peer, .. } | Input::Hello { peer, .. } = &input
+        && let Some(linked) = links.get_mut(peer)
+        && linked.topics.len() < PEER_TOPICS_MAX
     {
         // Who proves membership follows the topic, whether or not the gossip layer told us.
-        topics.insert(room.keys.topic);
+        linked.topics.insert(room.keys.topic);
     }
     match input {
         Input::Gossip { peer, message, run, .. } => gossip(ctx, room, peer, message, run),
@@ -438,16 +516,18 @@ fn from_peer(
             heard_ack(ctx, room, &peer, &ack);
         }
         Input::Presence { peer, message, presence } => {
-            if message.is_none() && links.contains_key(&peer) {
+            if room.present(ctx, &presence, false) {
+                verdict(ctx, room, peer, message);
+            } else {
+                // An old record said again is not carried further.
+                ctx.step.verdicts.push((peer, message, Verdict::Ignore));
+            }
+        }
+        Input::Hello { peer, presence, .. } => {
+            if links.contains_key(&peer) {
                 room.link_up(ctx, &peer);
             }
-            let news = room.present(ctx, &presence, message.is_none());
-            match message {
-                Some(message) if news => verdict(ctx, room, peer, message),
-                // An old record said again is not carried further.
-                Some(message) => ctx.step.verdicts.push((peer, message, Verdict::Ignore)),
-                None => {}
-            }
+            room.present(ctx, &presence, true);
         }
         Input::SyncAsked { peer, token, request } => room.serve(ctx, &peer, token, request),
         Input::BodiesAsked { peer, token, entries, .. } => room.lend(ctx, &peer, token, entries),
@@ -477,14 +557,17 @@ fn gossip(
             room.gap(ctx, &peer);
             verdict(ctx, room, peer, message);
         }
-        Err(reject) if reject.is_fault() => {
-            ctx.step.penalties.push((peer.clone(), reject));
-            ctx.step.verdicts.push((peer, message, Verdict::Reject));
-        }
+        // What the workers let through was well formed and signed. What is still wrong with it
+        // depends on what is here: whoever has less, or more, passes it on in good faith.
         Err(reject) => {
             if reject != Reject::Duplicate {
-                ctx.step.penalties.push((peer.clone(), reject));
+                ctx.step.refused.push(reject);
+            }
+            if !matches!(reject, Reject::Duplicate | Reject::Rule) {
                 room.gap(ctx, &peer);
+            }
+            if planted!(ForwarderBlamed) && reject == Reject::Rule {
+                ctx.step.penalties.push((peer.clone(), Reject::Run));
             }
             ctx.step.verdicts.push((peer, message, Verdict::Ignore));
         }
@@ -601,6 +684,7 @@ fn set_name(
         rng: ctx.rng,
         keys: ctx.keys,
         me: ctx.me,
+        process: ctx.process,
         name: new,
         directory: ctx.directory,
         journal: ctx.journal,
@@ -623,7 +707,7 @@ fn join(
     ctx: &mut Ctx<'_>,
     rooms: &mut BTreeMap<RoomId, Room>,
     topics: &mut BTreeMap<TopicId, RoomId>,
-    links: &mut BTreeMap<Peer, BTreeSet<TopicId>>,
+    links: &mut BTreeMap<Peer, Linked>,
     row: crate::step::RoomRow,
     disk_budget: u64,
 ) -> Result<Reply, CommandError> {
@@ -639,8 +723,8 @@ fn join(
     if room.row.left {
         // While the room was left nobody told us who follows it: what is remembered is stale. It is
         // forgotten here and not when leaving, which may still fail to be committed.
-        for topics in links.values_mut() {
-            topics.remove(&room.keys.topic);
+        for linked in links.values_mut() {
+            linked.topics.remove(&room.keys.topic);
         }
     }
     room.row.left = false;
@@ -652,7 +736,7 @@ fn join(
     }
     ctx.record(Event::RoomJoined { room: id, name: name.clone() });
     let topic = room.keys.topic;
-    for (peer, _) in links.iter().filter(|(_, t)| t.contains(&topic)) {
+    for (peer, _) in links.iter().filter(|(_, l)| l.topics.contains(&topic)) {
         room.link_up(ctx, peer);
     }
     Ok(Reply::Joined { room: id, name, already: false })

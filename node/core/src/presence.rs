@@ -17,6 +17,12 @@ const PEER_BYTES_MAX: usize = 64;
 /// Longest encoding.
 const BYTES_MAX: usize = 320;
 
+/// 16 random bytes that one run of a node draws at its start, and tells, sealed, to the peers that
+/// share a room with it. Who hears others than before knows that everything it said to the former
+/// process is lost (PROTOCOL.md 9.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Process(pub [u8; 16]);
+
 type Fields = (u8, RoomId, DeviceId, ByteBuf, Digest, u64, Signature);
 
 /// `Presence[room, device, PeerId, digest of direct peers, expiry, sig]`.

@@ -225,6 +225,10 @@ pub struct RoomSummary {
     /// Entries whose body rotted on this disk and is asked for.
     #[serde(default)]
     pub damaged: u64,
+    /// Others have messages of this device that are not on this disk: it was restored from an old
+    /// copy, or copied. It goes on receiving here, and cannot write any more.
+    #[serde(default)]
+    pub behind: bool,
     /// The room was left; its history is kept.
     pub left: bool,
 }

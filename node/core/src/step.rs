@@ -17,7 +17,7 @@ use crate::error::{CommandError, Reject};
 use crate::event::Told;
 use crate::ids::{DeviceId, Digest, EntryId, IdentityId, Peer, RoomId, TopicId};
 use crate::log::entry::VerifiedRun;
-use crate::presence::VerifiedPresence;
+use crate::presence::{Process, VerifiedPresence};
 pub use crate::rows::{
     ContactRow, DeviceRow, DirectIndexRow, DirectRow, DirectSnapshot, EntryRow, IndexRow, Lack,
     OutboxRow, RoomRow, RoomSnapshot, Snapshot, Write,
@@ -117,14 +117,26 @@ pub enum Input {
         /// What.
         ack: VerifiedAck,
     },
-    /// Verified presence came, by gossip (`message` set) or point to point.
+    /// Verified presence came by gossip.
     Presence {
         /// Who handed it to us.
         peer: Peer,
-        /// For the verdict, if it came by gossip.
-        message: Option<GossipId>,
+        /// For the verdict.
+        message: GossipId,
         /// What.
         presence: VerifiedPresence,
+    },
+    /// A peer says who it is, and in which run of its program.
+    Hello {
+        /// Who.
+        peer: Peer,
+        /// Over which connection: numbers grow with each new one, so that a word that comes late
+        /// over a former one is known as such.
+        connection: u64,
+        /// What.
+        presence: VerifiedPresence,
+        /// Its run.
+        process: Process,
     },
     /// A peer proved membership and asks for what it lacks.
     SyncAsked {
@@ -257,8 +269,10 @@ pub struct Step {
     pub responds: Vec<(Token, Vec<u8>)>,
     /// What to do with gossip messages.
     pub verdicts: Vec<(Peer, GossipId, Verdict)>,
-    /// Peers that broke a rule, and which.
+    /// Peers that broke a rule, and which: only what no honest peer can have sent.
     pub penalties: Vec<(Peer, Reject)>,
+    /// What was refused and says nothing about the peer that handed it over: to be counted.
+    pub refused: Vec<Reject>,
     /// New views of rooms for the workers that open and verify, and for status queries.
     pub views: Vec<RoomView>,
     /// What queries may know of people and conversations, if it changed.
@@ -284,6 +298,7 @@ impl Step {
         self.responds.append(&mut later.responds);
         self.verdicts.append(&mut later.verdicts);
         self.penalties.append(&mut later.penalties);
+        self.refused.append(&mut later.refused);
         self.views.append(&mut later.views);
         self.people = later.people.or(self.people.take());
         self.replies.append(&mut later.replies);
@@ -424,4 +439,6 @@ pub struct RoomView {
     pub sent_below: u64,
     /// Own entries so far.
     pub own_next: u64,
+    /// The own chain is longer, or another one, elsewhere: nothing is written here any more.
+    pub behind: bool,
 }

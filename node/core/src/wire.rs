@@ -19,7 +19,7 @@ use crate::limits::{
 use crate::log::entry::{
     EntryFields, SealedEntry, VerifiedBody, VerifiedRun, body_hash, verify_run, verify_served_run,
 };
-use crate::presence::VerifiedPresence;
+use crate::presence::{Process, VerifiedPresence};
 use crate::sync::SyncRequest;
 
 /// The last signed entry of each chain: `[[device 16 B, seq, hash 8 B], ...]`, sorted by device.
@@ -230,8 +230,8 @@ pub enum Request {
     Sync(SyncRequest),
     /// Your entries up to here are on my disk.
     Ack(VerifiedAck),
-    /// This is me, here.
-    Hello(VerifiedPresence),
+    /// This is me, here, in this run.
+    Hello(VerifiedPresence, Process),
     /// Do you have the bodies of these entries?
     Bodies {
         /// The room.
@@ -270,10 +270,26 @@ pub fn ack_request(keys: &RoomKeys, me: &Peer, peer: &Peer, ack: Vec<u8>) -> Vec
     request(keys, me, peer, REQUEST_ACK, ack)
 }
 
-/// Encodes presence from `me` to `peer`.
+/// Encodes presence and process from `me` to `peer`. The process is sealed: a stranger that follows
+/// the topic gets a hello as well, and must not be able to count restarts.
 #[must_use]
-pub fn hello_request(keys: &RoomKeys, me: &Peer, peer: &Peer, presence: Vec<u8>) -> Vec<u8> {
-    request(keys, me, peer, REQUEST_HELLO, presence)
+pub fn hello_request(
+    keys: &RoomKeys,
+    me: &Peer,
+    peer: &Peer,
+    presence: Vec<u8>,
+    process: &Process,
+    nonce: [u8; 24],
+) -> Vec<u8> {
+    let mut plain = process.0.to_vec();
+    seal::pad(&mut plain);
+    let sealed = seal::seal(keys.envelope_key(), &nonce, &hello_bound_to(keys, me, peer).0, &plain);
+    let body = cbor::encode(&(ByteBuf::from(presence), ByteNonce(nonce), ByteBuf::from(sealed)));
+    request(keys, me, peer, REQUEST_HELLO, body)
+}
+
+fn hello_bound_to(keys: &RoomKeys, from: &Peer, to: &Peer) -> Digest {
+    hash(Context::HELLO, &[&keys.epoch.0, &from.0, &to.0])
 }
 
 /// Encodes a request for bodies from `me` to `peer`; at most [`BODIES_ASK_MAX`].
@@ -320,11 +336,16 @@ pub fn open_request(
         }
         REQUEST_ACK => Ok(Request::Ack(VerifiedAck::verify(keys, &body, verifier)?)),
         REQUEST_HELLO => {
-            let presence = VerifiedPresence::verify(keys, &body, verifier)?;
+            let (presence, nonce, sealed): (ByteBuf, ByteNonce, ByteBuf) =
+                cbor::decode(&body, REQUEST_BYTES_MAX)?;
+            let presence = VerifiedPresence::verify(keys, &presence, verifier)?;
             if presence.peer != *peer {
                 return Err(Reject::Proof);
             }
-            Ok(Request::Hello(presence))
+            let bound = hello_bound_to(keys, peer, me);
+            let plain = seal::open(keys.envelope_key(), &nonce.0, &bound.0, &sealed)?;
+            let process = seal::unpad(&plain)?.try_into().map_err(|_| DecodeError::Bounds)?;
+            Ok(Request::Hello(presence, Process(process)))
         }
         REQUEST_BODIES => {
             let entries: Vec<EntryId> = cbor::decode(&body, REQUEST_BYTES_MAX)?;

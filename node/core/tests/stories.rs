@@ -282,6 +282,95 @@ fn a_restored_backup_reads_on_but_refuses_to_write() {
 }
 
 #[test]
+fn what_a_restored_profile_wrote_alone_is_with_nobody() {
+    let story = Story::of(["alice", "bob"]);
+    let [alice, bob] = story.people();
+    all_join([&alice, &bob]);
+    bob.says("one");
+    story.settles();
+    let backup = bob.backs_up();
+    for text in ["two", "three", "four"] {
+        bob.says(text);
+    }
+    story.settles();
+    bob.loses(&alice);
+    bob.restores(&backup);
+    let alone = bob.says("transfer approved");
+    story.passes(1_000);
+    bob.finds_everybody();
+    story.settles();
+    assert!(
+        !matches!(bob.state_of(alone), Delivery::Delivered { .. }),
+        "alice has another message in that place: {:?}",
+        bob.state_of(alone)
+    );
+    let text =
+        || Command::SendMessage { room: bob.place("#garden"), text: "five".into(), reply_to: None };
+    assert_eq!(bob.tries(text()), Err(CommandError::DeviceBehind), "and he learns of it");
+}
+
+#[test]
+fn a_stranger_cannot_make_a_device_seem_restored() {
+    let story = Story::with_mallory(["alice", "bob"]);
+    let [alice, bob] = story.people();
+    all_join([&alice, &bob]);
+    bob.says("one");
+    story.settles();
+    story.mallory(|w| w.attack_with_beacon(0));
+    story.settles();
+    bob.says("two");
+    story.settles();
+    alice.sees(&["bob: one", "bob: two"]);
+}
+
+#[test]
+fn who_passes_on_what_breaks_a_rule_is_not_blamed() {
+    let story = Story::with_mallory(["alice", "bob"]);
+    let [alice, bob] = story.people();
+    all_join([&alice, &bob]);
+    for _ in 0..8 {
+        story.mallory(|w| w.break_a_rule_between(0, 1, 0));
+        story.passes(500);
+    }
+    alice.says("still friends");
+    story.passes(1_000);
+    bob.sees(&["alice: still friends"]);
+}
+
+#[test]
+fn who_passes_on_more_than_fits_is_not_blamed() {
+    let story = Story::with_mallory(["alice", "bob"]);
+    let [alice, bob] = story.people();
+    all_join([&alice, &bob]);
+    bob.loses(&alice);
+    story.mallory(|w| w.keep_waiting(0, 1, 10, 256));
+    story.passes(500);
+    bob.finds_everybody();
+    story.mallory(|w| w.keep_waiting(0, 0, 1_000, 120));
+    story.passes(1_000);
+    alice.says("still friends");
+    story.passes(1_000);
+    bob.sees(&["alice: still friends"]);
+}
+
+#[test]
+fn what_was_said_over_a_former_connection_is_said_again() {
+    let story = Story::of(["alice", "bob"]);
+    let [alice, bob] = story.people();
+    all_join([&alice, &bob]);
+    story.settles();
+    // The connection dies; alice notices at once and dials again, bob holds the dead one until he
+    // has looked.
+    alice.holds_a_dead_connection_to(&bob);
+    let message = alice.says("into the void");
+    story.passes(100);
+    assert_eq!(alice.state_of(message), Delivery::Sent);
+    story.passes(4_000);
+    assert_eq!(alice.state_of(message), Delivery::Delivered { n: 1, m: 1 });
+    bob.sees(&["alice: into the void"]);
+}
+
+#[test]
 fn what_is_replayed_or_spelled_differently_is_shown_once() {
     let story = Story::with_mallory(["alice", "bob"]);
     let [alice, bob] = story.people();

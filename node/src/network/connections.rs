@@ -38,9 +38,11 @@ impl Task {
         let pulse = self.swarm.behaviour().probe.pulse(connection);
         let meter = self.meters.of(peer);
         let fresh = !self.links.contains_key(&peer);
+        self.established += 1;
         let link = self.links.entry(peer).or_insert_with(|| Link::new(meter));
         link.connections.push(Connection {
             id: connection,
+            number: self.established,
             address: remote.clone(),
             dialled,
             direct: !endpoint.is_relayed(),

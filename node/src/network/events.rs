@@ -153,7 +153,7 @@ impl Task {
                 message: Message::Request { request_id, request, channel },
                 ..
             } => {
-                let Some((peer, _)) = self.lane(which).1.real(&alias) else { return };
+                let Some((peer, over)) = self.lane(which).1.real(&alias) else { return };
                 let Some(request) = request else {
                     count(&self.counters.serve_refused);
                     return self.penalise(peer, Reject::Decode(DecodeError::TooLong));
@@ -161,9 +161,11 @@ impl Task {
                 match self.lane(which).0.serving.arrived(peer, request_id, request.len(), channel) {
                     Some(token) => {
                         count(&self.counters.served);
+                        let link = self.links.get(&peer);
+                        let connection = link.map_or(0, |l| l.number(over));
                         let (peer, bytes) = (peer_of(&peer), request);
                         self.out.push(match which {
-                            Which::Room => NetEvent::Request { peer, token, bytes },
+                            Which::Room => NetEvent::Request { peer, token, connection, bytes },
                             Which::Direct => NetEvent::DirectAsked { peer, token, bytes },
                         });
                     }

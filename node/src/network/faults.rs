@@ -68,7 +68,7 @@ impl Faults {
 }
 
 /// How much a reason weighs. What an honest peer may cause weighs nothing: it may have been handed
-/// on in good faith.
+/// on in good faith. (What gossip brings too much of is not charged at all; too many requests are.)
 pub(super) fn weight(reason: Reject) -> u32 {
     match reason {
         _ if reason.is_fault() => FAULT_POINTS,
@@ -109,7 +109,9 @@ mod tests {
         for i in 1..100 {
             assert!(!faults.count(peer, fault, BLOCK_MS + i * 600_000));
         }
-        assert_eq!(weight(Reject::Duplicate), 0);
+        for passed_on in [Reject::Duplicate, Reject::Rule, Reject::Fork, Reject::Full] {
+            assert_eq!(weight(passed_on), 0, "{passed_on}: may be passed on in good faith");
+        }
     }
 
     #[test]

@@ -17,6 +17,8 @@ use super::settle::{Settle, View};
 /// One connection.
 pub(super) struct Connection {
     pub(super) id: ConnectionId,
+    /// Larger than that of every connection that was made before.
+    pub(super) number: u64,
     pub(super) address: Multiaddr,
     pub(super) dialled: bool,
     pub(super) direct: bool,
@@ -89,6 +91,11 @@ impl Link {
     pub(super) fn chosen(&self) -> Option<&Connection> {
         let id = self.settle.chosen();
         self.connections.iter().find(|c| Some(c.id) == id).or(self.connections.first())
+    }
+
+    /// The number of a connection; 0 if it is not here any more.
+    pub(super) fn number(&self, id: ConnectionId) -> u64 {
+        self.connections.iter().find(|c| c.id == id).map_or(0, |c| c.number)
     }
 
     pub(super) fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {

@@ -165,6 +165,9 @@ pub enum NetEvent {
         peer: Peer,
         /// For the answer.
         token: u64,
+        /// Which connection with that peer it came over: larger for one that was made later. 0 if
+        /// that has ended meanwhile.
+        connection: u64,
         /// The encoded request.
         bytes: Vec<u8>,
     },

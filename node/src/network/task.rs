@@ -59,6 +59,8 @@ pub(super) struct Task {
     pub(super) faults: Faults,
     pub(super) dialer: Dialer,
     pub(super) wanted: Wanted,
+    /// Connections so far, with anybody.
+    pub(super) established: u64,
     pub(super) meters: Meters,
     pub(super) counters: Arc<Counters>,
     /// TCP listeners whose QUIC twin waits for the port to be known.
@@ -188,6 +190,7 @@ impl Task {
             faults: Faults::default(),
             dialer: Dialer::new(own),
             wanted: Wanted::default(),
+            established: 0,
             meters,
             counters,
             twins: HashMap::new(),

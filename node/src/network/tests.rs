@@ -117,7 +117,7 @@ impl Node {
 
     fn request(&self) -> (Peer, u64, Vec<u8>) {
         self.until(|event| match event {
-            NetEvent::Request { peer, token, bytes } => Some((peer, token, bytes)),
+            NetEvent::Request { peer, token, bytes, .. } => Some((peer, token, bytes)),
             _ => None,
         })
     }

@@ -100,6 +100,7 @@ fn room(name: &str) -> RoomSummary {
         bytes: 1_000,
         over_budget: false,
         damaged: 0,
+        behind: false,
         left: false,
     }
 }
@@ -335,6 +336,9 @@ fn rooms() {
     assert_eq!(of(|_| ()).text, "3 of 4 online");
     assert!(of(|r| r.queued = 2).text.contains("2 messages of yours reached nobody yet"));
     assert_eq!(of(|r| r.over_budget = true).outcome, Warn);
+    let behind = of(|r| r.behind = true);
+    assert_eq!(behind.outcome, Fail);
+    assert!(behind.text.contains("restored from an old copy"), "{}", behind.text);
     let away = of(|r| r.online = 0);
     assert_eq!((away.outcome, away.fix.as_deref()), (Unknown, Some("klatch wait 'room:#garden'")));
     assert!(of(|r| (r.online, r.members) = (0, 1)).text.contains("nobody else was ever seen"));

@@ -67,6 +67,8 @@ contexts! {
     ACK = "klatch v1 ack";
     /// Digest of a presence record.
     PRESENCE = "klatch v1 presence";
+    /// What the sealed part of a hello is bound to.
+    HELLO = "klatch v1 hello";
     /// Digest of a set of directly connected devices.
     DIRECT_SET = "klatch v1 direct-set";
     /// Proof in a request.

@@ -191,7 +191,8 @@ impl Direct {
     ) -> Result<Vec<u8>, Reject> {
         let Author { identity, device, begun } = author;
         if payload.number != sealed.number {
-            return Err(Reject::Rule);
+            // Sealed by its author for nobody else: no forwarder can be meant.
+            return Err(Reject::Body);
         }
         if let Some(hello) = &payload.hello {
             self.check_hello(ctx, identity, device, hello)?;

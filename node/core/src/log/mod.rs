@@ -31,8 +31,14 @@ pub struct Meta {
     pub shown_ms: u64,
     /// Who wrote it.
     pub author: DeviceShort,
+    /// Place in its chain, as far as 32 bits go: so many entries are in no chain.
+    pub seq: u32,
     /// Wire number of its kind.
     pub kind: u8,
+}
+
+fn short_seq(seq: u64) -> u32 {
+    u32::try_from(seq).unwrap_or(u32::MAX)
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -110,6 +116,7 @@ impl Log {
             lamport: row.lamport,
             shown_ms: row.shown_ms,
             author: row.device.prefix(),
+            seq: short_seq(row.seq),
             kind: row.kind,
         };
         self.index.insert(row.hash.id(), meta);
@@ -286,7 +293,8 @@ impl Log {
         }
         self.tips.insert(id, h.lamport);
         let (author, kind) = (h.device.prefix(), h.kind.code());
-        self.index.insert(id, Meta { eff, lamport: h.lamport, shown_ms, author, kind });
+        let seq = short_seq(h.seq);
+        self.index.insert(id, Meta { eff, lamport: h.lamport, shown_ms, author, seq, kind });
         self.chains.insert(
             h.device,
             Chain { next: h.seq + 1, head: entry.hash, eff, lamport: h.lamport, signed },
@@ -435,10 +443,31 @@ impl Log {
     }
 
     fn holds(&self, device: DeviceShort, hash: &HashShort) -> bool {
-        let mut from = EntryId([0; 16]);
-        from.0[..8].copy_from_slice(&hash.0);
-        let near = self.index.range(from..).take_while(|(id, _)| id.0[..8] == hash.0);
-        near.into_iter().any(|(_, meta)| meta.author == device)
+        self.named(hash).any(|meta| meta.author == device)
+    }
+
+    /// Whether this entry is the one in this place of a chain.
+    #[must_use]
+    pub fn holds_at(&self, device: DeviceShort, seq: u64, hash: &HashShort) -> bool {
+        let seq = short_seq(seq);
+        self.named(hash).any(|meta| meta.author == device && meta.seq == seq)
+    }
+
+    fn named(&self, hash: &HashShort) -> impl Iterator<Item = &Meta> {
+        let (mut from, hash) = (EntryId([0; 16]), hash.0);
+        from.0[..8].copy_from_slice(&hash);
+        self.index.range(from..).take_while(move |(id, _)| id.0[..8] == hash).map(|(_, meta)| meta)
+    }
+
+    /// Whether a run would have to wait for something.
+    #[must_use]
+    pub fn would_wait(&self, run: &VerifiedRun) -> bool {
+        matches!(self.check(run, Strict::Yes), Check::Waits(_))
+    }
+
+    /// Drops what waits of a device.
+    pub(crate) fn stop_waiting_for(&mut self, device: &DeviceId) {
+        self.parked.forget(device);
     }
 
     /// Whether what waits keeps within its bounds.

@@ -87,6 +87,15 @@ impl Parked {
         all.runs.into_values().filter(|w| w.served).map(|w| w.run).collect()
     }
 
+    /// Drops everything of a device.
+    pub fn forget(&mut self, device: &DeviceId) {
+        let keys: Vec<Key> =
+            self.runs.range((*device, 0)..=(*device, u64::MAX)).map(|(k, _)| *k).collect();
+        for key in keys {
+            self.remove(&key);
+        }
+    }
+
     fn remove(&mut self, key: &Key) -> Option<(VerifiedRun, bool)> {
         let Waiting { run, served } = self.runs.remove(key)?;
         self.bytes = self.bytes.saturating_sub(run.len_bytes());

@@ -12,8 +12,8 @@ impl Room {
     #[must_use]
     pub fn within_bounds(&self) -> bool {
         use crate::limits::{
-            BODIES_WANTED_MAX, CHAINS_MAX, LINKS_MAX, OUTBOX_BYTES_MAX, RUN_BYTES_MAX,
-            RUN_ENTRIES_MAX,
+            BODIES_WANTED_MAX, CHAINS_MAX, LINKS_MAX, OUTBOX_BYTES_MAX, QUARANTINE_MAX,
+            RUN_BYTES_MAX, RUN_ENTRIES_MAX,
         };
         self.log.parked_within_bounds()
             && self.planner.len() <= LINKS_MAX
@@ -24,6 +24,7 @@ impl Room {
             && self.members.len() <= CHAINS_MAX + 1
             && self.rates.len() <= CHAINS_MAX
             && self.bodies.len() <= BODIES_WANTED_MAX
+            && self.quarantine.len() <= QUARANTINE_MAX
     }
 
     /// Whether nothing waits: no entry to sign or publish, no acknowledgement owed.

@@ -6,7 +6,7 @@ use crate::event::Event;
 use crate::ids::{DeviceId, Peer};
 use crate::limits::{
     GAP_DELAY_MS, GAP_PAUSE_MS_MAX, GAP_PAUSE_MS_MIN, GAP_PAUSE_MS_SURE, HELLO_RETRY_MS,
-    PAGE_BYTES_MAX, RECHECKS_PER_LINK_MAX, SERVE_PER_S, SUMMARY_ABOVE,
+    HELLO_RETRY_MS_MAX, PAGE_BYTES_MAX, RECHECKS_PER_LINK_MAX, SERVE_PER_S, SUMMARY_ABOVE,
 };
 use crate::log::entry::VerifiedRun;
 use crate::machine::Ctx;
@@ -228,8 +228,8 @@ impl Room {
         device: &DeviceId,
         frontier: &Frontier,
     ) {
-        if self.log.lacks(frontier) && !planted!(BeaconIgnored) {
-            let peer = self.links.peer_of(device).unwrap_or(via).clone();
+        let peer = self.links.peer_of(device).unwrap_or(via).clone();
+        if self.log.lacks(frontier) | self.recheck(&peer, frontier) && !planted!(BeaconIgnored) {
             self.planner.want(&peer, ctx.now + GAP_DELAY_MS);
             self.touched = true;
         }
@@ -255,7 +255,9 @@ impl Room {
             && link.hello == Some(request)
         {
             link.hello = None;
-            link.hello_due_ms = Some(ctx.now + HELLO_RETRY_MS);
+            let pause = HELLO_RETRY_MS << link.hellos_failed.saturating_sub(2).min(8);
+            link.hello_due_ms = Some(ctx.now + pause.min(HELLO_RETRY_MS_MAX));
+            link.hellos_failed = link.hellos_failed.saturating_add(1);
             self.touched = true;
         }
     }

@@ -32,6 +32,8 @@ pub(super) struct Link {
     pub(super) device: Option<DeviceId>,
     pub(super) hello: Option<RequestId>,
     pub(super) hello_due_ms: Option<u64>,
+    /// Hellos that were refused or lost, one after the other.
+    pub(super) hellos_failed: u32,
     /// Own entries below this position were put on this link.
     pub(super) sent_below: u64,
     /// Since when something is unacknowledged without progress.
@@ -135,6 +137,7 @@ impl Room {
             device: None,
             hello: None,
             hello_due_ms: Some(ctx.now),
+            hellos_failed: 0,
             sent_below: 0,
             waiting_since_ms: ctx.now,
             serves: Bucket::full(SERVE_PER_S * 10, ctx.now),
@@ -156,7 +159,7 @@ impl Room {
     pub(crate) fn link_renewed(&mut self, ctx: &mut Ctx<'_>, peer: &Peer) {
         let Some(link) = self.links.by_peer.get_mut(peer) else { return };
         let acked = link.device.and_then(|d| self.members.get(&d)).map_or(0, |m| m.acked);
-        (link.hello, link.hello_due_ms) = (None, Some(ctx.now));
+        (link.hello, link.hello_due_ms, link.hellos_failed) = (None, Some(ctx.now), 0);
         link.sent_below = link.sent_below.min(acked);
         link.waiting_since_ms = ctx.now;
         link.complete_ms = 0;
@@ -237,6 +240,15 @@ impl Room {
         let device = presence.device;
         if device == ctx.keys.device_id() {
             return false;
+        }
+        if hello
+            && let Some(link) = self.links.by_peer.get_mut(&presence.peer)
+            && std::mem::take(&mut link.hellos_failed) > 0
+            && link.hello_due_ms.is_some()
+        {
+            // It is here, and does not know that we are.
+            link.hello_due_ms = Some(ctx.now);
+            self.touched = true;
         }
         if hello
             && let Some(link) = self.links.by_peer.get_mut(&presence.peer)

@@ -22,8 +22,8 @@ use crate::event::{Delivery, Event};
 use crate::ids::{DeviceId, EntryId, RoomId};
 use crate::limits::{
     CHAINS_BURST, CHAINS_PER_MINUTE, DEVICE_BYTES_BURST, DEVICE_BYTES_PER_S, DEVICE_ENTRIES_BURST,
-    DEVICE_ENTRIES_PER_S, LAST_SEEN_WRITE_MS, OUTBOX_BYTES_MAX, OUTBOX_ENTRIES_MAX, RECIPIENT_MS,
-    RUN_BYTES_MAX, RUN_ENTRIES_MAX,
+    DEVICE_ENTRIES_PER_S, LAST_SEEN_WRITE_MS, OUTBOX_BYTES_MAX, OUTBOX_ENTRIES_MAX, QUARANTINE_MAX,
+    RECIPIENT_MS, RUN_BYTES_MAX, RUN_ENTRIES_MAX,
 };
 use crate::log::entry::{ForkBranch, VerifiedEntry, VerifiedRun, compose};
 use crate::log::{Accepted, Log, Outcome};
@@ -45,6 +45,9 @@ pub struct Room {
     pub(crate) members: BTreeMap<DeviceId, DeviceRow>,
     rates: BTreeMap<DeviceId, (Bucket, Bucket)>,
     new_chains: Bucket,
+    /// Devices that broke a rule of the log: what they write is taken in where it fits, and waits
+    /// for nothing.
+    quarantine: BTreeSet<DeviceId>,
     pending: Vec<(VerifiedEntry, EntryRow)>,
     pub(crate) outbox: Outbox,
     pub(crate) owed: Owed,
@@ -78,6 +81,7 @@ impl Room {
             members: BTreeMap::new(),
             rates: BTreeMap::new(),
             new_chains: Bucket::full(CHAINS_BURST, now),
+            quarantine: BTreeSet::new(),
             pending: Vec::new(),
             outbox: Outbox::default(),
             owed: Owed::default(),
@@ -303,6 +307,9 @@ impl Room {
             self.fall_behind(ctx, seq);
         } else if source == Source::Gossip {
             self.within_limits(&run, ctx.now)?;
+            if self.quarantine.contains(&device) && self.log.would_wait(&run) {
+                return Err(Reject::Rule);
+            }
         }
         match self.log.accept(run, source == Source::Sync, ctx.wall) {
             Outcome::Accepted(accepted) => Ok(self.take_in(ctx, accepted)),
@@ -311,8 +318,23 @@ impl Room {
                 self.record_fork(ctx, device, seq, ForkBranch::of(&run).encode());
                 Err(Reject::Fork)
             }
-            Outcome::Refused(reject) => Err(reject),
+            Outcome::Refused(reject) => {
+                if reject == Reject::Rule {
+                    self.set_apart(device);
+                }
+                Err(reject)
+            }
         }
+    }
+
+    /// A device signed what no honest program writes. Others may hold what it wrote before, and
+    /// stand on it, so that is still taken in; but nothing of it is kept waiting or asked for.
+    fn set_apart(&mut self, device: DeviceId) {
+        self.log.stop_waiting_for(&device);
+        if self.quarantine.len() >= QUARANTINE_MAX {
+            self.quarantine.pop_first();
+        }
+        self.quarantine.insert(device);
     }
 
     /// Own entries that are not here come back from others: this is a restored backup or a copied
@@ -323,6 +345,7 @@ impl Room {
             return;
         }
         self.behind = true;
+        self.view_dirty = true;
         let (room, device) = (self.id(), ctx.keys.device_id());
         let row = self.member_row(device);
         row.forked = Some(seq);
@@ -529,11 +552,18 @@ impl Room {
             return;
         }
         self.heard(ctx, device);
-        let Some((_, seq, _)) =
+        let Some((_, seq, hash)) =
             frontier.iter().find(|f| f.0 == own.prefix() || planted!(CountAnyAck))
         else {
             return;
         };
+        // It counts for the very entry that is named. Another one in that place, or a place that is
+        // not written yet, is the history of this device from which it was restored: the entries
+        // themselves, which only this device can have signed, will tell (`fall_behind`). A claim
+        // alone must not silence anybody.
+        if !self.log.holds_at(own.prefix(), *seq, hash) && !planted!(CountAnyAck) {
+            return;
+        }
         let have = seq.saturating_add(1).min(self.log.next_seq(&own));
         let row = self.member_row(device);
         if have <= row.acked {
@@ -573,6 +603,7 @@ impl Room {
             linked: self.links.linked_devices(),
             sent_below: self.links.sent_below(),
             own_next: self.log.next_seq(&own),
+            behind: self.behind,
         }
     }
 }

@@ -182,7 +182,15 @@ impl Room {
         let presence = self.own_presence(ctx);
         for peer in peers {
             let request = ctx.next_request();
-            let bytes = wire::hello_request(&self.keys, ctx.me, &peer, presence.clone());
+            let nonce = ctx.nonce();
+            let bytes = wire::hello_request(
+                &self.keys,
+                ctx.me,
+                &peer,
+                presence.clone(),
+                &ctx.process,
+                nonce,
+            );
             if let Some(link) = self.links.by_peer.get_mut(&peer) {
                 link.hello = Some(request);
                 link.hello_due_ms = None;

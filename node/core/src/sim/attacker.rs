@@ -162,7 +162,7 @@ impl World {
     fn blast(&mut self, topic: TopicId, bytes: &Bytes, to_all: bool) {
         let index = self.nodes.len();
         let mut to: Vec<usize> =
-            (0..index).filter(|n| self.network.link(*n, index).is_some()).collect();
+            (0..index).filter(|n| self.network.working(*n, index).is_some()).collect();
         if !to_all && to.len() > 1 {
             to = vec![self.rng.pick(&to)];
         }
@@ -406,8 +406,49 @@ impl World {
         self.change_attackers_device();
     }
 
+    fn hand_to(&mut self, node: usize, room: usize, run: &[SealedEntry]) {
+        let keys = self.place(room).keys.clone();
+        let mut nonce = [0; 24];
+        crate::machine::Entropy::fill(&mut self.rng, &mut nonce);
+        let bytes: Bytes = wire::envelope_of_run(&keys, EPOCH_MS + self.now, nonce, run).into();
+        let index = self.nodes.len();
+        self.carry(index, node, Packet::Gossip(gossip_id(&bytes), keys.topic, bytes));
+    }
+
+    /// A new device shows itself to one node, and hands another one an entry that breaks a rule:
+    /// only who knows what it follows can tell.
+    pub fn break_a_rule_between(&mut self, room: usize, knows: usize, lacks: usize) {
+        self.change_attackers_device();
+        let Some(profile) = self.compose_as_attacker(room, 0, |_| {}) else { return };
+        let (id, hash, lamport) = (self.place(room).id(), profile.hash, profile.header.lamport);
+        let run = self.sign_as_attacker(profile);
+        self.hand_to(knows, room, &run);
+        if let Some(attacker) = &mut self.attacker {
+            let chain = Chain { next: 1, head: Some(hash), lamport: Some(lamport) };
+            attacker.chains.insert(id, chain);
+        }
+        let bent = self.compose_as_attacker(room, 0, |slot| slot.lamport += 5);
+        let Some(entry) = bent else { return };
+        self.ledger.forbidden.insert(entry.hash, "its lamport clock is wrong");
+        let run = self.sign_as_attacker(entry);
+        self.hand_to(lacks, room, &run);
+    }
+
+    /// Hands one node runs of one device that follow something that does not exist.
+    pub fn keep_waiting(&mut self, room: usize, node: usize, from: u64, count: u64) {
+        for seq in from..from + count {
+            let bent = self.compose_as_attacker(room, 0, |slot| {
+                slot.seq = seq;
+                slot.prev = Some(EntryHash([8; 32]));
+            });
+            let Some(entry) = bent else { return };
+            let run = self.sign_as_attacker(entry);
+            self.hand_to(node, room, &run);
+        }
+    }
+
     /// A beacon about history that nobody has.
-    fn attack_with_beacon(&mut self, room: usize) {
+    pub fn attack_with_beacon(&mut self, room: usize) {
         let keys = self.place(room).keys.clone();
         let mut frontier: Vec<_> =
             self.nodes.iter().map(|n| (n.device.prefix(), 1_000_000, HashShort([1; 8]))).collect();
@@ -467,7 +508,7 @@ impl World {
         let branches = [self.sign_as_attacker(left), self.sign_as_attacker(right)];
         let keys = self.place(room).keys.clone();
         for node in
-            (0..index).filter(|n| self.network.link(*n, index).is_some()).collect::<Vec<_>>()
+            (0..index).filter(|n| self.network.working(*n, index).is_some()).collect::<Vec<_>>()
         {
             let branch = &branches[node % 2];
             let mut nonce = [0; 24];

@@ -78,6 +78,10 @@ faults! {
     ForgetReply,
     /// acknowledgements are counted without looking whose entries they name
     CountAnyAck,
+    /// what was lost on a former connection is not said again
+    RenewalIgnored,
+    /// whoever passes on what breaks a rule of the log is blamed
+    ForwarderBlamed,
     /// parked runs have no bound
     ParkWithoutBound,
     /// a gap that nobody can fill is asked for without pause

@@ -159,8 +159,17 @@ impl Ledger {
     ) -> Result<(), String> {
         let Some(disk) = self.honest.get(by).and_then(|n| disks.get(*n)) else { return Ok(()) };
         let has = disk.rooms.get(&room).map_or(0, |r| r.chain_len(&own));
-        if has > seq {
+        let at = |d: &Disk| d.rooms.get(&room)?.at(&own, seq).map(|e| e.hash);
+        let mine = self.honest.get(&own).and_then(|n| at(disks.get(*n)?));
+        if mine.is_some() && at(disk) == mine {
             return Ok(());
+        }
+        if has > seq {
+            return Err(format!(
+                "counts {} as having entry {seq} of {}; it has another one there",
+                by.short(),
+                own.short()
+            ));
         }
         Err(format!(
             "counts {} as having entry {seq} of {}; its disk has {has}",

@@ -9,7 +9,7 @@
 //! and fall silent. A failing seed is kept for ever in `tests/seeds.txt`.
 //!
 //! Reading order: [`plan`] (what a seed means), [`world`] (time and events), [`turn`] (what a node
-//! does with a batch, and where it may crash), [`network`], [`people`], [`attacker`], [`settle`]
+//! does with a batch, and where it may crash), [`links`], [`network`], [`people`], [`attacker`], [`settle`]
 //! (healing and the final comparison), [`story`].
 
 #![allow(
@@ -24,6 +24,7 @@ pub mod disk;
 pub mod faults;
 pub mod ledger;
 pub mod letters;
+pub mod links;
 pub mod model;
 pub mod network;
 pub mod node;

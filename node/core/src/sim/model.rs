@@ -66,6 +66,8 @@ impl Chat {
                     line.text.clear();
                     line.reply_to = None;
                     line.deleted = true;
+                    // An edit that was deleted before it left never comes.
+                    line.edited = false;
                 }
             }
             Command::React { message, emoji, on, .. } => {
@@ -124,7 +126,7 @@ impl Chat {
                 kind: message.kind,
                 text: message.text.clone(),
                 reply_to: message.reply_to,
-                edited: message.edited,
+                edited: message.edited && !message.deleted,
                 deleted: message.deleted,
                 reactions: reactions(message).filter(|(_, device)| honest(device)).collect(),
             };

@@ -1,15 +1,14 @@
-//! The network of a world: who is linked with whom, and what becomes of a packet. A stand-in for
-//! the swarm: gossip with duplicate suppression and forwarding by verdict, requests with answers
-//! and time-outs.
+//! The network of a world: what becomes of a packet. A stand-in for the swarm: gossip with
+//! duplicate suppression and forwarding by verdict, requests with answers and time-outs. Who is
+//! linked with whom is in `links.rs`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::direct::frame;
 use crate::error::Reject;
 use crate::ids::{Peer, RoomId, TopicId};
+use crate::sim::links::WireId;
 use crate::sim::node::{Asked, Bytes};
-use crate::sim::plan::{Plan, Shape};
-use crate::sim::rng::Seeded;
 use crate::sim::world::{Happening, World};
 use crate::step::{GossipId, Input, RequestId, Verdict};
 use crate::wire::{self, Gossip, Request};
@@ -21,6 +20,9 @@ const REQUEST_TIMEOUT_MS: u64 = 15_000;
 /// Opened envelopes remembered: opening is a pure function of keys and bytes, so it is done once
 /// per message and not once per node.
 const OPENED_MAX: usize = 2_048;
+
+/// What a fault weighs in the shell; five within a minute are too many.
+const FAULT_POINTS: u32 = 10;
 
 /// What travels on a link.
 #[derive(Debug, Clone)]
@@ -37,238 +39,26 @@ pub enum Packet {
     Direct(RequestId, Bytes),
 }
 
-#[derive(Debug, Default)]
-struct Link {
-    alive: Option<u64>,
-    blocked_until: u64,
-    may_rise_at: u64,
-    /// It is looked at again when it may rise.
-    rising: bool,
-}
-
-/// Links between nodes, by index; an attacker has the index after the last node.
-#[derive(Debug)]
-pub struct Network {
-    links: BTreeMap<(usize, usize), Link>,
-    wanted: BTreeSet<(usize, usize)>,
-    groups: Vec<u64>,
-    next_link: u64,
-    opened: BTreeMap<(GossipId, RoomId, bool), Result<Gossip, Reject>>,
-}
-
-fn pair(a: usize, b: usize) -> (usize, usize) {
-    (a.min(b), a.max(b))
-}
-
-impl Network {
-    /// The links that a plan wants.
-    #[must_use]
-    pub fn new(plan: &Plan, rng: &mut Seeded) -> Self {
-        let n = plan.nodes;
-        let mut network = Self {
-            links: (1..n).flat_map(|b| (0..b).map(move |a| ((a, b), Link::default()))).collect(),
-            wanted: BTreeSet::new(),
-            groups: Vec::new(),
-            next_link: 0,
-            opened: BTreeMap::new(),
-        };
-        if plan.attacker {
-            // Whom the attacker reaches does not change with the shape.
-            network.links.extend(
-                (0..n).filter(|i| *i == 0 || rng.chance(500)).map(|i| ((i, n), Link::default())),
-            );
-        }
-        network.shape(n, plan.shape, true, rng);
-        network
-    }
-
-    /// Changes who is linked with whom; `attacked` says whether the attacker keeps its links.
-    pub fn shape(&mut self, n: usize, shape: Shape, attacked: bool, rng: &mut Seeded) {
-        let chords: Vec<_> = (0..n / 2).map(|_| pair(rng.index(n), rng.index(n))).collect();
-        let wants = |a: usize, b: usize| match shape {
-            Shape::Mesh => b < n,
-            Shape::Star => a == 0 && b < n,
-            Shape::Line => a + 1 == b && b < n,
-            Shape::Ring => (a + 1 == b && b < n) || (a == 0 && b + 1 == n),
-            Shape::Chords => {
-                (a + 1 == b && b < n) || (a == 0 && b + 1 == n) || chords.contains(&(a, b))
-            }
-        };
-        self.wanted = self
-            .links
-            .keys()
-            .filter(|(a, b)| (*b == n && attacked) || wants(*a, *b))
-            .copied()
-            .collect();
-    }
-
-    /// Links an attacker with everybody.
-    pub fn let_attacker_reach_all(&mut self, n: usize) {
-        let attacked = self.links.keys().any(|(_, b)| *b == n);
-        for node in (0..n).filter(|_| attacked) {
-            self.links.entry((node, n)).or_default();
-            self.wanted.insert((node, n));
-        }
-    }
-
-    /// Whether this link lives.
-    #[must_use]
-    pub fn is_alive(&self, a: usize, b: usize, link: u64) -> bool {
-        self.links.get(&pair(a, b)).is_some_and(|l| l.alive == Some(link))
-    }
-
-    /// The living link between two.
-    #[must_use]
-    pub fn link(&self, a: usize, b: usize) -> Option<u64> {
-        self.links.get(&pair(a, b)).and_then(|l| l.alive)
-    }
-
-    /// The pairs that may be linked.
-    #[must_use]
-    pub fn pairs(&self) -> Vec<(usize, usize)> {
-        self.links.keys().copied().collect()
-    }
-
-    /// Keeps a link down for a while.
-    pub fn block(&mut self, a: usize, b: usize, until: u64) {
-        if let Some(link) = self.links.get_mut(&pair(a, b)) {
-            link.blocked_until = link.blocked_until.max(until);
-        }
-    }
-
-    /// Lets every link come up again.
-    pub fn unblock(&mut self) {
-        for link in self.links.values_mut() {
-            link.blocked_until = 0;
-        }
-    }
-
-    /// Divides the nodes into groups that cannot reach one another.
-    pub fn divide(&mut self, groups: Vec<u64>) {
-        self.groups = groups;
-    }
-
-    /// Ends a division.
-    pub fn whole(&mut self) {
-        self.groups.clear();
-    }
-
-    /// The transport peer id of a node's start.
-    #[must_use]
-    pub fn name_peer(&self, node: usize, life: u64) -> Peer {
-        let mut bytes = vec![0x12, u8::try_from(node).unwrap_or(0xff)];
-        bytes.extend_from_slice(&life.to_le_bytes()[..4]);
-        Peer(bytes)
-    }
-
-    fn together(&self, a: usize, b: usize) -> bool {
-        self.groups.get(a).copied().unwrap_or(0) == self.groups.get(b).copied().unwrap_or(0)
-    }
-}
+/// Opened envelopes, by name, room, and whether the topic signature was checked.
+pub type Opened = BTreeMap<(GossipId, RoomId, bool), Result<Gossip, Reject>>;
 
 impl World {
-    fn is_running(&self, node: usize) -> bool {
-        self.nodes.get(node).map_or(self.attacker.is_some(), |n| n.machine.is_some())
-    }
-
-    /// The transport peer id of a node or of the attacker.
-    #[must_use]
-    pub fn peer_of(&self, node: usize) -> Peer {
-        self.nodes.get(node).map_or_else(|| self.network.name_peer(node, 0), |n| n.peer.clone())
-    }
-
-    /// Brings up the links that should be up, ends those that should not.
-    pub fn reconcile(&mut self) {
-        for (a, b) in self.network.pairs() {
-            let ready = self.network.wanted.contains(&(a, b))
-                && self.is_running(a)
-                && self.is_running(b)
-                && self.network.together(a, b);
-            let Some(link) = self.network.links.get_mut(&(a, b)) else { continue };
-            let wanted = ready && link.blocked_until <= self.now;
-            match (wanted, link.alive) {
-                (true, None) if link.may_rise_at <= self.now => {
-                    self.network.next_link += 1;
-                    let number = self.network.next_link;
-                    link.alive = Some(number);
-                    link.rising = false;
-                    let delay = 1 + self.rng.below(10);
-                    self.at(self.now + delay, Happening::Linked { a, b, link: number });
-                }
-                (true, None) if !link.rising => {
-                    let at = link.may_rise_at;
-                    link.rising = true;
-                    self.at(at, Happening::Reconcile);
-                }
-                (false, Some(_)) => self.end_link(a, b),
-                _ => {}
-            }
-        }
-    }
-
-    fn end_link(&mut self, a: usize, b: usize) {
-        let crashed = !self.is_running(a) || !self.is_running(b);
-        // Who is left alone by a crash notices late: the link is half open until then.
-        let delay = if crashed && self.faulty { self.rng.below(5_000) } else { self.rng.below(20) };
-        let Some(link) = self.network.links.get_mut(&pair(a, b)) else { return };
-        link.alive = None;
-        link.may_rise_at = self.now + delay + 1;
-        link.rising = false;
-        for (node, other) in [(a, b), (b, a)] {
-            let Some(n) = self.nodes.get(node).filter(|n| n.machine.is_some()) else { continue };
-            let life = n.life;
-            let Some(peer) = n.peers.iter().find(|(_, (i, _))| *i == other).map(|(p, _)| p.clone())
-            else {
-                continue;
-            };
-            self.at(self.now + delay, Happening::Unlinked { node, life, other, peer });
-        }
-    }
-
-    /// Both ends learn of a new link.
-    pub fn linked(&mut self, a: usize, b: usize, link: u64) {
-        if !self.network.is_alive(a, b, link) {
-            return;
-        }
-        for (node, other) in [(a, b), (b, a)] {
-            let peer = self.peer_of(other);
-            if let Some(n) = self.nodes.get_mut(node) {
-                n.peers.insert(peer.clone(), (other, link));
-                self.input(node, Input::LinkUp { peer });
-            }
-            for topic in self.followed(node) {
-                self.carry(node, other, Packet::Follow(topic, true));
-            }
-        }
-    }
-
-    fn followed(&self, node: usize) -> Vec<TopicId> {
-        match self.nodes.get(node) {
-            Some(n) => n.subscribed.iter().copied().collect(),
-            None => self.places.iter().map(|p| p.keys.topic).collect(),
-        }
-    }
-
-    /// One end learns that a link ended.
-    pub fn unlinked(&mut self, node: usize, life: u64, other: usize, peer: &Peer) {
-        let n = &mut self.nodes[node];
-        if n.life != life || n.machine.is_none() {
-            return;
-        }
-        n.peers.remove(peer);
-        n.peer_topics.remove(&other);
-        let failed: Vec<RequestId> =
-            n.asked.iter().filter(|(_, a)| a.to == other).map(|(r, _)| *r).collect();
-        for request in failed {
-            self.nodes[node].asked.remove(&request);
-            self.input(node, Input::RequestFailed { peer: peer.clone(), request });
-        }
-        self.input(node, Input::LinkDown { peer: peer.clone() });
-    }
-
-    /// Puts a packet on a link, if there is one. What the network does to it is decided here.
+    /// Puts a packet on the oldest connection to a node, if there is one.
     pub fn carry(&mut self, from: usize, to: usize, packet: Packet) {
-        let Some(link) = self.network.link(from, to) else { return };
+        let wire = match self.nodes.get(from) {
+            None => self.network.working(from, to),
+            Some(n) => {
+                let peer = self.peer_of(to);
+                n.peers.get(&peer).and_then(|l| l.wires.first()).map(|w| w.0)
+            }
+        };
+        if let Some(wire) = wire {
+            self.carry_on(wire, from, to, packet);
+        }
+    }
+
+    /// Puts a packet on a connection. What the network does to it is decided here.
+    fn carry_on(&mut self, wire: WireId, from: usize, to: usize, packet: Packet) {
         let faulty = self.faulty;
         let (lost, twice) = match &packet {
             Packet::Gossip(_, _, bytes) => {
@@ -280,7 +70,7 @@ impl World {
             Packet::Direct(..) => (self.plan.request_loss, self.plan.duplicates),
             Packet::Follow(..) => (0, 0),
         };
-        if faulty && self.rng.chance(lost) {
+        if !self.network.works(wire) || (faulty && self.rng.chance(lost)) {
             return;
         }
         let delay = match packet {
@@ -293,26 +83,24 @@ impl World {
             let later = self.rng.below(4_000);
             self.at(
                 self.now + delay + later,
-                Happening::Arrive { from, to, link, packet: packet.clone() },
+                Happening::Arrive { from, to, wire, packet: packet.clone() },
             );
         }
-        self.at(self.now + delay, Happening::Arrive { from, to, link, packet });
+        self.at(self.now + delay, Happening::Arrive { from, to, wire, packet });
     }
 
     /// A packet arrives.
-    pub fn arrive(&mut self, from: usize, to: usize, link: u64, packet: Packet) {
+    pub fn arrive(&mut self, from: usize, to: usize, wire: WireId, packet: Packet) {
         if to >= self.nodes.len() {
             return self.attacker_hears(from, packet);
         }
         // What was on its way when the sender crashed still arrives, until the receiver notices
-        // that the link ended.
-        let known =
-            self.nodes[to].peers.iter().find(|(_, l)| **l == (from, link)).map(|(p, _)| p.clone());
-        let Some(peer) = known else { return };
+        // that the connection ended.
+        let Some(peer) = self.peer_at(to, wire) else { return };
         match packet {
             Packet::Gossip(id, topic, bytes) => self.hear(from, to, peer, id, topic, bytes),
             Packet::Follow(topic, on) => {
-                let topics = self.nodes[to].peer_topics.entry(from).or_default();
+                let topics = self.nodes[to].peer_topics.entry(peer.clone()).or_default();
                 let input = if on {
                     topics.insert(topic);
                     Input::PeerSubscribed { peer, topic }
@@ -322,11 +110,11 @@ impl World {
                 };
                 self.input(to, input);
             }
-            Packet::Request(request, bytes) => self.asked(from, to, link, peer, request, &bytes),
+            Packet::Request(request, bytes) => self.asked(from, to, wire, peer, request, &bytes),
             Packet::Direct(request, bytes) => {
-                self.direct_asked(from, to, link, peer, request, &bytes)
+                self.direct_asked(from, to, wire, peer, request, &bytes)
             }
-            Packet::Answer(request, bytes) => self.answered(to, peer, request, &bytes),
+            Packet::Answer(request, bytes) => self.answered(from, to, peer, request, &bytes),
         }
     }
 
@@ -348,14 +136,18 @@ impl World {
         topic: TopicId,
         bytes: &Bytes,
     ) {
-        let to: Vec<usize> = self.nodes[node]
-            .peer_topics
-            .iter()
-            .filter(|(peer, topics)| Some(**peer) != but && topics.contains(&topic))
-            .map(|(peer, _)| *peer)
-            .collect();
-        for to in to {
-            self.carry(node, to, Packet::Gossip(id.clone(), topic, bytes.clone()));
+        for (peer, to) in self.nodes[node].followers(&topic) {
+            if Some(to) == but {
+                continue;
+            }
+            // A connection that changed is silent until the nudge, which follows the first
+            // envelope: that one may be late, or lost.
+            let Some(line) = self.nodes[node].peers.get_mut(&peer) else { continue };
+            let (quiet, oldest) = (std::mem::take(&mut line.quiet), line.wires.first().copied());
+            let lost = quiet && self.rng.chance(300);
+            if let Some((wire, _)) = oldest.filter(|_| !lost) {
+                self.carry_on(wire, node, to, Packet::Gossip(id.clone(), topic, bytes.clone()));
+            }
         }
     }
 
@@ -392,11 +184,10 @@ impl World {
         let input = match opened {
             Ok(Gossip::Run(run)) => Input::Gossip { peer, message, room, run },
             Ok(Gossip::Beacon(ack)) => Input::Beacon { peer, message, ack },
-            Ok(Gossip::Presence(presence)) => {
-                Input::Presence { peer, message: Some(message), presence }
-            }
+            Ok(Gossip::Presence(presence)) => Input::Presence { peer, message, presence },
             Err(reject) => {
-                return self.say(|| format!("node {to} refuses an envelope of {from}: {reject}"));
+                self.say(|| format!("node {to} refuses an envelope of {from}: {reject}"));
+                return self.penalise(to, from, reject);
             }
         };
         self.nodes[to].held.insert(id, (from, topic, bytes));
@@ -415,10 +206,17 @@ impl World {
 
     // ---- requests -------------------------------------------------------------------------------
 
+    /// A connection to a peer, any of those that a node believes to have.
+    fn way_to(&mut self, node: usize, peer: &Peer) -> Option<(usize, WireId)> {
+        let line = self.nodes[node].peers.get(peer)?;
+        let (to, wires) = (line.other, line.wires.iter().map(|w| w.0).collect::<Vec<_>>());
+        Some((to, self.rng.pick(&wires)))
+    }
+
     /// A node asks a peer.
     pub fn ask(&mut self, node: usize, send: crate::step::Send) {
         let life = self.nodes[node].life;
-        let Some((to, _)) = self.nodes[node].peers.get(&send.peer).copied() else {
+        let Some((to, wire)) = self.way_to(node, &send.peer) else {
             return self
                 .input(node, Input::RequestFailed { peer: send.peer, request: send.request });
         };
@@ -427,19 +225,19 @@ impl World {
             self.nodes[node].syncs += 1;
         }
         let (room, page, bodies) = (send.room, send.wants_page, send.wants_bodies);
-        let asked = Asked { to, room, page, bodies, direct: false };
+        let asked = Asked { peer: send.peer, wire, room, page, bodies, direct: false };
         self.nodes[node].asked.insert(send.request, asked);
         self.at(
             self.now + REQUEST_TIMEOUT_MS,
             Happening::Expire { node, life, request: send.request },
         );
-        self.carry(node, to, Packet::Request(send.request, send.bytes.into()));
+        self.carry_on(wire, node, to, Packet::Request(send.request, send.bytes.into()));
     }
 
     /// A node sends a direct frame.
     pub fn send_direct(&mut self, node: usize, send: crate::step::DirectSend) {
         let life = self.nodes[node].life;
-        let Some((to, _)) = self.nodes[node].peers.get(&send.peer).copied() else {
+        let Some((to, wire)) = self.way_to(node, &send.peer) else {
             return self
                 .input(node, Input::RequestFailed { peer: send.peer, request: send.request });
         };
@@ -449,20 +247,20 @@ impl World {
         }
         self.nodes[node].directs += 1;
         let room = RoomId([0; 16]);
-        let asked = Asked { to, room, page: false, bodies: false, direct: true };
+        let asked = Asked { peer: send.peer, wire, room, page: false, bodies: false, direct: true };
         self.nodes[node].asked.insert(send.request, asked);
         self.at(
             self.now + REQUEST_TIMEOUT_MS,
             Happening::Expire { node, life, request: send.request },
         );
-        self.carry(node, to, Packet::Direct(send.request, send.bytes.into()));
+        self.carry_on(wire, node, to, Packet::Direct(send.request, send.bytes.into()));
     }
 
     fn direct_asked(
         &mut self,
         from: usize,
         to: usize,
-        link: u64,
+        wire: WireId,
         peer: Peer,
         request: RequestId,
         bytes: &[u8],
@@ -471,10 +269,13 @@ impl World {
         let me = node.peer.clone();
         match frame::open_request(&me, &peer, bytes, &mut node.verifier) {
             Ok(frame) => {
-                let token = node.token(from, link, request);
+                let token = node.token(from, wire, request);
                 self.input(to, Input::DirectAsked { peer, token, frame });
             }
-            Err(_) => self.carry(to, from, Packet::Answer(request, frame::refused().into())),
+            Err(reject) => {
+                self.penalise(to, from, reject);
+                self.carry_on(wire, to, from, Packet::Answer(request, frame::refused().into()));
+            }
         }
     }
 
@@ -484,8 +285,7 @@ impl World {
             return;
         }
         if let Some(asked) = self.nodes[node].asked.remove(&request) {
-            let peer = self.peer_of(asked.to);
-            self.input(node, Input::RequestFailed { peer, request });
+            self.input(node, Input::RequestFailed { peer: asked.peer, request });
         }
     }
 
@@ -493,7 +293,7 @@ impl World {
         &mut self,
         from: usize,
         to: usize,
-        link: u64,
+        wire: WireId,
         peer: Peer,
         request: RequestId,
         bytes: &[u8],
@@ -506,21 +306,28 @@ impl World {
         });
         let (input, answer) = match opened {
             Ok(Request::Sync(request_in)) => {
-                let token = node.token(from, link, request);
+                let token = node.token(from, wire, request);
                 (Some(Input::SyncAsked { peer, token, request: request_in }), None)
             }
             Ok(Request::Bodies { room, entries }) => {
-                let token = node.token(from, link, request);
+                let token = node.token(from, wire, request);
                 (Some(Input::BodiesAsked { peer, token, room, entries }), None)
             }
             Ok(Request::Ack(ack)) => (Some(Input::Ack { peer, ack }), Some(wire::response_ok())),
-            Ok(Request::Hello(presence)) => {
-                (Some(Input::Presence { peer, message: None, presence }), Some(wire::response_ok()))
+            Ok(Request::Hello(presence, process)) => {
+                let connection = node.number(wire);
+                (
+                    Some(Input::Hello { peer, connection, presence, process }),
+                    Some(wire::response_ok()),
+                )
             }
-            Err(_) => (None, Some(wire::response_refused())),
+            Err(reject) => {
+                self.penalise(to, from, reject);
+                (None, Some(wire::response_refused()))
+            }
         };
         if let Some(answer) = answer {
-            self.carry(to, from, Packet::Answer(request, answer.into()));
+            self.carry_on(wire, to, from, Packet::Answer(request, answer.into()));
         }
         if let Some(input) = input {
             self.input(to, input);
@@ -529,23 +336,57 @@ impl World {
 
     /// A node answers a request by its token.
     pub fn respond(&mut self, node: usize, token: crate::step::Token, bytes: Vec<u8>) {
-        let Some((to, link, request)) = self.nodes[node].tokens.remove(&token) else {
+        let Some((to, wire, request)) = self.nodes[node].tokens.remove(&token) else {
             return self.fail(Some(node), "a second answer to one request".to_owned());
         };
         self.quality.sync_bytes += bytes.len() as u64;
-        if self.network.is_alive(node, to, link) {
-            self.carry(node, to, Packet::Answer(request, bytes.into()));
-        }
+        self.carry_on(wire, node, to, Packet::Answer(request, bytes.into()));
     }
 
-    fn answered(&mut self, to: usize, peer: Peer, request: RequestId, bytes: &[u8]) {
+    /// A node counts a fault of another one, as the shell does: who has too many is disconnected and
+    /// refused for a while. Nobody honest may ever be charged with what weighs as a fault.
+    pub fn penalise(&mut self, node: usize, other: usize, reason: Reject) {
+        let points = match reason {
+            _ if reason.is_fault() => FAULT_POINTS,
+            Reject::Rate | Reject::Proof => 1,
+            _ => return,
+        };
+        if other < self.nodes.len() && points == FAULT_POINTS {
+            return self
+                .fail(Some(node), format!("charges node {other}, who is honest, with: {reason}"));
+        }
+        let now = self.now;
+        let n = &mut self.nodes[node];
+        let faults = n.faults.entry(other).or_insert((0, now));
+        let halvings = now.saturating_sub(faults.1) / 60_000;
+        if halvings > 0 {
+            *faults =
+                (faults.0.checked_shr(u32::try_from(halvings).unwrap_or(64)).unwrap_or(0), now);
+        }
+        faults.0 += points;
+        if faults.0 < 5 * FAULT_POINTS {
+            return;
+        }
+        n.faults.remove(&other);
+        n.blocked.insert(other, now + 5 * crate::sim::plan::MINUTE);
+        if other < self.nodes.len() {
+            return self.fail(Some(node), format!("refuses node {other}, who is honest"));
+        }
+        self.say(|| format!("node {node} refuses {other} for a while"));
+        self.break_all(node, other);
+    }
+
+    fn answered(&mut self, from: usize, to: usize, peer: Peer, request: RequestId, bytes: &[u8]) {
         let node = &mut self.nodes[to];
         let Some(asked) = node.asked.remove(&request) else { return };
         if asked.direct {
             let me = node.peer.clone();
             let input = match frame::open_answer(&me, &peer, bytes, &mut node.verifier) {
                 Ok(answer) => Input::DirectAnswered { peer, request, answer },
-                Err(_) => Input::RequestFailed { peer, request },
+                Err(reject) => {
+                    self.penalise(to, from, reject);
+                    Input::RequestFailed { peer, request }
+                }
             };
             return self.input(to, input);
         }
@@ -575,7 +416,10 @@ impl World {
                 more: page.more,
                 fault: page.fault,
             },
-            Err(_) => Input::RequestFailed { peer, request },
+            Err(reject) => {
+                self.penalise(to, from, reject);
+                Input::RequestFailed { peer, request }
+            }
         };
         self.input(to, input);
     }

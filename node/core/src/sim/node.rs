@@ -9,10 +9,13 @@ use crate::crypto::group::RoomKeys;
 use crate::identity::Keys;
 use crate::ids::{DeviceId, EpochId, IdentityId, Peer, RoomId, TopicId};
 use crate::machine::Machine;
+use crate::presence::Process;
 use crate::sim::desk::Desk;
 use crate::sim::disk::Disk;
 use crate::sim::ledger::Told;
+use crate::sim::links::{Line, WireId};
 use crate::sim::rng::Seeded;
+use crate::sim::world::Happening;
 use crate::step::{CommandId, GossipId, Input, PeopleView, RequestId, RoomView, Token};
 
 /// The first instant of a world, Unix milliseconds.
@@ -25,7 +28,9 @@ pub type Bytes = Arc<[u8]>;
 #[derive(Debug, Clone)]
 pub struct Asked {
     /// To whom.
-    pub to: usize,
+    pub peer: Peer,
+    /// By which connection.
+    pub wire: WireId,
     /// The room.
     pub room: RoomId,
     /// A page is wanted.
@@ -79,12 +84,22 @@ pub struct Node {
     /// Open requests.
     pub asked: BTreeMap<RequestId, Asked>,
     /// Whom an answer goes to: node, link, request there.
-    pub tokens: BTreeMap<Token, (usize, u64, RequestId)>,
+    pub tokens: BTreeMap<Token, (usize, WireId, RequestId)>,
     next_token: Token,
-    /// Linked peers: who that is, and by which link.
-    pub peers: BTreeMap<Peer, (usize, u64)>,
-    /// What they follow.
-    pub peer_topics: BTreeMap<usize, BTreeSet<TopicId>>,
+    /// Linked peers: who that is, and by which connections.
+    pub peers: BTreeMap<Peer, Line>,
+    /// Connections of this life so far.
+    pub connections: u64,
+    /// What they follow, as the gossip layer heard it.
+    pub peer_topics: BTreeMap<Peer, BTreeSet<TopicId>>,
+    /// Points against others, and since when.
+    pub faults: BTreeMap<usize, (u32, u64)>,
+    /// Who is refused, and until when.
+    pub blocked: BTreeMap<usize, u64>,
+    /// It hears nothing before this.
+    pub stopped_until: u64,
+    /// What it will hear then.
+    pub deferred: Vec<Happening>,
     /// Decoded keys.
     pub verifier: Verifier,
     /// Commands without a reply yet.
@@ -143,7 +158,12 @@ impl Node {
             tokens: BTreeMap::new(),
             next_token: 0,
             peers: BTreeMap::new(),
+            connections: 0,
             peer_topics: BTreeMap::new(),
+            faults: BTreeMap::new(),
+            blocked: BTreeMap::new(),
+            stopped_until: 0,
+            deferred: Vec::new(),
             verifier: Verifier::default(),
             waiting: BTreeSet::new(),
             people: PeopleView::default(),
@@ -177,7 +197,9 @@ impl Node {
         self.peer = peer.clone();
         let now_ms = self.clock_at(now);
         self.clock_max = self.clock_max.max(now_ms);
-        let machine = Machine::open(self.keys(), peer, self.disk.snapshot(), now_ms)
+        let mut process = Process([0; 16]);
+        crate::machine::Entropy::fill(&mut self.rng, &mut process.0);
+        let machine = Machine::open(self.keys(), peer, process, self.disk.snapshot(), now_ms)
             .with_disk_budget(self.disk_budget);
         for view in machine.views() {
             self.subscribed.extend(view.joined.then_some(view.keys.topic));
@@ -203,15 +225,38 @@ impl Node {
         self.asked.clear();
         self.tokens.clear();
         self.peers.clear();
+        self.connections = 0;
         self.peer_topics.clear();
+        self.faults.clear();
+        self.blocked.clear();
+        self.stopped_until = 0;
+        self.deferred.clear();
         self.waiting.clear();
     }
 
     /// A name for an incoming request.
-    pub fn token(&mut self, from: usize, link: u64, request: RequestId) -> Token {
+    pub fn token(&mut self, from: usize, wire: WireId, request: RequestId) -> Token {
         self.next_token += 1;
-        self.tokens.insert(self.next_token, (from, link, request));
+        self.tokens.insert(self.next_token, (from, wire, request));
         self.next_token
+    }
+
+    /// The number of a connection at this end.
+    #[must_use]
+    pub fn number(&self, wire: WireId) -> u64 {
+        let wires = self.peers.values().flat_map(|l| &l.wires);
+        wires.filter(|w| w.0 == wire).map(|w| w.1).next().unwrap_or(0)
+    }
+
+    /// Linked peers that are handed the envelopes of a topic: those that the gossip layer knows to
+    /// follow it, and those that said hello there.
+    #[must_use]
+    pub fn followers(&self, topic: &TopicId) -> Vec<(Peer, usize)> {
+        let room = self.views.values().find(|v| v.joined && v.keys.topic == *topic);
+        let said_hello = |p: &Peer| room.is_some_and(|r| r.linked.iter().any(|(l, _)| l == p));
+        let announced = |p: &Peer| self.peer_topics.get(p).is_some_and(|t| t.contains(topic));
+        let peers = self.peers.iter().filter(|(p, _)| announced(p) || said_hello(p));
+        peers.map(|(p, l)| (p.clone(), l.other)).collect()
     }
 
     /// The keys under which a topic's envelopes are opened, and whether this node forwards them.

@@ -41,6 +41,16 @@ impl World {
                 (self.rng.below(end), self.rng.index(self.nodes.len()), self.rng.below(end / 2));
             self.at(at, Happening::Down { node, for_ms });
         }
+        for _ in 0..self.plan.kills {
+            let (at, node) = (self.rng.below(end), self.rng.index(self.nodes.len()));
+            let for_ms = 50 + self.rng.below(800);
+            self.at(at, Happening::Down { node, for_ms });
+        }
+        for _ in 0..self.plan.stops {
+            let (at, node) = (self.rng.below(end), self.rng.index(self.nodes.len()));
+            let for_ms = self.rng.pick(&[900, 5_000, 15_000, 60_000]);
+            self.at(at, Happening::Stop { node, for_ms });
+        }
         for _ in 0..self.plan.partitions {
             let (at, for_ms) = (self.rng.below(end), 1_000 + self.rng.below(end / 3));
             self.at(at, Happening::Partition { for_ms });

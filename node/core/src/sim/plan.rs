@@ -57,6 +57,14 @@ pub struct Plan {
     pub partitions: u64,
     /// Single links that end and come back.
     pub flaps: u64,
+    /// Ends that notice late that a connection died, per mille: each end by itself.
+    pub half_open: u64,
+    /// Two connections at once where one would do, per mille.
+    pub doubles: u64,
+    /// Processes that are killed and come back at once.
+    pub kills: u64,
+    /// Processes that are stopped, and go on.
+    pub stops: u64,
     /// Largest constant error of a clock, milliseconds.
     pub skew_ms: u64,
     /// Clocks that jump.
@@ -103,6 +111,10 @@ impl Plan {
             outages: 0,
             partitions: 0,
             flaps: 0,
+            half_open: 0,
+            doubles: 0,
+            kills: 0,
+            stops: 0,
             skew_ms: 0,
             jumps: 0,
             batch: 8,
@@ -175,5 +187,9 @@ impl Plan {
             self.page_bytes = self.page_bytes.max(60_000);
             self.page_entries = self.page_entries.max(100);
         }
+        self.half_open = rng.pick(&[0, 0, 300, 900]);
+        self.doubles = rng.pick(&[0, 100, 500]);
+        self.kills = rng.pick(&[0, 0, 2, 6]);
+        self.stops = rng.pick(&[0, 0, 1, 3]);
     }
 }

@@ -61,6 +61,8 @@ impl World {
         self.network.shape(nodes, shape, false, &mut self.rng);
         self.say(|| format!("healed: {shape:?}"));
         for node in 0..nodes {
+            self.nodes[node].stopped_until = self.now;
+            self.resume(node);
             if self.nodes[node].full_until > self.now {
                 self.input(node, crate::step::Input::Tick);
             }

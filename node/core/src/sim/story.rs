@@ -298,6 +298,12 @@ impl Person {
         self.passes(50);
     }
 
+    /// The connection to somebody dies, and only the other side has noticed: it dials again.
+    pub fn holds_a_dead_connection_to(&self, other: &Self) {
+        self.with(|w| w.half_break(self.node, other.node));
+        self.passes(50);
+    }
+
     /// All links come back.
     pub fn finds_everybody(&self) {
         self.with(|w| {

@@ -23,11 +23,16 @@ enum Crash {
     BeforeTell,
 }
 
+/// Crashes in batches of one world: who comes back is greeted by everybody, and each greeting is a
+/// batch in which to crash again.
+const CRASHES_MAX: u64 = 100;
+
 impl World {
     fn draw_crash(&mut self) -> Crash {
-        if !self.faulty || !self.rng.chance(self.plan.crash) {
+        if !self.faulty || self.crashes >= CRASHES_MAX || !self.rng.chance(self.plan.crash) {
             return Crash::Never;
         }
+        self.crashes += 1;
         match self.rng.below(5) {
             0 => Crash::BeforeCommit,
             1 => Crash::BeforeSend,
@@ -114,6 +119,7 @@ impl World {
                 | Input::PeerSubscribed { .. }
                 | Input::PeerUnsubscribed { .. }
                 | Input::Presence { .. }
+                | Input::Hello { .. }
                 | Input::SyncAsked { .. }
                 | Input::BodiesAsked { .. } => {
                     if let Some(machine) = &mut n.machine {
@@ -349,6 +355,11 @@ impl World {
         for (token, bytes) in step.responds {
             self.respond(node, token, bytes);
         }
+        for (peer, reason) in step.penalties {
+            if let Some(other) = self.nodes[node].peers.get(&peer).map(|l| l.other) {
+                self.penalise(node, other, reason);
+            }
+        }
         for (_, message, verdict) in step.verdicts {
             self.judged(node, &message, verdict);
             if !alive() {
@@ -366,7 +377,7 @@ impl World {
                 (topic, false)
             }
         };
-        let peers: Vec<usize> = self.nodes[node].peers.values().map(|(i, _)| *i).collect();
+        let peers: Vec<usize> = self.nodes[node].peers.values().map(|l| l.other).collect();
         for to in peers {
             self.carry(node, to, crate::sim::network::Packet::Follow(topic, on));
         }
@@ -500,12 +511,12 @@ impl World {
         words.extend(step.publishes.iter().map(|p| format!("publish:{}", p.bytes.len())));
         words.extend(step.sends.iter().map(|s| {
             let to =
-                self.nodes[node].peers.get(&s.peer).map_or("?".to_owned(), |(i, _)| i.to_string());
+                self.nodes[node].peers.get(&s.peer).map_or("?".to_owned(), |l| l.other.to_string());
             format!("{}>{to}", if s.wants_page { "sync" } else { "say" })
         }));
         words.extend(step.directs.iter().map(|d| {
             let to =
-                self.nodes[node].peers.get(&d.peer).map_or("?".to_owned(), |(i, _)| i.to_string());
+                self.nodes[node].peers.get(&d.peer).map_or("?".to_owned(), |l| l.other.to_string());
             format!("direct:{}>{to}", d.bytes.len())
         }));
         words.extend(step.events.iter().filter_map(|e| match &e.event {

@@ -8,8 +8,9 @@ use crate::crypto::group::{RoomKeys, RoomRoot};
 use crate::ids::{DeviceId, Peer, RoomId};
 use crate::sim::attacker::Attacker;
 use crate::sim::ledger::Ledger;
+use crate::sim::links::{Network, WireId};
 use crate::sim::model::Chat;
-use crate::sim::network::{Network, Packet};
+use crate::sim::network::Packet;
 use crate::sim::node::Node;
 use crate::sim::plan::Plan;
 use crate::sim::rng::Seeded;
@@ -20,12 +21,20 @@ use crate::step::{CommandId, Input, RequestId};
 #[allow(missing_docs, reason = "named by the sentence of their variant")]
 #[derive(Debug)]
 pub enum Happening {
-    /// A packet arrives, if its link still lives.
-    Arrive { from: usize, to: usize, link: u64, packet: Packet },
-    /// A link is up: both ends learn it.
-    Linked { a: usize, b: usize, link: u64 },
-    /// A link ended: one end learns it.
-    Unlinked { node: usize, life: u64, other: usize, peer: Peer },
+    /// A packet arrives, if the receiver still holds its connection.
+    Arrive { from: usize, to: usize, wire: WireId, packet: Packet },
+    /// A connection is up: one end learns it.
+    Linked { node: usize, wire: WireId },
+    /// A connection ended: one end learns it.
+    Unlinked { node: usize, life: u64, wire: WireId },
+    /// Of several connections with a peer, those that live are known by now.
+    Settle { node: usize, life: u64, peer: Peer },
+    /// A connection with a stopped process was silent for too long.
+    Silent { node: usize, life: u64, wire: WireId, stopped: usize },
+    /// A process is stopped.
+    Stop { node: usize, for_ms: u64 },
+    /// It goes on.
+    Resume { node: usize, life: u64 },
     /// Links that should be up may come up now.
     Reconcile,
     /// The machine asked to be woken.
@@ -61,6 +70,9 @@ pub enum Happening {
     /// The attacker does something.
     Attack,
 }
+
+/// Events of one millisecond, beyond which something goes round in a circle.
+const INSTANT_MAX: u64 = 200_000;
 
 #[derive(Debug)]
 struct Scheduled {
@@ -124,6 +136,10 @@ pub struct World {
     pub now: u64,
     queue: BinaryHeap<Reverse<Scheduled>>,
     order: u64,
+    /// Crashes during batches so far.
+    pub crashes: u64,
+    /// Events of this millisecond.
+    instant: u64,
     /// Chance for everything but the nodes' own randomness.
     pub rng: Seeded,
     /// Members.
@@ -187,6 +203,8 @@ impl World {
             now: 0,
             queue: BinaryHeap::new(),
             order: 0,
+            crashes: 0,
+            instant: 0,
             nodes,
             network: Network::new(&plan, &mut rng),
             places,
@@ -254,20 +272,54 @@ impl World {
                 break;
             }
             let Some(Reverse(next)) = self.queue.pop() else { break };
+            self.instant = if self.now == next.at { self.instant + 1 } else { 0 };
+            if self.instant > INSTANT_MAX {
+                return self.fail(None, format!("time stands still at {:?}", next.what));
+            }
             self.now = next.at;
             self.happen(next.what);
         }
         self.now = self.now.max(until);
     }
 
+    /// Whose process has to run for this to happen.
+    fn sleeper(&self, what: &Happening) -> Option<usize> {
+        let node = match what {
+            Happening::Arrive { to: node, .. }
+            | Happening::Linked { node, .. }
+            | Happening::Unlinked { node, .. }
+            | Happening::Settle { node, .. }
+            | Happening::Silent { node, .. }
+            | Happening::Wake { node, .. }
+            | Happening::Work { node, .. }
+            | Happening::Expire { node, .. }
+            | Happening::Act { node }
+            | Happening::Talk { node }
+            | Happening::Join { node, .. } => *node,
+            _ => return None,
+        };
+        self.nodes.get(node).filter(|n| n.stopped_until > self.now).map(|_| node)
+    }
+
     fn happen(&mut self, what: Happening) {
+        if let Some(node) = self.sleeper(&what) {
+            return self.nodes[node].deferred.push(what);
+        }
         match what {
-            Happening::Arrive { from, to, link, packet } => {
-                self.arrive(from, to, link, packet);
+            Happening::Arrive { from, to, wire, packet } => {
+                self.arrive(from, to, wire, packet);
             }
-            Happening::Linked { a, b, link } => self.linked(a, b, link),
-            Happening::Unlinked { node, life, other, peer } => {
-                self.unlinked(node, life, other, &peer)
+            Happening::Linked { node, wire } => self.linked(node, wire),
+            Happening::Unlinked { node, life, wire } => self.unlinked(node, life, wire),
+            Happening::Settle { node, life, peer } => self.settle(node, life, &peer),
+            Happening::Silent { node, life, wire, stopped } => {
+                self.silent(node, life, wire, stopped)
+            }
+            Happening::Stop { node, for_ms } => self.stop(node, for_ms),
+            Happening::Resume { node, life } => {
+                if self.nodes[node].life == life {
+                    self.resume(node);
+                }
             }
             Happening::Reconcile => self.reconcile(),
             Happening::Wake { node, life, at } => {

@@ -1,13 +1,14 @@
 //! What travels: the gossip envelope, requests, responses.
 
 use klatch_core::content::Content;
-use klatch_core::crypto::Context;
+use klatch_core::crypto::{Context, hash, seal};
 use klatch_core::delivery::VerifiedAck;
-use klatch_core::ids::{DeviceShort, EntryId, HashShort};
+use klatch_core::ids::{DeviceShort, EntryId, HashShort, Peer};
 use klatch_core::log::entry::{SealedEntry, entry_hash};
 use klatch_core::presence::{VerifiedPresence, direct_set};
 use klatch_core::wire::{self, Frontier};
 
+use crate::judge::Fixture;
 use crate::make::{self, NOW_MS, alice, bob, head, height, profile, run_bytes, split, text};
 use crate::statements::flipped;
 use crate::{Cases, Document, check, raw, room};
@@ -145,6 +146,19 @@ fn inside(c: &mut Cases, one: &[SealedEntry], three: &[SealedEntry]) {
     c.refuse("a beacon with a body", &of(c, &head(2, &said), &bodies));
 }
 
+/// The body of a hello from `peer` to `me`.
+fn hello(c: &Cases, presence: &[u8]) -> Vec<u8> {
+    hello_between(&c.fixture, &c.fixture.peer, &c.fixture.me, presence, &[7; 16])
+}
+
+fn hello_between(f: &Fixture, from: &Peer, to: &Peer, presence: &[u8], process: &[u8]) -> Vec<u8> {
+    let bound = hash(Context::HELLO, &[&f.keys.epoch.0, &from.0, &to.0]);
+    let mut plain = process.to_vec();
+    seal::pad(&mut plain);
+    let sealed = seal::seal(f.keys.envelope_key(), &[5; 24], &bound.0, &plain);
+    raw::array(&[raw::blob(presence), raw::blob(&[5; 24]), raw::blob(&sealed)])
+}
+
 fn request() -> Document {
     let mut c = Cases::of("request");
     let rows: Vec<_> = frontier().iter().map(|(d, s, h)| height(&d.0, *s, &h.0)).collect();
@@ -157,7 +171,17 @@ fn request() -> Document {
     c.accept("sync", &good);
     c.accept("sync by a newcomer", &make::request(&c.fixture, 1, &sync(&[], raw::null(), 0)));
     c.accept("acknowledgement", &make::request(&c.fixture, 2, &ack(&c)));
-    c.accept("hello", &make::request(&c.fixture, 3, &presence(&c)));
+    c.accept("hello", &make::request(&c.fixture, 3, &hello(&c, &presence(&c))));
+    c.refuse("hello without the process", &make::request(&c.fixture, 3, &presence(&c)));
+    c.refuse("hello whose process is sealed for the other direction", &{
+        let f = &c.fixture;
+        let body = hello_between(f, &f.me, &f.peer, &presence(&c), &[7; 16]);
+        make::request(f, 3, &body)
+    });
+    c.refuse("hello with a process of 15 bytes", &{
+        let f = &c.fixture;
+        make::request(f, 3, &hello_between(f, &f.peer, &f.me, &presence(&c), &[7; 15]))
+    });
     c.misspell(&good);
     let items = raw::items(&good);
     let with = |i: usize, item: Vec<u8>| {
@@ -208,13 +232,13 @@ fn request() -> Document {
     );
     c.refuse(
         "hello that is signed wrongly",
-        &make::request(&c.fixture, 3, &flipped(&presence(&c), 0)),
+        &make::request(&c.fixture, 3, &hello(&c, &flipped(&presence(&c), 0))),
     );
     c.refuse("hello of another peer", &{
         let f = &c.fixture;
         let elsewhere =
             VerifiedPresence::issue(&alice(), f.keys.room, &f.me, direct_set([].iter()), NOW_MS);
-        make::request(f, 3, &elsewhere)
+        make::request(f, 3, &hello(&c, &elsewhere))
     });
     bodies_asked(&mut c);
     let about = "From given.peer to given.me. [1, type, epoch, proof, body].";

@@ -146,7 +146,11 @@ pub fn judge(
                     json!({ "sync": { "bytes_max": sync.bytes_max, "frontier": frontier_fields(&sync.frontier) } })
                 }
                 Request::Ack(ack) => json!({ "ack": ack_fields(&ack) }),
-                Request::Hello(presence) => json!({ "hello": presence_fields(&presence) }),
+                Request::Hello(presence, process) => {
+                    let mut fields = presence_fields(&presence);
+                    fields["process"] = hex(&process.0).into();
+                    json!({ "hello": fields })
+                }
                 Request::Bodies { entries, .. } => {
                     json!({ "bodies": entries.iter().map(|id| hex(&id.0)).collect::<Vec<_>>() })
                 }
