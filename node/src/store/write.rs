@@ -242,6 +242,14 @@ impl Batch<'_> {
         let span = if apart { self.spans.next() } else { None };
         let number = self.room_number(room)?;
         let Some(journal) = places::find(self.tx, number, &id.0)? else { return Ok(()) };
+        let (before, kind): (i64, u8) = self
+            .tx
+            .prepare_cached("SELECT body_at, kind FROM entry WHERE journal = ?1")?
+            .query_row([journal], |r| Ok((r.get(0)?, r.get(1)?)))?;
+        if before == BODY_DELETED && is_message(kind) {
+            // Deleted again below, and counted off again.
+            self.growth.entry(number).or_default().messages += 1;
+        }
         let body_at = if apart { BODY_APART } else { BODY_HERE };
         self.run(
             "UPDATE entry SET body_at = ?2, target = ?3 WHERE journal = ?1",
