@@ -546,7 +546,7 @@ def request(data, given, case):
         bound = H("hello", epoch, given["peer"], given["me"])
         process = opened(keys.envelope_key, nonce, bound, sealed)
         if len(process) != 16:
-            raise Refused("a process is 16 bytes", "decode")
+            raise Refused("a process is 16 bytes")
         return {"hello": {**fields, "process": process.hex()}}
     if kind == 4:
         return {"bodies": [i.hex() for i in read(body, REQUEST_MAX, WANTED)]}

@@ -19,14 +19,14 @@ const ROOM: &str = "#attic";
 
 async fn say(node: &Node, text: &str) {
     let text = text.to_owned();
-    let command = Command::SendMessage { room: ROOM.to_owned(), text, reply_to: None };
+    let command = Command::SendMessage { room: node.place(ROOM).unwrap(), text, reply_to: None };
     node.command(command).await.unwrap();
 }
 
 /// Texts of the room, and lines without one.
 async fn lines(node: &Node) -> Vec<Message> {
     let query = Query::History {
-        room: ROOM.to_owned(),
+        room: node.place(ROOM).unwrap(),
         limit: 1_000,
         since_ms: None,
         before: None,

@@ -283,17 +283,17 @@ fn room(facts: &Facts, room: &RoomSummary) -> Finding {
             count(usize::try_from(n).unwrap_or(usize::MAX), "message")
         ),
     };
-    if room.damaged > 0 {
-        let lost = count(usize::try_from(room.damaged).unwrap_or(usize::MAX), "text");
-        let text = format!("{lost} rotted on this disk, and come back from who has them{queued}");
-        return Finding::warn(text, "check the disk and its cables; keep a member online");
-    }
     if room.behind {
         let text = format!(
             "this profile was restored from an old copy, and others have messages of you that are \
              not here: it receives, and cannot write in this room{queued}"
         );
         return Finding::fail(text, "klatch --profile NEW init");
+    }
+    if room.damaged > 0 {
+        let lost = count(usize::try_from(room.damaged).unwrap_or(usize::MAX), "text");
+        let text = format!("{lost} rotted on this disk, and come back from who has them{queued}");
+        return Finding::warn(text, "check the disk and its cables; keep a member online");
     }
     if room.over_budget {
         let text = format!("its disk budget is used up: later texts are not stored here{queued}");

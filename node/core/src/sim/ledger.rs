@@ -29,6 +29,8 @@ pub struct Ledger {
     numbers: BTreeMap<(DeviceId, DeviceId, SessionTag, u64), EntryId>,
     /// Entries whose body rotted on one disk.
     pub rotted: BTreeSet<EntryHash>,
+    /// Devices that went on from an old copy of their disk: a place may be used twice.
+    pub restored: BTreeSet<DeviceId>,
     /// A device forked: entries may lack parents that lie in the branch not taken.
     pub forked: BTreeSet<DeviceId>,
 }
@@ -118,6 +120,9 @@ impl Ledger {
             return Err(format!("{}: taken in although {why}", name()));
         }
         let slot = (row.room, row.device, row.seq);
+        if self.restored.contains(&row.device) {
+            return Ok(());
+        }
         if row.device == own {
             if let Some((before, _)) = self.slots.get(&slot)
                 && *before != row.hash

@@ -337,6 +337,8 @@ impl Person {
         self.with(|w| {
             w.nodes[self.node].disk = backup.clone();
             w.nodes[self.node].told = crate::sim::ledger::Told::default();
+            let device = w.nodes[self.node].device;
+            w.ledger.restored.insert(device);
         });
         self.comes_back();
     }
