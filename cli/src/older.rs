@@ -298,7 +298,7 @@ mod tests {
             std::fs::write(path, markdown()).unwrap();
         }
         let page = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(page == markdown(), "write it anew: KLATCH_BLESS=1 cargo test -p klatch older");
+        assert!(page == markdown(), "write it again: KLATCH_BLESS=1 cargo test -p klatch older");
     }
 
     #[test]

@@ -119,7 +119,7 @@ impl Plain<'_> {
                 Ok(())
             }
             ContactNews::SessionReset if !self.out.json => self.out.line(&format!(
-                "* the encryption with {name} was set up anew; what was on its way is sent again"
+                "* the encryption with {name} was set up again; what was on its way is sent once more"
             )),
             _ => Ok(()),
         }

@@ -215,7 +215,7 @@ fn contact(state: &mut State, room: RoomId, name: &str, news: ContactNews) {
         ContactNews::Impersonated => {
             state.warn(&format!("somebody else uses the name of {name}, whom you verified: /whois @{name}"));
         }
-        ContactNews::SessionReset => state.say(&format!("the encrypted session with {name} was made anew")),
+        ContactNews::SessionReset => state.say(&format!("the encrypted session with {name} was set up again")),
         _ => {}
     }
 }

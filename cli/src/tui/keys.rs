@@ -45,7 +45,7 @@ pub const KEYS: &[(&str, &[(&str, &str)])] = &[
             ("F7", "show or hide the list of rooms"),
             ("F8, Alt+M", "show or hide the list of people"),
             ("F5", "network: peers, ways, round trips, events"),
-            ("Ctrl+L", "paint anew"),
+            ("Ctrl+L", "redraw"),
         ],
     ),
     (
@@ -56,8 +56,8 @@ pub const KEYS: &[(&str, &[(&str, &str)])] = &[
             ("Ctrl+N P, Alt+Right Left", "next and previous row"),
             ("Alt+A", "next unread one, first where somebody calls you"),
             ("F2, F4", "accept or block who wrote for the first time"),
-            ("Alt+N", "how loud this room is: each message, mentions, nothing"),
-            ("Ctrl+Z", "put into the background of the shell"),
+            ("Alt+N", "notifications for this room: each message, mentions, none"),
+            ("Ctrl+Z", "suspend; `fg` in the shell comes back"),
         ],
     ),
     (
@@ -421,7 +421,7 @@ fn request(state: &mut State, wishes: &mut Vec<Wish>, accept: bool) {
     state.say(&if accept {
         format!("{name} is a contact now")
     } else {
-        format!("nothing of {name} is taken any more")
+        format!("everything from {name} is refused from now on")
     });
     state.due.lists = Some(state.now_ms + super::fold::GATHER_MS);
 }

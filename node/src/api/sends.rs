@@ -105,7 +105,7 @@ pub(super) fn key(params: &mut serde_json::Map<String, Value>) -> Result<Option<
         }
         Some(_) => {
             let text = format!("`idempotency_key` is a text of 1 to {KEY_CHARS_MAX} characters");
-            Err(RpcError::params(text, "for example a random number, made anew for each message"))
+            Err(RpcError::params(text, "for example a random number, a new one for each message"))
         }
     }
 }

@@ -363,7 +363,7 @@ mod tests {
         let kept = std::fs::read_to_string(path).unwrap_or_default();
         assert!(
             kept == markdown(),
-            "make it anew: cargo run -p klatch -- api spec --markdown > docs/API.md"
+            "generate it again: cargo run -p klatch -- api spec --markdown > docs/API.md"
         );
     }
 }

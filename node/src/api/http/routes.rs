@@ -69,8 +69,13 @@ async fn rpc(
 ) -> Response {
     if !is_json(request.headers()) {
         let (code, hint) = ("KLATCH-HTTP-TYPE", "send `Content-Type: application/json`");
-        return Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, code, "only JSON is taken", hint)
-            .into_response();
+        return Refused::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            code,
+            "only JSON is accepted",
+            hint,
+        )
+        .into_response();
     }
     let message =
         match timeout(BODY_TIME_MAX, body::to_bytes(request.into_body(), LINE_BYTES_MAX)).await {

@@ -113,7 +113,7 @@ pub const METHODS: &[Method] = &[
             need("device", "string", "whom: a device id"),
             or("muted", "boolean", "true", "hide, or show again"),
         ],
-        "hide what a device writes; here only",
+        "hide what a device writes; only on this side",
     ),
     row(
         "room.mark_read",
@@ -267,7 +267,7 @@ pub const METHODS: &[Method] = &[
         Manage,
         C("block_contact"),
         &[WHO, or("blocked", "boolean", "true", "block, or unblock")],
-        "take nothing from a person any more; declines a request",
+        "refuse everything from a person; declines a request",
     ),
     row(
         "contact.rename",
@@ -295,7 +295,7 @@ pub const METHODS: &[Method] = &[
                 "verified",
                 "boolean",
                 "true",
-                "the codes were compared and are equal, or this is taken back",
+                "the codes were compared and are equal, or that is no longer so",
             ),
         ],
         "remember that the verification codes were compared",
