@@ -2,6 +2,7 @@
 //! delivery together; the rules themselves live in those parts. What depends on links and time is
 //! in [`links`], `exchange` and [`poll`].
 
+mod acks;
 pub(crate) mod bodies;
 mod check;
 pub(crate) mod exchange;
@@ -23,14 +24,13 @@ use crate::ids::{DeviceId, EntryId, RoomId};
 use crate::limits::{
     CHAINS_BURST, CHAINS_PER_MINUTE, DEVICE_BYTES_BURST, DEVICE_BYTES_PER_S, DEVICE_ENTRIES_BURST,
     DEVICE_ENTRIES_PER_S, LAST_SEEN_WRITE_MS, OUTBOX_BYTES_MAX, OUTBOX_ENTRIES_MAX, QUARANTINE_MAX,
-    RECIPIENT_MS, RUN_BYTES_MAX, RUN_ENTRIES_MAX,
+    RUN_BYTES_MAX, RUN_ENTRIES_MAX,
 };
 use crate::log::entry::{ForkBranch, VerifiedEntry, VerifiedRun, compose};
 use crate::log::{Accepted, Log, Outcome};
 use crate::machine::Ctx;
 use crate::step::{DeviceRow, EntryRow, Lack, RoomRow, RoomSnapshot, RoomView, Write};
 use crate::sync::Planner;
-use crate::wire::Frontier;
 use bodies::Bodies;
 use links::Links;
 use poll::Timers;
@@ -533,61 +533,6 @@ impl Room {
         self.log.mark_forked(&device);
         ctx.step.writes.push(Write::Fork { room, device, seq, proof });
         ctx.record(Event::ForkFound { room, device, seq });
-    }
-
-    // ---- what others have -----------------------------------------------------------------------
-
-    /// A member said, signed, what is on its disk.
-    pub(crate) fn acknowledged(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        device: DeviceId,
-        frontier: &Frontier,
-    ) {
-        let own = ctx.keys.device_id();
-        if device == own {
-            return;
-        }
-        if !self.log.knows(&device) {
-            return;
-        }
-        self.heard(ctx, device);
-        let Some((_, seq, hash)) =
-            frontier.iter().find(|f| f.0 == own.prefix() || planted!(CountAnyAck))
-        else {
-            return;
-        };
-        // It counts for the very entry that is named. Another one in that place, or a place that is
-        // not written yet, is the history of this device from which it was restored: the entries
-        // themselves, which only this device can have signed, will tell (`fall_behind`). A claim
-        // alone must not silence anybody.
-        if !self.log.holds_at(own.prefix(), *seq, hash) && !planted!(CountAnyAck) {
-            return;
-        }
-        let have = seq.saturating_add(1).min(self.log.next_seq(&own));
-        let row = self.member_row(device);
-        if have <= row.acked {
-            return;
-        }
-        row.acked = have;
-        let room = self.id();
-        self.links.progressed(device, ctx.now);
-        ctx.step.writes.push(Write::Acked { room, device, seq: have - 1 });
-        let state = self.delivery(own, have - 1, ctx.wall);
-        ctx.tell(Event::DeliveryChanged { room, direct: false, upto_seq: have - 1, state });
-        self.touched = true;
-    }
-
-    fn delivery(&self, own: DeviceId, seq: u64, now: u64) -> Delivery {
-        let others = || self.members.values().filter(|m| m.device != own);
-        let n = others().filter(|m| m.acked > seq).count();
-        let m = others()
-            .filter(|m| m.acked > seq || now.saturating_sub(m.last_seen_ms) < RECIPIENT_MS)
-            .count();
-        Delivery::Delivered {
-            n: u32::try_from(n).unwrap_or(u32::MAX),
-            m: u32::try_from(m).unwrap_or(u32::MAX),
-        }
     }
 
     /// What workers and status queries may know.

@@ -9,8 +9,8 @@
 //! and fall silent. A failing seed is kept for ever in `tests/seeds.txt`.
 //!
 //! Reading order: [`plan`] (what a seed means), [`world`] (time and events), [`turn`] (what a node
-//! does with a batch, and where it may crash), [`links`], [`network`], [`people`], [`attacker`], [`settle`]
-//! (healing and the final comparison), [`story`].
+//! does with a batch, and where it may crash), [`links`], [`network`], [`people`], [`attacker`],
+//! [`settle`] (healing and the final comparison), [`story`].
 
 #![allow(
     clippy::missing_errors_doc,
