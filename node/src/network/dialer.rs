@@ -13,8 +13,8 @@ use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId};
 
 use super::settings::{
-    ADDRESSES_PER_PEER_MAX, CONFIGURED_MAX, DIALS_MAX, DISCOVERED_MAX, LOST_DIALS_MAX,
-    LOST_PAUSE_MS, LOST_URGENT_MS, PROVEN_MS, REDIAL_MS_MAX, REDIAL_MS_MIN,
+    ADDRESSES_PER_PEER_MAX, CONFIGURED_MAX, DIALS_MAX, DISCOVERED_MAX, LOST_PAUSE_MS,
+    LOST_URGENT_MS, PEER_DIALS_MAX, PROVEN_MS, REDIAL_MS_MAX, REDIAL_MS_MIN,
 };
 
 /// Where an address comes from.
@@ -162,7 +162,9 @@ impl Dialer {
             let peer = target.peer.or(target.met);
             let linked = peer.is_some_and(|p| self.linked.contains(&p));
             let urgent = peer.is_some_and(|p| self.lost.contains_key(&p));
-            let at_once = if urgent { LOST_DIALS_MAX } else { 1 };
+            // What is being dialled is held back below, so this is another address or a later try.
+            // Where a peer once was may hang; where it is now must not wait for that.
+            let at_once = if peer.is_some() { PEER_DIALS_MAX } else { 1 };
             if room == 0 {
                 break;
             }
@@ -474,6 +476,23 @@ mod tests {
         assert!(dials < 20);
         dialer.shown(&peer, 600_000);
         assert_eq!(dialer.due(600_000 + LOST_PAUSE_MS).len(), 1);
+    }
+
+    #[test]
+    fn where_a_peer_is_now_is_dialled_while_a_dial_to_where_it_was_hangs() {
+        let (mut dialer, peer) = (Dialer::new(PeerId::random()), PeerId::random());
+        dialer.add(Some(peer), loopback_tcp(9), Source::Configured);
+        let mut begun = |now, id| {
+            let dials = dialer.due(now);
+            for (key, dial) in &dials {
+                dialer.begun(*key, dial.clone(), ConnectionId::new_unchecked(id));
+            }
+            dialer.add(Some(peer), loopback_tcp(10), Source::Mdns);
+            dials.into_iter().flat_map(|(_, dial)| dial.addresses).collect::<Vec<_>>()
+        };
+        assert_eq!(begun(0, 1), [loopback_tcp(9)]);
+        assert_eq!(begun(250, 2), [loopback_tcp(10)], "and the first still hangs");
+        assert!(begun(500, 3).is_empty(), "both are being tried");
     }
 
     #[test]

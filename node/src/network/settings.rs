@@ -239,8 +239,8 @@ pub const PROVEN_MS: u64 = 2_000;
 pub const LOST_URGENT_MS: u64 = 120_000;
 /// ...at least this often: what a person does not notice yet...
 pub const LOST_PAUSE_MS: u64 = 2_000;
-/// ...also while earlier dials hang: each may take [`HANDSHAKE_TIMEOUT`].
-pub const LOST_DIALS_MAX: usize = 3;
+/// ...also while earlier dials to that peer hang: each may take [`HANDSHAKE_TIMEOUT`].
+pub const PEER_DIALS_MAX: usize = 3;
 /// Dials in progress, below [`DIALS_PENDING_MAX`]: the rest of that limit is for requests of the
 /// user. Twenty lost peers at once, three dials each.
 pub const DIALS_MAX: usize = 64;
