@@ -1,8 +1,5 @@
 //! A small client of a node's local API, to copy into programs of your own: one Unix socket, one
-//! JSON object per line.
-//!
-//! Calls and events share the connection. An event that arrives while an answer is awaited is kept
-//! for [`Client::event`].
+//! JSON object per line. Events that arrive while an answer is awaited wait for [`Client::event`].
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -12,6 +9,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+
+const START: &str = "is the node running? klatch up";
 
 /// A connection to a running node.
 pub struct Client {
@@ -27,29 +26,23 @@ impl Client {
         let socket = match std::env::var_os("KLATCH_SOCKET") {
             Some(path) => PathBuf::from(path),
             None => {
-                let status = tokio::process::Command::new("klatch")
-                    .args(["status", "--json"])
-                    .output()
-                    .await;
-                let status =
-                    status.context("KLATCH_SOCKET is not set, and there is no program `klatch`")?;
-                let status: Value = serde_json::from_slice(&status.stdout)
-                    .context("is the node running? klatch up")?;
+                let mut ask = tokio::process::Command::new("klatch");
+                let told = ask.args(["status", "--json"]).output().await;
+                let told = told.context("KLATCH_SOCKET is not set, and there is no `klatch`")?;
+                let status: Value = serde_json::from_slice(&told.stdout).context(START)?;
                 status["socket"].as_str().context("that node offers no socket")?.into()
             }
         };
-        let stream =
-            UnixStream::connect(&socket).await.context("is the node running? klatch up")?;
+        let stream = UnixStream::connect(&socket).await.context(START)?;
         let (read, write) = stream.into_split();
         Ok(Self { lines: BufReader::new(read).lines(), write, next: 0, early: VecDeque::new() })
     }
 
-    /// Calls a method; `klatch api spec` lists them. The error says what went wrong and what to
-    /// try.
+    /// Calls a method of `klatch api spec`. An error says what went wrong and what to try.
     pub async fn call(&mut self, method: &str, params: Value) -> Result<Value> {
         self.next += 1;
-        let request =
-            json!({"jsonrpc": "2.0", "id": self.next, "method": method, "params": params});
+        let id = self.next;
+        let request = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
         self.write.write_all(format!("{request}\n").as_bytes()).await?;
         loop {
             let mut line = self.line().await?;
@@ -66,23 +59,19 @@ impl Client {
     /// The id of a room that this profile has joined, for topics: `room/ID/message`.
     pub async fn room(&mut self, name: &str) -> Result<String> {
         let rooms = self.call("room.list", json!({})).await?;
-        let found = rooms
-            .as_array()
-            .and_then(|rooms| rooms.iter().find(|r| r["name"] == name && r["left"] != true));
+        let known = |r: &&Value| r["name"] == name && r["left"] != true;
+        let found = rooms.as_array().and_then(|all| all.iter().find(known));
         let id = found.and_then(|r| r["room_id"].as_str()).map(str::to_owned);
         id.with_context(|| format!("{name} is not among `klatch rooms`; klatch join '{name}'"))
     }
 
-    /// Follows topics that begin with one of these, after a cursor, `"start"` or `"now"`; answers
-    /// with the cursor.
+    /// Follows topics that begin so, after a cursor, `"start"` or `"now"`; answers with the cursor.
     pub async fn subscribe(&mut self, topics: &[String], after: Value) -> Result<Value> {
-        let mut answer =
-            self.call("events.subscribe", json!({"topics": topics, "after": after})).await?;
-        Ok(answer["cursor"].take())
+        let params = json!({"topics": topics, "after": after});
+        Ok(self.call("events.subscribe", params).await?["cursor"].take())
     }
 
-    /// The next event: `cursor`, `time`, `topic`, `type` and `event`. May be dropped and called
-    /// again.
+    /// The next event: `cursor`, `time`, `topic`, `type`, `event`. May be dropped and called again.
     pub async fn event(&mut self) -> Result<Value> {
         loop {
             let mut line = match self.early.pop_front() {
@@ -101,8 +90,7 @@ impl Client {
     }
 }
 
-/// Keeps a cursor in a file that is replaced in one step: a kill leaves the old one or the new one,
-/// never half of one.
+/// Keeps a cursor in a file that is replaced in one step: a kill leaves never half of one.
 pub fn save(file: &Path, cursor: &Value) -> Result<()> {
     let new = file.with_extension("new");
     std::fs::write(&new, cursor.to_string())?;

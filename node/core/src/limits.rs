@@ -235,9 +235,10 @@ pub const ONE_TIME_KEYS_BURST: u64 = 50;
 /// Lamport clocks and times of direct messages stay below: JSON readers have 53 bits, and nothing
 /// may overflow.
 pub const DIRECT_CLOCK_MAX: u64 = 1 << 53;
-/// A direct message may move the order of its conversation ahead by no more than a day beyond its
-/// arrival, so that a wrong clock, or a lie, leaves room for everything that is said later.
-pub const DIRECT_AHEAD_MS_MAX: u64 = 86_400_000;
+/// A direct message may move the order of its conversation ahead by no more than a century beyond
+/// its arrival. A clock that is merely wrong stays below, so that both sides see the same order,
+/// which the lamport clock then decides; a lie leaves room for everything that is said later.
+pub const DIRECT_AHEAD_MS_MAX: u64 = 36_525 * 86_400_000;
 /// Nor may it move the conversation's lamport clock ahead by more than this: more messages than two
 /// people exchange, too few to burn the counter.
 pub const DIRECT_LAMPORT_AHEAD_MAX: u64 = 1 << 20;

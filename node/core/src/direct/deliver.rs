@@ -45,15 +45,10 @@ impl Direct {
     fn expire(&mut self, ctx: &mut Ctx<'_>, device: DeviceId) {
         let Some(queue) = self.queues.get_mut(&device) else { return };
         let identity = queue.identity;
-        let (ran_ms, wall) = (self.ran.total_ms(), ctx.wall);
+        let ran_ms = self.ran.total_ms();
         let late = |queue: &Queue| {
             let item = queue.items.front()?;
-            let waited_ms = if planted!(ExpireByCalendar) {
-                wall.saturating_sub(item.queued_ms)
-            } else {
-                ran_ms.saturating_sub(item.queued_ran_ms)
-            };
-            (waited_ms >= DIRECT_EXPIRY_MS).then_some(())
+            (ran_ms.saturating_sub(item.queued_ran_ms) >= DIRECT_EXPIRY_MS).then_some(())
         };
         let mut given_up = Vec::new();
         while late(queue).is_some() {

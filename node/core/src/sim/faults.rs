@@ -96,10 +96,6 @@ faults! {
     AnyoneEdits,
     /// a direct message that failed once is never sent again
     DirectNoRetry,
-    /// a direct message is given up when the calendar says so
-    ExpireByCalendar,
-    /// the clocks of the other side are believed without limit
-    DirectClockTrusted,
     /// strangers may write without limit
     GateOpen,
     /// what moved in a session is not stored with the message
