@@ -4,9 +4,17 @@
 Run it again after any pause, or a kill: it goes on where it was. The first time it begins with the whole history.
 """
 
+import json
 import sys
 
-from klatch import Klatch, load, quoted, save
+from klatch import Klatch, load, save
+
+
+def quoted(text):
+    """As JSON on one line in which nothing acts on a terminal; whatever can be printed stays as it is."""
+    whole = json.dumps(text, ensure_ascii=False)
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in whole)
+
 
 name, file = sys.argv[1:3]
 with Klatch() as node:

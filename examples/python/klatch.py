@@ -85,12 +85,6 @@ class Klatch:
         return json.loads(line)
 
 
-def quoted(text):
-    """As JSON on one line in which nothing acts on a terminal; whatever can be printed stays as it is."""
-    whole = json.dumps(text, ensure_ascii=False)
-    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in whole)
-
-
 def load(path, default="now"):
     """The cursor kept in a file."""
     return json.load(open(path)) if os.path.exists(path) else default

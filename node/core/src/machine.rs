@@ -371,45 +371,6 @@ impl Machine {
                 let result = join(&mut ctx, rooms, topics, links, row, *disk_budget);
                 ctx.step.replies.push((id, result));
             }
-            Input::LinkUp { peer } => {
-                direct.link_up(&peer);
-                links.entry(peer).or_default();
-            }
-            Input::LinkRenewed { peer } => {
-                links.entry(peer.clone()).or_default();
-                renew(&mut ctx, rooms, direct, &peer);
-            }
-            Input::LinkDown { peer } => {
-                links.remove(&peer);
-                direct.link_down(&mut ctx, &peer);
-                for room in rooms.values_mut() {
-                    room.link_down(&mut ctx, &peer);
-                }
-            }
-            Input::PeerSubscribed { peer, topic } => {
-                let topics_known = &mut links.entry(peer.clone()).or_default().topics;
-                if topics_known.len() < PEER_TOPICS_MAX {
-                    topics_known.insert(topic);
-                }
-                if let Some(room) = topics.get(&topic).and_then(|id| rooms.get_mut(id)) {
-                    room.link_up(&mut ctx, &peer);
-                }
-            }
-            Input::PeerUnsubscribed { peer, topic } => {
-                if let Some(known) = links.get_mut(&peer) {
-                    known.topics.remove(&topic);
-                }
-                if let Some(room) = topics.get(&topic).and_then(|id| rooms.get_mut(id)) {
-                    room.link_down(&mut ctx, &peer);
-                }
-            }
-            Input::PeerSlow { peer } => {
-                rooms.values_mut().for_each(|r| r.peer_slow(&mut ctx, &peer))
-            }
-            Input::RequestFailed { peer, request } => {
-                direct.request_failed(&mut ctx, request);
-                rooms.values_mut().for_each(|r| r.request_failed(&mut ctx, &peer, request));
-            }
             Input::DirectAsked { peer, token, frame } => {
                 direct.asked(&mut ctx, &peer, token, frame)
             }
@@ -427,18 +388,27 @@ impl Machine {
                     ctx.step.people = Some(view);
                 }
             }
-            other => {
-                if let Input::Hello { peer, connection, presence, process } = &other {
-                    let run = links.get_mut(peer).map(|l| l.heard(*process, *connection));
-                    match run {
-                        Some(Run::Former) => return step,
-                        Some(Run::Another) => renew(&mut ctx, rooms, direct, peer),
-                        _ => {}
-                    }
-                    direct.bind(peer, presence.device);
-                }
-                from_peer(&mut ctx, rooms, links, other);
+            Input::LinkUp { .. }
+            | Input::LinkRenewed { .. }
+            | Input::LinkDown { .. }
+            | Input::PeerSubscribed { .. }
+            | Input::PeerUnsubscribed { .. }
+            | Input::PeerSlow { .. }
+            | Input::RequestFailed { .. } => {
+                from_links(&mut ctx, rooms, topics, links, direct, input);
             }
+            Input::Hello { ref peer, connection, ref presence, process } => {
+                let run = links.get_mut(peer).map(|l| l.heard(process, connection));
+                if run == Some(Run::Another) {
+                    renew(&mut ctx, rooms, direct, peer);
+                }
+                // What a process said that is gone by now is too late.
+                if run != Some(Run::Former) {
+                    direct.bind(peer, presence.device);
+                    from_peer(&mut ctx, rooms, links, input);
+                }
+            }
+            other => from_peer(&mut ctx, rooms, links, other),
         }
         let due = rooms.values().map(|r| if r.touched { now } else { r.timers.due_ms });
         let due = due.chain([if direct.touched { now } else { direct.due_ms }]).min();
@@ -451,6 +421,57 @@ impl Machine {
         self.ahead += self.wall.saturating_sub(wall);
         self.wall = wall;
         wall + self.ahead
+    }
+}
+
+/// Inputs that the network itself caused: links come, change and go, and requests fail.
+fn from_links(
+    ctx: &mut Ctx<'_>,
+    rooms: &mut BTreeMap<RoomId, Room>,
+    topics: &BTreeMap<TopicId, RoomId>,
+    links: &mut BTreeMap<Peer, Linked>,
+    direct: &mut Direct,
+    input: Input,
+) {
+    match input {
+        Input::LinkUp { peer } => {
+            direct.link_up(&peer);
+            links.entry(peer).or_default();
+        }
+        Input::LinkRenewed { peer } => {
+            links.entry(peer.clone()).or_default();
+            renew(ctx, rooms, direct, &peer);
+        }
+        Input::LinkDown { peer } => {
+            links.remove(&peer);
+            direct.link_down(ctx, &peer);
+            for room in rooms.values_mut() {
+                room.link_down(ctx, &peer);
+            }
+        }
+        Input::PeerSubscribed { peer, topic } => {
+            let topics_known = &mut links.entry(peer.clone()).or_default().topics;
+            if topics_known.len() < PEER_TOPICS_MAX {
+                topics_known.insert(topic);
+            }
+            if let Some(room) = topics.get(&topic).and_then(|id| rooms.get_mut(id)) {
+                room.link_up(ctx, &peer);
+            }
+        }
+        Input::PeerUnsubscribed { peer, topic } => {
+            if let Some(known) = links.get_mut(&peer) {
+                known.topics.remove(&topic);
+            }
+            if let Some(room) = topics.get(&topic).and_then(|id| rooms.get_mut(id)) {
+                room.link_down(ctx, &peer);
+            }
+        }
+        Input::PeerSlow { peer } => rooms.values_mut().for_each(|r| r.peer_slow(ctx, &peer)),
+        Input::RequestFailed { peer, request } => {
+            direct.request_failed(ctx, request);
+            rooms.values_mut().for_each(|r| r.request_failed(ctx, &peer, request));
+        }
+        _ => {}
     }
 }
 
