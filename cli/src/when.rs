@@ -52,13 +52,12 @@ fn since_at(text: &str, now: &jiff::Zoned) -> Result<u64, String> {
         _ => {
             if let Ok(at) = text.parse::<jiff::Timestamp>() {
                 at
-            } else if let Ok(time) = text.parse::<jiff::civil::Time>() {
-                last_at(time, now).map_err(form)?
             } else if let Ok(at) = text.parse::<jiff::civil::DateTime>() {
+                // A day alone is its first moment. Before times: as a time alone, `2026-11-21 18:00`
+                // would lose its day.
                 at.to_zoned(now.time_zone().clone()).map_err(form)?.timestamp()
             } else {
-                let day = text.parse::<jiff::civil::Date>().map_err(form)?;
-                day.to_zoned(now.time_zone().clone()).map_err(form)?.timestamp()
+                last_at(text.parse::<jiff::civil::Time>().map_err(form)?, now).map_err(form)?
             }
         }
     };
