@@ -144,7 +144,8 @@ pub fn user_folder(uid: u32) -> PathBuf {
 pub fn folder_name(home: &Path) -> String {
     let home = home.ancestors().find_map(|there| {
         let rest = home.strip_prefix(there).ok()?;
-        Some(std::fs::canonicalize(there).ok()?.join(rest))
+        // Part by part: joining nothing would leave a slash at the end of what is there already.
+        Some(std::fs::canonicalize(there).ok()?.iter().chain(rest.iter()).collect::<PathBuf>())
     });
     let bytes = home.as_deref().map_or(&b""[..], |h| h.as_os_str().as_bytes());
     let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, b| {
