@@ -103,12 +103,16 @@ pub(super) fn listening(facts: &Facts, status: &Status) -> Finding {
 
 /// Whether somebody in another network could connect. Nobody here can tell: that takes a friend.
 pub(super) fn outside(_: &Facts, status: &Status) -> Finding {
-    let ips = || status.listening.iter().filter_map(|a| ip(a));
-    if ips().all(|ip| ip.is_loopback()) {
+    let ips = || status.listening.iter().map(|a| ip(a));
+    if ips().all(|ip| ip.is_some_and(|ip| ip.is_loopback())) {
         return Finding::skipped("the node listens on this machine only");
     }
-    let why = match ips().find(is_public) {
+    let why = match ips().flatten().find(is_public) {
         Some(ip) => format!("{ip} is a public address, unless a firewall keeps others away"),
+        // In a report for others addresses have stand-ins.
+        None if ips().any(|ip| ip.is_none()) => {
+            "whether an address here is public is not shown".to_owned()
+        }
         None => "all addresses here are private: a router would have to forward a port".to_owned(),
     };
     Finding::unknown(

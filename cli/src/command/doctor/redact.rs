@@ -277,6 +277,13 @@ impl Redactor {
                     peer.peer_id = self.stand_in("peer", &peer.peer_id);
                     peer.address = self.multiaddr(&peer.address);
                 }
+                for wanted in &mut status.wanted {
+                    wanted.address = match wanted.address.starts_with('/') {
+                        true => self.multiaddr(&wanted.address),
+                        false => self.stand_in("host", &wanted.address),
+                    };
+                    wanted.error = wanted.error.as_ref().map(|e| self.text(e));
+                }
                 for room in &mut status.rooms {
                     room.name = self.stand_in("room", &room.name);
                     room.room = RoomId([0; 16]);

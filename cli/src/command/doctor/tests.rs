@@ -7,7 +7,9 @@ use std::time::Duration;
 use clap::Parser;
 use klatch_core::event::Path;
 use klatch_core::ids::{DeviceId, IdentityId, RoomId};
-use klatch_core::query::{Access, Clock, Discovery, Host, Mdns, PeerSummary, RoomSummary, Status};
+use klatch_core::query::{
+    Access, Clock, Discovery, Host, Mdns, PeerSummary, RoomSummary, Status, WantedPeer,
+};
 use klatch_node::look::Look;
 
 use super::Outcome::{Fail, Ok, Skipped, Unknown, Warn};
@@ -361,7 +363,7 @@ fn terminal() {
 #[test]
 fn without_a_node_what_only_it_knows_is_unknown() {
     for node in [NodeFact::Absent, mute(None), NodeFact::Strange { cause: String::new() }] {
-        for name in ["listening", "multicast", "peers", "clock", "refused", "rooms"] {
+        for name in ["listening", "outside", "multicast", "peers", "clock", "refused", "rooms"] {
             assert_eq!(outcome(name, |f| f.node = node.clone()), Unknown, "{name}");
         }
     }
@@ -373,14 +375,14 @@ fn the_report_stands_in_columns_of_words() {
     facts.node = NodeFact::Absent;
     facts.terminal.locale = Some("\u{1b}[31mC".to_owned());
     let lines = Checkup::of(&facts, false).lines();
-    assert_eq!(lines[0], "identity     ok       present, without a passphrase");
+    assert_eq!(lines[0], "identity     ok       present, without a passphrase, in /data/it's");
     assert!(
         lines
             .contains(&"node         warn     no node is running: nobody can reach you".to_owned()),
         "{lines:#?}"
     );
     assert!(lines.contains(&"                      try: klatch up".to_owned()));
-    assert_eq!(lines.last().unwrap(), "13 checks: 4 ok, 2 warn, 0 fail, 7 unknown");
+    assert_eq!(lines.last().unwrap(), "14 checks: 4 ok, 2 warn, 0 fail, 8 unknown");
     assert!(lines.iter().all(|l| !l.chars().any(klatch_core::identity::is_unsafe)));
 }
 
@@ -453,12 +455,26 @@ fn log_lines_keep_their_form_and_lose_what_is_quoted_or_named() {
 
 #[test]
 fn redacted_facts_name_nobody_and_come_out_the_same() {
-    let (facts, mut redactor) = (well(), Redactor::default());
+    let (mut facts, mut redactor) = (well(), Redactor::default());
     redactor.learn_as("/data/it's", "DATA");
+    let NodeFact::Answers { status, .. } = &mut facts.node else { panic!("a node answers") };
+    status.wanted = ["/ip4/198.51.100.7/tcp/4002", "zoe.example:4003"]
+        .map(|address| WantedPeer {
+            address: address.to_owned(),
+            connected: false,
+            failures: 2,
+            error: Some("198.51.100.7:4002 refuses".to_owned()),
+            failed_ms_ago: Some(5_000),
+            next_in_ms: Some(9_000),
+        })
+        .into();
     let hidden = redactor.facts(&facts);
     let shown = format!("{hidden:?}");
+    let asked_for = ["198.51", "zoe", "4002", "4003"];
     for name in
         ["alice", "bob", "carol", "garden", "12D3", "192.0.2", "4001", "4444", "it's", "[1, 1"]
+            .into_iter()
+            .chain(asked_for)
     {
         assert!(!shown.contains(name), "{name} in {shown}");
     }
