@@ -94,7 +94,7 @@ pub struct Global {
 /// What can be done.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Talk in a room or with a person: on the full screen, or in plain lines
+    /// Talk in a room or with somebody: full screen, or plain lines
     Chat(Chat),
     /// Open a room: whoever knows its name (and passphrase) can read it
     Join(Join),
@@ -137,12 +137,12 @@ pub enum Command {
     /// Rooms: list, create, join, leave, members, mute
     #[command(subcommand)]
     Room(Room),
-    /// Messages: list, show, send, edit, delete, react, announce, broadcast
+    /// Messages: list, send, edit, delete, react, announce, broadcast
     #[command(subcommand)]
     Message(Message),
     /// Follow what happens, from any point in the past
     Events(Events),
-    /// People: list, requests, show, accept, rename, block, unblock, verify
+    /// People: list, requests, show, accept, rename, block, verify
     #[command(subcommand)]
     Contact(people::Contact),
     /// Compare keys with a person: 60 digits or 7 emoji
