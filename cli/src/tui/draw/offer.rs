@@ -31,7 +31,12 @@ pub(super) fn draw(state: &State, theme: Theme, over: Rect, buffer: &mut Buffer)
     }
     let first = at.unwrap_or(0).saturating_sub(height / 2).min(rows.len() - height);
     let shown: Vec<&String> = rows.iter().skip(first).take(height).collect();
-    let wide = shown.iter().map(|r| width(r)).max().unwrap_or(0) + 3;
+    let more = match rows.len() - height {
+        0 => String::new(),
+        n => format!("and {n} more · "),
+    };
+    let hint = format!("  {more}Tab takes it, Esc closes ");
+    let wide = shown.iter().map(|r| width(r) + 3).fold(width(&hint), usize::max);
     let columns = wide.min(COLUMNS_MAX).min(usize::from(over.width));
     let Ok(lines) = u16::try_from(height) else { return };
     let top = over.bottom().saturating_sub(lines + 1);
@@ -43,12 +48,7 @@ pub(super) fn draw(state: &State, theme: Theme, over: Rect, buffer: &mut Buffer)
         blank(buffer, area, n);
         put(buffer, area, n, &Line::styled(fit(&format!("{sign}{row}"), columns), style));
     }
-    let more = match rows.len() - height {
-        0 => String::new(),
-        n => format!("and {n} more · "),
-    };
     blank(buffer, area, height);
-    let hint = format!("  {more}Tab takes it, Esc closes");
     put(buffer, area, height, &Line::styled(fit(&hint, columns), theme.dim()));
 }
 

@@ -148,18 +148,21 @@ fn hints(state: &State, space: usize, columns: usize) -> Vec<String> {
             crate::words::of_room(&chat.room)
         ));
         hints.push(format!(
-            "On this network: they open klatch and type /join {name} --passphrase; you find each other by yourselves."
+            "On this network: they open klatch and type {}; you find each other by yourselves.",
+            whole(&format!("/join {name} --passphrase"))
         ));
     } else {
         hints.push(format!(
-            "On this network: others open klatch and type /join {name}; you find each other by yourselves."
+            "On this network: others open klatch and type {}; you find each other by yourselves.",
+            whole(&format!("/join {name}"))
         ));
     }
-    hints.push(
-        "From elsewhere: one of you needs an address that the other can reach; `klatch doctor` says which are yours, \
-         `klatch up --peer ADDRESS` goes there."
-            .to_owned(),
-    );
+    hints.push(format!(
+        "From elsewhere: one of you needs an address that the other can reach; `{}` says which are yours, `{}` goes \
+         there.",
+        whole("klatch doctor"),
+        whole("klatch peer add ADDRESS")
+    ));
     hints.push("What you write now waits for them. F1 help".to_owned());
     let mut rows = Vec::new();
     for hint in hints {
@@ -167,9 +170,17 @@ fn hints(state: &State, space: usize, columns: usize) -> Vec<String> {
         if rows.len() + more.len() + 1 > space {
             break;
         }
-        rows.extend(more);
+        rows.extend(more.iter().map(|row| row.replace(TIE, " ")));
     }
     rows
+}
+
+/// Stands for a blank at which no row ends.
+const TIE: char = '\u{a0}';
+
+/// A command that stays in one row where it fits: half a command is not typed.
+fn whole(command: &str) -> String {
+    command.replace(' ', TIE.encode_utf8(&mut [0; 2]))
 }
 
 /// Says that there is more below.
