@@ -76,7 +76,7 @@ pub(super) async fn run(
         }
         done.push(line);
     }
-    let sent = done.iter().filter(|line| line.get("message").is_some()).count();
+    let sent = done.iter().filter(|line| line.get("message_id").is_some()).count();
     match failed {
         // Nothing was said, so nothing counts.
         Some(error) if sent == 0 => {
