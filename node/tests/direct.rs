@@ -178,7 +178,7 @@ async fn changes_and_receipts_follow_the_message() {
     let (room, text) = (alice.place("@bob").unwrap(), "meet me at one".to_owned());
     act(&alice, Command::EditMessage { room, message: ids[0], text }).await;
     act(&alice, Command::DeleteMessage { room, message: ids[1] }).await;
-    let (room, emoji) = (bob.place("@alice").unwrap(), "+1".to_owned());
+    let (room, emoji) = (bob.place("@alice").unwrap(), "👍".to_owned());
     act(&bob, Command::React { room, message: ids[0], emoji, on: true }).await;
     let settled = |all: &[Message]| {
         let [first, second] = all else { return false };

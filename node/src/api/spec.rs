@@ -351,7 +351,15 @@ mod tests {
             id.len() == 26
                 && id.bytes().all(|b| b.is_ascii_lowercase() || (b'2'..=b'7').contains(&b))
         );
-        for (name, key) in [("Message", "state"), ("Status", "journal"), ("RoomSummary", "unread")]
+        // The state of a message stands beside its other fields.
+        let states = |schema: &Value| -> Vec<Value> {
+            let forms = schema["oneOf"].as_array().into_iter().flatten();
+            forms.map(|form| form["properties"]["state"]["const"].clone()).collect()
+        };
+        let beside = states(&schemas["Message"]["anyOf"][0]);
+        assert_eq!(beside, states(&schemas["Delivery"]));
+        assert!(beside.contains(&json!("queued")) && beside.contains(&json!("delivered")));
+        for (name, key) in [("Message", "cursor"), ("Status", "cursor"), ("RoomSummary", "unread")]
         {
             assert!(schemas[name]["properties"][key].is_object(), "{name}.{key}");
         }
