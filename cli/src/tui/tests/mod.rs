@@ -38,6 +38,7 @@ pub fn message(n: u64) -> Message {
 mod daily;
 mod folding;
 mod pictures;
+mod portrait;
 mod scenes;
 mod storm;
 
