@@ -32,7 +32,8 @@ fn two_people_talk_and_see_that_it_arrived() {
     bob.say("/edit at your place");
     alice.hear("bob changed a message to: at your place");
     alice.say("/react ^ 👍");
-    bob.hear("alice reacted 👍: \"at my place\"");
+    // Quoted as it reads now.
+    bob.hear("alice reacted 👍: \"at your place\"");
     bob.say("/announce party");
     alice.hear("bob announces: party");
     bob.say("/nick robert");

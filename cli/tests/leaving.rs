@@ -91,17 +91,25 @@ fn members_who_can_be_reached_are_told_by_a_one_shot_too() {
 #[test]
 fn when_nobody_could_be_told_it_is_said_soon() {
     let home = Home::new();
-    home.ok(&["--profile", "bob", "--name", "bob", "up"]);
-    home.ok(&["--profile", "bob", "join", "#garden"]);
-    home.ok(&["--name", "alice", "join", "#garden"]);
-    home.ok(&["send", "#garden", "hello", "--wait", "delivered"]);
+    home.ok(&["--profile", "bob", "--name", "bob", "init"]);
+    home.ok(&["--profile", "bob", "up"]);
+    for room in ["#garden", "#shed"] {
+        home.ok(&["--profile", "bob", "join", room]);
+        home.ok(&["--name", "alice", "join", room]);
+        home.ok(&["send", room, "hello", "--wait", "delivered"]);
+    }
     home.ok(&["--profile", "bob", "down"]);
     let begun = Instant::now();
     let (code, left, notes) = json(&home, &["leave", "#garden"]);
     assert_eq!((code, &left["told"]), (Some(0), &0.into()), "{left}");
+    assert!(!notes.contains("nobody was told"), "remarks are for people: {notes}");
+    let left = home.run(&["leave", "#shed"], "");
+    let notes = String::from_utf8_lossy(&left.stderr);
     assert!(
-        notes.contains("nobody was told") && notes.contains("they will see you as away"),
-        "{notes}"
+        left.status.success()
+            && notes.contains("nobody was told")
+            && notes.contains("they will see you as away"),
+        "{left:?}"
     );
     assert!(begun.elapsed() < Duration::from_secs(30));
 }
@@ -180,7 +188,7 @@ fn two_rooms_of_one_name_are_refused_by_every_command_in_either_order() {
             home.ok(&["join", "#mix", "--open"]);
         }
         let ids: Vec<String> =
-            rooms(&home).iter().map(|r| r["room"].as_str().unwrap().to_owned()).collect();
+            rooms(&home).iter().map(|r| r["room_id"].as_str().unwrap().to_owned()).collect();
         for args in [
             &["send", "#mix", "for friends only"][..],
             &["log", "mix"],

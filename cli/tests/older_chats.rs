@@ -286,7 +286,11 @@ const CHECKS: &[Check] = &[
         assert!(chat.out.contains("#garden you: heard?"), "{}", chat.out);
     }),
     ("create_room(name)", |w, row| {
-        assert!(w.shell(row).contains("\"joined\""));
+        let answer = w.shell(row);
+        assert!(
+            answer.contains("\"already\":false") && answer.contains("\"name\":\"#den\""),
+            "{answer}"
+        );
         assert!(w.alice(&["rooms"]).contains("#den\topen"));
     }),
     ("join_room(name)", |w, row| assert!(w.shell(row).contains("\"already\":true"))),

@@ -121,10 +121,12 @@ fn up_beside_a_chat_says_what_that_means_and_which_options_come_too_late() {
 
     // Beside a background node nothing is said that is not so.
     home.ok(&["--profile", "alice", "up"]);
-    let output = home.run(&["--profile", "alice", "up", "--json"], "");
+    let output = home.run(&["--profile", "alice", "up"], "");
     let notes = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(notes.contains("a node is running already") && !notes.contains("inside"), "{notes}");
     assert!(!notes.contains("no effect"), "{notes}");
+    let output = home.run(&["--profile", "alice", "up", "--json"], "");
+    assert!(output.stderr.is_empty(), "remarks are for people: {output:?}");
     let status: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(status["host"], "background");
 }
