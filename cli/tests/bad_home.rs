@@ -114,7 +114,8 @@ fn a_home_deeper_than_a_socket_path_works() {
         command.env("KLATCH_HOME", &deep);
         common::finish(command, "")
     };
-    assert!(run(&["--name", "alice", "join", "#garden"]).status.success());
+    let joined = run(&["--name", "alice", "join", "#garden"]);
+    assert!(joined.status.success(), "{joined:?}");
     let up = run(&["up"]);
     assert!(up.status.success(), "{}", String::from_utf8_lossy(&up.stderr));
     assert!(run(&["status"]).status.success());

@@ -101,8 +101,27 @@ impl Bot {
             .unwrap();
         let (printed, complained) = (gather(child.stdout.take()), gather(child.stderr.take()));
         let bot = Self { child, printed, complained };
-        bot.complains("listens; Ctrl+C ends it");
+        if args.contains(&"--json") {
+            // Without remarks: it notes its place once it listens.
+            bot.notes_its_place(&home.path().join("alice/bots"));
+        } else {
+            bot.complains("listens; Ctrl+C ends it");
+        }
         bot
+    }
+
+    fn notes_its_place(&self, folder: &std::path::Path) {
+        let begun = Instant::now();
+        let noted = || {
+            std::fs::read_dir(folder).is_ok_and(|files| {
+                files.flatten().any(|f| f.path().extension().is_some_and(|e| e == "json"))
+            })
+        };
+        while !noted() {
+            let said = self.complained.lock().unwrap().clone();
+            assert!(begun.elapsed() < PATIENCE, "no place: {said}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     fn complains(&self, text: &str) {

@@ -52,7 +52,8 @@ impl Home {
     /// Runs it and expects success; gives back what it printed.
     pub fn ok(&self, args: &[&str]) -> String {
         let output = self.run(args, "");
-        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{args:?}: {}: {said}", output.status);
         String::from_utf8(output.stdout).unwrap()
     }
 

@@ -273,6 +273,7 @@ impl Redactor {
                 status.socket = None;
                 status.listening.iter_mut().for_each(|a| *a = self.multiaddr(a));
                 for peer in &mut status.peers {
+                    peer.identity = None;
                     peer.name = peer.name.as_ref().map(|n| self.stand_in("person", n));
                     peer.peer_id = self.stand_in("peer", &peer.peer_id);
                     peer.address = self.multiaddr(&peer.address);
