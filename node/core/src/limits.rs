@@ -178,8 +178,9 @@ pub const BODIES_ASK_MAX: usize = 256;
 pub const BODIES_DELAY_MS: u64 = 1_000;
 /// What a peer did not have is asked of it again after this; then after twice as long, and so on...
 pub const BODIES_PAUSE_MS_MIN: u64 = 60_000;
-/// ...up to this.
-pub const BODIES_PAUSE_MS_MAX: u64 = 600_000;
+/// ...up to this: where not everybody is connected with everybody, a body travels from hop to hop,
+/// a pause at each. A request of 4 kB in two minutes for what nobody has is no load.
+pub const BODIES_PAUSE_MS_MAX: u64 = 120_000;
 /// Texts of a room are kept again once this many hundredths of its space are free: a room at its
 /// limit shall not say so with every message.
 pub const SPACE_FREE_PERCENT: u64 = 5;

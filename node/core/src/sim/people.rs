@@ -83,6 +83,11 @@ impl World {
     /// A bit of a body flips on a disk. Somebody else still has it, and keeps it: what rots once
     /// rots nowhere else.
     pub fn rot(&mut self, node: usize, which: u64) {
+        // Only large bodies lie in plain files. Names and deletions never do: they are in pages of
+        // the database, each with a check of its own.
+        let is_text = |e: &EntryRow| {
+            matches!(Kind::from_code(e.kind), Some(Kind::Text | Kind::Notice | Kind::Edit))
+        };
         let elsewhere = |e: &EntryRow| {
             let others = self.nodes.iter().enumerate().filter(|(n, _)| *n != node);
             others.flat_map(|(_, n)| n.disk.rooms.get(&e.room)).any(|r| {
@@ -91,7 +96,10 @@ impl World {
         };
         let rooms = self.nodes[node].disk.rooms.values().filter(|r| !r.row.left);
         let fits = |e: &&EntryRow| {
-            e.entry.body.is_some() && !self.ledger.rotted.contains(&e.hash) && elsewhere(e)
+            is_text(e)
+                && e.entry.body.is_some()
+                && !self.ledger.rotted.contains(&e.hash)
+                && elsewhere(e)
         };
         let rows: Vec<&EntryRow> = rooms.flat_map(|r| r.entries.iter().filter(fits)).collect();
         let Some(at) = which.checked_rem(rows.len() as u64) else { return };

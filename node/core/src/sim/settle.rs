@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::content::Content;
+use crate::content::{Content, Kind};
 use crate::event::Message;
 use crate::ids::{DeviceId, RoomId};
 use crate::room::timeline::{self, Line};
+use crate::rows::Lack;
 use crate::sim::plan::MINUTE;
 use crate::sim::world::{Happening, World};
 use crate::step::EntryRow;
@@ -31,6 +32,7 @@ impl World {
         self.heal();
         let from = self.now;
         while self.failure.is_none() {
+            self.scroll();
             self.run_until(self.now + LOOK_MS);
             let difference = self.difference();
             if self.quality.same_ms == 0 && self.is_same() {
@@ -70,12 +72,17 @@ impl World {
             for room in self.wants[node].clone() {
                 self.at(self.now + 1, Happening::Join { node, room });
             }
-            // Somebody scrolls through everything.
+        }
+        self.reconcile();
+    }
+
+    /// Somebody scrolls through everything: what rotted is noticed, as a store does when it reads.
+    fn scroll(&mut self) {
+        for node in 0..self.nodes.len() {
             for (room, entry) in self.nodes[node].disk.rotten() {
                 self.input(node, crate::step::Input::BodyRotted { room, entry });
             }
         }
-        self.reconcile();
     }
 
     fn is_same(&self) -> bool {
@@ -125,8 +132,14 @@ impl World {
             row.entry.body.as_ref()
         };
         for node in (0..self.nodes.len()).filter(|n| self.wants[*n].contains(&room)) {
+            if let Some((_, entry)) = self.nodes[node].disk.rotten().iter().find(|r| r.0 == id) {
+                return Some(format!("node {node} has a rotten body of {}", entry.short()));
+            }
             let rows = &self.nodes[node].disk.rooms.get(&id)?.entries;
-            for row in rows.iter().filter(|r| r.entry.body.is_none()) {
+            // An edit that came back after its message was deleted is not wanted any more.
+            let unwanted =
+                |r: &EntryRow| r.lack == Some(Lack::Deleted) && r.kind == Kind::Edit.code();
+            for row in rows.iter().filter(|r| r.entry.body.is_none() && !unwanted(r)) {
                 if let Some(author) = self.node_of(&row.device)
                     && has(author, row).is_some()
                 {
