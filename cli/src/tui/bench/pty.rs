@@ -3,7 +3,6 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -151,7 +150,7 @@ impl Terminal {
         let child = command.spawn().map_err(failed)?;
         // The command holds the program's side of the terminal; without it the end can be read.
         drop(command);
-        let keys = File::from(OwnedFd::from(master));
+        let keys = File::from(master);
         let out = keys.try_clone().map_err(failed)?;
         let (pieces, drawn) = sync_channel(PIECES_MAX);
         std::thread::spawn(move || read(out, &pieces));

@@ -155,7 +155,7 @@ fn wide_screens_keep_texts_short_and_conversations_have_no_empty_column() {
     fold(&mut state, NOW, told(Event::MessageAdded { message }));
     let shown = picture(&state);
     let widest = shown.lines().map(|l| l.matches("word").count()).max();
-    assert!(widest.is_some_and(|n| n <= 21 && n >= 18), "{widest:?} words of 5 in a row");
+    assert!(widest.is_some_and(|n| (18..=21).contains(&n)), "{widest:?} words of 5 in a row");
     assert!(shown.contains("PEOPLE") && !shown.contains("Alt+M hides"));
     press(&mut state, KeyCode::Char('4'), KeyModifiers::ALT);
     assert_eq!(state.here, Some(BOB));
