@@ -176,7 +176,7 @@ impl Node {
         else {
             return Ok(());
         };
-        let query = Query::Message { room: room.clone(), message: *message };
+        let query = Query::Message { room: *room, message: *message };
         match self.query(query).await {
             Ok(Answer::Message(found)) if found.deleted => {
                 Err(CommandError::DeletedMessage { message: message.to_string() })

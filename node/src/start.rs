@@ -215,7 +215,7 @@ fn assemble(
     shared.set_people(Some(machine.people(now_ms(), &mut SystemEntropy)));
     let readers = (0..READERS).map(|_| store.reader()).collect::<Result<Vec<_>, _>>()?;
     let (work, inbox) = sync_channel(WORK_MAX);
-    let (librarian, _) = serve::spawn(store.reader()?, network.clone(), work.clone())?;
+    let (librarian, serving) = serve::spawn(store.reader()?, network.clone(), work.clone())?;
     let events = Feed::default();
     verify::spawn(receivers, &shared, &network, &work)?;
     for topic in topics {
@@ -245,7 +245,11 @@ fn assemble(
     };
     let driver = std::thread::Builder::new()
         .name("klatch-driver".into())
-        .spawn(move || driver.run(&inbox))?;
+        .spawn(move || {
+            driver.run(&inbox);
+            // Its reader must be closed before the process runs the exit handlers of the cipher.
+            let _ = serving.join();
+        })?;
     Ok(Node {
         inner: Arc::new(Inner {
             work,

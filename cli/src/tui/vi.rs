@@ -73,15 +73,15 @@ fn command(
             return verb == 'c';
         }
         (Some('g'), 'g') => {
-            let all = isize::try_from(state.timeline().map_or(0, |t| t.lines.len())).unwrap_or(0);
-            scroll(state, -all.max(1));
+            let all = state.timeline().map_or(0, |t| t.lines.len());
+            scroll(state, -isize::try_from(all).unwrap_or(0).max(1));
         }
         (None, 'd' | 'c' | 'g') => *next = Some(c),
         (None, 'h') => area.move_cursor(Back),
         (None, 'l') => area.move_cursor(Forward),
         (None, 'j' | 'k') if empty => {
-            let rows =
-                isize::try_from(layout::areas(state).timeline.height / 4).unwrap_or(1).max(1);
+            let quarter = layout::areas(state).timeline.height / 4;
+            let rows = isize::try_from(quarter).unwrap_or(1).max(1);
             scroll(state, if c == 'j' { rows } else { -rows });
         }
         (None, 'j') => area.move_cursor(Down),
@@ -97,14 +97,12 @@ fn command(
         (None, 'u') => drop(area.undo()),
         (None, 'p') => {
             let text = area.yank_text();
-            if let Err(why) = state.composer.insert(&text) {
-                state.warn(&why);
-            }
+            state.composer.insert(&text).unwrap_or_else(|why| state.warn(&why));
         }
         (None, 'G') => to_end(state, wishes),
         (None, '/') if state.here.is_some() => {
-            state.overlay =
-                Some(Overlay::Search { field: String::new(), number: 0, found: None, at: 0 });
+            let field = String::new();
+            state.overlay = Some(Overlay::Search { field, number: 0, found: None, at: 0 });
         }
         (None, ':') => {
             state.composer.command_line();

@@ -2,6 +2,7 @@
 //! former connection changes nothing.
 
 #![cfg(feature = "sim")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::sync::Arc;
 

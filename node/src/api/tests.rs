@@ -136,7 +136,7 @@ async fn requests_that_do_not_wait_keep_their_order() {
         client.say(&json!({"id": n, "method": "message.send", "params": params}).to_string()).await;
     }
     for _ in 0..300 {
-        assert_eq!(client.hear().await.unwrap()["result"]["cursor"].is_u64(), true);
+        assert!(client.hear().await.unwrap()["result"]["cursor"].is_u64());
     }
     let list = client.call("message.list", json!({"room": "#order", "limit": 1000})).await;
     let texts: Vec<&str> = list["result"]

@@ -137,7 +137,7 @@ mod tests {
         let (mut wanted, there) = (Wanted::default(), loopback_tcp(9));
         wanted.add(there.clone());
         wanted.failed(&[there.clone(), loopback_tcp(10)], &refused(&there), 1_000);
-        wanted.failed(&[there.clone()], &refused(&there), 3_000);
+        wanted.failed(std::slice::from_ref(&there), &refused(&there), 3_000);
         let list = wanted.list(8_000, |_| (false, Some(9_500)));
         assert_eq!(list.len(), 1, "only what was asked for");
         assert_eq!((list[0].failures, list[0].linked), (2, false));

@@ -9,7 +9,6 @@ use anyhow::{Context, Result, bail};
 use klatch_core::command::{Command, Reply};
 use klatch_core::error::CommandError;
 use klatch_core::event::{Delivery, Event};
-use klatch_core::query::Query;
 use klatch_node::Node;
 use klatch_node::feed::{FeedError, Listener};
 use serde_json::json;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use std::collections::btree_map::Entry;
+
 use crate::command::{Command, Reply};
 use crate::content::{Content, Kind};
 use crate::direct::Direct;
@@ -126,10 +128,10 @@ impl Direct {
 
     /// The contact, made of what rooms know if there is none yet.
     fn keep(&mut self, ctx: &Ctx<'_>, who: IdentityId) -> Result<&mut Contact, CommandError> {
-        if !self.people.contains_key(&who) {
+        if let Entry::Vacant(place) = self.people.entry(who) {
             let claimed = ctx.directory.name_in_rooms(&who).map(str::to_owned);
             let claimed = claimed.ok_or(CommandError::UnknownMember)?;
-            self.people.insert(who, Contact::new(who, claimed, Standing::Requested, ctx.wall));
+            place.insert(Contact::new(who, claimed, Standing::Requested, ctx.wall));
         }
         self.adopt_devices(ctx, who);
         self.view_dirty = true;
