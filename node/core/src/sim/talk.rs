@@ -327,7 +327,13 @@ impl World {
             let told = row.content.is_none() && other.content.is_none();
             let kind = other.kind == row.kind || (told && other.kind == Kind::Delete.code());
             if !same || !kind || (other.eff, other.lamport) != (row.eff, row.lamport) {
-                return Err(format!("message {} is another one at node {b}", row.id.short()));
+                let brief = |r: &DirectRow| (r.kind, r.content.is_some(), r.eff, r.lamport);
+                return Err(format!(
+                    "message {} is another one at node {b}: {:?} here, {:?} there",
+                    row.id.short(),
+                    brief(row),
+                    brief(other)
+                ));
             }
         }
         let order: Vec<u64> = own.iter().map(|r| r.seq).collect();
