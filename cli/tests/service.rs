@@ -151,8 +151,8 @@ fn every_command_keeps_the_promise_to_stay_on_this_machine() {
         let (listening, mdns) = listens(&status);
         assert!(!listening.is_empty() && mdns == "off", "{args:?}: {status}");
         assert!(listening.iter().all(|a| a.starts_with("/ip4/127.")), "{args:?}: {listening:?}");
-        drop(process.0.stdin.take());
-        home.ok(&["down"]);
+        // What holds a node for itself ends with its own process.
+        drop(process);
     }
 }
 

@@ -243,13 +243,11 @@ fn assemble(
         own: Vec::new(),
         busy: Instant::now(),
     };
-    let driver = std::thread::Builder::new()
-        .name("klatch-driver".into())
-        .spawn(move || {
-            driver.run(&inbox);
-            // Its reader must be closed before the process runs the exit handlers of the cipher.
-            let _ = serving.join();
-        })?;
+    let driver = std::thread::Builder::new().name("klatch-driver".into()).spawn(move || {
+        driver.run(&inbox);
+        // Its reader must be closed before the process runs the exit handlers of the cipher.
+        let _ = serving.join();
+    })?;
     Ok(Node {
         inner: Arc::new(Inner {
             work,

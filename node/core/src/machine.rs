@@ -377,17 +377,7 @@ impl Machine {
             Input::DirectAnswered { peer, request, answer } => {
                 direct.answered(&mut ctx, &peer, request, answer);
             }
-            Input::Tick | Input::BatchEnd => {
-                poll(&mut ctx, rooms);
-                if direct.touched || direct.due_ms <= ctx.now {
-                    direct.poll(&mut ctx);
-                }
-                if !Arc::ptr_eq(ctx.directory, shown) {
-                    *shown = ctx.directory.clone();
-                    let view = direct.view(&ctx);
-                    ctx.step.people = Some(view);
-                }
-            }
+            Input::Tick | Input::BatchEnd => end_batch(&mut ctx, rooms, direct, shown),
             Input::LinkUp { .. }
             | Input::LinkRenewed { .. }
             | Input::LinkDown { .. }
@@ -397,17 +387,7 @@ impl Machine {
             | Input::RequestFailed { .. } => {
                 from_links(&mut ctx, rooms, topics, links, direct, input);
             }
-            Input::Hello { ref peer, connection, ref presence, process } => {
-                let run = links.get_mut(peer).map(|l| l.heard(process, connection));
-                if run == Some(Run::Another) {
-                    renew(&mut ctx, rooms, direct, peer);
-                }
-                // What a process said that is gone by now is too late.
-                if run != Some(Run::Former) {
-                    direct.bind(peer, presence.device);
-                    from_peer(&mut ctx, rooms, links, input);
-                }
-            }
+            hello @ Input::Hello { .. } => heard_hello(&mut ctx, rooms, links, direct, hello),
             other => from_peer(&mut ctx, rooms, links, other),
         }
         let due = rooms.values().map(|r| if r.touched { now } else { r.timers.due_ms });
@@ -421,6 +401,44 @@ impl Machine {
         self.ahead += self.wall.saturating_sub(wall);
         self.wall = wall;
         wall + self.ahead
+    }
+}
+
+/// What was gathered goes out: rooms and conversations send, and queries learn of people.
+fn end_batch(
+    ctx: &mut Ctx<'_>,
+    rooms: &mut BTreeMap<RoomId, Room>,
+    direct: &mut Direct,
+    shown: &mut Arc<Directory>,
+) {
+    poll(ctx, rooms);
+    if direct.touched || direct.due_ms <= ctx.now {
+        direct.poll(ctx);
+    }
+    if !Arc::ptr_eq(ctx.directory, shown) {
+        *shown = ctx.directory.clone();
+        let view = direct.view(ctx);
+        ctx.step.people = Some(view);
+    }
+}
+
+/// A peer says which process it is, and that its device is there.
+fn heard_hello(
+    ctx: &mut Ctx<'_>,
+    rooms: &mut BTreeMap<RoomId, Room>,
+    links: &mut BTreeMap<Peer, Linked>,
+    direct: &mut Direct,
+    input: Input,
+) {
+    let Input::Hello { ref peer, connection, ref presence, process } = input else { return };
+    let run = links.get_mut(peer).map(|l| l.heard(process, connection));
+    if run == Some(Run::Another) {
+        renew(ctx, rooms, direct, peer);
+    }
+    // What a process said that is gone by now is too late.
+    if run != Some(Run::Former) {
+        direct.bind(peer, presence.device);
+        from_peer(ctx, rooms, links, input);
     }
 }
 

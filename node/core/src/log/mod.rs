@@ -261,9 +261,7 @@ impl Log {
             if self.index.contains_key(&entry.hash.id()) {
                 continue;
             }
-            if entry.header.hlc >> 16 <= arrival.at_ms.saturating_add(CLOCK_AHEAD_MS_MAX)
-                || planted!(ClockDragged)
-            {
+            if entry.header.hlc >> 16 <= arrival.at_ms.saturating_add(CLOCK_AHEAD_MS_MAX) {
                 self.clock = self.clock.max(entry.header.hlc);
             }
             let signed = entry.sealed.signature.is_some();

@@ -249,11 +249,7 @@ impl Room {
         for author in self.owed.take_due(ctx.now) {
             // An author that is not connected learns from the next beacon.
             let Some(peer) = self.links.peer_of(&author).cloned() else { continue };
-            let mut frontier = self.log.frontier_of(&author);
-            if planted!(AckAhead) {
-                frontier.iter_mut().for_each(|f| f.1 += 1);
-            }
-            let ack = VerifiedAck::issue(ctx.keys, self.row.room, &frontier);
+            let ack = VerifiedAck::issue(ctx.keys, self.row.room, &self.log.frontier_of(&author));
             let request = ctx.next_request();
             let bytes = wire::ack_request(&self.keys, ctx.me, &peer, ack);
             ctx.step.sends.push(Send {

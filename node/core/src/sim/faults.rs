@@ -38,8 +38,6 @@ faults! {
     SendBeforeCommit,
     /// an acknowledgement leaves before the commit
     AckBeforeCommit,
-    /// an acknowledgement names more than is on disk
-    AckAhead,
     /// a message that is known is told again
     ForgetDuplicates,
     /// an entry is taken in over a gap in its chain
@@ -58,8 +56,6 @@ faults! {
     NoBeacon,
     /// display order depends on the local clock
     OrderByArrival,
-    /// a remote clock drags the own one without limit
-    ClockDragged,
     /// the own clock stays ahead once it was
     ClockNeverBack,
     /// nothing is forwarded
