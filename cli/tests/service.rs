@@ -139,7 +139,7 @@ fn every_command_keeps_the_promise_to_stay_on_this_machine() {
     for args in [&["api", "serve", "--http"][..], &["api", "serve", "--stdio"], &["events"]] {
         let mut command = home.command(args);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut process = Process(command.spawn().unwrap());
+        let process = Process(command.spawn().unwrap());
         let begun = Instant::now();
         let status = loop {
             let output = home.run(&["status", "--json"], "");
