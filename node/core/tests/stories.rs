@@ -3,6 +3,7 @@
 //! are simulated.
 
 #![cfg(feature = "sim")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use klatch_core::command::Command;
 use klatch_core::crypto::Verifier;
