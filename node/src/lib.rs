@@ -421,6 +421,8 @@ impl Node {
             uptime_s: self.inner.started.elapsed().as_secs(),
             socket: self.socket().map(|s| s.display().to_string()),
             listening: network.listening.iter().map(ToString::to_string).collect(),
+            families: network::families(&network.listening),
+            loopback_only: network.stays_here,
             peers: peers.collect(),
             discovery: Some(Discovery {
                 mdns: network.mdns.state,

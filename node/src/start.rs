@@ -296,6 +296,8 @@ fn network_config(config: &Config, store: &Store) -> Result<NetworkConfig, Start
         listen: if listen.is_empty() { defaults.listen.clone() } else { listen },
         loopback_only: config.loopback_only,
         quic: config.quic,
+        // Who names addresses gets those.
+        ipv6: config.listen.is_empty(),
         mdns: config.mdns && !config.loopback_only,
         peers,
         runtime_dir: (!config.to_read).then(|| config.peers_dir.clone()),

@@ -78,6 +78,7 @@ fn net(status: &Status) -> String {
         .iter()
         .map(|address| format!("listen    {}/p2p/{}", visible(address), visible(&status.peer_id)))
         .collect();
+    lines.push(format!("reach     {}", status::reach(status)));
     if let Some(discovery) = &status.discovery {
         let mdns = match discovery.mdns {
             Mdns::Off => "off",

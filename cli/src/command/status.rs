@@ -1,6 +1,6 @@
 //! `klatch status`: what the running node is doing.
 
-use klatch_core::query::{Status, WantedPeer};
+use klatch_core::query::{Family, Status, WantedPeer};
 
 use super::rooms::size;
 use crate::context::Context;
@@ -30,7 +30,7 @@ pub fn text(status: &Status) -> String {
             visible(&status.peer_id)
         ));
     }
-    text.push('\n');
+    text.push_str(&format!("\nreach     {}\n", reach(status)));
     text.push_str(&peers(status));
     for line in status.wanted.iter().filter(|w| !w.connected).map(wanted) {
         text.push_str(&format!("\nwanted    {line}"));
@@ -62,6 +62,17 @@ pub fn text(status: &Status) -> String {
         text.push_str(&format!("\nrefused   {}", visible(&refused.join(", "))));
     }
     text
+}
+
+/// Who could connect, as far as this machine goes.
+pub fn reach(status: &Status) -> &'static str {
+    match (status.families.as_slice(), status.loopback_only) {
+        (_, true) => "this machine only, as asked",
+        ([], false) => "this machine only: it is in no network",
+        ([Family::Ipv4], false) => "other machines, over IPv4",
+        ([Family::Ipv6], false) => "other machines, over IPv6",
+        (_, false) => "other machines, over IPv4 and IPv6",
+    }
 }
 
 /// Own name and keys.

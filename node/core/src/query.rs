@@ -297,6 +297,12 @@ pub struct Status {
     pub socket: Option<String>,
     /// Addresses listened on.
     pub listening: Vec<String>,
+    /// Over what other machines can connect; empty if the node is reached on this machine only.
+    #[serde(default)]
+    pub families: Vec<Family>,
+    /// The node was asked to be reached on this machine only.
+    #[serde(default)]
+    pub loopback_only: bool,
     /// Connected peers.
     pub peers: Vec<PeerSummary>,
     /// Addresses that the user asked for, connected or not.
@@ -325,6 +331,17 @@ pub struct Status {
     pub read_only: bool,
     /// Inputs refused since start, by reason.
     pub refused: std::collections::BTreeMap<String, u64>,
+}
+
+/// A family of addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Family {
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
 }
 
 /// What a node lives in: it ends when that ends.

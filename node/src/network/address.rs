@@ -1,6 +1,6 @@
 //! Addresses as people write them, and the few questions the network asks about them.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use klatch_core::event::Path;
 use libp2p::multiaddr::Protocol;
@@ -49,7 +49,11 @@ pub fn check(address: &Multiaddr) -> Result<(), AddressError> {
     }
     match parts.next() {
         Some(Protocol::Tcp(_)) => {}
-        Some(Protocol::Udp(_)) if parts.next() == Some(Protocol::QuicV1) => {}
+        Some(Protocol::Udp(_)) if parts.next() == Some(Protocol::QuicV1) => {
+            if link_local(address).is_some() {
+                return Err(fail("QUIC does not reach link-local addresses, TCP does"));
+            }
+        }
         Some(Protocol::Udp(_)) => return Err(fail("UDP needs /quic-v1 after the port")),
         _ => return Err(fail("a /tcp or /udp port is missing")),
     }
@@ -63,6 +67,52 @@ pub fn check(address: &Multiaddr) -> Result<(), AddressError> {
 #[must_use]
 pub fn any_tcp(port: u16) -> Multiaddr {
     Multiaddr::from(IpAddr::V4(Ipv4Addr::UNSPECIFIED)).with(Protocol::Tcp(port))
+}
+
+/// All IPv6 interfaces at that port: TCP, and QUIC if wanted.
+pub(super) fn any_six(port: u16, quic: bool) -> Vec<Multiaddr> {
+    let all = Multiaddr::from(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+    let tcp = all.clone().with(Protocol::Tcp(port));
+    let quic = quic.then(|| all.with(Protocol::Udp(port)).with(Protocol::QuicV1));
+    [Some(tcp), quic].into_iter().flatten().collect()
+}
+
+/// Whether it stands for every IPv4 interface.
+pub(super) fn is_any_ip4(address: &Multiaddr) -> bool {
+    ip(address) == Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+}
+
+/// The same at another port.
+pub(super) fn with_port(address: &Multiaddr, port: u16) -> Multiaddr {
+    let other = |part| match part {
+        Protocol::Tcp(_) => Protocol::Tcp(port),
+        Protocol::Udp(_) => Protocol::Udp(port),
+        part => part,
+    };
+    address.iter().map(other).collect()
+}
+
+/// The IPv6 address, if it holds on one link only.
+pub(super) fn link_local(address: &Multiaddr) -> Option<Ipv6Addr> {
+    match ip(address) {
+        Some(IpAddr::V6(ip)) => Some(ip).filter(Ipv6Addr::is_unicast_link_local),
+        _ => None,
+    }
+}
+
+/// Whether this node can listen there.
+///
+/// # Errors
+/// When the transports cannot use it, or it holds on one link only and does not say on which.
+pub fn check_listen(address: &Multiaddr) -> Result<(), AddressError> {
+    check(address)?;
+    match link_local(address) {
+        Some(_) => Err(AddressError {
+            text: address.to_string(),
+            why: "to be reached by link-local addresses, listen on all (/ip6/::/tcp/0)",
+        }),
+        None => Ok(()),
+    }
 }
 
 /// This machine only, TCP.
@@ -121,6 +171,28 @@ pub(super) fn quic_twin(address: &Multiaddr, port: u16) -> Option<Multiaddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_same_port_is_listened_on_over_ipv6() {
+        let six: Vec<String> = any_six(4_100, true).iter().map(ToString::to_string).collect();
+        assert_eq!(six, ["/ip6/::/tcp/4100", "/ip6/::/udp/4100/quic-v1"]);
+        assert_eq!(any_six(1, false).len(), 1);
+        assert!(is_any_ip4(&any_tcp(1)) && !is_any_ip4(&loopback_tcp(1)));
+        let other: Vec<String> =
+            any_six(1, true).iter().map(|a| with_port(a, 2).to_string()).collect();
+        assert_eq!(other, ["/ip6/::/tcp/2", "/ip6/::/udp/2/quic-v1"]);
+    }
+
+    #[test]
+    fn link_local_addresses_are_dialled_over_tcp_and_are_no_place_to_listen() {
+        let near = parse("[fe80::1]:1").unwrap();
+        assert!(
+            link_local(&near).is_some() && link_local(&parse("[fd00::1]:1").unwrap()).is_none()
+        );
+        assert!(parse("/ip6/fe80::1/udp/1/quic-v1").unwrap_err().to_string().contains("TCP does"));
+        assert!(check_listen(&near).unwrap_err().to_string().contains("/ip6/::/tcp/0"));
+        assert!(check_listen(&parse("[fd00::1]:1").unwrap()).is_ok());
+    }
 
     #[test]
     fn addresses_people_write_are_understood_and_others_say_what_is_wrong() {

@@ -37,6 +37,7 @@ pub(super) struct Behaviour {
     pub(super) ping: ping::Behaviour,
     pub(super) identify: Toggle<identify::Behaviour>,
     pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
+    pub(super) mdns_six: Toggle<mdns::tokio::Behaviour>,
 }
 
 impl Behaviour {
@@ -73,7 +74,8 @@ impl Behaviour {
                 ping::Config::new().with_interval(PING).with_timeout(HANDSHAKE_TIMEOUT),
             ),
             identify: identify.into(),
-            mdns: mdns(config, keypair).into(),
+            mdns: mdns(config, keypair, false).into(),
+            mdns_six: config.six().then(|| mdns(config, keypair, true)).flatten().into(),
         })
     }
 }
@@ -100,11 +102,16 @@ fn limits(established: u32) -> ConnectionLimits {
 }
 
 /// A machine without a usable network interface still runs a node: mDNS is then left out.
-fn mdns(config: &NetworkConfig, keypair: &Keypair) -> Option<mdns::tokio::Behaviour> {
+fn mdns(
+    config: &NetworkConfig,
+    keypair: &Keypair,
+    enable_ipv6: bool,
+) -> Option<mdns::tokio::Behaviour> {
     if !config.mdns || config.loopback_only {
         return None;
     }
-    let settings = mdns::Config { query_interval: MDNS_QUERY, ..mdns::Config::default() };
+    let settings =
+        mdns::Config { query_interval: MDNS_QUERY, enable_ipv6, ..mdns::Config::default() };
     mdns::tokio::Behaviour::new(settings, keypair.public().to_peer_id())
         .inspect_err(|error| tracing::warn!(%error, "nodes on the LAN are not looked for"))
         .ok()

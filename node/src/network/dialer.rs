@@ -26,7 +26,10 @@ pub(super) enum Source {
     Lost,
     /// An address file on this machine: kept while the file is there.
     File,
-    /// mDNS: kept until it expires.
+    /// mDNS over IPv6: kept until it expires.
+    MdnsSix,
+    /// mDNS over IPv4, the same. Apart, so that many addresses of one kind, of which IPv6 gives each
+    /// host several, do not keep out those of the other.
     Mdns,
 }
 

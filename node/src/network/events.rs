@@ -36,7 +36,10 @@ impl Task {
                 self.on_request(Which::Direct, event)
             }
             SwarmEvent::Behaviour(BehaviourEvent::Probe(event)) => self.judge(event.peer),
-            SwarmEvent::Behaviour(BehaviourEvent::Mdns(event)) => self.on_mdns(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Mdns(event)) => self.on_mdns(event, Source::Mdns),
+            SwarmEvent::Behaviour(BehaviourEvent::MdnsSix(event)) => {
+                self.on_mdns(event, Source::MdnsSix)
+            }
             SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.on_identify(event),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.on_established(peer_id, connection_id, &endpoint);
@@ -205,7 +208,7 @@ impl Task {
         }
     }
 
-    fn on_mdns(&mut self, event: mdns::Event) {
+    fn on_mdns(&mut self, event: mdns::Event, source: Source) {
         match event {
             mdns::Event::Discovered(list) => {
                 self.mdns_heard = Some(Instant::now());
@@ -213,7 +216,7 @@ impl Task {
                 for (peer, found) in list {
                     let bare = address::split_peer(found).1;
                     if address::check(&bare).is_ok() {
-                        self.dialer.add(Some(peer), bare, Source::Mdns);
+                        self.dialer.add(Some(peer), bare, source);
                         self.dialer.shown(&peer, now_ms);
                     }
                 }
@@ -221,7 +224,7 @@ impl Task {
             }
             mdns::Event::Expired(list) => {
                 for (peer, found) in list {
-                    self.dialer.remove(peer, &address::split_peer(found).1, Source::Mdns);
+                    self.dialer.remove(peer, &address::split_peer(found).1, source);
                 }
             }
         }
@@ -260,6 +263,11 @@ impl Task {
                 }
             }
         }
+        if self.sixes.remove(&listener)
+            && let Some(port) = address::tcp_port(&address)
+        {
+            self.listen_six(port);
+        }
         self.out.push(NetEvent::Listening { address });
         self.opened(listener);
         self.moved |= self.now_ms() > START_MS;
@@ -267,11 +275,15 @@ impl Task {
         self.dial_due();
     }
 
+    /// Where others can dial this node.
+    pub(super) fn listening(&self) -> Vec<Multiaddr> {
+        self.swarm.listeners().filter(|a| address::check(a).is_ok()).cloned().collect()
+    }
+
     /// Tells other nodes on this machine where this one is.
     fn announce(&self) {
         if let Some(watcher) = &self.watcher {
-            let addresses: Vec<Multiaddr> = self.swarm.listeners().cloned().collect();
-            watcher.announce(&addresses);
+            watcher.announce(&self.listening());
         }
     }
 }

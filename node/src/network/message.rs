@@ -243,8 +243,10 @@ pub enum Delivered {
 pub struct Status {
     /// The own transport name.
     pub peer: Peer,
-    /// Addresses listened on.
+    /// Addresses listened on, as far as they can be dialled.
     pub listening: Vec<Multiaddr>,
+    /// Nobody but this machine was to reach it.
+    pub stays_here: bool,
     /// Linked peers.
     pub peers: Vec<PeerStatus>,
     /// Addresses that the user asked for.

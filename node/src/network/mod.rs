@@ -35,6 +35,7 @@ mod probe;
 mod requests;
 pub mod settings;
 mod settle;
+mod six;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -43,9 +44,12 @@ mod transport;
 mod upkeep;
 mod wanted;
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use klatch_core::ids::Peer;
+use klatch_core::query::Family;
 use libp2p::identity::Keypair;
 use libp2p::{Multiaddr, PeerId};
 
@@ -63,6 +67,9 @@ pub struct NetworkConfig {
     pub loopback_only: bool,
     /// QUIC next to TCP.
     pub quic: bool,
+    /// Listen on IPv6 as well wherever [`Self::listen`] names all IPv4 interfaces, on the same port
+    /// if it is free. A system without IPv6 does without.
+    pub ipv6: bool,
     /// Find peers on the LAN by multicast. Announces the transport key to the LAN, nothing else.
     pub mdns: bool,
     /// Tell peers the protocol names and the address we see them at.
@@ -78,12 +85,26 @@ pub struct NetworkConfig {
     pub memory_bytes_max: usize,
 }
 
+impl NetworkConfig {
+    /// Whether this node is to be reached over IPv6 by other machines.
+    fn six(&self) -> bool {
+        self.ipv6 || self.listen.iter().any(|a| address::ip(a).is_some_and(|ip| ip.is_ipv6()))
+    }
+
+    /// Whether nobody but this machine is to reach it.
+    fn stays_here(&self) -> bool {
+        let here = |a| address::ip(a).is_some_and(|ip| ip.is_loopback());
+        self.loopback_only || self.listen.iter().all(here)
+    }
+}
+
 impl Default for NetworkConfig {
     fn default() -> Self {
         Self {
             listen: vec![address::any_tcp(0)],
             loopback_only: false,
             quic: true,
+            ipv6: true,
             mdns: true,
             identify: true,
             peers: Vec::new(),
@@ -158,6 +179,14 @@ pub fn peer_of(id: &PeerId) -> Peer {
 #[must_use]
 pub fn path(address: &libp2p::Multiaddr) -> klatch_core::event::Path {
     address::path(address)
+}
+
+/// Over what other machines can connect to a node that listens there.
+#[must_use]
+pub fn families(listening: &[Multiaddr]) -> Vec<Family> {
+    let family = |ip: IpAddr| if ip.is_ipv4() { Family::Ipv4 } else { Family::Ipv6 };
+    let ips = listening.iter().filter_map(address::ip).filter(|ip| !ip.is_loopback());
+    ips.map(family).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// The libp2p id of a peer; `None` if the bytes are none.

@@ -254,6 +254,9 @@ pub const START_MS: u64 = 3_000;
 pub const DISCOVERED_MAX: usize = 128;
 /// Peers named by configuration and address book.
 pub const CONFIGURED_MAX: usize = 1_024;
+/// Interfaces on which one link-local address is looked for at once. A machine of many containers
+/// has a hundred, few of them with neighbours.
+pub const LINKS_MAX: usize = 16;
 /// Addresses per peer.
 pub const ADDRESSES_PER_PEER_MAX: usize = 8;
 

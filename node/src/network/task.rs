@@ -70,6 +70,9 @@ pub(super) struct Task {
     /// Who waits until all of them have.
     told: Option<Told>,
     pub(super) watcher: Option<Watcher>,
+    /// Listeners on all IPv4 interfaces, whose IPv6 counterparts wait for the port to be known.
+    pub(super) sixes: HashSet<ListenerId>,
+    pub(super) quic: bool,
     /// mDNS was asked for, whether or not the system allowed it.
     pub(super) mdns_wanted: bool,
     /// When mDNS last brought something.
@@ -79,6 +82,8 @@ pub(super) struct Task {
     pub(super) moved: bool,
     /// Nothing but this machine is dialled.
     loopback_only: bool,
+    /// Nobody but this machine was to reach this node.
+    pub(super) stays_here: bool,
     commands: mpsc::Receiver<NetCommand>,
     queued_bytes: Arc<AtomicUsize>,
     start: Instant,
@@ -95,9 +100,8 @@ pub(super) fn spawn(
     keypair: Keypair,
     events: Sink,
 ) -> Result<(NetworkHandle, Started), NetworkError> {
-    for address in config.listen.iter().chain(config.peers.iter().map(|(_, a)| a)) {
-        address::check(address)?;
-    }
+    config.listen.iter().try_for_each(address::check_listen)?;
+    config.peers.iter().try_for_each(|(_, address)| address::check(address))?;
     let own = keypair.public().to_peer_id();
     let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
     let handle = NetworkHandle {
@@ -195,6 +199,8 @@ impl Task {
             counters,
             twins: HashMap::new(),
             opening: HashSet::new(),
+            sixes: HashSet::new(),
+            quic: config.quic,
             told: None,
             watcher: None,
             mdns_wanted: config.mdns && !config.loopback_only,
@@ -202,6 +208,7 @@ impl Task {
             pauses: Pauses::new(),
             moved: false,
             loopback_only: config.loopback_only,
+            stays_here: config.stays_here(),
             commands,
             queued_bytes: handle.queued_bytes.clone(),
             start: Instant::now(),
@@ -221,6 +228,9 @@ impl Task {
                 NetworkError::Listen { address: address.clone(), cause: root_cause(&e) }
             })?;
             self.opening.insert(listener);
+            if config.ipv6 && address::is_any_ip4(address) {
+                self.sixes.insert(listener);
+            }
             let twin = config.quic && address::ip(address).is_some_and(|ip| !own_udp.contains(&ip));
             if twin && address::tcp_port(address).is_some() {
                 self.twins.insert(listener, address.clone());

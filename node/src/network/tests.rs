@@ -19,6 +19,7 @@ use super::{
 
 mod bounds;
 mod direct;
+mod families;
 mod load;
 mod renewal;
 

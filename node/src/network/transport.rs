@@ -9,6 +9,7 @@ use libp2p::{PeerId, Transport, noise, quic, tcp, yamux};
 use super::NetworkError;
 use super::meter::{Metered, Meters};
 use super::settings::{HANDSHAKE_TIMEOUT, QUIC_IDLE_MS, QUIC_KEEP_ALIVE, STREAMS_MAX};
+use super::six::Tcp;
 
 /// The transport of a node. Needs a tokio runtime around it once it listens or dials.
 pub(super) fn build(
@@ -22,7 +23,7 @@ pub(super) fn build(
     muxer.set_max_num_streams(STREAMS_MAX);
     let (tcp_meters, quic_meters) = (meters.clone(), meters.clone());
 
-    let tcp = tcp::tokio::Transport::new(tcp::Config::new().nodelay(true))
+    let tcp = Tcp(tcp::tokio::Transport::new(tcp::Config::new().nodelay(true)))
         .upgrade(Version::V1Lazy)
         .authenticate(noise)
         .multiplex(muxer)

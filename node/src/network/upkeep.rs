@@ -98,7 +98,8 @@ impl Task {
             wanted,
             peer: peer_of(self.swarm.local_peer_id()),
             peers: peers.collect(),
-            listening: self.swarm.listeners().cloned().collect(),
+            listening: self.listening(),
+            stays_here: self.stays_here,
             dialling: self.dialer.missing(),
             mdns,
             topics: self.topics.len(),
@@ -109,6 +110,7 @@ impl Task {
 
     fn mdns_status(&self) -> MdnsStatus {
         let behaviour = self.swarm.behaviour().mdns.as_ref();
+        let six = self.swarm.behaviour().mdns_six.as_ref();
         let state = match (self.mdns_wanted, &behaviour) {
             (false, _) => Mdns::Off,
             (true, None) => Mdns::Failed,
@@ -116,7 +118,7 @@ impl Task {
         };
         // Several addresses of one peer are one neighbour.
         let found: BTreeSet<&PeerId> =
-            behaviour.map(|b| b.discovered_nodes().collect()).unwrap_or_default();
+            [behaviour, six].into_iter().flatten().flat_map(|b| b.discovered_nodes()).collect();
         MdnsStatus { state, found: found.len(), heard: self.mdns_heard.map(|at| at.elapsed()) }
     }
 

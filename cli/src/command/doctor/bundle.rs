@@ -146,6 +146,7 @@ fn node(status: &Status) -> Value {
         .collect();
     json!({
         "version": status.version, "host": status.host, "uptime_s": status.uptime_s, "listening": status.listening,
+        "families": status.families, "loopback_only": status.loopback_only,
         "peers": status.peers, "discovery": status.discovery, "clock": status.clock, "rooms": rooms,
         "queued": status.queued, "read_only": status.read_only, "refused": status.refused,
     })

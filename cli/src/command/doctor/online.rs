@@ -86,14 +86,20 @@ pub(super) fn listening(facts: &Facts, status: &Status) -> Finding {
             facts.restart("--listen 0.0.0.0:0"),
         );
     }
-    if all == inside {
-        let text = "on this machine only, as --loopback-only or KLATCH_LOOPBACK_ONLY asks: no other machine can connect";
+    if all == inside && status.loopback_only {
+        let text = "on this machine only, as --loopback-only, KLATCH_LOOPBACK_ONLY or --listen asks: no other machine can connect";
         let fix = format!(
             "{} && env -u KLATCH_LOOPBACK_ONLY {}",
             facts.klatch("down"),
             facts.klatch("up")
         );
         return Finding::warn(text, fix);
+    }
+    if all == inside {
+        return Finding::warn(
+            "on this machine only: it has no address in any network now",
+            "connect it to a network; the node notices that by itself",
+        );
     }
     let ports =
         status.listening.iter().filter_map(|a| port(a)).collect::<std::collections::BTreeSet<_>>();

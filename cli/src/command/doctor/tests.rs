@@ -262,7 +262,17 @@ fn node() {
 fn listening() {
     assert_eq!(of_status("listening", |_| ()).text, "on 1 address (tcp 4001)");
     assert_eq!(of_status("listening", |s| s.listening.clear()).outcome, Fail);
-    assert_eq!(of_status("listening", |s| s.listening.truncate(1)).outcome, Warn);
+    let here = |asked: bool| {
+        of_status("listening", move |s| {
+            s.listening.truncate(1);
+            s.loopback_only = asked;
+        })
+    };
+    assert_eq!((here(true).outcome, here(false).outcome), (Warn, Warn));
+    assert!(here(true).fix.is_some_and(|fix| fix.contains("KLATCH_LOOPBACK_ONLY")));
+    let offline = here(false);
+    assert!(offline.text.contains("no address in any network"), "{}", offline.text);
+    assert!(!offline.fix.is_some_and(|fix| fix.contains("KLATCH_LOOPBACK_ONLY")));
 }
 
 #[test]
