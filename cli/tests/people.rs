@@ -245,3 +245,35 @@ fn nothing_that_strangers_send_acts_on_the_terminal() {
     assert!(log.lines().any(|l| json(l)["text"] == nasty));
     assert!(alice.end().0 == Some(0) && bob.end().0 == Some(0));
 }
+
+#[test]
+fn a_forgotten_conversation_is_gone_and_begins_again_as_a_request() {
+    let home = Home::new();
+    let (mut alice, mut bob) = two(&home);
+    alice.say("/dm @bob under the pot");
+    bob.hear_with("wants to talk to you");
+    bob.say("/accept @alice");
+    bob.hear("@alice: under the pot");
+    let forget = |more: &[&str]| {
+        home.run(&[&["--profile", "bob", "contact", "forget", "@alice"], more].concat(), "")
+    };
+    let asked = forget(&[]);
+    assert_eq!(asked.status.code(), Some(2));
+    let error = String::from_utf8_lossy(&asked.stderr).into_owned();
+    assert!(error.contains("1 message with @alice and the keys") && error.contains("--yes"));
+    assert!(home.ok(&["--profile", "bob", "log", "@alice"]).contains("pot"), "nothing was done");
+    let done = forget(&["--yes", "--json"]);
+    let done = json(&String::from_utf8_lossy(&done.stdout));
+    assert_eq!((done["forgotten"].as_bool(), done["messages"].as_u64()), (Some(true), Some(1)));
+    assert!(!home.ok(&["--profile", "bob", "log", "@alice"]).contains("pot"));
+    assert!(!home.ok(&["--profile", "bob", "contact", "list"]).contains("alice"));
+    let requests = || home.ok(&["--profile", "bob", "contact", "requests"]);
+    alice.say("/dm @bob are you there");
+    until("it is a request", || requests().contains("alice ("));
+    bob.say("/forget @alice");
+    bob.say("y");
+    until("that is forgotten, too", || requests().is_empty());
+    assert_eq!(home.ok(&["--profile", "bob", "contact", "list"]), "");
+    assert!(!bob.lines().iter().any(|line| line.ends_with(": y")), "it was an answer");
+    assert!(alice.end().0 == Some(0) && bob.end().0 == Some(0));
+}

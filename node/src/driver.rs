@@ -23,6 +23,7 @@ use klatch_core::wire;
 use libp2p::Multiaddr;
 use tokio::sync::oneshot;
 
+use crate::cleaning::is_removal;
 use crate::clock::{SystemEntropy, now_ms};
 use crate::feed::Feed;
 use crate::keep::{Keep, Keeper, Noting};
@@ -48,7 +49,7 @@ const HELD_MAX: usize = 4_096;
 /// How often held commands are looked at when nothing else happens.
 const HELD_CHECK: Duration = Duration::from_millis(20);
 /// How often a store that refused writes is tried again.
-const RETRY: Duration = Duration::from_secs(2);
+pub(crate) const RETRY: Duration = Duration::from_secs(2);
 /// Longest sleep without a timer.
 const NAP: Duration = Duration::from_secs(60);
 
@@ -122,6 +123,8 @@ pub struct Driver {
     pub(crate) searchers: Vec<oneshot::Sender<()>>,
     /// When something last happened.
     pub(crate) busy: Instant,
+    /// When what was removed is to leave the index and the log.
+    pub(crate) clean_at: Option<Instant>,
 }
 
 impl Driver {
@@ -139,11 +142,13 @@ impl Driver {
         }
         self.events.close();
         let _ = self.network.send(NetCommand::Shutdown);
+        self.clean_up();
     }
 
     /// Waits for the next batch: what is queued, at most [`BATCH_INPUTS_MAX`], user commands first
     /// so that own entries of a batch are adjacent. `None` when everybody is gone.
     fn gather(&mut self, work: &Receiver<Work>) -> Option<(Vec<Input>, bool)> {
+        self.clean();
         let first = match self.next(work) {
             Ok(first) => Some(first),
             Err(RecvTimeoutError::Timeout) => None,
@@ -231,6 +236,7 @@ impl Driver {
                 Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
                 Err(TryRecvError::Empty) => {}
             }
+            self.clean();
             if !self.own.is_empty() && self.read_only_since.is_none() {
                 return Err(RecvTimeoutError::Timeout);
             }
@@ -241,6 +247,9 @@ impl Driver {
             let mut nap = if self.read_only_since.is_some() { RETRY } else { NAP };
             if !self.held.is_empty() {
                 nap = HELD_CHECK;
+            }
+            if let Some(at) = self.clean_at.filter(|_| self.read_only_since.is_none()) {
+                nap = nap.min(at.saturating_duration_since(Instant::now()));
             }
             let mut waits_to_index = false;
             if !self.indexed && self.read_only_since.is_none() {
@@ -336,6 +345,7 @@ impl Driver {
             }
             let freed = self.store.take_freed().into_iter();
             self.own.extend(freed.map(|(room, bytes)| Input::SpaceFreed { room, bytes }));
+            self.clean_later(&step.writes);
             if step.writes.iter().any(is_indexed) {
                 self.indexed = false;
                 self.busy = Instant::now();
@@ -362,6 +372,7 @@ impl Driver {
     /// Everything that follows a commit, in the order of `step.rs`.
     fn send(&mut self, step: Step) {
         self.shared.update(step.views);
+        self.shared.forget(&step.forgotten);
         self.shared.set_people(step.people);
         for write in &step.writes {
             if let Write::Name(name) = write {
@@ -545,7 +556,7 @@ fn is_indexed(write: &Write) -> bool {
             | Write::Direct(_)
             | Write::DropDirect { .. }
             | Write::Ratchet { .. }
-    )
+    ) || is_removal(write)
 }
 
 /// What others will say again should it be lost in a power cut: worth no flush of its own. A frame

@@ -150,6 +150,7 @@ pub fn room_of(event: &Event) -> Option<RoomId> {
         Event::MessageAdded { message } => Some(message.room),
         Event::RoomJoined { room, .. }
         | Event::RoomLeft { room }
+        | Event::Forgotten { room, .. }
         | Event::HistoryAdded { room, .. }
         | Event::BodiesAdded { room, .. }
         | Event::DeliveryChanged { room, .. }

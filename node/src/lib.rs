@@ -40,6 +40,7 @@
 //! a commit also flushes the times of the file (measured: 0.61 ms instead of 0.42 ms).
 
 pub mod api;
+mod cleaning;
 pub mod clock;
 pub mod config;
 pub mod driver;

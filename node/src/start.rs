@@ -242,6 +242,7 @@ fn assemble(
         searchers: Vec::new(),
         own: Vec::new(),
         busy: Instant::now(),
+        clean_at: None,
     };
     let driver = std::thread::Builder::new().name("klatch-driver".into()).spawn(move || {
         driver.run(&inbox);

@@ -71,6 +71,20 @@ impl Shared {
         }
     }
 
+    /// Nothing is known of these rooms any more.
+    pub fn forget(&self, forgotten: &[RoomId]) {
+        if forgotten.is_empty() {
+            return;
+        }
+        let mut rooms = self.rooms.write().unwrap_or_else(PoisonError::into_inner);
+        for id in forgotten {
+            if let Some(view) = rooms.by_id.remove(id) {
+                rooms.by_topic.remove(&view.keys.topic);
+                rooms.by_epoch.remove(&view.keys.epoch);
+            }
+        }
+    }
+
     /// Replaces what a step brought about people and conversations.
     pub fn set_people(&self, view: Option<PeopleView>) {
         if let Some(view) = view {

@@ -5,6 +5,7 @@
 //! through `output::visible`.
 
 mod find;
+pub mod forget;
 mod node;
 pub mod people;
 mod rooms;
@@ -225,6 +226,7 @@ pub async fn act(
         | Action::Rooms
         | Action::Users
         | Action::Mute { .. } => rooms::act(session, here, action).await,
+        Action::Forget { place, confirmed } => forget::act(session, here, place, confirmed).await,
         Action::Online
         | Action::Whoami
         | Action::Status

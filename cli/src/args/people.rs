@@ -42,6 +42,15 @@ pub enum Contact {
     Block(OnePerson),
     /// Take it again
     Unblock(OnePerson),
+    /// Delete the conversation with a person, its keys and what waits for them, from this disk
+    Forget {
+        /// Whom.
+        #[command(flatten)]
+        person: OnePerson,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+    },
     /// As `klatch verify`
     Verify(Verify),
 }

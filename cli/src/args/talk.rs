@@ -22,7 +22,10 @@ pub struct Leave {
     /// Name or id
     #[arg(value_name = "#ROOM")]
     pub room: String,
-    /// Leave even if messages of yours have reached nobody yet
+    /// Keep nothing of it: history, keys and search leave this disk; also for a room left before
+    #[arg(long)]
+    pub forget: bool,
+    /// Do not ask: leave even if messages of yours have reached nobody yet
     #[arg(short, long)]
     pub yes: bool,
 }

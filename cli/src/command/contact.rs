@@ -2,7 +2,7 @@
 //! the same names, from the command line.
 
 use super::help;
-use crate::act::{Effect, Outcome, Shown, Tone, act, people};
+use crate::act::{Effect, Outcome, Shown, Tone, act, forget, people};
 use crate::args::Network;
 use crate::args::people::{Contact, OnePerson, Privacy, Verify};
 use crate::context::{Context, Need, confirm};
@@ -33,8 +33,31 @@ pub async fn run(ctx: &Context, args: Contact) -> Result<(), Report> {
         Contact::Unblock(person) => {
             once(ctx, Need::History, Action::Block { who: person.who, blocked: false }).await
         }
+        Contact::Forget { person, yes } => forget_person(ctx, &person.who, yes).await,
         Contact::Verify(args) => verify(ctx, args).await,
     }
+}
+
+/// Deletes a conversation, once it is clear that this is meant.
+async fn forget_person(ctx: &Context, who: &str, yes: bool) -> Result<(), Report> {
+    let mut session = ctx.session(Need::History).await?;
+    let contact = people::get(&mut session, who).await?.contact;
+    let question = forget::lost_with(&contact);
+    let agreed = yes || (ctx.can_ask() && confirm(&format!("{question} [y/N] "))?);
+    if !agreed {
+        let cause = format!("not confirmed, so not done: {question}");
+        let hint = format!("klatch contact forget {} --yes", people::typed(&contact));
+        return Err(Report::new("KLATCH-CONFIRM", cause, hint, exit::USAGE));
+    }
+    let done = forget::person(&mut session, &contact).await?;
+    crate::tui::forget_draft(&ctx.paths.data, contact.room);
+    drop(session);
+    ctx.finish(false).await;
+    let json = serde_json::json!({
+        "identity": contact.identity, "name": contact.name, "forgotten": true,
+        "messages": contact.messages,
+    });
+    ctx.out.either(&json, || done)
 }
 
 /// Everything known about a person, and the codes.

@@ -8,6 +8,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::rooms;
+use crate::act::forget;
 use crate::args::{Leave, Network};
 use crate::client::{POLL, Session};
 use crate::context::{Context, Need, confirm};
@@ -26,6 +27,15 @@ pub async fn run(ctx: &Context, args: &Leave) -> Result<(), Report> {
     let found = rooms::find(&mut session, &args.room).await?;
     let name = visible(&found.name);
     let room = if found.left { found } else { company(ctx, &mut session, found).await? };
+    if args.forget {
+        agree_to_forget(ctx, args, &room)?;
+        let done = forget::room(&mut session, &room).await?;
+        crate::tui::forget_draft(&ctx.paths.data, room.room);
+        drop(session);
+        ctx.finish(true).await;
+        let told = if room.left { 0 } else { room.online };
+        return ctx.out.either(&forget::as_json(&room, told.into()), || done);
+    }
     if !room.left {
         agree(ctx, args, &room)?;
         session.call("room.leave", json!({"room": room.room})).await?;
@@ -37,13 +47,42 @@ pub async fn run(ctx: &Context, args: &Leave) -> Result<(), Report> {
         ctx.out.note("nobody was told, because nobody is connected: they will see you as away");
     }
     let left = json!({
-        "room_id": room.room, "name": room.name, "left": true, "already": room.left, "told": told, "undelivered": room.queued,
-        "messages": room.messages,
+        "room_id": room.room, "name": room.name, "left": true, "already": room.left,
+        "forgotten": false, "told": told, "undelivered": room.queued, "messages": room.messages,
     });
     ctx.out.either(&left, || match room.left {
         true => format!("{name} was left already; its history is kept"),
-        false => format!("left {name}; its history is kept{}", extent(&room)),
+        false => format!("left {name}; its history is kept{}{}", extent(&room), unheard(&room)),
     })
+}
+
+/// Whoever left should know that nobody will get these.
+fn unheard(room: &RoomSummary) -> String {
+    match room.queued {
+        0 => String::new(),
+        1 => "; a message of yours that nobody else has stays here, and reaches nobody".to_owned(),
+        n => {
+            format!("; {n} messages of yours that nobody else has stay here, and reach nobody")
+        }
+    }
+}
+
+/// What is forgotten does not come back: it is asked for, unless the answer was given.
+fn agree_to_forget(ctx: &Context, args: &Leave, room: &RoomSummary) -> Result<(), Report> {
+    if args.yes {
+        return Ok(());
+    }
+    let question = forget::lost(room);
+    if ctx.can_ask() && confirm(&format!("{question} [y/N] "))? {
+        return Ok(());
+    }
+    let name = visible(&room.name);
+    Err(Report::new(
+        "KLATCH-CONFIRM",
+        format!("not confirmed, so not done: {question}"),
+        format!("klatch leave '{name}' --forget --yes"),
+        exit::USAGE,
+    ))
 }
 
 /// Waits a moment for members to connect, if any are known, and to take what they lack. Gives back

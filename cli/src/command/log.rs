@@ -48,6 +48,10 @@ pub async fn run(ctx: &Context, args: &Log) -> Result<(), Report> {
                 ctx.out.note(&format!("{} was left", visible(&room.name)));
                 return Ok(());
             }
+            Event::Forgotten { .. } => {
+                ctx.out.note(&format!("{} was forgotten", visible(&room.name)));
+                return Ok(());
+            }
             _ => {}
         }
     }

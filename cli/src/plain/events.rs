@@ -41,7 +41,7 @@ impl Plain<'_> {
                 self.look_soon();
                 Ok(())
             }
-            Event::RoomLeft { room } => {
+            Event::RoomLeft { room } | Event::Forgotten { room, .. } => {
                 self.shown.remove(&room);
                 Ok(())
             }
@@ -169,6 +169,7 @@ fn room_of(event: &Event) -> Option<RoomId> {
         Event::MessageAdded { message } => Some(message.room),
         Event::RoomJoined { room, .. }
         | Event::RoomLeft { room }
+        | Event::Forgotten { room, .. }
         | Event::HistoryAdded { room, .. }
         | Event::DeliveryChanged { room, .. }
         | Event::PresenceChanged { room, .. }

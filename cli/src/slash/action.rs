@@ -12,6 +12,13 @@ pub enum Action {
     JoinPrivate(String),
     /// Leave the current or the named room.
     Leave(Option<String>),
+    /// Leave the current or the named room, or close the conversation, and keep nothing of it.
+    Forget {
+        /// `#room` or `@WHO`; where the user is without it.
+        place: Option<String>,
+        /// What is lost was told and the user said yes.
+        confirmed: bool,
+    },
     /// List rooms.
     Rooms,
     /// List the members of the current room.

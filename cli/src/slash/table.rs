@@ -95,6 +95,10 @@ fn to(args: &str, then: Then) -> Option<Action> {
     some(args).map(|line| Action::To { line, then })
 }
 
+fn forget(place: &str) -> Option<Action> {
+    single(place).map(|place| Action::Forget { place: Some(place), confirmed: false })
+}
+
 const WHO: Arg = need(Takes::Person, "@WHO");
 const TEXT: Arg = need(Takes::Text, "TEXT");
 const MESSAGE: Arg = need(Takes::Message, "MESSAGE");
@@ -143,14 +147,14 @@ pub const TABLE: &[Row] = &[
         Rooms,
         "leave",
         &["part", "exitChatroom"],
-        &[may(Takes::Room, "#ROOM")],
-        ("leave a room; history is kept", "room.leave"),
-        |a| {
-            if a.is_empty() {
-                Some(Action::Leave(None))
-            } else {
-                single(a).map(|r| Action::Leave(Some(r)))
-            }
+        &[may(Takes::Room, "#ROOM"), may(Takes::Words(&["--forget"]), "--forget")],
+        ("leave a room; history is kept, with --forget nothing is", "room.leave"),
+        |a| match (a, two(a)) {
+            ("", _) => Some(Action::Leave(None)),
+            ("--forget", _) => Some(Action::Forget { place: None, confirmed: false }),
+            (_, Some((place, option))) if option == "--forget" => forget(&place),
+            (_, Some((option, place))) if option == "--forget" => forget(&place),
+            _ => single(a).map(|r| Action::Leave(Some(r))),
         },
     ),
     row(Rooms, "rooms", &["list", "getAllChatrooms"], &[], ("your rooms", "room.list"), |a| {
@@ -309,6 +313,18 @@ pub const TABLE: &[Row] = &[
         &[WHO, may(Takes::Text, "NAME")],
         ("keep a person as a contact, under a name of yours if you like", "contact.accept"),
         |a| to(a, Then::Accept),
+    ),
+    row(
+        People,
+        "forget",
+        &[],
+        &[WHO],
+        ("delete a conversation and its keys from this disk", "contact.forget"),
+        |a| {
+            let place = some(a)?;
+            let place = if place.starts_with(['@', '#']) { place } else { format!("@{place}") };
+            Some(Action::Forget { place: Some(place), confirmed: false })
+        },
     ),
     row(
         People,

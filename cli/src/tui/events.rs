@@ -52,6 +52,13 @@ pub fn told(state: &mut State, wishes: &mut Vec<Wish>, told: Told) {
         }
         Event::RoomJoined { .. } => lists_soon(state),
         Event::RoomLeft { room } => left(state, wishes, room),
+        Event::Forgotten { room, .. } => {
+            left(state, wishes, room);
+            state.timelines.remove(&room);
+            state.drafts.remove(&room);
+            state.levels.remove(&room);
+            state.keep_soon();
+        }
         Event::ForkFound { device, .. } => {
             state.warn(&format!("the device {} wrote two histories", device.short()))
         }

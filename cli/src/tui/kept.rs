@@ -78,6 +78,17 @@ pub fn forget(profile: &Path) {
     let _ = std::fs::remove_file(profile.join(FILE));
 }
 
+/// Removes what was begun in one place, and how loud it is. A screen that is open does the same by
+/// itself, when it hears that the place was forgotten.
+pub fn forget_draft(profile: &Path, room: RoomId) {
+    let keeper = Keeper { path: Some(profile.join(FILE)) };
+    let mut kept = keeper.read();
+    let had = kept.drafts.remove(&room).is_some() | kept.levels.remove(&room).is_some();
+    if had && let Err(error) = keeper.write(&kept) {
+        tracing::warn!(%error, "a draft of what was forgotten is still on disk");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::MetadataExt;
@@ -97,6 +108,11 @@ mod tests {
         keeper.write(&kept).unwrap();
         keeper.write(&kept).unwrap();
         assert_eq!(keeper.read(), kept);
+        forget_draft(folder.path(), RoomId([8; 16]));
+        assert_eq!(keeper.read(), kept, "of another room");
+        forget_draft(folder.path(), room);
+        assert_eq!(keeper.read(), Kept::default());
+        keeper.write(&kept).unwrap();
         assert_eq!(std::fs::metadata(folder.path().join(FILE)).unwrap().mode() & 0o777, 0o600);
         std::fs::write(folder.path().join(FILE), "{ broken").unwrap();
         assert_eq!(keeper.read(), Kept::default());

@@ -40,7 +40,7 @@ use jiff::tz::TimeZone;
 
 pub use self::draw::help_lines;
 use self::kept::Keeper;
-pub use self::kept::forget;
+pub use self::kept::{forget, forget_draft};
 pub use self::run::End;
 use self::run::Run;
 use self::settings::Settings;

@@ -26,6 +26,11 @@ pub enum Command {
         /// Where.
         room: Place,
     },
+    /// Forget a room: say goodbye, if it was not left before, and keep nothing of it.
+    ForgetRoom {
+        /// Where.
+        room: Place,
+    },
     /// Say something.
     SendMessage {
         /// Where.
@@ -111,6 +116,12 @@ pub enum Command {
         /// Block or unblock.
         blocked: bool,
     },
+    /// Forget a person: the conversation, its keys and what waits for them. Who is blocked stays
+    /// blocked; anybody else can write again, as a stranger.
+    ForgetContact {
+        /// As in `AcceptContact`.
+        who: IdentityId,
+    },
     /// The own name for a person.
     RenameContact {
         /// As in `AcceptContact`.
@@ -150,6 +161,7 @@ impl Command {
     pub fn place(&self) -> Option<Place> {
         match self {
             Self::LeaveRoom { room }
+            | Self::ForgetRoom { room }
             | Self::SendMessage { room, .. }
             | Self::SendNotice { room, .. }
             | Self::EditMessage { room, .. }
@@ -160,6 +172,7 @@ impl Command {
             | Self::MarkRead { room, .. } => Some(*room),
             Self::AcceptContact { who, .. }
             | Self::BlockContact { who, .. }
+            | Self::ForgetContact { who }
             | Self::RenameContact { who, .. }
             | Self::VerifyContact { who, .. } => Some(Place::With(*who)),
             Self::JoinRoom { .. } | Self::SetName { .. } | Self::SetPrivacy { .. } => None,

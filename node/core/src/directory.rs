@@ -178,6 +178,45 @@ impl Directory {
         self.kept.insert(identity, kept);
     }
 
+    /// A person is not kept any more; rooms may know them all the same.
+    pub fn drop_kept(&mut self, identity: &IdentityId) {
+        let Some(kept) = self.kept.remove(identity) else { return };
+        if let Some(petname) = &kept.petname {
+            self.unbear(&skeleton(petname), *identity, Where::Petname);
+        }
+        self.unbear(&skeleton(&kept.claimed), *identity, Where::Claimed);
+        self.drop_conversation(identity);
+    }
+
+    /// Nothing is known of a room any more, nor of those who were met there only.
+    pub fn drop_room(&mut self, room: &RoomId) {
+        let gone: Vec<DeviceId> =
+            self.seen.keys().filter(|(r, _)| r == room).map(|(_, device)| *device).collect();
+        for device in gone {
+            let Some(seen) = self.seen.remove(&(*room, device)) else { continue };
+            self.unbear(&seen.skeleton, seen.identity, Where::Room(*room, device));
+            let rooms = self.devices.entry(device).or_default();
+            rooms.remove(room);
+            if !rooms.is_empty() {
+                continue;
+            }
+            self.devices.remove(&device);
+            let devices = self.people.entry(seen.identity).or_default();
+            devices.remove(&device);
+            if devices.is_empty() {
+                self.people.remove(&seen.identity);
+                self.drop_conversation(&seen.identity);
+            }
+        }
+    }
+
+    /// The id of a conversation means nobody, once nobody knows the person.
+    fn drop_conversation(&mut self, identity: &IdentityId) {
+        if !self.kept.contains_key(identity) && !self.people.contains_key(identity) {
+            self.conversations.remove(&RoomId::of_conversation(identity));
+        }
+    }
+
     fn bear(&mut self, skeleton: &Arc<str>, identity: IdentityId, place: Where) {
         self.bearers.entry(skeleton.clone()).or_default().insert((identity, place));
     }

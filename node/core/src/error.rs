@@ -137,6 +137,13 @@ pub enum CommandError {
         "this device wrote messages that are not on this disk; writing on would fork its history"
     )]
     DeviceBehind,
+    /// The room was forgotten and opened again: how far this device had written there must be known
+    /// first, or its history would fork.
+    #[error("what you wrote in {room} before you forgot it has not come back from a member yet")]
+    NotBackYet {
+        /// Its name.
+        room: String,
+    },
     /// The store cannot write.
     #[error("the disk refuses writes: {cause}")]
     ReadOnly {
@@ -180,6 +187,7 @@ impl CommandError {
             Self::TooFast { .. } => "KLATCH-TOO-FAST",
             Self::TooManyRooms { .. } => "KLATCH-TOO-MANY-ROOMS",
             Self::DeviceBehind => "KLATCH-DEVICE-BEHIND",
+            Self::NotBackYet { .. } => "KLATCH-NOT-BACK-YET",
             Self::ReadOnly { .. } => "KLATCH-READ-ONLY",
             Self::ReadFailed { .. } => "KLATCH-READ-FAILED",
             Self::Stopping => "KLATCH-STOPPING",
@@ -240,6 +248,9 @@ impl CommandError {
             Self::DeviceBehind => {
                 "this home was restored from an old copy: start a fresh one with `klatch --profile NEW init`".to_owned()
             }
+            Self::NotBackYet { .. } => {
+                "send again once a member is connected: `klatch wait peer`".to_owned()
+            }
             Self::ReadOnly { .. } => "free some space; history can still be read and nothing is lost".to_owned(),
             Self::ReadFailed { .. } => "check the disk, then restart the node: `klatch down`, `klatch up`".to_owned(),
             Self::Stopping => "start it again with `klatch up`".to_owned(),
@@ -249,7 +260,10 @@ impl CommandError {
     /// Whether the same command may succeed later without any change.
     #[must_use]
     pub fn retryable(&self) -> bool {
-        matches!(self, Self::TooFast { .. } | Self::ReadOnly { .. } | Self::Stopping)
+        matches!(
+            self,
+            Self::TooFast { .. } | Self::NotBackYet { .. } | Self::ReadOnly { .. } | Self::Stopping
+        )
     }
 
     /// The process exit code for this error (the table of `klatch help exit-codes`).
@@ -275,7 +289,7 @@ impl CommandError {
             | Self::WrongPlace { .. }
             | Self::TooManyRooms { .. } => 2,
             Self::NotYours | Self::BlockedPerson { .. } | Self::NoKeysYet { .. } => 7,
-            Self::TooFast { .. } => 6,
+            Self::TooFast { .. } | Self::NotBackYet { .. } => 6,
             Self::DeviceBehind | Self::ReadOnly { .. } | Self::ReadFailed { .. } => 1,
             Self::Stopping => 5,
         }

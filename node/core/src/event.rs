@@ -128,6 +128,16 @@ pub enum Event {
         #[serde(rename = "room_id", alias = "room")]
         room: RoomId,
     },
+    /// A room, or a conversation, was forgotten: nothing of it is here any more, not even its name.
+    #[serde(rename = "room.forgotten")]
+    Forgotten {
+        /// The room, or the conversation.
+        #[serde(rename = "room_id")]
+        room: RoomId,
+        /// `room` was a conversation with one person.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        direct: bool,
+    },
     /// Something that a newer version of the program wrote into the journal, and this one does not
     /// know.
     #[serde(rename = "event.newer")]

@@ -20,7 +20,7 @@ use crate::presence::Process;
 use crate::room::exchange::PageIn;
 use crate::room::{Room, Source, Taken};
 use crate::step::{
-    CommandId, DeviceRow, GossipId, Input, PeopleView, RequestId, RoomView, Snapshot, Step,
+    CommandId, DeviceRow, Former, GossipId, Input, PeopleView, RequestId, RoomView, Snapshot, Step,
     TopicChange, Verdict, Write,
 };
 use crate::wire;
@@ -147,6 +147,8 @@ pub struct Machine {
     name: String,
     rooms: BTreeMap<RoomId, Room>,
     pub(crate) direct: Direct,
+    /// Rooms that were forgotten and may be opened again.
+    former: BTreeMap<RoomId, Former>,
     directory: Arc<Directory>,
     /// As the shell knows it.
     shown: Arc<Directory>,
@@ -170,11 +172,13 @@ impl Machine {
     pub fn open(keys: Keys, me: Peer, process: Process, snapshot: Snapshot, now: u64) -> Self {
         let own = keys.device_id();
         let budget = ROOM_DISK_BYTES_DEFAULT;
-        let rooms: BTreeMap<RoomId, Room> = snapshot
+        let mut rooms: BTreeMap<RoomId, Room> = snapshot
             .rooms
             .into_iter()
             .map(|r| (r.row.room, Room::restore(r, own, now, budget)))
             .collect();
+        let mut former: BTreeMap<_, _> = snapshot.former.into_iter().collect();
+        rooms.values_mut().for_each(|r| r.returning = former.remove(&r.id()));
         let topics = rooms.values().map(|r| (r.keys.topic, r.id())).collect();
         let direct = Direct::open(snapshot.direct, now);
         let mut directory = Directory::new(keys.identity_id(), &snapshot.name);
@@ -190,6 +194,7 @@ impl Machine {
             name: snapshot.name,
             rooms,
             direct,
+            former,
             shown: directory.clone(),
             directory,
             topics,
@@ -316,6 +321,7 @@ impl Machine {
             name,
             rooms,
             direct,
+            former,
             directory,
             shown,
             topics,
@@ -360,6 +366,10 @@ impl Machine {
                 let result = direct.command(&mut ctx, command);
                 ctx.step.replies.push((id, result));
             }
+            Input::Command { id, command: Command::ForgetRoom { room } } => {
+                let result = forget(&mut ctx, rooms, topics, former, room);
+                ctx.step.replies.push((id, result));
+            }
             Input::Command { id, command } => {
                 let result = command_in(&mut ctx, rooms, command);
                 if result.is_ok() || !planted!(ForgetReply) {
@@ -368,7 +378,12 @@ impl Machine {
             }
             Input::Join { id, name, root, passphrase } => {
                 let row = Room::row_of(name, root, passphrase, wall);
-                let result = join(&mut ctx, rooms, topics, links, row, *disk_budget);
+                let mut room = Room::new(row, ctx.now, *disk_budget);
+                room.returning = former.get(&room.id()).copied();
+                let result = join(&mut ctx, rooms, topics, links, room);
+                if let Ok(Reply::Joined { room, .. }) = &result {
+                    former.remove(room);
+                }
                 ctx.step.replies.push((id, result));
             }
             Input::DirectAsked { peer, token, frame } => {
@@ -653,6 +668,10 @@ fn command_in(
         Command::JoinRoom { room, .. } => return Err(CommandError::BadRoomName { room }),
         Command::SetName { .. } => return Err(CommandError::BadName),
         Command::LeaveRoom { room } => return leave(ctx, find(rooms, room)?),
+        // Before this: it takes the room away.
+        Command::ForgetRoom { room } => {
+            return Err(CommandError::WrongPlace { room: room.to_string() });
+        }
         Command::MuteDevice { room, device, muted } => {
             return find(rooms, room)?.mute(ctx, device, muted).map(|()| Reply::Done);
         }
@@ -688,6 +707,7 @@ fn command_in(
         }
         Command::AcceptContact { who, .. }
         | Command::BlockContact { who, .. }
+        | Command::ForgetContact { who }
         | Command::RenameContact { who, .. }
         | Command::VerifyContact { who, .. } => {
             return Err(CommandError::UnknownPerson { who: who.to_string(), nearest: None });
@@ -731,7 +751,7 @@ fn set_name(
         step: ctx.step,
     };
     // All or nothing, but for rooms in which this device may not write any more.
-    let open = |r: &&mut Room| !r.row.left && !r.behind;
+    let open = |r: &&mut Room| !r.row.left && !r.behind && r.returning.is_none();
     for room in rooms.values_mut().filter(open) {
         room.may_write(ctx.now)?;
     }
@@ -747,18 +767,16 @@ fn join(
     rooms: &mut BTreeMap<RoomId, Room>,
     topics: &mut BTreeMap<TopicId, RoomId>,
     links: &mut BTreeMap<Peer, Linked>,
-    row: crate::step::RoomRow,
-    disk_budget: u64,
+    new: Room,
 ) -> Result<Reply, CommandError> {
-    let (id, name) = (row.room, row.name.clone());
+    let (id, name) = (new.id(), new.name().to_owned());
     if rooms.get(&id).is_some_and(|r| !r.row.left) {
         return Ok(Reply::Joined { room: id, name, already: true });
     }
     if rooms.values().filter(|r| !r.row.left).count() >= ROOMS_MAX {
         return Err(CommandError::TooManyRooms { max: ROOMS_MAX as u64 });
     }
-    let now = ctx.now;
-    let room = rooms.entry(id).or_insert_with(|| Room::new(row, now, disk_budget));
+    let room = rooms.entry(id).or_insert(new);
     if room.row.left {
         // While the room was left nobody told us who follows it: what is remembered is stale. It is
         // forgotten here and not when leaving, which may still fail to be committed.
@@ -770,7 +788,7 @@ fn join(
     ctx.step.writes.push(Write::Room(room.row.clone()));
     ctx.step.topics.push(TopicChange::Subscribe(room.keys.topic));
     topics.insert(room.keys.topic, id);
-    if !room.behind {
+    if !room.behind && room.returning.is_none() {
         room.write_profile(ctx)?;
     }
     ctx.record(Event::RoomJoined { room: id, name: name.clone() });
@@ -785,18 +803,51 @@ fn leave(ctx: &mut Ctx<'_>, room: &mut Room) -> Result<Reply, CommandError> {
     if room.row.left {
         return Ok(Reply::Done);
     }
-    let (own, topic, id) = (ctx.keys.device_id(), room.keys.topic, room.id());
-    if !room.behind {
+    if !room.behind && room.returning.is_none() {
         room.write(ctx, Content::Leave)?;
     }
+    let (own, id) = (ctx.keys.device_id(), room.id());
+    stop_following(ctx, room);
+    ctx.step.writes.push(Write::Room(room.row.clone()));
+    ctx.record(Event::RoomLeft { room: id });
+    ctx.step.views.push(room.view(own));
+    Ok(Reply::Done)
+}
+
+fn stop_following(ctx: &mut Ctx<'_>, room: &mut Room) {
     // The goodbye goes out whatever the window says: nothing follows it.
     room.pump(ctx, true);
     room.row.left = true;
     room.unlink_all(ctx);
-    ctx.step.writes.push(Write::Room(room.row.clone()));
-    ctx.step.topics.push(TopicChange::Unsubscribe(topic));
-    ctx.record(Event::RoomLeft { room: id });
-    ctx.step.views.push(room.view(own));
+    ctx.step.topics.push(TopicChange::Unsubscribe(room.keys.topic));
+}
+
+/// Leaves a room, if it was not left before, and keeps nothing of it but how far this device had
+/// written, if anybody else may have that.
+fn forget(
+    ctx: &mut Ctx<'_>,
+    rooms: &mut BTreeMap<RoomId, Room>,
+    topics: &mut BTreeMap<TopicId, RoomId>,
+    former: &mut BTreeMap<RoomId, Former>,
+    place: Place,
+) -> Result<Reply, CommandError> {
+    let room = find(rooms, place)?;
+    let id = room.id();
+    if !room.row.left {
+        // Where nothing can be written others see that this device is away.
+        if room.may_write(ctx.now).is_ok() {
+            room.write(ctx, Content::Leave)?;
+        }
+        stop_following(ctx, room);
+    }
+    let left = room.former(&ctx.keys.device_id());
+    topics.remove(&room.keys.topic);
+    rooms.remove(&id);
+    former.extend(left.map(|left| (id, left)));
+    ctx.step.writes.push(Write::ForgetRoom { room: id, former: left });
+    ctx.step.forgotten.push(id);
+    Arc::make_mut(ctx.directory).drop_room(&id);
+    ctx.record(Event::Forgotten { room: id, direct: false });
     Ok(Reply::Done)
 }
 

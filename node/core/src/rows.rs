@@ -86,6 +86,28 @@ pub enum Write {
     },
     /// The own display name.
     Name(String),
+    /// Remove everything of a room: entries, bodies, words, members, events, its key.
+    ForgetRoom {
+        /// The room.
+        room: RoomId,
+        /// What must not be used again, if anybody else may have it.
+        former: Option<Former>,
+    },
+    /// The own former entries of a room are here again.
+    CameBack {
+        /// The room.
+        room: RoomId,
+    },
+    /// Remove everything of a conversation: messages, words, the person, events about them, the
+    /// sessions with their devices and what waits for these.
+    ForgetDirect {
+        /// The conversation.
+        room: RoomId,
+        /// With whom.
+        identity: IdentityId,
+        /// Their devices.
+        devices: Vec<DeviceId>,
+    },
     /// Append a message, or a change of one, to a conversation; its journal number is new.
     Direct(DirectRow),
     /// Where an own direct message is now.
@@ -283,6 +305,16 @@ pub struct RoomRow {
     pub over_budget: bool,
 }
 
+/// What is left of a room that was forgotten: how far this device had written there. Others may
+/// hold that, and a place in a chain is used once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Former {
+    /// Entries that this device wrote.
+    pub used: u64,
+    /// As many of them were acknowledged by somebody.
+    pub held: u64,
+}
+
 /// Why the body of an entry is not at rest here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -361,6 +393,8 @@ pub struct Snapshot {
     pub name: String,
     /// Rooms with their devices and an index of their entries.
     pub rooms: Vec<RoomSnapshot>,
+    /// Rooms that were forgotten, until what this device wrote there has come back.
+    pub former: Vec<(RoomId, Former)>,
     /// People and conversations.
     pub direct: DirectSnapshot,
 }

@@ -19,8 +19,8 @@ use crate::ids::{DeviceId, Digest, EntryId, IdentityId, Peer, RoomId, TopicId};
 use crate::log::entry::VerifiedRun;
 use crate::presence::{Process, VerifiedPresence};
 pub use crate::rows::{
-    ContactRow, DeviceRow, DirectIndexRow, DirectRow, DirectSnapshot, EntryRow, IndexRow, Lack,
-    OutboxRow, RoomRow, RoomSnapshot, Snapshot, Write,
+    ContactRow, DeviceRow, DirectIndexRow, DirectRow, DirectSnapshot, EntryRow, Former, IndexRow,
+    Lack, OutboxRow, RoomRow, RoomSnapshot, Snapshot, Write,
 };
 use crate::sync::SyncRequest;
 use crate::wire::{self, Frontier};
@@ -275,6 +275,8 @@ pub struct Step {
     pub refused: Vec<Reject>,
     /// New views of rooms for the workers that open and verify, and for status queries.
     pub views: Vec<RoomView>,
+    /// Rooms of which nothing is to be known any more; later than the views.
+    pub forgotten: Vec<RoomId>,
     /// What queries may know of people and conversations, if it changed.
     pub people: Option<PeopleView>,
     /// Answers to commands.
@@ -300,6 +302,7 @@ impl Step {
         self.penalties.append(&mut later.penalties);
         self.refused.append(&mut later.refused);
         self.views.append(&mut later.views);
+        self.forgotten.append(&mut later.forgotten);
         self.people = later.people.or(self.people.take());
         self.replies.append(&mut later.replies);
         self.events.append(&mut later.events);

@@ -50,9 +50,9 @@ pub(super) const FORMS: &[Form] = &[
     ),
     form(
         "room/ROOM/meta",
-        &["room.joined", "room.left"],
+        &["room.joined", "room.left", "room.forgotten"],
         true,
-        "this profile opened or left the room",
+        "this profile opened, left or forgot the room",
     ),
     form("room/ROOM/meta", &["room.full"], true, "the room reached its disk budget"),
     form("room/ROOM/fork", &["room.forked"], true, "a device wrote two histories"),
@@ -65,6 +65,7 @@ pub(super) const FORMS: &[Form] = &[
         true,
         "as in rooms; so are `edit`, `delete`, `reaction` and `receipt`",
     ),
+    form("dm/DM/meta", &["room.forgotten"], true, "this profile forgot the conversation"),
     form("dm/DM/typing", &["typing.changed"], false, "somebody is writing, or has stopped"),
     form("contact/PERSON/state", &["contact.changed"], true, "something about a person changed"),
     form("peer/PEER/connected", &["peer.connected"], false, "a link to a peer is there"),
@@ -122,6 +123,7 @@ pub fn kind(event: &Event) -> &'static str {
         Event::ForkFound { .. } => "room.forked",
         Event::RoomJoined { .. } => "room.joined",
         Event::RoomLeft { .. } => "room.left",
+        Event::Forgotten { .. } => "room.forgotten",
         Event::DiskBudgetReached { .. } => "room.full",
         Event::ContactChanged { .. } => "contact.changed",
         Event::Typing { .. } => "typing.changed",
@@ -173,6 +175,7 @@ pub fn topic(event: &Event) -> String {
         Event::RoomJoined { room, .. }
         | Event::RoomLeft { room }
         | Event::DiskBudgetReached { room } => place(false, room, "meta"),
+        Event::Forgotten { room, direct } => place(*direct, room, "meta"),
         Event::ContactChanged { identity, .. } => format!("contact/{identity}/state"),
         Event::Typing { room, .. } => place(true, room, "typing"),
         Event::PeerConnected { peer_id, .. } => format!("peer/{peer_id}/connected"),
@@ -287,6 +290,8 @@ mod tests {
         for event in [
             Event::RoomJoined { room: A, name: name.clone() },
             Event::RoomLeft { room: A },
+            Event::Forgotten { room: A, direct: false },
+            Event::Forgotten { room: A, direct: true },
             Event::Synced { room: A },
             Event::DiskBudgetReached { room: A },
             Event::HistoryAdded { room: A, count: 1, upto: 1 },

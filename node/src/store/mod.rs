@@ -14,6 +14,7 @@ mod book;
 mod connect;
 mod direct;
 mod error;
+mod forget;
 pub mod holder;
 pub mod keystore;
 pub mod lock;
@@ -53,6 +54,7 @@ pub use error::StoreError;
 pub use notes::Note;
 pub use read::{Found, Reader, RoomAtRest};
 pub use row::LineKey;
+pub use search::Cleaned;
 
 /// The encrypted file.
 const MAIN_FILE: &str = "klatch.db";
@@ -225,7 +227,7 @@ impl Store {
         for journal in &bad {
             tx.prepare_cached("UPDATE entry SET body_at = ?2 WHERE journal = ?1")?
                 .execute([*journal, schema::BODY_DAMAGED])?;
-            tx.prepare_cached("INSERT OR IGNORE INTO doomed VALUES (?1)")?.execute([journal])?;
+            forget::doom(&tx, *journal)?;
             tx.prepare_cached(
                 "UPDATE room SET bytes = max(bytes - (SELECT size FROM sealed WHERE journal = ?1), 0)
                  WHERE id = (SELECT room FROM entry WHERE journal = ?1)",
@@ -298,7 +300,14 @@ impl Store {
         let (dropped, freed) = done?;
         self.freed.extend(freed);
         self.segments.committed(&spans);
-        if dropped > 0 {
+        let forgets =
+            |w: &Write| matches!(w, Write::ForgetRoom { .. } | Write::ForgetDirect { .. });
+        let forgotten = writes.iter().any(forgets);
+        if forgotten {
+            // Numbers of rooms and devices that are gone may be given out again.
+            self.interned = write::Interned::default();
+        }
+        if dropped > 0 || forgotten {
             self.remove_bodies(dropped);
         } else if self.segments.number() != segment
             && let Err(error) = self.drop_empty_segments()
@@ -360,9 +369,9 @@ impl Store {
     /// Overwrites every body that is marked for it, then takes the marks away.
     fn clear_doomed(&mut self) -> Result<(), StoreError> {
         let spans: Vec<Option<Span>> = {
-            let mut select = self.main.prepare_cached(
-                "SELECT s.segment, s.start, s.size FROM doomed d JOIN sealed s USING (journal) ORDER BY 1, 2",
-            )?;
+            let mut select = self
+                .main
+                .prepare_cached("SELECT segment, start, size FROM doomed ORDER BY 1, 2")?;
             let mut rows = select.query([])?;
             let mut spans = Vec::new();
             while let Some(r) = rows.next()? {

@@ -7,7 +7,8 @@
 //! with the top bit flipped, so that signed order is their order.
 
 /// One statement list per format; `user_version` counts those that were applied.
-pub(super) const MIGRATIONS: &[&str] = &[V1, CONVERSATIONS, SEGMENTS, TIMES, LACKING, WORDS];
+pub(super) const MIGRATIONS: &[&str] =
+    &[V1, CONVERSATIONS, SEGMENTS, TIMES, LACKING, WORDS, FORGETTING];
 
 /// Where the body of an entry is (`entry.body_at`): deleted by its author.
 pub(super) const BODY_DELETED: i64 = 0;
@@ -215,6 +216,20 @@ const WORDS: &str = "
 INSERT INTO words (words) VALUES ('delete-all');
 DELETE FROM meta WHERE key IN ('indexed_upto', 'direct_indexed_upto');
 DELETE FROM unindexed;
+";
+
+/// Rooms can be forgotten as a whole: what is to be wiped then has no entry any more, so it says
+/// itself where it is.
+const FORGETTING: &str = "
+CREATE TABLE wiped (journal INTEGER PRIMARY KEY, segment INTEGER, start INTEGER, size INTEGER) STRICT;
+INSERT INTO wiped SELECT d.journal, s.segment, s.start, s.size FROM doomed d JOIN sealed s USING (journal);
+DROP TABLE doomed;
+ALTER TABLE wiped RENAME TO doomed;
+
+-- Rooms that were forgotten, and how far this device had written there, see `Former`.
+CREATE TABLE IF NOT EXISTS former (
+  room BLOB NOT NULL PRIMARY KEY, used INTEGER NOT NULL, held INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 ";
 
 /// The newest journal number in use; 0 before anything happened.

@@ -29,8 +29,8 @@ pub type OpenText<'a> = dyn Fn(RoomId, &SealedEntry) -> Option<String> + 'a;
 
 impl Store {
     /// Indexes up to `limit` further entries in one transaction and returns how many it looked at;
-    /// fewer than `limit` mean that the index is up to date. Then it wipes words of removed texts
-    /// out of the index, a bounded part per call.
+    /// fewer than `limit` mean that the index is up to date, and has no words of removed texts any
+    /// more: these are wiped out of it, a bounded part per call.
     ///
     /// # Errors
     /// As [`Store::commit`]; nothing is lost, the next call goes on.
@@ -69,19 +69,54 @@ impl Store {
             set_meta(&tx, UPTO, newest)?;
         }
         seen += direct::index::some(&tx, limit - seen)?;
-        let mut wiped = false;
+        let mut wiped = Wiped::Nothing;
         if seen < limit {
             places::catch_up(&tx)?;
             wiped = wipe(&tx)?;
         }
         tx.commit()?;
-        self.unscrubbed |= wiped;
+        self.unscrubbed |= wiped != Wiped::Nothing;
         if seen < limit {
             self.scrub()?;
             self.scrub_keys()?;
         }
-        Ok(seen)
+        Ok(if wiped == Wiped::Part { limit } else { seen })
     }
+
+    /// Wipes words of removed texts out of the index, a bounded part per call, and empties the log.
+    ///
+    /// # Errors
+    /// As [`Store::commit`]; nothing is lost, the next call goes on.
+    pub fn clean(&mut self) -> Result<Cleaned, StoreError> {
+        let tx = self.main.transaction()?;
+        let wiped = wipe(&tx)?;
+        tx.commit()?;
+        self.unscrubbed |= wiped != Wiped::Nothing;
+        if wiped == Wiped::Part {
+            return Ok(Cleaned::Part);
+        }
+        self.scrub()?;
+        Ok(if self.unscrubbed { Cleaned::InUse } else { Cleaned::All })
+    }
+}
+
+/// How far the index and the log are free of what was removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cleaned {
+    /// Nothing is left.
+    All,
+    /// There is more to do.
+    Part,
+    /// A reader uses the log.
+    InUse,
+}
+
+/// What a call of [`wipe`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wiped {
+    Nothing,
+    Part,
+    All,
 }
 
 /// Indexes up to `limit` entries whose bodies came after they were looked at; how many.
@@ -168,6 +203,13 @@ pub(super) fn remove_words(tx: &Transaction<'_>, journal: i64) -> Result<(), Sto
     set_meta(tx, UNMERGED, 1)
 }
 
+/// Takes the words of many lines out of the index: those that `lines` selects by the number of
+/// their room or conversation.
+pub(super) fn remove_all(tx: &Transaction<'_>, lines: &str, number: i64) -> Result<(), StoreError> {
+    tx.execute(&format!("DELETE FROM words WHERE rowid IN ({lines})"), [number])?;
+    set_meta(tx, UNMERGED, 1)
+}
+
 /// Sets the words of a line.
 pub(super) fn put_words(tx: &Transaction<'_>, journal: i64, text: &str) -> Result<(), StoreError> {
     tx.prepare_cached("INSERT OR REPLACE INTO words (rowid, text) VALUES (?1, ?2)")?
@@ -245,10 +287,10 @@ fn text_of(
     Ok(if found.entry.body.is_some() { open(found.room, &found.entry) } else { None })
 }
 
-/// Removing a row only marks its words; merging the index drops them. `true` if it did.
-fn wipe(tx: &Transaction<'_>) -> Result<bool, StoreError> {
+/// Removing a row only marks its words; merging the index drops them.
+fn wipe(tx: &Transaction<'_>) -> Result<Wiped, StoreError> {
     if meta(tx, UNMERGED)? == 0 {
-        return Ok(false);
+        return Ok(Wiped::Nothing);
     }
     let changes = || tx.query_row("SELECT total_changes()", [], |r| r.get::<_, i64>(0));
     for _ in 0..MERGE_STEPS {
@@ -257,8 +299,8 @@ fn wipe(tx: &Transaction<'_>) -> Result<bool, StoreError> {
         // The engine reports fewer than two changes once there was nothing to do.
         if changes()? - before < 2 {
             set_meta(tx, UNMERGED, 0)?;
-            break;
+            return Ok(Wiped::All);
         }
     }
-    Ok(true)
+    Ok(Wiped::Part)
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use klatch_core::crypto::group::RoomRoot;
 use klatch_core::ids::{DeviceId, EntryHash, EntryId, IdentityId, RoomId};
 use klatch_core::limits::BODIES_WANTED_MAX;
-use klatch_core::step::{DeviceRow, IndexRow, Lack, RoomRow, RoomSnapshot, Snapshot};
+use klatch_core::step::{DeviceRow, Former, IndexRow, Lack, RoomRow, RoomSnapshot, Snapshot};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::error::StoreError;
@@ -26,11 +26,13 @@ pub(super) fn load(main: &Connection) -> Result<Snapshot, StoreError> {
         room.devices = devices(&tx, room.row.room)?;
     }
     entries(&tx, &places, &mut loaded)?;
+    let former = former(&tx)?;
     let direct = direct::load(&tx)?;
     Ok(Snapshot {
         journal_next: whole(newest) + 1,
         name: name.unwrap_or_default(),
         rooms: loaded,
+        former,
         direct,
     })
 }
@@ -62,6 +64,18 @@ fn rooms(
         loaded.push(RoomSnapshot { row, devices: Vec::new(), entries, bytes, lacking });
     }
     Ok(loaded)
+}
+
+/// Rooms that were forgotten.
+fn former(tx: &Connection) -> Result<Vec<(RoomId, Former)>, StoreError> {
+    let mut select = tx.prepare("SELECT room, used, held FROM former")?;
+    let mut rows = select.query([])?;
+    let mut found = Vec::new();
+    while let Some(r) = rows.next()? {
+        let former = Former { used: whole(r.get(1)?), held: whole(r.get(2)?) };
+        found.push((RoomId(bytes(r, 0)?), former));
+    }
+    Ok(found)
 }
 
 /// Entries of a room whose bodies are not here but could be.

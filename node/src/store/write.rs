@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use klatch_core::content::Kind;
 use klatch_core::ids::{DeviceId, EntryId, RoomId};
 use klatch_core::query::Numbered;
-use klatch_core::step::{DeviceRow, EntryRow, Lack, RoomRow, Write};
+use klatch_core::step::{DeviceRow, EntryRow, Former, Lack, RoomRow, Write};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::bodies::Span;
@@ -15,7 +15,7 @@ use super::error::StoreError;
 use super::row::{count, int, lack_code, ordered, whole};
 use super::schema::{BODY_APART, BODY_DELETED, BODY_HERE};
 use super::{
-    BODY_APART_ABOVE,
+    BODY_APART_ABOVE, forget,
     notes::{self, Note},
     places, search,
 };
@@ -124,6 +124,8 @@ impl Batch<'_> {
                     .map_err(|e| StoreError::Engine { cause: e.to_string() })?;
                 self.run("INSERT INTO event VALUES (?1, ?2)", params![int(*journal), row])
             }
+            Write::ForgetRoom { room, former } => self.forget_room(*room, *former),
+            Write::CameBack { room } => self.run("DELETE FROM former WHERE room = ?1", [room.0]),
             Write::Name(name) => {
                 self.run("INSERT OR REPLACE INTO meta VALUES ('name', ?1)", [name])
             }
@@ -152,6 +154,13 @@ impl Batch<'_> {
             Write::OutboxDone { device, seq } => {
                 let device = self.device_number(*device)?;
                 direct::outbox_done(self.tx, device, *seq)
+            }
+            Write::ForgetDirect { room, identity, devices } => {
+                let devices: Result<Vec<i64>, _> =
+                    devices.iter().map(|d| self.device_number(*d)).collect();
+                forget::conversation(self.tx, *room, *identity, &devices?)?;
+                self.interned.devices.clear();
+                Ok(())
             }
             Write::Privacy { receipts, typing } => direct::privacy(self.tx, *receipts, *typing),
             Write::Ran(ms) => direct::ran(self.tx, *ms),
@@ -326,7 +335,7 @@ impl Batch<'_> {
         self.run("UPDATE sealed SET body = NULL WHERE journal = ?1", [journal])?;
         search::forget(self.tx, journal)?;
         if body_at == BODY_APART {
-            self.run("INSERT OR IGNORE INTO doomed VALUES (?1)", [journal])?;
+            forget::doom(self.tx, journal)?;
         }
         self.growth.entry(room).or_default().bytes -= bytes;
         let id = self.interned.rooms.iter().find(|(_, number)| **number == room).map(|(id, _)| *id);
@@ -334,6 +343,16 @@ impl Batch<'_> {
             *self.freed.entry(id).or_default() += whole(bytes);
         }
         self.dropped += 1;
+        Ok(())
+    }
+
+    fn forget_room(&mut self, room: RoomId, former: Option<Former>) -> Result<(), StoreError> {
+        let number = self.room_number(room)?;
+        self.dropped += forget::room(self.tx, room, number, former)?;
+        self.growth.remove(&number);
+        self.freed.remove(&room);
+        self.interned.rooms.remove(&room);
+        self.interned.devices.clear();
         Ok(())
     }
 

@@ -290,7 +290,7 @@ impl Ears {
                 return Heard::Message(room, message);
             }
             Event::RoomJoined { room, name } if self.all => drop(self.rooms.insert(room, name)),
-            Event::RoomLeft { room } => {
+            Event::RoomLeft { room } | Event::Forgotten { room, .. } => {
                 if let Some(name) = self.rooms.remove(&room) {
                     self.out.note(&format!("{} was left", visible(&name)));
                 }

@@ -8,6 +8,7 @@
 
 pub(crate) mod contact;
 mod deliver;
+mod forget;
 pub mod frame;
 mod inbox;
 pub(crate) mod outbox;

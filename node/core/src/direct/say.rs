@@ -23,7 +23,7 @@ use crate::step::{DirectRow, Write};
 use crate::times;
 
 /// The person of a conversation, who is somebody else and known.
-fn known(ctx: &Ctx<'_>, place: Place) -> Result<IdentityId, CommandError> {
+pub(super) fn known(ctx: &Ctx<'_>, place: Place) -> Result<IdentityId, CommandError> {
     match place {
         Place::With(who) if who == ctx.keys.identity_id() => Err(CommandError::Yourself),
         Place::With(who) if ctx.directory.knows(&who) => Ok(who),
@@ -66,6 +66,7 @@ impl Direct {
             }
             Command::SendNotice { room, .. }
             | Command::LeaveRoom { room }
+            | Command::ForgetRoom { room }
             | Command::MuteDevice { room, .. } => {
                 Err(CommandError::WrongPlace { room: Self::words(ctx, room) })
             }
@@ -110,6 +111,7 @@ impl Direct {
             }
             Command::AcceptContact { who, petname } => self.accept(ctx, who, petname),
             Command::BlockContact { who, blocked } => self.block(ctx, who, blocked),
+            Command::ForgetContact { who } => self.forget(ctx, who),
             Command::RenameContact { who, petname } => self.rename(ctx, who, petname),
             Command::VerifyContact { who, verified } => self.verify(ctx, who, verified),
             Command::JoinRoom { room, .. } => Err(CommandError::BadRoomName { room }),

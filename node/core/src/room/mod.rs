@@ -3,6 +3,7 @@
 //! in [`links`], `exchange` and [`poll`].
 
 mod acks;
+mod back;
 pub(crate) mod bodies;
 mod check;
 pub(crate) mod exchange;
@@ -29,7 +30,7 @@ use crate::limits::{
 use crate::log::entry::{ForkBranch, VerifiedEntry, VerifiedRun, compose};
 use crate::log::{Accepted, Log, Outcome};
 use crate::machine::Ctx;
-use crate::step::{DeviceRow, EntryRow, Lack, RoomRow, RoomSnapshot, RoomView, Write};
+use crate::step::{DeviceRow, EntryRow, Former, Lack, RoomRow, RoomSnapshot, RoomView, Write};
 use crate::sync::Planner;
 use bodies::Bodies;
 use links::Links;
@@ -59,6 +60,8 @@ pub struct Room {
     disk_budget: u64,
     /// The own chain is longer elsewhere: writing on would fork it.
     pub(crate) behind: bool,
+    /// The room was forgotten: nothing is written until what this device wrote there is here again.
+    pub(crate) returning: Option<Former>,
     pub(crate) touched: bool,
     pub(crate) view_dirty: bool,
 }
@@ -92,6 +95,7 @@ impl Room {
             bytes: 0,
             disk_budget,
             behind: false,
+            returning: None,
             touched: true,
             view_dirty: true,
         }
@@ -185,6 +189,9 @@ impl Room {
     pub(crate) fn may_write(&self, now: u64) -> Result<(), CommandError> {
         if self.behind {
             return Err(CommandError::DeviceBehind);
+        }
+        if self.returning.is_some() {
+            return Err(CommandError::NotBackYet { room: self.row.name.clone() });
         }
         let much = self.outbox.bytes() > OUTBOX_BYTES_MAX && self.is_congested(now);
         if much { Err(CommandError::TooFast { queued: self.outbox.len() as u64 }) } else { Ok(()) }
@@ -304,7 +311,9 @@ impl Room {
             return Err(Reject::Duplicate);
         }
         if device == ctx.keys.device_id() {
-            self.fall_behind(ctx, seq);
+            if !self.is_former(&run) {
+                self.fall_behind(ctx, seq);
+            }
         } else if source == Source::Gossip {
             self.within_limits(&run, ctx.now)?;
             if self.quarantine.contains(&device) && self.log.would_wait(&run) {

@@ -80,6 +80,9 @@ impl Timers {
 impl Room {
     /// Does everything that is due and leaves the next time in the timers.
     pub(crate) fn poll(&mut self, ctx: &mut Ctx<'_>) {
+        if !self.row.left {
+            self.come_back(ctx);
+        }
         self.sign_pending(ctx);
         if !self.row.left {
             self.refresh_presence(ctx);

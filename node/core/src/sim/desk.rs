@@ -71,6 +71,14 @@ impl Desk {
                 // either.
                 self.outbox.remove(&(*device, *seq));
             }
+            Write::ForgetDirect { room, identity, devices } => {
+                self.contacts.remove(identity);
+                self.ratchets.retain(|d, _| !devices.contains(d));
+                self.outbox.retain(|(d, _), _| !devices.contains(d));
+                self.rows.retain(|r| r.room != *room);
+                let places = self.rows.iter().enumerate().map(|(at, r)| ((r.room, r.id), at));
+                self.by_id = places.collect();
+            }
             Write::Privacy { receipts, typing } => self.privacy = (*receipts, *typing),
             Write::Ran(ms) => self.ran_ms = *ms,
             _ => return Ok(false),

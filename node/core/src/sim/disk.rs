@@ -8,7 +8,9 @@ use crate::content::Kind;
 use crate::ids::{DeviceId, DeviceShort, EntryHash, EntryId, RoomId};
 use crate::log::entry::{Header, SealedEntry, entry_hash, is_body_of};
 use crate::sim::desk::Desk;
-use crate::step::{DeviceRow, EntryRow, IndexRow, Lack, RoomRow, RoomSnapshot, Snapshot, Write};
+use crate::step::{
+    DeviceRow, EntryRow, Former, IndexRow, Lack, RoomRow, RoomSnapshot, Snapshot, Write,
+};
 use crate::wire::Frontier;
 
 /// What survives a crash.
@@ -22,6 +24,8 @@ pub struct Disk {
     freed: Option<(RoomId, u64)>,
     /// Rooms.
     pub rooms: BTreeMap<RoomId, DiskRoom>,
+    /// Rooms that were forgotten.
+    pub former: BTreeMap<RoomId, Former>,
     /// Conversations.
     pub desk: Desk,
 }
@@ -259,6 +263,13 @@ impl Disk {
                 self.journal = self.journal.max(*journal);
             }
             Write::ReadUpto { .. } => {}
+            Write::ForgetRoom { room, former } => {
+                self.rooms.remove(room);
+                self.former.extend(former.map(|former| (*room, former)));
+            }
+            Write::CameBack { room } => {
+                self.former.remove(room);
+            }
             other => {
                 if let Write::Direct(row) = other {
                     if row.journal <= self.floor {
@@ -337,6 +348,7 @@ impl Disk {
             journal_next: self.journal + 1,
             name: self.name.clone(),
             rooms: rooms.collect(),
+            former: self.former.iter().map(|(room, former)| (*room, *former)).collect(),
             direct: self.desk.snapshot(),
         }
     }

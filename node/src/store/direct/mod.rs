@@ -147,7 +147,7 @@ fn state_of(code: i64) -> Result<Delivery, StoreError> {
 }
 
 /// The number of a conversation; `None` if nothing was ever stored of it.
-fn talk_number(main: &Connection, room: RoomId) -> Result<Option<i64>, StoreError> {
+pub(super) fn talk_number(main: &Connection, room: RoomId) -> Result<Option<i64>, StoreError> {
     let mut select = main.prepare_cached("SELECT id FROM talk WHERE room = ?1")?;
     Ok(select.query_row([room.0], |r| r.get(0)).optional()?)
 }

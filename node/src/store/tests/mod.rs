@@ -5,10 +5,12 @@
 mod damage;
 mod direct;
 mod figures;
+mod forgetting;
 mod history;
 mod locking;
 mod moving;
 mod pages;
+mod real;
 mod secrecy;
 mod segments;
 mod words;

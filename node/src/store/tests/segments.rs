@@ -304,7 +304,9 @@ fn removal_that_a_crash_interrupted_is_finished_at_the_next_start() {
             .main
             .execute("UPDATE entry SET body_at = 0 WHERE journal = ?1", [journal])
             .unwrap();
-        world.store.main.execute("INSERT INTO doomed VALUES (?1)", [journal]).unwrap();
+        let tx = world.store.main.transaction().unwrap();
+        crate::store::forget::doom(&tx, journal).unwrap();
+        tx.commit().unwrap();
     }
     assert!(secrecy::on_disk(world.path(), &mask("aaaaaaaaaaaaaaaa")));
     let world = world.reopen();
