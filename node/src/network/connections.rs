@@ -13,6 +13,7 @@ use super::counters::count;
 use super::dialer::Source;
 use super::link::{Connection, Link};
 use super::message::NetEvent;
+use super::pause::Moved;
 use super::peer_of;
 use super::settings::PROVEN_MS;
 use super::settle::{Act, Around};
@@ -124,20 +125,39 @@ impl Task {
         }
     }
 
-    /// This process stood still, or the machine's addresses changed: every connection has to prove
-    /// itself at once, and who is missing is dialled at once. `lost`: what was said meanwhile may
-    /// be lost.
-    pub(super) fn awake(&mut self, lost: bool) {
-        let peers: Vec<PeerId> = self.links.keys().copied().collect();
-        for peer in peers {
-            if let Some(link) = self.links.get_mut(&peer) {
-                link.renewal_owed |= lost;
-                link.connections.iter().for_each(|c| c.pulse.excuse());
-            }
-            self.cast_doubt(peer, true);
+    /// This process stood still: every connection has to prove itself at once, and who is missing
+    /// is dialled at once. What was said meanwhile may be lost.
+    pub(super) fn stood_still(&mut self) {
+        for link in self.links.values_mut() {
+            link.renewal_owed = true;
+            link.connections.iter().for_each(|c| c.pulse.excuse());
         }
+        self.doubt_all(|_| true);
         self.dialer.wake();
         self.dial_due();
+    }
+
+    /// The machine's addresses changed: every connection that this may touch has to prove itself,
+    /// and who is missing is dialled. When an address is gone everybody is dialled beside the links
+    /// that are probably dead, so that nobody has to wait until they are proved to be.
+    pub(super) fn have_moved(&mut self, moved: Moved) {
+        let far = moved.came || moved.went;
+        self.doubt_all(|link| {
+            far || link.connections.iter().any(|c| address::link_local(&c.address).is_some())
+        });
+        self.dialer.wake();
+        if moved.went {
+            self.dialer.doubt();
+        }
+        self.dial_due();
+    }
+
+    fn doubt_all(&mut self, touched: impl Fn(&Link) -> bool) {
+        let peers: Vec<PeerId> =
+            self.links.iter().filter(|(_, link)| touched(link)).map(|(peer, _)| *peer).collect();
+        for peer in peers {
+            self.cast_doubt(peer, true);
+        }
     }
 
     /// What was said to this peer so far may be lost.

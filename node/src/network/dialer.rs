@@ -50,6 +50,8 @@ pub(super) struct Dialer {
     pauses: BTreeMap<Multiaddr, Pause>,
     linked: BTreeSet<PeerId>,
     dialling: BTreeMap<ConnectionId, (u64, Vec<Multiaddr>)>,
+    /// Linked peers that are dialled once all the same: their links may be dead.
+    doubted: BTreeSet<PeerId>,
     /// Peers lost lately, and until when they are looked for with urgency.
     lost: BTreeMap<PeerId, u64>,
     jitter: u64,
@@ -82,6 +84,7 @@ impl Dialer {
             pauses: BTreeMap::new(),
             linked: BTreeSet::new(),
             dialling: BTreeMap::new(),
+            doubted: BTreeSet::new(),
             lost: BTreeMap::new(),
             jitter: jitter | 1,
         }
@@ -163,7 +166,8 @@ impl Dialer {
         let mut dials = Vec::new();
         for (key, target) in &self.targets {
             let peer = target.peer.or(target.met);
-            let linked = peer.is_some_and(|p| self.linked.contains(&p));
+            let linked =
+                peer.is_some_and(|p| self.linked.contains(&p) && !self.doubted.contains(&p));
             let urgent = peer.is_some_and(|p| self.lost.contains_key(&p));
             // What is being dialled is held back below, so this is another address or a later try.
             // Where a peer once was may hang; where it is now must not wait for that.
@@ -191,6 +195,7 @@ impl Dialer {
             dials.push((*key, Dial { peer: target.peer, addresses }));
             room -= 1;
         }
+        self.doubted.clear();
         dials
     }
 
@@ -278,6 +283,12 @@ impl Dialer {
     /// The machine slept, or is somewhere else: every pause is over.
     pub(super) fn wake(&mut self) {
         self.pauses.clear();
+    }
+
+    /// All links may be dead: who is linked is dialled too, once, and the pair settles on what
+    /// lives.
+    pub(super) fn doubt(&mut self) {
+        self.doubted.clone_from(&self.linked);
     }
 
     /// What a dial under way tries.
@@ -479,6 +490,21 @@ mod tests {
         assert!(dials < 20);
         dialer.shown(&peer, 600_000);
         assert_eq!(dialer.due(600_000 + LOST_PAUSE_MS).len(), 1);
+    }
+
+    #[test]
+    fn a_linked_peer_in_doubt_is_dialled_once_beside_its_link() {
+        let (mut dialer, peer) = (Dialer::new(PeerId::random()), PeerId::random());
+        dialer.add(Some(peer), loopback_tcp(9), Source::Mdns);
+        dialer.linked(ConnectionId::new_unchecked(0), peer, None, 0);
+        assert!(dialer.due(1_000).is_empty());
+        dialer.wake();
+        dialer.doubt();
+        let dials = dialer.due(1_000);
+        assert_eq!(dials.len(), 1);
+        dialer.begun(dials[0].0, dials[0].1.clone(), ConnectionId::new_unchecked(1));
+        dialer.failed(ConnectionId::new_unchecked(1), false, 1_100);
+        assert!(dialer.due(100_000).is_empty());
     }
 
     #[test]

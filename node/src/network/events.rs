@@ -57,8 +57,8 @@ impl Task {
             SwarmEvent::NewListenAddr { listener_id, address } => {
                 self.on_listening(listener_id, address)
             }
-            SwarmEvent::ExpiredListenAddr { .. } => {
-                self.moved = true;
+            SwarmEvent::ExpiredListenAddr { address, .. } => {
+                self.moved.note(&address, true);
                 self.announce();
             }
             SwarmEvent::ListenerClosed { listener_id, addresses, reason } => {
@@ -268,9 +268,11 @@ impl Task {
         {
             self.listen_six(port);
         }
+        if self.now_ms() > START_MS {
+            self.moved.note(&address, false);
+        }
         self.out.push(NetEvent::Listening { address });
         self.opened(listener);
-        self.moved |= self.now_ms() > START_MS;
         self.announce();
         self.dial_due();
     }

@@ -1,10 +1,37 @@
 //! Notices that this process stood still: it was stopped, or the machine slept. What was said to it
-//! meanwhile may be lost, and what it believes of its connections is from before.
+//! meanwhile may be lost, and what it believes of its connections is from before. And what it means
+//! that this machine's addresses changed.
 
 use std::fs;
 use std::time::{Duration, Instant};
 
+use libp2p::Multiaddr;
+
+use super::address;
 use super::settings::PAUSE;
+
+/// What happened to the addresses of this machine since somebody looked.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Moved {
+    /// One came: others may be in reach by it, and connections may lead elsewhere than before.
+    pub(super) came: bool,
+    /// One went: connections from it are dead, if there were any.
+    pub(super) went: bool,
+    /// The same of one that holds on one link only. Machines with containers see these come and go
+    /// all day long, and nearly no connection runs over them.
+    pub(super) near: bool,
+}
+
+impl Moved {
+    /// An address came, or `went`.
+    pub(super) fn note(&mut self, address: &Multiaddr, went: bool) {
+        match address::link_local(address) {
+            Some(_) => self.near = true,
+            None if went => self.went = true,
+            None => self.came = true,
+        }
+    }
+}
 
 /// Compares the clocks from one look to the next.
 #[derive(Debug)]
@@ -56,6 +83,19 @@ mod tests {
         assert_eq!(judge(Duration::from_millis(900), Duration::from_millis(910), every), None);
         assert!(judge(s(15), s(15), every).is_some_and(|late| late > s(14)), "stopped");
         assert!(judge(every, s(3_600), every).is_some_and(|late| late > s(3_599)), "asleep");
+    }
+
+    #[test]
+    fn what_comes_and_goes_with_containers_is_no_move() {
+        let mut moved = Moved::default();
+        for there in ["/ip6/fe80::1/tcp/1", "/ip6/fe80::1/udp/1/quic-v1"] {
+            moved.note(&there.parse().unwrap(), there.contains("udp"));
+        }
+        assert_eq!(moved, Moved { near: true, ..Moved::default() });
+        moved.note(&"/ip4/192.0.2.1/tcp/1".parse().unwrap(), true);
+        assert!(moved.went && !moved.came);
+        moved.note(&"/ip6/fd00::1/tcp/1".parse().unwrap(), false);
+        assert!(moved.came);
     }
 
     #[test]

@@ -156,6 +156,9 @@ pub const PROBE_LOST: Duration = Duration::from_secs(4);
 /// The same while there is reason for doubt: a second connection, an own pause, a new address.
 /// Three times the first repetition of QUIC and five of TCP.
 pub const PROBE_SHORT: Duration = Duration::from_millis(1_200);
+/// In doubt, another connection that has answered is used once the one in use has not for this
+/// long: one repetition of TCP fits. Two that live answer within moments of each other.
+pub const PROBE_AHEAD: Duration = Duration::from_millis(300);
 /// How long the side that does not choose waits for the other one to do so.
 pub const SETTLE_PATIENCE: Duration = Duration::from_secs(10);
 /// A hole punch holds two connections for a moment; a relayed one goes when the direct one is this

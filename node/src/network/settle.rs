@@ -4,19 +4,23 @@
 //! * A connection on which nothing was heard for a while is probed; one that does not answer ends.
 //! * A second connection casts doubt on those before it: all are probed at once, and only who
 //!   answers *after* that is a candidate. A process that was killed and came back leaves a
-//!   connection behind that looks alive for as long as the transport is patient.
+//!   connection behind that looks alive for as long as the transport is patient. What has answered
+//!   is used soon, whatever becomes of the others.
 //! * The pair settles on one: the side with the lower peer id chooses, tells the other side over
 //!   the chosen connection, and closes the rest once that was confirmed. So nothing is closed
 //!   before the survivor has answered.
 //! * An own pause (sleep, a stopped process) or a changed address casts doubt on everything. Who
-//!   then does not answer ends, also if nothing else is left: it is dialled again at once.
+//!   then does not answer ends, also if nothing else is left: it is dialled again at once. Doubt upon
+//!   doubt gives nobody more time: addresses of a machine change several at a time.
 
 use std::time::{Duration, Instant};
 
 use libp2p::swarm::ConnectionId;
 
 use super::probe::Heard;
-use super::settings::{PROBE_EVERY, PROBE_LOST, PROBE_SHORT, RELAYED_GRACE, SETTLE_PATIENCE};
+use super::settings::{
+    PROBE_AHEAD, PROBE_EVERY, PROBE_LOST, PROBE_SHORT, RELAYED_GRACE, SETTLE_PATIENCE,
+};
 
 /// One connection of a peer, as far as judging needs it. Oldest first; those being closed are left
 /// out.
@@ -55,10 +59,23 @@ pub(super) struct Settle {
 #[derive(Debug, Clone, Copy)]
 struct Doubt {
     since: Instant,
-    /// Who has not answered by then is dead...
-    until: Instant,
-    /// ...also if nothing else is left.
+    /// When the first of several doubts was cast that nothing has dispelled yet.
+    first: Instant,
+    /// Who does not answer is dead, also if nothing else is left.
     grave: bool,
+}
+
+impl Doubt {
+    /// Whether a connection has answered since.
+    fn proved(&self, view: &View) -> bool {
+        view.heard.proved.is_some_and(|at| at >= self.since)
+    }
+
+    /// How long it has not.
+    fn waits(&self, view: &View, now: Instant) -> Duration {
+        let asked = view.heard.waiting.unwrap_or(self.since).max(self.first);
+        now.saturating_duration_since(asked)
+    }
 }
 
 /// What the pair's surroundings say.
@@ -86,8 +103,9 @@ impl Settle {
 
     /// Everything has to prove itself from now on. `grave`: also if nothing else is left.
     pub(super) fn cast_doubt(&mut self, views: &[View], grave: bool, now: Instant) -> Vec<Act> {
+        let first = self.doubt.map_or(now, |d| d.first);
         let grave = grave || self.doubt.is_some_and(|d| d.grave);
-        self.doubt = Some(Doubt { since: now, until: now + PROBE_SHORT, grave });
+        self.doubt = Some(Doubt { since: now, first, grave });
         views.iter().map(|v| Act::Ask(v.id)).collect()
     }
 
@@ -96,7 +114,7 @@ impl Settle {
         let Around { now, deaf, .. } = around;
         if deaf {
             if let Some(doubt) = &mut self.doubt {
-                doubt.until = now + PROBE_SHORT;
+                doubt.first = now;
             }
             self.choose(views, None);
             return Vec::new();
@@ -126,16 +144,18 @@ impl Settle {
     fn contest(&mut self, alive: &mut Vec<View>, around: Around, acts: &mut Vec<Act>) {
         let Some(doubt) = self.doubt else { return self.choose(alive, None) };
         let now = around.now;
-        let proved = |v: &View| v.heard.proved.is_some_and(|at| at >= doubt.since);
-        let (some, all) = (alive.iter().any(proved), alive.iter().all(proved));
-        if !all && now < doubt.until {
-            return self.choose(alive, None);
+        let proved = |v: &View| doubt.proved(v);
+        let some = alive.iter().any(proved);
+        let late = |v: &View| !proved(v) && doubt.waits(v, now) >= PROBE_SHORT;
+        if some || doubt.grave {
+            acts.extend(alive.iter().filter(|v| late(v)).map(|v| Act::Silent(v.id)));
+            alive.retain(|v| !late(v));
         }
-        if !all && (some || doubt.grave) {
-            for view in alive.iter().filter(|v| !proved(v)) {
-                acts.push(Act::Silent(view.id));
-            }
-            alive.retain(|v| proved(v));
+        if alive.iter().any(|v| !proved(v) && !late(v)) {
+            let used = alive.iter().find(|v| Some(v.id) == self.chosen);
+            let slow = used.is_some_and(|v| !proved(v) && doubt.waits(v, now) >= PROBE_AHEAD);
+            let ahead = alive.iter().find(|v| slow && proved(v)).map(|v| v.id);
+            return self.choose(alive, ahead);
         }
         if alive.len() < 2 || !some {
             if alive.is_empty() || some {
@@ -244,13 +264,57 @@ mod tests {
             assert_eq!(asked, [Act::Ask(id(OLD)), Act::Ask(id(NEW))]);
             old.heard.waiting = Some(came);
             answer(&mut new, came, came + ms(2));
+            let soon = at(came + PROBE_AHEAD - ms(1), lower);
+            assert!(settle.judge(&[old, new], soon).is_empty());
+            assert_eq!(settle.chosen(), Some(id(OLD)));
             let soon = at(came + PROBE_SHORT - ms(1), lower);
             assert!(settle.judge(&[old, new], soon).is_empty());
-            assert_eq!(settle.chosen(), Some(id(OLD)), "an answer from before proves nothing now");
+            assert_eq!(settle.chosen(), Some(id(NEW)), "an answer from before proves nothing now");
             let end = at(came + PROBE_SHORT, lower);
             assert_eq!(settle.judge(&[old, new], end), [Act::Silent(id(OLD))]);
             assert_eq!(settle.chosen(), Some(id(NEW)));
         }
+    }
+
+    #[test]
+    fn what_has_answered_is_used_before_the_other_is_given_up() {
+        let (start, mut settle) = (Instant::now(), Settle::default());
+        let mut old = view(OLD, start);
+        settle.judge(&[old], at(start, true));
+        let came = start + ms(500);
+        let mut new = view(NEW, came);
+        settle.cast_doubt(&[old, new], false, came);
+        old.heard.waiting = Some(came);
+        answer(&mut new, came, came + ms(2));
+        let soon = at(came + PROBE_AHEAD - ms(1), true);
+        assert!(settle.judge(&[old, new], soon).is_empty());
+        assert_eq!(settle.chosen(), Some(id(OLD)), "both may be about to answer");
+        let ahead = at(came + PROBE_AHEAD, true);
+        assert!(settle.judge(&[old, new], ahead).is_empty(), "nothing is closed yet");
+        assert_eq!(settle.chosen(), Some(id(NEW)));
+    }
+
+    #[test]
+    fn doubt_upon_doubt_gives_a_dead_connection_no_more_time_and_a_new_one_its_own() {
+        let (start, mut settle) = (Instant::now(), Settle::default());
+        let mut old = view(OLD, start);
+        settle.judge(&[old], at(start, true));
+        // A probe from before waited already: it was asked of another network.
+        old.heard.waiting = Some(start);
+        let gone = start + ms(1_000);
+        settle.cast_doubt(&[old], true, gone);
+        settle.cast_doubt(&[old], true, gone + ms(400));
+        let came = gone + ms(1_000);
+        let mut new = view(NEW, came);
+        settle.cast_doubt(&[old, new], false, came);
+        new.heard.waiting = Some(came);
+        let end = at(gone + PROBE_SHORT - ms(1), true);
+        assert!(settle.judge(&[old, new], end).is_empty());
+        let end = at(gone + PROBE_SHORT, true);
+        assert_eq!(settle.judge(&[old, new], end), [Act::Silent(id(OLD))]);
+        answer(&mut new, came, came + ms(900));
+        assert!(settle.judge(&[new], at(came + ms(900), true)).is_empty());
+        assert_eq!((settle.chosen(), settle.in_doubt()), (Some(id(NEW)), false));
     }
 
     #[test]

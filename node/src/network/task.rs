@@ -35,7 +35,7 @@ use super::link::Link;
 use super::message::{NetCommand, NetEvent};
 use super::meter::Meters;
 use super::outlet::{Outlet, Sink};
-use super::pause::Pauses;
+use super::pause::{Moved, Pauses};
 use super::requests::{Answered, Lane, Which};
 use super::settings::{
     COMMANDS_MAX, DIRECT_LANE, EVENT_RETRY, IDLE_TIMEOUT, LISTEN_WITHIN, ROOM_LANE, TICK, TURN_MAX,
@@ -79,7 +79,7 @@ pub(super) struct Task {
     pub(super) mdns_heard: Option<Instant>,
     pub(super) pauses: Pauses,
     /// The addresses listened on changed since the last tick.
-    pub(super) moved: bool,
+    pub(super) moved: Moved,
     /// Nothing but this machine is dialled.
     loopback_only: bool,
     /// Nobody but this machine was to reach this node.
@@ -206,7 +206,7 @@ impl Task {
             mdns_wanted: config.mdns && !config.loopback_only,
             mdns_heard: None,
             pauses: Pauses::new(),
-            moved: false,
+            moved: Moved::default(),
             loopback_only: config.loopback_only,
             stays_here: config.stays_here(),
             commands,
@@ -523,8 +523,12 @@ impl Task {
             }
             let opts = match (dial.peer, dial.addresses.first()) {
                 (Some(peer), _) => DialOpts::peer_id(peer)
-                    // The dialer knows who is linked; a dial that hangs does not stop the next one.
-                    .condition(PeerCondition::Disconnected)
+                    // The dialer knows who is linked, and whose link is in doubt; a dial that hangs
+                    // does not stop the next one.
+                    .condition(match self.links.contains_key(&peer) {
+                        true => PeerCondition::Always,
+                        false => PeerCondition::Disconnected,
+                    })
                     .addresses(dial.addresses.clone())
                     .build(),
                 (None, Some(address)) => {

@@ -13,6 +13,7 @@ use super::counters::count;
 use super::discovery::Watcher;
 use super::link::Link;
 use super::message::{MdnsStatus, NetEvent, PeerStatus, Status};
+use super::pause::Moved;
 use super::peer_of;
 use super::settings::{CLOSE, DRAIN, DRAIN_STEP, OVERDUE, TICK, UNSENT_BYTES_MAX};
 use super::task::Task;
@@ -21,12 +22,13 @@ use super::topics::ident;
 impl Task {
     /// Looks after links, refused peers and dials.
     pub(super) fn on_tick(&mut self) {
+        let moved = std::mem::take(&mut self.moved);
         if let Some(late) = self.pauses.look(TICK) {
             tracing::info!(seconds = late.as_secs(), "this process stood still");
-            self.awake(true);
-        } else if std::mem::take(&mut self.moved) {
+            self.stood_still();
+        } else if moved != Moved::default() {
             tracing::info!("the addresses of this machine changed");
-            self.awake(false);
+            self.have_moved(moved);
         }
         let now_ms = self.now_ms();
         let peers: Vec<PeerId> = self.links.keys().copied().collect();
