@@ -777,13 +777,6 @@ fn join(
         return Err(CommandError::TooManyRooms { max: ROOMS_MAX as u64 });
     }
     let room = rooms.entry(id).or_insert(new);
-    if room.row.left {
-        // While the room was left nobody told us who follows it: what is remembered is stale. It is
-        // forgotten here and not when leaving, which may still fail to be committed.
-        for linked in links.values_mut() {
-            linked.topics.remove(&room.keys.topic);
-        }
-    }
     room.row.left = false;
     ctx.step.writes.push(Write::Room(room.row.clone()));
     ctx.step.topics.push(TopicChange::Subscribe(room.keys.topic));
