@@ -354,7 +354,11 @@ impl Direct {
                     contact.deleted(&target);
                     ctx.step.writes.push(Write::DropDirect { room, id: target });
                 }
-                None => contact.orphan(target),
+                None => {
+                    contact.orphan(target);
+                    // Its edits may have come before it.
+                    ctx.step.writes.push(Write::DropDirect { room, id: target });
+                }
             }
         }
     }
@@ -379,7 +383,7 @@ impl Direct {
                 for (id, meta) in &mut contact.index {
                     if meta.own
                         && meta.seq <= upto
-                        && matches!(meta.state, Some(Delivery::Delivered { .. }))
+                        && matches!(meta.state, Some(Delivery::Delivered { n: 1.., .. }))
                     {
                         meta.state = Some(Delivery::Read);
                         highest = highest.max(Some(meta.seq));

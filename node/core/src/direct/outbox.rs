@@ -156,6 +156,13 @@ pub(crate) fn place_of(row: &OutboxRow) -> Option<(SessionTag, u64, bool)> {
     Item::restore(row)?.place.map(|p| (p.session, p.number, p.frame.is_some()))
 }
 
+/// Whether the message of a row may be with the other side; a row that is gone was told: what the
+/// simulator checks.
+#[cfg(feature = "sim")]
+pub(crate) fn has_left(row: Option<&OutboxRow>) -> bool {
+    row.and_then(Item::restore).is_none_or(|item| item.left)
+}
+
 /// What became of the words of a deleted message in a queue.
 #[derive(Debug)]
 pub(crate) struct Withdrawn {
@@ -253,6 +260,10 @@ impl Queue {
                 .and_then(|content| content.target());
             let words = said.kind != Kind::Delete.code();
             if !words || (item.id != target && change != Some(target)) {
+                return true;
+            }
+            if item.left && said.kind == Kind::Reaction.code() {
+                // It says no words.
                 return true;
             }
             if !item.left {

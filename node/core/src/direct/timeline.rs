@@ -125,6 +125,8 @@ fn apply(message: &mut Message, changes: &[&Line<'_>]) {
     if message.deleted {
         message.edited = false;
         message.reply_to = None;
+        // Nothing is left to react to, and a reaction may have gone from the queue with its text.
+        reactions.clear();
     }
     for ((emoji, _), (device, _)) in reactions.into_iter().filter(|(_, (_, on))| *on) {
         match message.reactions.iter_mut().find(|r| r.emoji == emoji) {

@@ -122,6 +122,10 @@ fn apply(message: &mut Message, changes: &[&Line<'_>], devices: &BTreeMap<Device
             _ => {}
         }
     }
+    if message.deleted {
+        // Nothing is left to react to.
+        reactions.clear();
+    }
     for ((emoji, device), _) in reactions.into_iter().filter(|(_, on)| *on) {
         match message.reactions.iter_mut().find(|r| r.emoji == emoji) {
             Some(r) => r.devices.push(device),

@@ -49,7 +49,10 @@ impl Desk {
                 row.state = Some(*state);
             }
             Write::DropDirect { room, id } => {
-                self.row(*room, *id)?.content = None;
+                // Its edits may be here before it.
+                if let Ok(row) = self.row(*room, *id) {
+                    row.content = None;
+                }
                 // What an edit says is the text that was deleted.
                 let edit = |r: &&mut DirectRow| {
                     r.room == *room && r.target == Some(*id) && r.kind == Kind::Edit.code()

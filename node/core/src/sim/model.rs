@@ -68,10 +68,11 @@ impl Chat {
                     line.deleted = true;
                     // An edit that was deleted before it left never comes.
                     line.edited = false;
+                    line.reactions.clear();
                 }
             }
             Command::React { message, emoji, on, .. } => {
-                if let Some(line) = lines.get_mut(message) {
+                if let Some(line) = lines.get_mut(message).filter(|l| !l.deleted) {
                     let mark = (emoji.clone(), author);
                     if *on {
                         line.reactions.insert(mark)

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::command::Command;
 use crate::content::Kind;
+use crate::direct::outbox::has_left;
 use crate::direct::timeline::{Names, display_key};
 use crate::event::{Delivery, Message};
 use crate::ids::{DeviceId, EntryId, IdentityId, RoomId};
@@ -16,7 +17,7 @@ use crate::sim::plan::{MINUTE, Plan};
 use crate::sim::rng::Seeded;
 use crate::sim::world::{Happening, World};
 use crate::sim::{Failure, Outcome};
-use crate::step::DirectRow;
+use crate::step::{DirectRow, OutboxRow};
 
 /// After everything healed: the longest pause between tries, and the time in which a lost session
 /// may be replaced only once.
@@ -161,6 +162,10 @@ impl World {
         let Some(copy) = self.nodes[node].copy.clone() else { return };
         self.say(|| format!("node {node} is restored from a copy"));
         let n = &mut self.nodes[node];
+        // What has left since waits in the copy as if it never had: deleted there, nobody is told.
+        let left = |r: &&OutboxRow| has_left(n.disk.desk.outbox.get(&(r.device, r.seq)));
+        let unaware = copy.outbox.values().filter(|r| !has_left(Some(r))).filter(left);
+        self.ledger.lost.extend(unaware.map(|r| r.id));
         for (at, id) in n.disk.desk.rows.iter().map(|r| ((r.room, r.id), r.id)) {
             if !copy.by_id.contains_key(&at) {
                 self.ledger.lost.insert(id);
@@ -324,9 +329,12 @@ impl World {
                 !self.ledger.lost.is_empty() && (other.content.is_none() || row.content.is_none());
             let same = other.content == row.content || withdrawn;
             // Deleted before it arrived, and not known to have arrived: only that is told.
-            let told = row.content.is_none() && other.content.is_none();
-            let kind = other.kind == row.kind || (told && other.kind == Kind::Delete.code());
-            if !same || !kind || (other.eff, other.lamport) != (row.eff, row.lamport) {
+            let gone = row.target.unwrap_or(row.id);
+            let told = (row.content.is_none() || withdrawn)
+                && other.kind == Kind::Delete.code()
+                && other.target.map_or(other.content.is_none(), |t| t == gone);
+            let kind = other.kind == row.kind || told;
+            if !(same || told) || !kind || (other.eff, other.lamport) != (row.eff, row.lamport) {
                 let brief = |r: &DirectRow| (r.kind, r.content.is_some(), r.eff, r.lamport);
                 return Err(format!(
                     "message {} is another one at node {b}: {:?} here, {:?} there",
