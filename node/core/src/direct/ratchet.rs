@@ -3,8 +3,8 @@
 //! its secrecy can take its place (`toy.rs`).
 //!
 //! vodozemac draws its own randomness from the system: the one exception to the purity of the core
-//! (docs/decisions/direct-messages.md). So nothing may depend on the value of a key or of a session's name, only on
-//! equality with another.
+//! (docs/decisions/direct-messages.md). So nothing may depend on the value of a key or of a
+//! session's name, only on equality with another.
 
 use std::fmt;
 
