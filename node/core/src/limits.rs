@@ -49,6 +49,9 @@ pub const CLOCK_AHEAD_MS_MAX: u64 = 60_000;
 /// 1 January 2025 in Unix milliseconds. A clock before the first version of the protocol was never
 /// set: boards without a battery begin at 1970.
 pub const CLOCK_UNSET_BEFORE_MS: u64 = 1_735_689_600_000;
+/// 1 January 2100 in Unix milliseconds. A clock beyond it counted over, or was set by a slip: nobody
+/// runs this version then.
+pub const CLOCK_BEYOND_MS: u64 = 4_102_444_800_000;
 
 /// Rooms of one profile: the gossipsub hello with all topics must stay below
 /// [`TRANSMIT_BYTES_MAX`].
@@ -147,6 +150,11 @@ pub const PAGE_ENTRIES_MAX: usize = 1_000;
 pub const REQUEST_BYTES_MAX: usize = 128 << 10;
 /// Encoded sync response: one page plus one run of overshoot plus a frontier.
 pub const RESPONSE_BYTES_MAX: usize = (512 + 256) << 10;
+/// Sync requests of one room in flight, to different peers.
+pub const SYNC_FLIGHTS_MAX: usize = 3;
+/// A peer that has not answered for this long is asked no more alone: half a page comes through a
+/// slow mobile link in that time.
+pub const SYNC_PATIENCE_MS: u64 = 1_000;
 /// A sync request without an answer is given up after this.
 pub const SYNC_TIMEOUT_MS: u64 = 10_000;
 /// A gap seen in gossip waits this long for reordered messages before sync asks for it.
@@ -196,8 +204,12 @@ pub const DIRECT_WINDOW: u64 = 32;
 /// Own direct messages waiting for one device: half a year of a lively conversation with somebody
 /// who is away.
 pub const DIRECT_QUEUE_MAX: usize = 2_000;
-/// Bytes of all own direct messages waiting: they are held in memory.
-pub const DIRECT_QUEUE_BYTES_MAX: usize = 16 << 20;
+/// Bytes that wait for one person: some thousand messages of usual length, or 60 of the longest.
+/// More is refused, for this person alone.
+pub const DIRECT_PERSON_BYTES_MAX: usize = 4 << 20;
+/// Bytes of direct messages that wait in all; they are held in memory. As much as eight people who
+/// are away may have.
+pub const DIRECT_QUEUE_BYTES_MAX: usize = 8 * DIRECT_PERSON_BYTES_MAX;
 /// Pauses between tries to deliver; then [`DIRECT_RETRY_MS_MAX`]. A new link begins again with the
 /// first.
 pub const DIRECT_RETRY_MS: [u64; 4] = [2_000, 8_000, 30_000, 120_000];

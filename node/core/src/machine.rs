@@ -567,6 +567,9 @@ fn from_peer(
             verdict(ctx, room, peer, message);
         }
         Input::Ack { peer, ack } => {
+            if links.contains_key(&peer) {
+                room.proved(ctx, &peer);
+            }
             heard_ack(ctx, room, &peer, &ack);
         }
         Input::Presence { peer, message, presence } => {
@@ -579,7 +582,7 @@ fn from_peer(
         }
         Input::Hello { peer, presence, .. } => {
             if links.contains_key(&peer) {
-                room.link_up(ctx, &peer);
+                room.proved(ctx, &peer);
             }
             room.present(ctx, &presence, true);
         }

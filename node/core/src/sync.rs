@@ -2,13 +2,17 @@
 //!
 //! A node asks with its frontier and gets what it lacks, page by page, in an order in which
 //! everything can be accepted at once. Each page is committed before the next is asked. One peer
-//! per room is asked at a time, so that a newcomer does not get the same history from everybody.
+//! per room is asked at a time, so that a newcomer does not get the same history from everybody;
+//! but one that says nothing for [`SYNC_PATIENCE_MS`] is not waited for: another one is asked
+//! beside it, up to [`SYNC_FLIGHTS_MAX`]. Whom to ask first is decided by what asking brought so
+//! far, and only members are asked at all (`room/links.rs`).
 
 use std::collections::BTreeMap;
 
 use crate::ids::{Peer, RoomId};
 use crate::limits::{
-    LINKS_MAX, PAGE_BYTES_MAX, SYNC_BACKOFF_MS_MAX, SYNC_BACKOFF_MS_MIN, SYNC_TIMEOUT_MS,
+    LINKS_MAX, PAGE_BYTES_MAX, SYNC_BACKOFF_MS_MAX, SYNC_BACKOFF_MS_MIN, SYNC_FLIGHTS_MAX,
+    SYNC_PATIENCE_MS, SYNC_TIMEOUT_MS,
 };
 use crate::step::RequestId;
 use crate::wire::Frontier;
@@ -27,7 +31,8 @@ pub struct SyncRequest {
 /// Plans the requests of one room.
 #[derive(Debug, Default)]
 pub struct Planner {
-    flight: Option<Flight>,
+    /// Oldest first.
+    flights: Vec<Flight>,
     peers: BTreeMap<Peer, Plan>,
 }
 
@@ -35,7 +40,7 @@ pub struct Planner {
 struct Flight {
     peer: Peer,
     request: RequestId,
-    deadline_ms: u64,
+    sent_ms: u64,
 }
 
 #[derive(Debug, Default)]
@@ -57,18 +62,30 @@ impl Planner {
         plan.due_ms = Some(plan.due_ms.map_or(due_ms, |d| d.min(due_ms)));
     }
 
-    /// Takes the peer to ask now, if the room has no request in flight.
+    /// From when on one more may be asked.
+    fn free_ms(&self) -> Option<u64> {
+        match self.flights.last() {
+            None => Some(0),
+            Some(_) if self.flights.len() >= SYNC_FLIGHTS_MAX => None,
+            Some(last) => Some(last.sent_ms + SYNC_PATIENCE_MS),
+        }
+    }
+
+    /// Peers that may be asked, with the time from which on.
+    fn ready(&self) -> impl Iterator<Item = (&Peer, &Plan, u64)> {
+        let flying = |peer: &Peer| self.flights.iter().any(|f| f.peer == *peer);
+        let waiting = self.peers.iter().filter(move |(peer, _)| !flying(peer));
+        waiting.filter_map(|(peer, p)| Some((peer, p, p.due_ms?.max(p.pause_until_ms))))
+    }
+
+    /// Takes the peer to ask now, if one may be asked: of those that are due the one that failed
+    /// least since it last gave something.
     pub fn take_due(&mut self, now: u64) -> Option<Peer> {
-        if self.flight.is_some() {
+        if self.free_ms().is_none_or(|at| at > now) {
             return None;
         }
-        let ready = |p: &Plan| p.due_ms.map(|d| d.max(p.pause_until_ms));
-        let (peer, _) = self
-            .peers
-            .iter()
-            .filter_map(|(k, p)| Some((k, ready(p)?)))
-            .filter(|(_, at)| *at <= now)
-            .min_by_key(|(_, at)| *at)?;
+        let due = self.ready().filter(|(.., at)| *at <= now);
+        let (peer, ..) = due.min_by_key(|(_, plan, at)| (plan.failures, *at))?;
         let peer = peer.clone();
         if let Some(plan) = self.peers.get_mut(&peer) {
             plan.due_ms = None;
@@ -85,16 +102,14 @@ impl Planner {
 
     /// A request is on its way.
     pub fn sent(&mut self, peer: Peer, request: RequestId, now: u64) {
-        self.flight = Some(Flight { peer, request, deadline_ms: now + SYNC_TIMEOUT_MS });
+        self.flights.push(Flight { peer, request, sent_ms: now });
     }
 
-    /// Whether `request` is the one in flight; if so it no longer is.
+    /// Whether `request` is in flight; if so it no longer is.
     pub fn landed(&mut self, request: RequestId) -> bool {
-        let ours = self.flight.as_ref().is_some_and(|f| f.request == request);
-        if ours {
-            self.flight = None;
-        }
-        ours
+        let before = self.flights.len();
+        self.flights.retain(|f| f.request != request);
+        self.flights.len() < before
     }
 
     /// The peer answered with something useful, or with nothing because there is nothing.
@@ -125,26 +140,21 @@ impl Planner {
     /// The link is gone.
     pub fn forget(&mut self, peer: &Peer) {
         self.peers.remove(peer);
-        if self.flight.as_ref().is_some_and(|f| f.peer == *peer) {
-            self.flight = None;
-        }
+        self.flights.retain(|f| f.peer != *peer);
     }
 
     /// Gives up a request that was never answered; returns its peer.
     pub fn expire(&mut self, now: u64) -> Option<Peer> {
-        let late = self.flight.as_ref().is_some_and(|f| f.deadline_ms <= now);
-        late.then(|| self.flight.take().map(|f| f.peer)).flatten()
+        let late = self.flights.iter().position(|f| f.sent_ms + SYNC_TIMEOUT_MS <= now)?;
+        Some(self.flights.remove(late).peer)
     }
 
     /// When something is to be done next.
     #[must_use]
     pub fn next_due(&self) -> Option<u64> {
-        match &self.flight {
-            Some(f) => Some(f.deadline_ms),
-            None => {
-                self.peers.values().filter_map(|p| p.due_ms.map(|d| d.max(p.pause_until_ms))).min()
-            }
-        }
+        let late = self.flights.iter().map(|f| f.sent_ms + SYNC_TIMEOUT_MS).min();
+        let next = self.free_ms().zip(self.ready().map(|(.., at)| at).min());
+        late.into_iter().chain(next.map(|(free, at)| free.max(at))).min()
     }
 
     /// Peers planned for, for the bound check.
@@ -157,5 +167,60 @@ impl Planner {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.peers.is_empty()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn peer(n: u8) -> Peer {
+        Peer(vec![n])
+    }
+
+    fn planner(peers: u8) -> Planner {
+        let mut planner = Planner::default();
+        (0..peers).for_each(|n| planner.want(&peer(n), u64::from(n)));
+        planner
+    }
+
+    #[test]
+    fn a_silent_peer_costs_its_patience_and_no_more() {
+        let mut planner = planner(5);
+        let mut asked = Vec::new();
+        for now in 0..SYNC_TIMEOUT_MS {
+            if let Some(peer) = planner.take_due(now) {
+                planner.sent(peer, asked.len() as u64, now);
+                asked.push(now);
+            }
+        }
+        assert_eq!(asked, [0, SYNC_PATIENCE_MS, 2 * SYNC_PATIENCE_MS]);
+        assert_eq!(planner.next_due(), Some(SYNC_TIMEOUT_MS));
+        assert_eq!(planner.expire(SYNC_TIMEOUT_MS), Some(peer(0)));
+        assert_eq!(planner.expire(SYNC_TIMEOUT_MS), None);
+        assert_eq!(planner.take_due(SYNC_TIMEOUT_MS), Some(peer(3)));
+    }
+
+    #[test]
+    fn a_peer_that_answers_is_asked_alone() {
+        let mut planner = planner(3);
+        assert_eq!(planner.take_due(5), Some(peer(0)));
+        planner.sent(peer(0), 1, 5);
+        assert_eq!(planner.take_due(5 + SYNC_PATIENCE_MS - 1), None);
+        assert!(planner.landed(1));
+        assert!(!planner.landed(1));
+        assert_eq!(planner.take_due(6), Some(peer(1)));
+    }
+
+    #[test]
+    fn who_failed_is_asked_after_all_others_until_it_gives_something() {
+        let mut planner = planner(2);
+        planner.failed(&peer(0), 0);
+        planner.want(&peer(1), 50_000);
+        assert_eq!(planner.take_due(60_000), Some(peer(1)));
+        planner.want(&peer(1), 60_000);
+        planner.succeeded(&peer(0));
+        assert_eq!(planner.take_due(60_000), Some(peer(0)));
     }
 }

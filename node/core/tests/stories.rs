@@ -598,3 +598,31 @@ fn a_room_named_like_the_id_of_another_does_not_take_its_place() {
     assert_eq!(bob.reads(&format!("#{secret}")), Vec::<String>::new());
     assert_ne!(secret, thief);
 }
+
+/// Milliseconds until a newcomer has 200 messages in pages of ten from the only member, beside
+/// strangers who follow the room and never answer.
+fn catching_up_beside(strangers: usize) -> u64 {
+    let story = Story::with_strangers(["alice", "bob"], strangers);
+    let [alice, bob] = story.people();
+    story.world().borrow_mut().plan.page_entries = 10;
+    alice.joins("#garden");
+    for i in 0..200 {
+        alice.says(&format!("line {i}"));
+    }
+    story.settles();
+    let begun = story.world().borrow().now;
+    bob.joins("#garden");
+    while bob.reads("#garden").len() < 200 {
+        story.passes(50);
+        assert!(story.world().borrow().now - begun < 600_000, "beside {strangers} strangers");
+    }
+    let now = story.world().borrow().now;
+    now - begun
+}
+
+#[test]
+fn strangers_who_never_answer_do_not_slow_a_newcomer_down() {
+    let alone = catching_up_beside(0);
+    let beside = catching_up_beside(47);
+    assert!(beside <= 2 * alone, "{beside} ms instead of {alone}");
+}

@@ -34,7 +34,7 @@ impl Room {
         token: Token,
         request: SyncRequest,
     ) {
-        self.link_up(ctx, peer);
+        self.proved(ctx, peer);
         let own = ctx.keys.device_id().prefix();
         let has_own =
             request.frontier.iter().find(|f| f.0 == own).map_or(0, |f| f.1.saturating_add(1));
@@ -157,9 +157,9 @@ impl Room {
             self.timers.gap_pause_ms = GAP_PAUSE_MS_MIN;
             return;
         }
-        // Until somebody has not answered, somebody may have what is missing.
-        let all_answered =
-            self.links.by_peer.values().all(|l| l.complete_ms > self.timers.gap_since_ms);
+        // Until some member has not answered, somebody may have what is missing.
+        let mut members = self.links.by_peer.values().filter(|l| l.proved);
+        let all_answered = members.all(|l| l.complete_ms > self.timers.gap_since_ms);
         let pause = self.timers.gap_pause_ms;
         if pause <= GAP_PAUSE_MS_MAX && !(all_answered && pause >= GAP_PAUSE_MS_SURE) {
             self.timers.gap_pause_ms *= 2;
@@ -209,13 +209,23 @@ impl Room {
     /// A run came by gossip but something before it is missing: whoever handed it over should have
     /// it.
     pub(crate) fn gap(&mut self, ctx: &mut Ctx<'_>, peer: &Peer) {
-        self.planner.want(peer, ctx.now + GAP_DELAY_MS);
+        self.ask(peer, ctx.now + GAP_DELAY_MS);
         self.touched = true;
     }
 
     pub(super) fn ask_everybody(&mut self, at: u64) {
-        for peer in self.links.peers() {
-            self.planner.want(&peer, at);
+        for (peer, _) in self.links.by_peer.iter().filter(|(_, l)| l.proved) {
+            self.planner.want(peer, at);
+        }
+    }
+
+    /// A peer seems to have more than we do. If it has not shown that it is a member, the members
+    /// are asked: whoever passes something on need not be one.
+    pub(super) fn ask(&mut self, peer: &Peer, at: u64) {
+        if self.links.by_peer.get(peer).is_some_and(|l| l.proved) {
+            self.planner.want(peer, at);
+        } else {
+            self.ask_everybody(at);
         }
     }
 
@@ -230,7 +240,7 @@ impl Room {
     ) {
         let peer = self.links.peer_of(device).unwrap_or(via).clone();
         if self.log.lacks(frontier) | self.recheck(&peer, frontier) && !planted!(BeaconIgnored) {
-            self.planner.want(&peer, ctx.now + GAP_DELAY_MS);
+            self.ask(&peer, ctx.now + GAP_DELAY_MS);
             self.touched = true;
         }
     }

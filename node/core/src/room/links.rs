@@ -27,9 +27,13 @@ pub struct Links {
     pub(super) dirty: bool,
 }
 
+/// A connected peer that follows the topic. Anybody can: until it has shown that it holds the
+/// room's key, by a hello or a request, it gets hellos and nothing is asked of it or waits for it.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) device: Option<DeviceId>,
+    /// It has shown that it is a member.
+    pub(super) proved: bool,
     pub(super) hello: Option<RequestId>,
     pub(super) hello_due_ms: Option<u64>,
     /// Hellos that were refused or lost, one after the other.
@@ -135,6 +139,7 @@ impl Room {
         }
         let link = Link {
             device: None,
+            proved: false,
             hello: None,
             hello_due_ms: Some(ctx.now),
             hellos_failed: 0,
@@ -147,10 +152,32 @@ impl Room {
             branches: BTreeMap::new(),
         };
         self.links.by_peer.insert(peer.clone(), link);
+        if planted!(AskAnybody) {
+            self.planner.want(peer, ctx.now);
+        }
         self.links.dirty = true;
-        self.planner.want(peer, ctx.now);
         self.touched = true;
         self.view_dirty = true;
+    }
+
+    /// A peer showed that it holds the room's key: from now on it is asked, too. Where there are
+    /// too many links, it takes the place of one that has shown nothing.
+    pub(crate) fn proved(&mut self, ctx: &mut Ctx<'_>, peer: &Peer) {
+        let by_peer = &self.links.by_peer;
+        if by_peer.len() >= LINKS_MAX && !by_peer.contains_key(peer) {
+            let stranger = by_peer.iter().find(|(_, l)| !l.proved).map(|(p, _)| p.clone());
+            if let Some(stranger) = stranger {
+                self.link_down(ctx, &stranger);
+            }
+        }
+        self.link_up(ctx, peer);
+        let Some(link) = self.links.by_peer.get_mut(peer) else { return };
+        if !std::mem::replace(&mut link.proved, true) {
+            self.planner.want(peer, ctx.now);
+            self.links.dirty = true;
+            self.touched = true;
+            self.view_dirty = true;
+        }
     }
 
     /// The link is there, but what was said over it may be lost: say hello again, ask again, count
@@ -168,7 +195,9 @@ impl Room {
         if let Some(device) = link.device.filter(|d| self.log.knows(d)) {
             self.owed.add(device, 0, ctx.now);
         }
-        self.planner.renewed(peer, ctx.now);
+        if link.proved {
+            self.planner.renewed(peer, ctx.now);
+        }
         self.timers.presence_ms = self.timers.presence_ms.min(ctx.now + PRESENCE_DEBOUNCE_MS);
         self.touched = true;
         self.view_dirty = true;
@@ -193,7 +222,8 @@ impl Room {
     pub(crate) fn restore_devices(&mut self, known: Vec<(Peer, DeviceId)>) {
         for (peer, device) in known {
             if let Some(link) = self.links.by_peer.get_mut(&peer) {
-                link.device = Some(device);
+                (link.device, link.proved) = (Some(device), true);
+                self.planner.want(&peer, 0);
                 self.links.dirty = true;
             }
         }
@@ -221,7 +251,7 @@ impl Room {
             let acked = link.device.and_then(|d| self.members.get(&d)).map_or(0, |m| m.acked);
             link.sent_below = link.sent_below.min(acked);
             self.view_dirty = true;
-            self.planner.want(peer, ctx.now + GAP_DELAY_MS);
+            self.ask(peer, ctx.now + GAP_DELAY_MS);
             // The peer learns from a beacon soon that it lacks something.
             self.timers.beacon_ms = self.timers.beacon_ms.min(ctx.now + SYNC_BACKOFF_MS_MIN);
             self.touched = true;

@@ -141,7 +141,9 @@ impl Room {
         let online: BTreeSet<DeviceId> =
             self.links.present.keys().copied().chain(direct.iter().copied()).collect();
         let mine = direct_set(direct.iter().chain([&ctx.keys.device_id()]));
-        let all_known = self.links.by_peer.values().all(|l| l.device.is_some());
+        // Who follows the topic and is no member changes nothing: nobody forwards for them.
+        let mut members = self.links.by_peer.values().filter(|l| l.proved);
+        let all_known = members.all(|l| l.device.is_some());
         let was_mesh = self.links.full_mesh;
         self.links.full_mesh = all_known && self.links.present.values().all(|p| p.direct == mine);
         if was_mesh && !self.links.full_mesh {
@@ -267,7 +269,7 @@ impl Room {
     }
 
     pub(super) fn send_sync(&mut self, ctx: &mut Ctx<'_>) {
-        if let Some(peer) = self.planner.expire(ctx.now) {
+        while let Some(peer) = self.planner.expire(ctx.now) {
             self.planner.failed(&peer, ctx.now);
         }
         let Some(peer) = self.planner.take_due(ctx.now) else { return };

@@ -108,7 +108,7 @@ impl Room {
         token: Token,
         entries: Vec<EntryId>,
     ) {
-        self.link_up(ctx, peer);
+        self.proved(ctx, peer);
         let link = self.links.by_peer.get_mut(peer);
         let allowed =
             link.is_some_and(|l| l.serves.take(1, SERVE_PER_S, 1_000, SERVE_PER_S * 10, ctx.now));

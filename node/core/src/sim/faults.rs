@@ -76,6 +76,8 @@ faults! {
     CountAnyAck,
     /// what was lost on a former connection is not said again
     RenewalIgnored,
+    /// whoever follows the topic is asked for history
+    AskAnybody,
     /// whoever passes on what breaks a rule of the log is blamed
     ForwarderBlamed,
     /// parked runs have no bound

@@ -46,7 +46,8 @@ struct Pair {
     rising: bool,
 }
 
-/// Connections between nodes, by index; an attacker has the index after the last node.
+/// Connections between nodes, by index; an attacker has the index after the last node, strangers
+/// have those that follow.
 #[derive(Debug)]
 pub struct Network {
     pairs: BTreeMap<(usize, usize), Pair>,
@@ -82,6 +83,9 @@ impl Network {
                 (0..n).filter(|i| *i == 0 || rng.chance(500)).map(|i| ((i, n), Pair::default())),
             );
         }
+        // They reach everybody, always.
+        let strangers = (n + 1..=n + plan.strangers).flat_map(|s| (0..n).map(move |i| (i, s)));
+        network.pairs.extend(strangers.map(|ends| (ends, Pair::default())));
         network.shape(n, plan.shape, true, rng);
         network
     }
@@ -101,7 +105,7 @@ impl Network {
         self.wanted = self
             .pairs
             .keys()
-            .filter(|(a, b)| (*b == n && attacked) || wants(*a, *b))
+            .filter(|(a, b)| *b > n || (*b == n && attacked) || wants(*a, *b))
             .copied()
             .collect();
     }
@@ -179,7 +183,8 @@ impl Network {
 
 impl World {
     fn is_running(&self, node: usize) -> bool {
-        self.nodes.get(node).map_or(self.attacker.is_some(), |n| n.machine.is_some())
+        let outside = node > self.nodes.len() || self.attacker.is_some();
+        self.nodes.get(node).map_or(outside, |n| n.machine.is_some())
     }
 
     fn is_awake(&self, node: usize) -> bool {

@@ -91,7 +91,11 @@ impl World {
 
     /// A packet arrives.
     pub fn arrive(&mut self, from: usize, to: usize, wire: WireId, packet: Packet) {
-        if to >= self.nodes.len() {
+        if to > self.nodes.len() {
+            // A stranger says nothing.
+            return;
+        }
+        if to == self.nodes.len() {
             return self.attacker_hears(from, packet);
         }
         // What was on its way when the sender crashed still arrives, until the receiver notices

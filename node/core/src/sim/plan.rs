@@ -79,6 +79,9 @@ pub struct Plan {
     pub fresh_peers: bool,
     /// Bodies that rot on a disk while somebody else has them.
     pub rots: u64,
+    /// Strangers without any key that follow the topics, stay linked and never answer: also after
+    /// everything has healed.
+    pub strangers: usize,
     /// A member that breaks rules.
     pub attacker: bool,
     /// The attacker writes two entries in one place.
@@ -122,6 +125,7 @@ impl Plan {
             page_entries: crate::limits::PAGE_ENTRIES_MAX,
             fresh_peers: false,
             rots: 0,
+            strangers: 0,
             attacker: false,
             forks: false,
             calm: true,
@@ -164,6 +168,7 @@ impl Plan {
         plan.faults(rng);
         // From a stream of its own: what a seed meant before stays as it was.
         plan.rots = Seeded::new(seed, 6).pick(&[0, 0, 2, 10]);
+        plan.strangers = Seeded::new(seed, 8).pick(&[0, 0, 0, 2, 9]);
         plan
     }
 

@@ -49,19 +49,26 @@ impl Story {
     /// People who all are at home, connected with one another, in no room yet.
     #[must_use]
     pub fn of<const N: usize>(names: [&str; N]) -> Self {
-        Self::told(names, false)
+        Self::told(names, false, 0)
+    }
+
+    /// The same beside strangers without any key, who are connected with everybody, follow every
+    /// room and never answer.
+    #[must_use]
+    pub fn with_strangers<const N: usize>(names: [&str; N], strangers: usize) -> Self {
+        Self::told(names, false, strangers)
     }
 
     /// The same with mallory, a member of every room who breaks rules and is connected with
     /// everybody.
     #[must_use]
     pub fn with_mallory<const N: usize>(names: [&str; N]) -> Self {
-        Self::told(names, true)
+        Self::told(names, true, 0)
     }
 
-    fn told<const N: usize>(names: [&str; N], attacker: bool) -> Self {
+    fn told<const N: usize>(names: [&str; N], attacker: bool, strangers: usize) -> Self {
         suite::set_fast(false);
-        let mut world = World::new(Plan { attacker, ..Plan::calm(1, N, 1) });
+        let mut world = World::new(Plan { attacker, strangers, ..Plan::calm(1, N, 1) });
         for (node, name) in names.iter().enumerate() {
             (*name).clone_into(&mut world.nodes[node].name);
             world.nodes[node].disk.name = (*name).to_owned();
