@@ -31,6 +31,7 @@ use crate::network::{self, NetCommand, NetworkHandle};
 use crate::serve::Errand;
 use crate::store::{Store, StoreError};
 use crate::views::{Awaited, Shared};
+use crate::wants;
 
 /// Work waiting for the driver: about ten batches, so that a commit never starves and memory stays
 /// small.
@@ -92,6 +93,8 @@ pub enum Work {
         /// We dialled it, so it can be dialled again.
         dialled: bool,
     },
+    /// Peers that the user does not want looked for where they once were.
+    Unwant(wants::Unwant),
     /// Somebody wants to search: index what is stored, then say so.
     Index(oneshot::Sender<()>),
     /// These bodies were read, and are not what their headers name.
@@ -175,6 +178,7 @@ impl Driver {
                     self.held.push_back(Input::Join { id, name, root, passphrase });
                 }
                 Work::Linked { peer, address, dialled } => self.linked(&peer, &address, dialled),
+                Work::Unwant(unwant) => self.unwant(unwant),
                 Work::Index(done) => self.searchers.push(done),
                 Work::Doubt(doubts) => self.doubted(doubts),
                 Work::Stop => stop = true,

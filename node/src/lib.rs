@@ -57,6 +57,7 @@ mod start;
 pub mod store;
 pub mod verify;
 pub mod views;
+mod wants;
 
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -452,22 +453,6 @@ impl Node {
         !self.is_stopped()
             && self.note(Vec::new()).await.is_ok()
             && self.query(Query::Status).await.is_ok()
-    }
-
-    /// Looks for a peer at an address from now on, or no longer. One that answers is remembered in
-    /// the address book, and looked for after the next start, too.
-    ///
-    /// # Errors
-    /// [`CommandError::Stopping`] when the network has ended.
-    pub async fn want(&self, address: libp2p::Multiaddr, wanted: bool) -> Result<(), CommandError> {
-        let network = self.inner.network.clone();
-        let command = match wanted {
-            true => network::NetCommand::Dial(address),
-            false => network::NetCommand::Unwant(address),
-        };
-        // The handle may wait for a moment, which would hold up others here.
-        let sent = tokio::task::spawn_blocking(move || network.send(command)).await;
-        sent.ok().and_then(Result::ok).ok_or(CommandError::Stopping)
     }
 
     /// Hears what happens from now on. Who falls too far behind misses some and is told how many

@@ -91,9 +91,9 @@ pub enum Peer {
     },
     /// List who is connected, and how it goes with the addresses asked for
     List,
-    /// Look there no longer
+    /// Look there no longer, nor wherever else whoever is there was reached
     Forget {
-        /// As `klatch peer list` prints it
+        /// Address or peer id, as `klatch peer list` prints them
         #[arg(value_name = "ADDR")]
         address: String,
     },

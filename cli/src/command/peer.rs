@@ -7,6 +7,7 @@ use super::status;
 use crate::args::Peer;
 use crate::context::Context;
 use crate::error::Report;
+use crate::lines::count;
 use crate::output::visible;
 
 /// Does what was asked for.
@@ -32,7 +33,13 @@ pub async fn run(ctx: &Context, args: Peer) -> Result<(), Report> {
         let address = visible(done["address"].as_str().unwrap_or_default());
         match method {
             "peer.add" => format!("looking for {address}; `klatch peer list` shows how it goes"),
-            _ => format!("{address} is no longer looked for"),
+            _ => match done["forgotten"].as_u64().unwrap_or_default() {
+                0 => format!("{address} is no longer looked for"),
+                n => format!(
+                    "{address} is no longer looked for; {} of whoever is there forgotten",
+                    count(n as usize, "address")
+                ),
+            },
         }
     })
 }

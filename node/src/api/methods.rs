@@ -9,6 +9,7 @@ use klatch_core::event::{Delivery, Message};
 use klatch_core::ids::{EntryId, RoomId};
 use klatch_core::place::Place;
 use klatch_core::query::{Answer, PeerSummary, Query, RoomSummary};
+use libp2p::{Multiaddr, PeerId};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, timeout_at};
@@ -101,8 +102,8 @@ async fn answer_own(
             Answer::Status(status) => to_value(&status.peers),
             _ => Ok(json!([])),
         },
-        Own::PeerAdd => want(node, &params, true).await,
-        Own::PeerForget => want(node, &params, false).await,
+        Own::PeerAdd => want(node, &params).await,
+        Own::PeerForget => unwant(node, &params).await,
         Own::Room => room(node, &params).await,
         Own::FindPerson => find_person(node, &params),
         Own::Read => super::events::read(node, rights, method, params).await,
@@ -215,20 +216,40 @@ async fn send(
     }
 }
 
-/// `peer.add` and `peer.forget`.
-async fn want(node: &Node, params: &Map<String, Value>, on: bool) -> Result<Value, RpcError> {
-    let text = params.get("address").and_then(Value::as_str).unwrap_or_default();
-    let address = network::address::parse(text).map_err(|e| {
+fn address(text: &str) -> Result<Multiaddr, RpcError> {
+    network::address::parse(text).map_err(|e| {
         RpcError::params(e.to_string(), "`klatch status` on the other machine prints its address")
-    })?;
-    if let (true, Answer::Status(status)) = (on, node.query(Query::Status).await?)
+    })
+}
+
+/// `peer.add`.
+async fn want(node: &Node, params: &Map<String, Value>) -> Result<Value, RpcError> {
+    let address = address(params.get("address").and_then(Value::as_str).unwrap_or_default())?;
+    if let Answer::Status(status) = node.query(Query::Status).await?
         && status.wanted.len() >= network::settings::CONFIGURED_MAX
     {
-        let text = format!("{} addresses are looked for already", status.wanted.len());
-        return Err(RpcError::failed(text, "KLATCH-TOO-MANY-PEERS", "`peer.forget` some", 2));
+        let bare = network::address::split_peer(address.clone()).1.to_string();
+        if !status.wanted.iter().any(|w| w.address == bare) {
+            let text = format!("{} addresses are looked for already", status.wanted.len());
+            return Err(RpcError::failed(text, "KLATCH-TOO-MANY-PEERS", "`peer.forget` some", 2));
+        }
     }
-    node.want(address.clone(), on).await?;
+    node.want(address.clone()).await?;
     Ok(json!({"address": address.to_string()}))
+}
+
+/// `peer.forget`.
+async fn unwant(node: &Node, params: &Map<String, Value>) -> Result<Value, RpcError> {
+    let text = params.get("address").and_then(Value::as_str).unwrap_or_default();
+    let (whom, shown) = match text.parse::<PeerId>() {
+        Ok(peer) => (network::Unwanted::Peer(network::peer_of(&peer)), peer.to_string()),
+        Err(_) => {
+            let address = address(text)?;
+            (network::Unwanted::Address(address.clone()), address.to_string())
+        }
+    };
+    let forgotten = node.unwant(whom).await?;
+    Ok(json!({"address": shown, "forgotten": forgotten}))
 }
 
 /// Puts a delivery state beside the other fields, as messages have it.

@@ -148,7 +148,8 @@ fn own_result(types: &mut SchemaGenerator, own: Own) -> Value {
         Own::Version => object(json!({"name": text(), "version": text(), "api": number()})),
         Own::Health => object(json!({"live": flag(), "ready": flag(), "why": list(text())})),
         Own::Peers => of::<Vec<PeerSummary>>(types),
-        Own::PeerAdd | Own::PeerForget => object(json!({"address": text()})),
+        Own::PeerAdd => object(json!({"address": text()})),
+        Own::PeerForget => object(json!({"address": text(), "forgotten": number()})),
         Own::Room => of::<RoomSummary>(types),
         Own::FindPerson => object(json!({
             "identity": text(), "room_id": text(), "name": text(), "name_mark": text(), "rest": text(),

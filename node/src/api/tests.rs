@@ -2,6 +2,7 @@
 
 mod events;
 mod http;
+mod peers;
 mod rights;
 
 use std::path::PathBuf;

@@ -316,6 +316,26 @@ impl Dialer {
         self.sweep();
     }
 
+    /// Who is, or was, at an address.
+    pub(super) fn peers_at(&self, address: &Multiaddr) -> BTreeSet<PeerId> {
+        let there = |t: &&Target| t.addresses.iter().any(|(known, _)| known == address);
+        self.targets.values().filter(there).filter_map(|t| t.peer.or(t.met)).collect()
+    }
+
+    /// The user does not want a peer looked for where it once was, except at addresses that are
+    /// `wanted` by themselves. Where it shows itself it is dialled.
+    pub(super) fn unwant_peer(&mut self, peer: PeerId, wanted: impl Fn(&Multiaddr) -> bool) {
+        self.lost.remove(&peer);
+        let theirs = self.targets.values_mut().filter(|t| t.peer.or(t.met) == Some(peer));
+        for (known, sources) in theirs.flat_map(|t| &mut t.addresses) {
+            sources.remove(&Source::Lost);
+            if !wanted(known) {
+                sources.remove(&Source::Configured);
+            }
+        }
+        self.sweep();
+    }
+
     /// The user wants this address now, whatever its back-off says.
     pub(super) fn hurry(&mut self, address: &Multiaddr) {
         self.pauses.remove(address);
@@ -522,6 +542,31 @@ mod tests {
         assert_eq!(begun(0, 1), [loopback_tcp(9)]);
         assert_eq!(begun(250, 2), [loopback_tcp(10)], "and the first still hangs");
         assert!(begun(500, 3).is_empty(), "both are being tried");
+    }
+
+    #[test]
+    fn a_peer_that_is_unwanted_is_looked_for_only_where_it_shows_itself() {
+        let (mut dialer, peer) = (Dialer::new(PeerId::random()), PeerId::random());
+        for (port, source) in [
+            (1, Source::Configured),
+            (2, Source::Configured),
+            (3, Source::Lost),
+            (4, Source::Configured),
+            (5, Source::Mdns),
+        ] {
+            dialer.add(Some(peer), loopback_tcp(port), source);
+        }
+        dialer.add(Some(PeerId::random()), loopback_tcp(6), Source::Configured);
+        assert_eq!(dialer.peers_at(&loopback_tcp(2)), BTreeSet::from([peer]));
+        dialer.unwant_peer(peer, |address| *address == loopback_tcp(4));
+        let mut left: Vec<_> = dialer.due(0).into_iter().flat_map(|(_, d)| d.addresses).collect();
+        left.sort_unstable();
+        assert_eq!(left, [loopback_tcp(4), loopback_tcp(5), loopback_tcp(6)]);
+        dialer.linked(ConnectionId::new_unchecked(9), peer, None, 0);
+        dialer.unlinked(peer, PROVEN_MS, 10);
+        dialer.unwant_peer(peer, |_| false);
+        dialer.remove(peer, &loopback_tcp(5), Source::Mdns);
+        assert_eq!(dialer.missing(), 1, "of a peer that is not shown nothing is left");
     }
 
     #[test]

@@ -98,6 +98,11 @@ impl Link {
         self.connections.iter().find(|c| c.id == id).map_or(0, |c| c.number)
     }
 
+    /// Whether a connection of it ends at this address.
+    pub(super) fn is_at(&self, address: &Multiaddr) -> bool {
+        self.connections.iter().any(|c| c.address == *address)
+    }
+
     pub(super) fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {
         self.connections.iter_mut().find(|c| c.id == id)
     }

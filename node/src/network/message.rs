@@ -86,14 +86,24 @@ pub enum NetCommand {
     /// Keep a link to this address from now on. Check it first with [`super::address::parse`]: a
     /// form that is not supported is only logged.
     Dial(Multiaddr),
-    /// The user does not want a link to this address any more; one that is there stays.
-    Unwant(Multiaddr),
+    /// The user does not want links there any more; one that is there stays. The answer: whom that
+    /// concerns, as far as it is known who is there.
+    Unwant(Unwanted, oneshot::Sender<Vec<Peer>>),
     /// Close the links to a peer. Nothing keeps it from coming back.
     Disconnect(Peer),
     /// Report what is connected.
     Status(oneshot::Sender<Status>),
     /// Send what is queued, close everything, end.
     Shutdown,
+}
+
+/// Where not to look any longer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unwanted {
+    /// At this address, and wherever else whoever answers there is known to have been.
+    Address(Multiaddr),
+    /// Wherever this peer is known to have been.
+    Peer(Peer),
 }
 
 impl NetCommand {

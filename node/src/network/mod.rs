@@ -55,7 +55,7 @@ use libp2p::{Multiaddr, PeerId};
 
 pub use counters::{Counters, CountersSnapshot};
 pub use handle::{NetClosed, NetworkHandle, Started, Stopped};
-pub use message::{Delivered, MdnsStatus, NetCommand, NetEvent, PeerStatus, Status};
+pub use message::{Delivered, MdnsStatus, NetCommand, NetEvent, PeerStatus, Status, Unwanted};
 pub use wanted::WantedStatus;
 
 /// What the network may do. Everything a user can switch has its toggle here.

@@ -38,8 +38,8 @@ use super::outlet::{Outlet, Sink};
 use super::pause::{Moved, Pauses};
 use super::requests::{Answered, Lane, Which};
 use super::settings::{
-    COMMANDS_MAX, DIRECT_LANE, EVENT_RETRY, IDLE_TIMEOUT, LISTEN_WITHIN, ROOM_LANE, TICK, TURN_MAX,
-    TWINS_MS,
+    COMMANDS_MAX, CONFIGURED_MAX, DIRECT_LANE, EVENT_RETRY, IDLE_TIMEOUT, LISTEN_WITHIN, ROOM_LANE,
+    TICK, TURN_MAX, TWINS_MS,
 };
 use super::topics::{Topics, ident};
 use super::wanted::Wanted;
@@ -154,8 +154,11 @@ fn begin(
     if let Some(dir) = &config.runtime_dir {
         task.watcher = Some(Watcher::start(dir, keypair.public().to_peer_id())?);
     }
-    for (peer, address) in config.peers {
-        task.know(peer.as_ref().and_then(id_of), address);
+    let know =
+        |(peer, address): (Option<Peer>, _)| task.know(peer.as_ref().and_then(id_of), address);
+    let left_out = config.peers.into_iter().map(know).filter(|known| !known).count();
+    if left_out > 0 {
+        tracing::warn!(left_out, max = CONFIGURED_MAX, "not all addresses given are looked for");
     }
     drop(inside);
     Ok((runtime, task))
@@ -357,15 +360,16 @@ impl Task {
             NetCommand::Dial(address) => match address::check(&address) {
                 Ok(()) => {
                     self.dialer.hurry(&address::split_peer(address.clone()).1);
-                    self.know(None, address);
+                    if !self.know(None, address) {
+                        tracing::warn!(max = CONFIGURED_MAX, "too many addresses to look for");
+                    }
                     self.dial_due();
                 }
                 Err(error) => tracing::warn!(%error, "not dialled"),
             },
-            NetCommand::Unwant(address) => {
-                let bare = address::split_peer(address).1;
-                self.wanted.forget(&bare);
-                self.dialer.unwant(&bare);
+            NetCommand::Unwant(whom, reply) => {
+                let peers = self.unwant(whom);
+                let _ = reply.send(peers);
             }
             NetCommand::Disconnect(peer) => {
                 if let Some(peer) = id_of(&peer) {
@@ -486,14 +490,15 @@ impl Task {
         refused
     }
 
-    /// Notes an address for good.
-    fn know(&mut self, peer: Option<PeerId>, address: Multiaddr) {
+    /// Notes an address for good; `false` if there are too many already.
+    fn know(&mut self, peer: Option<PeerId>, address: Multiaddr) -> bool {
         let (named, bare) = address::split_peer(address);
-        if peer.is_none() {
-            // The user's own wish: what the address book knows names its peer.
-            self.wanted.add(bare.clone());
+        // The user's own wish: what the address book knows names its peer.
+        if peer.is_none() && !self.wanted.add(bare.clone()) {
+            return false;
         }
         self.dialer.add(named.or(peer), bare, Source::Configured);
+        true
     }
 
     fn on_found(&mut self, found: &Found) {

@@ -1,14 +1,17 @@
-//! The addresses that the user asked for, and how it goes with each: what `klatch peer list` tells.
-//! Whom to dial and when is the dialer's business; nothing here decides.
+//! The addresses that the user asked for, and how it goes with each: what `klatch peer list` tells;
+//! and what it means that the user wants one no longer. Whom to dial and when is the dialer's
+//! business.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use klatch_core::ids::Peer;
 use libp2p::swarm::DialError;
-use libp2p::{Multiaddr, TransportError};
+use libp2p::{Multiaddr, PeerId, TransportError};
 
 use super::settings::CONFIGURED_MAX;
-use super::task::root_cause;
+use super::task::{Task, root_cause};
+use super::{Unwanted, address, id_of, peer_of};
 
 /// An address that was asked for, at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,11 +44,13 @@ struct Tried {
 }
 
 impl Wanted {
-    /// The user asks for an address. Beyond the bound it is dialled all the same and not listed.
-    pub(super) fn add(&mut self, address: Multiaddr) {
-        if self.all.len() < CONFIGURED_MAX {
+    /// The user asks for an address. `false`: so many are looked for already.
+    pub(super) fn add(&mut self, address: Multiaddr) -> bool {
+        let taken = self.all.len() < CONFIGURED_MAX || self.all.contains_key(&address);
+        if taken {
             self.all.entry(address).or_default();
         }
+        taken
     }
 
     /// The user does not want it any more.
@@ -91,6 +96,28 @@ impl Wanted {
             }
         };
         self.all.iter().map(one).collect()
+    }
+}
+
+impl Task {
+    /// Looks there no longer. Whom that concerns.
+    pub(super) fn unwant(&mut self, whom: Unwanted) -> Vec<Peer> {
+        let mut peers: BTreeSet<PeerId> = BTreeSet::new();
+        match whom {
+            Unwanted::Peer(peer) => peers.extend(id_of(&peer)),
+            Unwanted::Address(address) => {
+                let (named, bare) = address::split_peer(address);
+                let linked = self.links.iter().filter(|(_, link)| link.is_at(&bare));
+                peers.extend(linked.map(|(peer, _)| *peer).chain(named));
+                peers.extend(self.dialer.peers_at(&bare));
+                self.wanted.forget(&bare);
+                self.dialer.unwant(&bare);
+            }
+        }
+        for peer in &peers {
+            self.dialer.unwant_peer(*peer, |address| self.wanted.all.contains_key(address));
+        }
+        peers.iter().map(peer_of).collect()
     }
 }
 
@@ -154,9 +181,8 @@ mod tests {
     #[test]
     fn ten_thousand_wanted_addresses_do_not_fill_the_memory() {
         let mut wanted = Wanted::default();
-        for port in 1..=10_000 {
-            wanted.add(loopback_tcp(port));
-        }
-        assert_eq!(wanted.all.len(), CONFIGURED_MAX);
+        let taken = (1..=10_000).filter(|port| wanted.add(loopback_tcp(*port))).count();
+        assert_eq!((taken, wanted.all.len()), (CONFIGURED_MAX, CONFIGURED_MAX));
+        assert!(wanted.add(loopback_tcp(1)), "what is looked for can be asked for again");
     }
 }

@@ -1,7 +1,7 @@
 //! The address book: where peers were last reached, so that the next start dials them first. A
 //! hint, bounded, encrypted with everything else.
 
-use klatch_core::ids::DeviceId;
+use klatch_core::ids::{DeviceId, Peer};
 use rusqlite::params;
 
 use super::Store;
@@ -64,6 +64,34 @@ impl Store {
         )?
         .execute([PEERS_MAX])?;
         Ok(tx.commit()?)
+    }
+
+    /// Forgets where these peers were reached, and everybody who was reached at `address`. How many
+    /// addresses that were.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub fn forget_addresses(
+        &mut self,
+        peers: &[Peer],
+        address: Option<&str>,
+    ) -> Result<usize, StoreError> {
+        let tx = self.main.transaction()?;
+        let mut forgotten = 0;
+        for peer in peers {
+            forgotten += tx
+                .prepare_cached("DELETE FROM address WHERE peer = ?1")?
+                .execute([peer.0.as_slice()])?;
+        }
+        if let Some(address) = address {
+            forgotten += tx
+                .prepare_cached(
+                    "DELETE FROM address WHERE peer IN (SELECT peer FROM address WHERE addr = ?1)",
+                )?
+                .execute([address])?;
+        }
+        tx.commit()?;
+        Ok(forgotten)
     }
 
     /// Every remembered address, the latest first.

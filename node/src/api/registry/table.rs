@@ -406,8 +406,12 @@ pub const METHODS: &[Method] = &[
         &[],
         Manage,
         O(Own::PeerForget),
-        &[ADDRESS],
-        "look there no longer; a connection that is there stays",
+        &[need(
+            "address",
+            "string",
+            "an address, as for `peer.add`, or the id of a peer, as `peer.list` has it",
+        )],
+        "look there no longer, nor anywhere else where whoever is there was reached (`forgotten` addresses), until they are met again; a connection that is there stays",
     ),
     row(
         "token.create",

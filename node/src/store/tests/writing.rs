@@ -1,6 +1,7 @@
 //! Commit, reopen, counters, failure.
 
 use klatch_core::event::Event;
+use klatch_core::ids::Peer;
 use klatch_core::query::Numbered;
 
 use super::*;
@@ -301,6 +302,20 @@ fn address_book_forgets_the_peers_not_reached_for_longest() {
         max
     );
     assert_eq!([held(0), held(1), held(2), held(3), held(max), held(max + 1)], [2, 0, 0, 2, 1, 1]);
+}
+
+#[test]
+fn address_book_forgets_a_peer_by_name_or_by_any_of_its_addresses() {
+    let mut world = World::new();
+    for (peer, port) in [(1, 1), (1, 2), (2, 3), (2, 4), (3, 5)] {
+        let address = format!("/ip4/127.0.0.1/tcp/{port}");
+        world.store.remember_address(&[peer], None, &address, port).unwrap();
+    }
+    let there = Some("/ip4/127.0.0.1/tcp/4");
+    assert_eq!(world.store.forget_addresses(&[Peer(vec![1])], there).unwrap(), 4);
+    assert_eq!(world.store.forget_addresses(&[Peer(vec![1])], there).unwrap(), 0);
+    let left = world.reopen().store.addresses().unwrap();
+    assert_eq!(left.iter().map(|a| a.peer[0]).collect::<Vec<_>>(), [3]);
 }
 
 #[test]
