@@ -12,6 +12,7 @@ use klatch_core::ids::Peer;
 use klatch_core::machine::{Entropy, Machine};
 use klatch_core::presence::Process;
 use klatch_core::step::TopicChange;
+use klatch_core::times::is_absurd;
 use libp2p::Multiaddr;
 use libp2p::identity::Keypair;
 use tokio::sync::Semaphore;
@@ -117,6 +118,12 @@ struct Opened {
 }
 
 pub(crate) async fn spawn(config: Config) -> Result<Node, StartError> {
+    if is_absurd(now_ms()) {
+        tracing::warn!(
+            "the clock of this machine is wrong, and times of messages with it: set it, for example \
+             by `sudo timedatectl set-ntp true`; nothing is lost meanwhile"
+        );
+    }
     let (home, passphrase) = (config.home.clone(), config.passphrase.clone());
     let to_read = config.to_read;
     // Argon2id and the first read of the store take a while: not on the runtime's threads.

@@ -6,7 +6,13 @@
 //! with a wrong clock does not spoil the times of those that come after it.
 
 use crate::event::Message;
-use crate::limits::{CLOCK_AHEAD_MS_MAX, CLOCK_UNSET_BEFORE_MS};
+use crate::limits::{CLOCK_AHEAD_MS_MAX, CLOCK_BEYOND_MS, CLOCK_UNSET_BEFORE_MS};
+
+/// Whether the clock of this machine can be seen to be wrong, without anybody to compare it with.
+#[must_use]
+pub fn is_absurd(now_ms: u64) -> bool {
+    !(CLOCK_UNSET_BEFORE_MS..CLOCK_BEYOND_MS).contains(&now_ms)
+}
 
 /// Whether a claimed time may be true for something that arrived at `arrived_ms` (both Unix
 /// milliseconds). A reader whose own clock was never set cannot tell, and believes it.
@@ -94,6 +100,12 @@ mod tests {
     fn a_reader_whose_clock_was_never_set_believes_the_author() {
         assert_eq!(shown_ms(NOON, 1_000, None, true), NOON);
         assert_eq!(shown_ms(NOON, 1_000, Some(NOON - HOUR), false), NOON);
+    }
+
+    #[test]
+    fn a_clock_that_was_never_set_or_counted_over_is_seen_to_be_wrong() {
+        assert!([0, 86_400_000, 4_294_967_296_000, u64::MAX].into_iter().all(is_absurd));
+        assert!(![NOON, NOON + YEARS].into_iter().any(is_absurd));
     }
 
     #[test]

@@ -4,8 +4,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use klatch_core::limits::CLOCK_AHEAD_MS_MAX;
+use klatch_core::limits::{CLOCK_AHEAD_MS_MAX, CLOCK_BEYOND_MS};
 use klatch_core::query::{Host, Mdns, RoomSummary, Status};
+use klatch_core::times::is_absurd;
 
 use super::facts::{Facts, NodeFact};
 use super::{Check, Finding};
@@ -16,8 +17,6 @@ use crate::lines::count;
 const SLOW: Duration = Duration::from_secs(1);
 /// mDNS asks twice in this time: before it, silence means nothing.
 const LISTENED_S_MIN: u64 = 60;
-/// Start of 2025, before this program existed.
-const EPOCH_MS: u64 = 1_735_689_600_000;
 /// Refused inputs that honest members hardly ever cause; fewer are somebody's slip.
 const REFUSED_MANY: u64 = 100;
 /// What honest members do not cause.
@@ -222,8 +221,9 @@ pub(super) fn peers(facts: &Facts, status: &Status) -> Finding {
 /// The clock is plausible, and agrees with those of others.
 pub(super) fn clock(facts: &Facts) -> Finding {
     let set = "sudo timedatectl set-ntp true";
-    if facts.now_ms < EPOCH_MS {
-        return Finding::fail("the clock of this machine stands before 2025", set);
+    if is_absurd(facts.now_ms) {
+        let side = if facts.now_ms < CLOCK_BEYOND_MS { "before 2025" } else { "after 2099" };
+        return Finding::fail(format!("the clock of this machine stands {side}"), set);
     }
     let Some(status) = facts.status() else {
         return unheard(facts, "how the clock compares with those of others");

@@ -326,6 +326,7 @@ fn clock() {
     );
     assert_eq!(of_status("clock", |s| s.clock = None).outcome, Unknown);
     assert_eq!(outcome("clock", |f| f.now_ms = 1_700_000_000_000), Fail);
+    assert_eq!(outcome("clock", |f| f.now_ms = 4_294_967_296_000), Fail);
     assert_eq!(outcome("clock", |f| (f.now_ms, f.node) = (0, NodeFact::Absent)), Fail);
     assert_eq!(outcome("clock", |f| f.node = NodeFact::Absent), Unknown);
 }
