@@ -197,11 +197,7 @@ fn reach(config: &mut Config, network: &Network) -> Result<(), Report> {
 /// `192.168.1.5:4001` as people write it, in the form that the network takes; anything else is left
 /// to it.
 fn multiaddr(text: &str) -> String {
-    match text.parse::<std::net::SocketAddr>() {
-        Ok(std::net::SocketAddr::V4(a)) => format!("/ip4/{}/tcp/{}", a.ip(), a.port()),
-        Ok(std::net::SocketAddr::V6(a)) => format!("/ip6/{}/tcp/{}", a.ip(), a.port()),
-        Err(_) => text.to_owned(),
-    }
+    klatch_node::network::address::parse(text).map_or_else(|_| text.to_owned(), |a| a.to_string())
 }
 
 /// Asks a question on stderr; an empty answer is `None`.
@@ -265,6 +261,7 @@ mod tests {
     fn addresses_are_taken_as_people_write_them() {
         assert_eq!(multiaddr("127.0.0.1:4001"), "/ip4/127.0.0.1/tcp/4001");
         assert_eq!(multiaddr("[::1]:4001"), "/ip6/::1/tcp/4001");
+        assert_eq!(multiaddr("[fe80::1%eth0]:4001"), "/ip6/fe80::1/tcp/4001");
         assert_eq!(multiaddr("/ip4/1.2.3.4/udp/1/quic-v1"), "/ip4/1.2.3.4/udp/1/quic-v1");
     }
 

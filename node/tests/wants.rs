@@ -1,5 +1,12 @@
 //! Where a node looks for others: what the user asks for, what it remembers, and what it forgets.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that meets the unexpected should stop"
+)]
+
 mod common;
 
 use std::path::Path;

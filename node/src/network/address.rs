@@ -24,13 +24,23 @@ pub struct AddressError {
 /// # Errors
 /// When it is neither, or names something other than an IP address.
 pub fn parse(text: &str) -> Result<Multiaddr, AddressError> {
-    if let Ok(socket) = text.parse::<SocketAddr>() {
+    if let Some(socket) = socket(text) {
         return Ok(Multiaddr::from(socket.ip()).with(Protocol::Tcp(socket.port())));
     }
     let fail = |why| AddressError { text: text.chars().take(200).collect(), why };
     let address: Multiaddr = text.parse().map_err(|_| fail("it cannot be read"))?;
     check(&address)?;
     Ok(address)
+}
+
+/// `IP:PORT`, also with an interface as other programs want it for link-local addresses
+/// (`[fe80::1%eth0]:4100`): here all of them are tried.
+fn socket(text: &str) -> Option<SocketAddr> {
+    text.parse().ok().or_else(|| {
+        let (ip, rest) = text.strip_prefix('[')?.split_once('%')?;
+        let port = rest.split_once("]:")?.1;
+        format!("[{ip}]:{port}").parse().ok()
+    })
 }
 
 /// Whether the transports here can use it.
@@ -190,6 +200,10 @@ mod tests {
             link_local(&near).is_some() && link_local(&parse("[fd00::1]:1").unwrap()).is_none()
         );
         assert!(parse("/ip6/fe80::1/udp/1/quic-v1").unwrap_err().to_string().contains("TCP does"));
+        for also in ["[fe80::1%eth0]:1", "[fe80::1%2]:1", "/ip6/fe80::1/tcp/1"] {
+            assert_eq!(parse(also).as_ref(), Ok(&near), "{also}");
+        }
+        assert!(parse("[fe80::1%eth0]").is_err() && parse("[%]:1").is_err());
         assert!(check_listen(&near).unwrap_err().to_string().contains("/ip6/::/tcp/0"));
         assert!(check_listen(&parse("[fd00::1]:1").unwrap()).is_ok());
     }
