@@ -93,7 +93,8 @@ fn a_peer_that_stops_reading_costs_a_bounded_queue_and_then_its_link() {
     let (mut sent, mut most) = (0_u64, 0);
     let begun = Instant::now();
     while alice.net.counters().stalled_closed == 0 {
-        assert!(begun.elapsed() < DEADLINE, "the link is still there, {most} bytes wait");
+        // On a busy machine a link may seem dead before it is seen to be stalled, and begin anew.
+        assert!(begun.elapsed() < 3 * DEADLINE, "the link is still there, {most} bytes wait");
         let mut bytes = vec![0; ENVELOPE_BYTES_MAX];
         bytes[..8].copy_from_slice(&sent.to_be_bytes());
         alice.send(publish(bytes));
