@@ -71,3 +71,66 @@ fn tab_offers_people_behind_their_sign() {
         assert!(begun.elapsed() < common::PATIENCE);
     }
 }
+
+/// A home with a running node in #garden, and a search path that finds this klatch; `None` if the
+/// shell is not installed.
+fn served(shell: &str) -> Option<(Home, std::process::Command)> {
+    let installed = std::process::Command::new(shell).arg("--version").output();
+    if !installed.is_ok_and(|o| o.status.success()) {
+        eprintln!("skipped: {shell} is not installed");
+        return None;
+    }
+    let home = Home::new();
+    home.ok(&["init", "--name", "alice", "--no-passphrase"]);
+    home.ok(&["up"]);
+    home.ok(&["join", "garden"]);
+    let klatch = home.command(&[]);
+    let mut command = std::process::Command::new(shell);
+    command.env_clear().envs(klatch.get_envs().filter_map(|(k, v)| Some((k, v?))));
+    let bin = Path::new(env!("CARGO_BIN_EXE_klatch")).parent().unwrap();
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{}:{path}", bin.display())).env("TERM", "dumb");
+    command.current_dir(home.path());
+    Some((home, command))
+}
+
+#[test]
+fn fish_offers_commands_and_rooms() {
+    let Some((_home, mut fish)) = served("fish") else { return };
+    let offers = "source (klatch completions fish | psub); complete -C 'klatch jo'; complete -C 'klatch send ga'";
+    fish.args(["--no-config", "-c", offers]);
+    let output = finish(fish, "");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let words: Vec<&str> = text.lines().filter_map(|l| l.split('\t').next()).collect();
+    assert_eq!(words, ["join", "garden"], "{output:?}");
+}
+
+#[test]
+fn zsh_completes_rooms_in_its_line_editor() {
+    let Some((_home, mut zsh)) = served("zsh") else { return };
+    // A shell in a terminal of its own: what Tab does is seen on its screen.
+    let script = r#"
+        zmodload zsh/zpty
+        zpty -b z zsh -f -i
+        zpty -w z "autoload -Uz compinit; compinit -u -D; source <(klatch completions zsh); print LOADED"
+        seen=
+        await() {
+            for n in {1..600}; do
+                while zpty -r -t z part; do seen+=$part; done
+                [[ $seen == *$1* ]] && return 0
+                sleep 0.05
+            done
+            print -r -- "never $1 in: $seen"; exit 1
+        }
+        await $'LOADED\r'
+        seen=
+        zpty -w -n z $'klatch send ga\t'
+        await garden
+        seen=
+        zpty -w -n z $'\C-uklatch jo\t'
+        await join
+        zpty -d z"#;
+    zsh.args(["-f", "-c", script]);
+    let output = finish(zsh, "");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}

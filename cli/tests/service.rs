@@ -15,7 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use common::{Home, PATIENCE};
 
@@ -139,7 +139,7 @@ fn every_command_keeps_the_promise_to_stay_on_this_machine() {
     for args in [&["api", "serve", "--http"][..], &["api", "serve", "--stdio"], &["events"]] {
         let mut command = home.command(args);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        let process = Process(command.spawn().unwrap());
+        let mut process = Process(command.spawn().unwrap());
         let begun = Instant::now();
         let status = loop {
             let output = home.run(&["status", "--json"], "");
@@ -151,8 +151,15 @@ fn every_command_keeps_the_promise_to_stay_on_this_machine() {
         let (listening, mdns) = listens(&status);
         assert!(!listening.is_empty() && mdns == "off", "{args:?}: {status}");
         assert!(listening.iter().all(|a| a.starts_with("/ip4/127.")), "{args:?}: {listening:?}");
-        // What holds a node for itself ends with its own process.
-        drop(process);
+        // What holds a node for itself ends when that is told to stop.
+        let down: serde_json::Value =
+            serde_json::from_str(&home.ok(&["--timeout", "10s", "down", "--json"])).unwrap();
+        assert_eq!(down["stopped"], true, "{args:?}");
+        let begun = Instant::now();
+        while process.0.try_wait().unwrap().is_none() {
+            assert!(begun.elapsed() < PATIENCE, "{args:?} has not ended");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 

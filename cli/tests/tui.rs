@@ -472,3 +472,29 @@ fn leaving_says_once_that_one_is_offline_now_and_nothing_of_the_beginning() {
     assert!(term.wait().success() && term.is_restored());
     assert!(!term.text().contains("offline"), "{}", term.text());
 }
+
+#[test]
+fn a_passphrase_in_plain_mode_is_asked_for_and_not_shown() {
+    let home = Home::new();
+    home.ok(&["init", "--name", "alice", "--no-passphrase"]);
+    let args = ["chat", "#lobby", "--plain"];
+    let mut term = Term::open(&home, &args, 120, 30);
+    term.see("/help");
+    term.press("/join #study --passphrase\n");
+    term.see("passphrase of #study, which is not shown:");
+    term.press("correct horse\n");
+    let text = term.see("you are in #study now; whoever has the same passphrase sees the words:");
+    assert!(!text.contains("horse"), "{text}");
+    // What is typed afterwards is shown again, and goes there.
+    term.press("can you see me\n");
+    term.see("#study you: can you see me");
+    term.press("/join #other --passphrase\n");
+    term.see("passphrase of #other");
+    term.press("\n");
+    term.see("* not joined");
+    term.press("/rooms\n");
+    term.see_row(&["#study", "passphrase", "words:"]);
+    term.press("/quit\n");
+    assert!(term.wait().success());
+    assert!(!term.raw().contains("horse"), "not even for a moment");
+}

@@ -311,18 +311,21 @@ impl Node {
         let answer = tokio::task::spawn_blocking(move || {
             // Held until the reader is back, even if nobody waits for the answer any more.
             let _permit = permit;
-            let reader = node.inner.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let Some(reader) = reader else { return Err(CommandError::Stopping) };
-            let answer = look(&node, &History::new(&reader, &node.inner.shared, node.inner.device));
+            let Some(lent) = Lent::take(&node) else { return Err(CommandError::Stopping) };
+            let Some(reader) = &lent.reader else { return Err(CommandError::Stopping) };
+            let answer = look(&node, &History::new(reader, &node.inner.shared, node.inner.device));
             let doubts = reader.take_doubts();
             if !doubts.is_empty() {
                 // If the driver is too busy, whoever reads them next says it again.
                 let _ = node.inner.work.try_send(Work::Doubt(doubts));
             }
-            node.inner.readers.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
             answer
         });
-        answer.await.map_err(|_| CommandError::Stopping)?
+        answer.await.map_err(|error| match error.is_panic() {
+            // The log has its words.
+            true => CommandError::ReadFailed { cause: "a fault of this program".to_owned() },
+            false => CommandError::Stopping,
+        })?
     }
 
     fn people<'a>(&'a self, history: &History<'a>) -> People<'a> {
@@ -503,6 +506,27 @@ impl Node {
     pub fn is_stopped(&self) -> bool {
         let running = self.inner.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.as_ref().is_none_or(|r| r.driver.is_finished())
+    }
+}
+
+/// A reader in use. It comes back whatever happens: a fault in one read must not cost all later ones
+/// their reader.
+struct Lent<'a> {
+    node: &'a Node,
+    reader: Option<Reader>,
+}
+
+impl<'a> Lent<'a> {
+    fn take(node: &'a Node) -> Option<Self> {
+        let reader = node.inner.readers.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
+        Some(Self { node, reader: Some(reader) })
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        let mut readers = self.node.inner.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        readers.extend(self.reader.take());
     }
 }
 

@@ -8,7 +8,6 @@ use super::{Effect, Here, Outcome, in_place, people};
 use crate::client::Session;
 use crate::command::rooms;
 use crate::error::Report;
-use crate::lines::count;
 use crate::output::visible;
 use crate::slash::Action;
 
@@ -69,7 +68,7 @@ pub async fn person(session: &mut Session, contact: &Contact) -> Result<String, 
 /// What goes with a room, as a question.
 pub fn lost(room: &RoomSummary) -> String {
     let name = visible(&room.name);
-    let messages = count(usize::try_from(room.messages).unwrap_or(usize::MAX), "message");
+    let messages = rooms::messages(room.messages);
     format!(
         "{messages} ({}) of {name} and its key leave this disk for good; others keep what they \
          have{}. Forget {name}?",
@@ -81,7 +80,7 @@ pub fn lost(room: &RoomSummary) -> String {
 /// What goes with a conversation, as a question.
 pub fn lost_with(contact: &Contact) -> String {
     let name = visible(&contact.name);
-    let messages = count(usize::try_from(contact.messages).unwrap_or(usize::MAX), "message");
+    let messages = rooms::messages(contact.messages);
     format!(
         "{messages} with @{name} and the keys of the conversation leave this disk for good, and \
          what has not reached them is never sent. Forget @{name}?"

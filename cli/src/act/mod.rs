@@ -160,7 +160,7 @@ impl Outcome {
     }
 
     /// A line each, or one remark if there is none.
-    fn list<T: Serialize>(list: &[T], nothing: &str, line: impl Fn(&T) -> String) -> Self {
+    fn list<T: Serialize>(list: &[T], nothing: &str, mut line: impl FnMut(&T) -> String) -> Self {
         if list.is_empty() {
             return Self::note(nothing);
         }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Effect, Here, Outcome, Shown, Tone};
 use crate::client::Session;
+use crate::command::rooms::messages;
 use crate::error::Report;
 use crate::lines::marked;
 use crate::output::visible;
@@ -23,7 +24,8 @@ pub(super) async fn act(session: &mut Session, action: Action) -> Result<Outcome
             let list = contacts(session).await?;
             Ok(Outcome::list(
                 &list,
-                "nobody yet: /dm @WHO starts a conversation with somebody from a room",
+                "nobody yet: /dm @WHO, or `klatch send @WHO`, begins a conversation with somebody \
+                 from a room",
                 line,
             ))
         }
@@ -216,7 +218,8 @@ pub fn line(contact: &Contact) -> String {
     let unread =
         if contact.unread > 0 { format!(", {} unread", contact.unread) } else { String::new() };
     let fingerprint = visible(&contact.fingerprint);
-    format!("{name}\t{fingerprint}\t{}\t{} messages{unread}", words.join(", "), contact.messages)
+    let messages = messages(contact.messages);
+    format!("{name}\t{fingerprint}\t{}\t{messages}{unread}", words.join(", "))
 }
 
 /// A stranger who wrote, and what can be done about it.

@@ -21,7 +21,10 @@ pub(super) async fn act(
         Action::Leave(room) => leave(session, here, room).await,
         Action::Rooms => {
             let list: Vec<RoomSummary> = session.ask("room.list", json!({})).await?;
-            Ok(Outcome::list(&list, "no room yet: /join #lobby opens one", rooms::line))
+            let mut lines = rooms::lines(&list).into_iter();
+            // In the order of the list.
+            let line = |_: &RoomSummary| lines.next().unwrap_or_default();
+            Ok(Outcome::list(&list, "no room yet: /join #lobby opens one", line))
         }
         Action::Users => {
             let here = in_place(here)?;

@@ -86,9 +86,13 @@ async fn http_until_interrupted(ctx: &Context, address: &str) -> Result<(), Repo
     };
     ctx.out.either(&opened, || http_line(&opened))?;
     ctx.out.note("Ctrl+C ends it");
+    let ended = ctx.asked_to_stop();
+    tokio::pin!(ended);
     loop {
         tokio::select! {
             () = &mut stop => break,
+            // The node lives in this process, which nobody else would end.
+            () = &mut ended => return Err(Report::stopped()),
             () = tokio::time::sleep(LOOK) => drop(session.call("rpc.ping", json!({})).await?),
         }
     }

@@ -11,7 +11,7 @@ mod down;
 mod events;
 mod help;
 mod init;
-mod join;
+pub mod join;
 mod leave;
 mod log;
 pub mod members;

@@ -9,6 +9,11 @@ use crate::context::{Context, read_secret};
 use crate::error::Report;
 use crate::session::lock;
 
+/// What nobody should believe of a new passphrase.
+const FORMER_COPIES: &str = "the keys behind it are the same: a copy of the profile, or of its \
+    file `keystore`, that was made before still opens with what opened it then, and opens what is \
+    written from now on, too. If somebody may have one, start anew: klatch --profile NEW init";
+
 /// Writes the keystore anew under another passphrase. The database keeps its key.
 pub fn run(ctx: &Context, args: &Passphrase) -> Result<(), Report> {
     // A node that runs, or a second change at the same time, must not meet a keystore that is being
@@ -32,6 +37,7 @@ pub fn run(ctx: &Context, args: &Passphrase) -> Result<(), Report> {
         // Drafts of the full screen are readable; from now on nothing is.
         crate::tui::forget(&ctx.paths.data);
     }
+    ctx.out.note(FORMER_COPIES);
     ctx.out.either(&json!({"passphrase": new.is_some()}), || {
         let done = if new.is_some() {
             "the profile has a new passphrase"

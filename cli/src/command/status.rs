@@ -2,7 +2,7 @@
 
 use klatch_core::query::{Family, Status, WantedPeer};
 
-use super::rooms::size;
+use super::rooms::{messages, names, size};
 use crate::context::Context;
 use crate::error::Report;
 use crate::lines::count;
@@ -35,12 +35,11 @@ pub fn text(status: &Status) -> String {
     for line in status.wanted.iter().filter(|w| !w.connected).map(wanted) {
         text.push_str(&format!("\nwanted    {line}"));
     }
-    for room in &status.rooms {
+    for (room, name) in status.rooms.iter().zip(names(&status.rooms)) {
         let here = room.online + 1;
         text.push_str(&format!(
-            "\nroom      {} · {here} online · {} messages, {} unread · {}",
-            visible(&room.name),
-            room.messages,
+            "\nroom      {name} · {here} online · {}, {} unread · {}",
+            messages(room.messages),
             room.unread,
             size(room.bytes)
         ));

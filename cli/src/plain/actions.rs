@@ -56,7 +56,7 @@ impl Plain<'_> {
         Ok(Next::GoOn)
     }
 
-    fn go(&mut self, here: Here) {
+    pub(super) fn go(&mut self, here: Here) {
         self.shown.insert(here.room, here.clone());
         self.here = Some(here);
     }

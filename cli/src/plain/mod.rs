@@ -8,6 +8,7 @@
 mod actions;
 mod events;
 mod input;
+mod secret;
 mod sending;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,6 +46,8 @@ enum Pending {
     Bare(&'static str),
     /// A yes carries this out.
     Confirm(Action),
+    /// It is the passphrase of this room.
+    Passphrase(String, secret::Hidden),
 }
 
 /// A chat in plain mode.
@@ -197,6 +200,12 @@ impl<'a> Plain<'a> {
     }
 
     async fn typed(&mut self, line: &str) -> Result<Next, Report> {
+        if let Some(Pending::Passphrase(room, hidden)) =
+            self.pending.take_if(|p| matches!(p, Pending::Passphrase(..)))
+        {
+            drop(hidden);
+            return self.join_private(&room, line).await;
+        }
         match (self.pending.take(), line.trim().to_lowercase().as_str()) {
             (Some(Pending::Bare(word)), "") => return self.say(word, None).await,
             (Some(Pending::Confirm(action)), "y" | "yes") => return self.carry_out(action).await,
@@ -220,6 +229,10 @@ impl<'a> Plain<'a> {
                 Ok(Next::GoOn)
             }
             Ok(Input::Text(text)) => self.say(&text, None).await,
+            Ok(Input::Do(Action::JoinPrivate(room))) if self.typist => {
+                let asked = self.ask_passphrase(room);
+                self.forgive(asked)
+            }
             Ok(Input::Do(action)) => self.carry_out(action).await,
             Err(why) => {
                 self.refuse(&why);

@@ -476,7 +476,17 @@ pub const ABSENT: &[(&[&str], &str)] = &[
     (&["role", "op", "deop", "mode"], "an open room has no roles: everybody in it may do the same"),
     (
         &["invite"],
-        "an open room needs no invitation: whoever knows its name can join; tell them `/join #ROOM`",
+        "there are no invitations: whoever knows a room's name, and its passphrase if it has one, can /join it; \
+         tell them these",
+    ),
+    (
+        &["file", "upload", "sendfile"],
+        "files cannot be sent; a text may have 64,000 bytes, and `klatch send` takes it from a pipe",
+    ),
+    (&["close"], "/leave closes a conversation or leaves a room; /quit ends this program"),
+    (
+        &["destroy", "wipe", "purge"],
+        "/leave --forget deletes a room from this disk; others keep what they have",
     ),
     (
         &["topic", "pin"],

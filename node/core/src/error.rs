@@ -125,6 +125,20 @@ pub enum CommandError {
         /// How many.
         queued: u64,
     },
+    /// As much waits for somebody who is away as may.
+    #[error("{queued} messages wait for {who} already: that is as much as is kept for one person")]
+    QueueFull {
+        /// As the user calls them.
+        who: String,
+        /// How many.
+        queued: u64,
+    },
+    /// As much waits for people who are away as may in all.
+    #[error("what waits for people who are away takes all its space, most of it for {who}")]
+    QueuesFull {
+        /// For whom most of it is.
+        who: String,
+    },
     /// Too many rooms.
     #[error("this profile is in {max} rooms already")]
     TooManyRooms {
@@ -185,6 +199,7 @@ impl CommandError {
             Self::NoKeysYet { .. } => "KLATCH-NO-KEYS",
             Self::WrongPlace { .. } => "KLATCH-WRONG-PLACE",
             Self::TooFast { .. } => "KLATCH-TOO-FAST",
+            Self::QueueFull { .. } | Self::QueuesFull { .. } => "KLATCH-QUEUE-FULL",
             Self::TooManyRooms { .. } => "KLATCH-TOO-MANY-ROOMS",
             Self::DeviceBehind => "KLATCH-DEVICE-BEHIND",
             Self::NotBackYet { .. } => "KLATCH-NOT-BACK-YET",
@@ -244,6 +259,10 @@ impl CommandError {
             }
             Self::WrongPlace { .. } => "`/help` tells what a command is for".to_owned(),
             Self::TooFast { .. } => "wait a moment and send again".to_owned(),
+            Self::QueueFull { who, .. } | Self::QueuesFull { who } => format!(
+                "it leaves once {who} is connected; deleting some of it makes room, and \
+                 `klatch contact forget {who}` gives all of it up"
+            ),
             Self::TooManyRooms { .. } => "leave a room first: `klatch leave ROOM`".to_owned(),
             Self::DeviceBehind => {
                 "this home was restored from an old copy: start a fresh one with `klatch --profile NEW init`".to_owned()
@@ -262,7 +281,12 @@ impl CommandError {
     pub fn retryable(&self) -> bool {
         matches!(
             self,
-            Self::TooFast { .. } | Self::NotBackYet { .. } | Self::ReadOnly { .. } | Self::Stopping
+            Self::TooFast { .. }
+                | Self::QueueFull { .. }
+                | Self::QueuesFull { .. }
+                | Self::NotBackYet { .. }
+                | Self::ReadOnly { .. }
+                | Self::Stopping
         )
     }
 
@@ -289,7 +313,10 @@ impl CommandError {
             | Self::WrongPlace { .. }
             | Self::TooManyRooms { .. } => 2,
             Self::NotYours | Self::BlockedPerson { .. } | Self::NoKeysYet { .. } => 7,
-            Self::TooFast { .. } | Self::NotBackYet { .. } => 6,
+            Self::TooFast { .. }
+            | Self::QueueFull { .. }
+            | Self::QueuesFull { .. }
+            | Self::NotBackYet { .. } => 6,
             Self::DeviceBehind | Self::ReadOnly { .. } | Self::ReadFailed { .. } => 1,
             Self::Stopping => 5,
         }

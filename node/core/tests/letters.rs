@@ -458,3 +458,34 @@ fn a_name_that_looks_like_that_of_a_verified_person_is_noticed() {
         assert_eq!(news, [ContactNews::Requested, ContactNews::Impersonated], "{double:?}");
     }
 }
+
+#[test]
+fn who_is_away_for_long_takes_nobody_elses_space() {
+    let story = Story::of(["alice", "bob", "carol"]);
+    let [alice, bob, carol] = story.people();
+    [&alice, &bob, &carol].into_iter().for_each(|p| {
+        p.joins("#garden");
+    });
+    story.settles();
+    // Strangers are not heard at any length.
+    carol.accepts("@alice");
+    bob.goes_away();
+    carol.goes_away();
+    let long = "x".repeat(60_000);
+    let say = |who: &str| Command::SendMessage {
+        room: alice.place(who),
+        text: long.clone(),
+        reply_to: None,
+    };
+    let refused = (0..1_000).find_map(|_| alice.tries(say("@bob")).err()).expect("it has an end");
+    let CommandError::QueueFull { who, queued } = &refused else { panic!("{refused}") };
+    assert!(who == "@bob" && *queued > 50, "{refused}");
+    assert!(refused.hint().contains("klatch contact forget @bob"), "{}", refused.hint());
+    alice.tries(say("@carol")).expect("carol has her own space");
+    // What is given up takes none.
+    alice.must(Command::ForgetContact { who: bob.identity() });
+    alice.tries(say("@bob")).expect("bob has space again");
+    carol.comes_back();
+    story.passes(60_000);
+    assert_eq!(carol.letters(&alice).len(), 1);
+}

@@ -12,6 +12,7 @@ use klatch_core::ids::{Digest, base32};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio::sync::OnceCell;
+use zeroize::Zeroizing;
 
 use super::private_folder;
 use super::registry::{Method, Scope};
@@ -42,6 +43,27 @@ struct Kept {
 
 /// Hash and grant by name.
 type ByName = BTreeMap<String, (Digest, Arc<Grant>)>;
+
+/// Where the token of the HTTP server stands for the owner to read.
+pub(super) struct SessionFile {
+    pub(super) path: PathBuf,
+    token: Zeroizing<String>,
+}
+
+impl SessionFile {
+    /// Writes it again if it is gone: its folder is the system's to empty. What is there instead is
+    /// left alone.
+    pub(super) fn keep(&self) {
+        let gone = std::fs::symlink_metadata(&self.path)
+            .is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound);
+        let folder = self.path.parent().filter(|_| gone);
+        let Some(folder) = folder else { return };
+        // What cannot be written now is tried again with the next look.
+        if private_folder(folder).is_ok() && write(&self.path, &self.token).is_ok() {
+            tracing::info!(file = %self.path.display(), "the token's file was gone; it is there again");
+        }
+    }
+}
 
 /// All tokens of a node.
 #[derive(Debug, Default)]
@@ -248,7 +270,7 @@ impl Tokens {
 
     /// A token with all rights that lives as long as the HTTP server. Only its file is kept, for
     /// the owner to read.
-    pub(super) async fn begin_session(&self, node: &Node) -> Result<PathBuf, RpcError> {
+    pub(super) async fn begin_session(&self, node: &Node) -> Result<SessionFile, RpcError> {
         // Beside the socket, which may not be where it usually is.
         let socket = node.socket();
         let folder = socket.as_deref().and_then(Path::parent).unwrap_or(&node.inner.runtime);
@@ -267,7 +289,7 @@ impl Tokens {
         };
         let grant = Arc::new(Grant { terms, revoked: AtomicBool::new(false) });
         self.load(node).await?.insert(SESSION.to_owned(), (hash(&token), grant));
-        Ok(path)
+        Ok(SessionFile { path, token: Zeroizing::new(token) })
     }
 
     /// The HTTP server is closed.

@@ -1,5 +1,7 @@
 //! What tests with real nodes share: profiles in one folder, rooms, patience.
 
+#![allow(dead_code, reason = "each file of tests uses a part of it")]
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 

@@ -1,8 +1,7 @@
 //! What the user does in conversations, and with people.
 
-use std::collections::BTreeSet;
-
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::command::{Command, Reply};
 use crate::content::{Content, Kind};
@@ -14,7 +13,9 @@ use crate::direct::timeline::{self, Line, Names};
 use crate::error::CommandError;
 use crate::event::{ContactNews, Delivery, Event};
 use crate::ids::{DeviceId, EntryId, IdentityId};
-use crate::limits::{DIRECT_CLOCK_MAX, DIRECT_QUEUE_BYTES_MAX, DIRECT_QUEUE_MAX};
+use crate::limits::{
+    DIRECT_CLOCK_MAX, DIRECT_PERSON_BYTES_MAX, DIRECT_QUEUE_BYTES_MAX, DIRECT_QUEUE_MAX,
+};
 use crate::machine::{Ctx, check_text};
 use crate::names::is_name;
 use crate::place::Place;
@@ -147,7 +148,7 @@ impl Direct {
         who: IdentityId,
         content: Content,
     ) -> Result<Reply, CommandError> {
-        self.may_say(who)?;
+        self.may_say(ctx, who)?;
         self.keep(ctx, who)?;
         let untold = match content {
             Content::Delete { target } => self.withdraw(ctx, who, target),
@@ -249,24 +250,31 @@ impl Direct {
         untold
     }
 
-    fn may_say(&self, who: IdentityId) -> Result<(), CommandError> {
+    fn may_say(&self, ctx: &Ctx<'_>, who: IdentityId) -> Result<(), CommandError> {
         let contact = self.people.get(&who);
         if let Some(contact) = contact.filter(|c| c.standing == Standing::Blocked) {
             return Err(CommandError::BlockedPerson { who: contact.name().to_owned() });
         }
-        let queued = self
-            .queues
-            .values()
-            .filter(|q| q.identity == who)
-            .map(|q| q.items.len())
-            .max()
-            .unwrap_or(0);
-        let bytes: usize =
-            self.queues.values().flat_map(|q| &q.items).map(super::outbox::Item::len).sum();
-        if queued >= DIRECT_QUEUE_MAX || bytes >= DIRECT_QUEUE_BYTES_MAX {
-            return Err(CommandError::TooFast { queued: queued as u64 });
+        // By person: the fullest of their queues in messages, all of them in bytes.
+        let mut waiting: BTreeMap<IdentityId, (usize, usize)> = BTreeMap::new();
+        for queue in self.queues.values() {
+            let (count, bytes) = waiting.entry(queue.identity).or_default();
+            *count = queue.items.len().max(*count);
+            *bytes += queue.items.iter().map(super::outbox::Item::len).sum::<usize>();
         }
-        Ok(())
+        let (queued, bytes) = waiting.get(&who).copied().unwrap_or_default();
+        if queued >= DIRECT_QUEUE_MAX || bytes >= DIRECT_PERSON_BYTES_MAX {
+            let who = Self::words(ctx, Place::With(who));
+            return Err(CommandError::QueueFull { who, queued: queued as u64 });
+        }
+        let most = waiting.iter().max_by_key(|(_, (_, bytes))| *bytes);
+        let all: usize = waiting.values().map(|(_, bytes)| bytes).sum();
+        match most.filter(|_| all >= DIRECT_QUEUE_BYTES_MAX) {
+            Some((most, _)) => {
+                Err(CommandError::QueuesFull { who: Self::words(ctx, Place::With(*most)) })
+            }
+            None => Ok(()),
+        }
     }
 
     fn mark_read(&mut self, who: IdentityId, upto: u64) {

@@ -22,11 +22,13 @@ use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::time::{interval, sleep, timeout};
 
+use super::door::LOOK;
 use super::hub::{Context, raised};
 use super::registry::Method;
 use super::rpc::RpcError;
+use super::tokens::SessionFile;
 use places::{Marking, Places};
 
 /// A request's headers must be here within this.
@@ -98,9 +100,10 @@ pub(super) async fn open(
     };
     let listener = TcpListener::bind(wanted).await.map_err(cannot)?;
     let address = listener.local_addr().map_err(cannot)?;
-    let token_file = hub.tokens.begin_session(&hub.node).await?;
+    let session = hub.tokens.begin_session(&hub.node).await?;
+    let token_file = session.path.clone();
     let (close, closing) = watch::channel(false);
-    let task = tokio::spawn(accept(listener, hub.clone(), address, closing));
+    let task = tokio::spawn(accept(listener, hub.clone(), address, closing, session));
     Ok(slot.insert(Running { address, token_file, close, task }).shown())
 }
 
@@ -147,7 +150,9 @@ async fn accept(
     hub: Context,
     address: SocketAddr,
     mut closing: watch::Receiver<bool>,
+    session: SessionFile,
 ) {
+    let mut look = interval(LOOK);
     let mut api_closing = hub.closing.clone();
     let site = Arc::new(Site { hub, address, closing: closing.clone() });
     let router = routes::router(site.clone());
@@ -161,6 +166,7 @@ async fn accept(
             () = raised(&mut closing) => break,
             () = raised(&mut api_closing) => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            _ = look.tick() => session.keep(),
             client = listener.accept() => {
                 let Ok((stream, _)) = client else {
                     sleep(PAUSE).await;

@@ -493,3 +493,28 @@ async fn joins_take_turns_and_too_many_are_refused_at_once() {
     assert!(joined >= 16 && refused > 0, "{joined} joined, {refused} refused");
     site.world.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_file_of_the_token_comes_back_when_its_folder_was_emptied() {
+    let site = Site::new().await;
+    let opened = site.world.client().await.call("http.open", json!({})).await["result"].clone();
+    let file = std::path::PathBuf::from(opened["token_file"].as_str().unwrap());
+    std::fs::remove_dir_all(file.parent().unwrap()).unwrap();
+    let again = async {
+        loop {
+            match std::fs::read_to_string(&file) {
+                Ok(token) if !token.is_empty() => break token,
+                _ => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+            }
+        }
+    };
+    let token = timeout(PATIENCE, again).await.expect("it is written again");
+    assert_eq!(token.trim(), site.token, "the same token: who has it goes on");
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&file).unwrap());
+    assert_eq!(mode & 0o777, 0o600);
+    // Something else in its place is somebody's, and stays.
+    std::fs::write(&file, "mine").unwrap();
+    tokio::time::sleep(super::super::door::LOOK + std::time::Duration::from_millis(200)).await;
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
+    site.world.end().await;
+}

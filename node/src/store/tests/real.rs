@@ -258,3 +258,15 @@ async fn a_forgotten_room_is_nowhere_and_can_be_opened_again_without_a_fork() {
         .query_row("SELECT count(*) FROM former", [], |r| r.get::<_, i64>(0));
     assert_eq!(kept.unwrap(), 0, "there is nothing to wait for any more");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_that_panics_costs_nobody_else_a_reader() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = start(folder.path(), "alice").await;
+    for _ in 0..20 {
+        let failed = node.read::<()>(|_, _| panic!("a fault, on purpose")).await.unwrap_err();
+        assert_eq!(failed.code(), "KLATCH-READ-FAILED", "{failed}");
+    }
+    assert!(matches!(node.query(Query::Rooms).await, Ok(Answer::Rooms(_))));
+    node.shutdown().await;
+}
