@@ -178,7 +178,7 @@ impl Machine {
             .map(|r| (r.row.room, Room::restore(r, own, now, budget)))
             .collect();
         let mut former: BTreeMap<_, _> = snapshot.former.into_iter().collect();
-        rooms.values_mut().for_each(|r| r.returning = former.remove(&r.id()));
+        rooms.values_mut().for_each(|r| r.returns(former.remove(&r.id())));
         let topics = rooms.values().map(|r| (r.keys.topic, r.id())).collect();
         let direct = Direct::open(snapshot.direct, now);
         let mut directory = Directory::new(keys.identity_id(), &snapshot.name);
@@ -379,7 +379,7 @@ impl Machine {
             Input::Join { id, name, root, passphrase } => {
                 let row = Room::row_of(name, root, passphrase, wall);
                 let mut room = Room::new(row, ctx.now, *disk_budget);
-                room.returning = former.get(&room.id()).copied();
+                room.returns(former.get(&room.id()).copied());
                 let result = join(&mut ctx, rooms, topics, links, room);
                 if let Ok(Reply::Joined { room, .. }) = &result {
                     former.remove(room);
@@ -841,6 +841,9 @@ fn forget(
     rooms.remove(&id);
     former.extend(left.map(|left| (id, left)));
     ctx.step.writes.push(Write::ForgetRoom { room: id, former: left });
+    // Nobody is told of a goodbye that is not kept.
+    let told = |e: &Event| matches!(e, Event::MessageAdded { message } if message.room == id);
+    ctx.step.events.retain(|t| !told(&t.event));
     ctx.step.forgotten.push(id);
     Arc::make_mut(ctx.directory).drop_room(&id);
     ctx.record(Event::Forgotten { room: id, direct: false });

@@ -315,6 +315,11 @@ pub struct Former {
     pub held: u64,
 }
 
+impl Former {
+    /// This device had been restored from an old copy, or copied: others have more of it.
+    pub const UNKNOWN: Self = Self { used: u64::MAX >> 1, held: u64::MAX >> 1 };
+}
+
 /// Why the body of an entry is not at rest here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

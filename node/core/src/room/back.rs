@@ -16,8 +16,18 @@ impl Room {
         let before = self.returning.unwrap_or(Former { used: 0, held: 0 });
         let used = self.log.next_seq(own).max(before.used);
         let held = others().map(|m| m.acked).max().unwrap_or(0).max(before.held);
+        if self.behind {
+            // How far it is elsewhere is not known, and forgetting does not tell.
+            return Some(Former::UNKNOWN);
+        }
         let alone = self.returning.is_none() && others().next().is_none();
         (used > 0 && !alone).then_some(Former { used, held })
+    }
+
+    /// The room was forgotten before.
+    pub(crate) fn returns(&mut self, former: Option<Former>) {
+        self.returning = former;
+        self.behind |= former == Some(Former::UNKNOWN);
     }
 
     /// Whether a run is what this device wrote before it forgot the room.

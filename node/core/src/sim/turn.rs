@@ -202,6 +202,13 @@ impl World {
         self.nodes[node].disk.begin();
         for write in &step.writes {
             let orphans = !self.ledger.forked.is_empty();
+            if let Write::ForgetRoom { room, .. } = write
+                && let Some(gone) = self.nodes[node].disk.rooms.get(room)
+            {
+                // Whoever comes back is told of them again.
+                let ids: Vec<EntryId> = gone.entries.iter().map(|e| e.hash.id()).collect();
+                ids.iter().for_each(|id| self.nodes[node].told.forget(id));
+            }
             let checked = self.ledger.check(node, own, clock_max, now, write);
             let applied = checked.and_then(|()| self.nodes[node].disk.apply(write, orphans));
             let known = applied.and_then(|()| self.check_write(node, write));
