@@ -200,7 +200,7 @@ fn planted(most: u64) -> bool {
     use klatch_core::sim::faults::Fault;
     let mut good = true;
     println!("{:<18} {:<62} {:>6}  caught as", "planted", "what is done wrong", "seeds");
-    for &fault in Fault::ALL {
+    for &fault in Fault::ALL.iter().filter(|f| !f.is_told()) {
         let caught =
             if fault.is_direct() { sim::talk::hunt(fault, most) } else { sim::hunt(fault, most) };
         match caught {

@@ -626,3 +626,38 @@ fn strangers_who_never_answer_do_not_slow_a_newcomer_down() {
     let beside = catching_up_beside(47);
     assert!(beside <= 2 * alone, "{beside} ms instead of {alone}");
 }
+
+/// How many of 300 messages are with the other member after 6 s, beside one who acknowledges one
+/// every 1.9 s.
+fn seen_beside_a_slow_member() -> usize {
+    let story = Story::with_mallory(["alice", "bob"]);
+    let [alice, bob] = story.people();
+    all_join([&alice, &bob]);
+    story.mallory(|w| w.write_as_attacker(0, 0, true));
+    story.mallory(|w| w.say_hello_as_attacker(0, alice.node));
+    story.settles();
+    let room = alice.place("#garden");
+    for i in 0..300 {
+        let text = format!("line {i}");
+        let say = Command::SendMessage { room, text, reply_to: None };
+        story.world().borrow_mut().order(alice.node, say);
+    }
+    // Always one entry further, just before patience would end: the first is the profile.
+    for seq in 1..4 {
+        story.mallory(|w| w.acknowledge_as_attacker(0, alice.node, seq));
+        story.passes(1_900);
+    }
+    bob.reads("#garden").iter().filter(|l| l.starts_with("alice")).count()
+}
+
+#[test]
+fn a_member_who_acknowledges_slowly_holds_up_nobody() {
+    assert_eq!(seen_beside_a_slow_member(), 300);
+    #[cfg(feature = "faults")]
+    {
+        use klatch_core::sim::faults::{Fault, plant};
+        plant(Some(Fault::PatienceRenewed));
+        assert!(seen_beside_a_slow_member() < 100, "the story would notice");
+        plant(None);
+    }
+}

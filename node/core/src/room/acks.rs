@@ -44,7 +44,7 @@ impl Room {
         }
         row.acked = have;
         let room = self.id();
-        self.links.progressed(device, ctx.now);
+        self.links.progressed(device, ctx.now, &self.members);
         ctx.step.writes.push(Write::Acked { room, device, seq: have - 1 });
         let state = self.delivery(own, have - 1, ctx.wall);
         ctx.tell(Event::DeliveryChanged { room, direct: false, upto_seq: have - 1, state });

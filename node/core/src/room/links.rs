@@ -8,7 +8,7 @@ use crate::bucket::Bucket;
 use crate::ids::{DeviceId, DeviceShort, Digest, HashShort, Peer};
 use crate::limits::{
     GAP_DELAY_MS, LINKS_MAX, PRESENCE_DEBOUNCE_MS, PRESENCE_MAX, SERVE_PER_S, SYNC_BACKOFF_MS_MIN,
-    WINDOW_PATIENCE_MS,
+    WINDOW_ENTRIES, WINDOW_PATIENCE_MS,
 };
 use crate::machine::Ctx;
 use crate::presence::VerifiedPresence;
@@ -42,6 +42,8 @@ pub(super) struct Link {
     pub(super) sent_below: u64,
     /// Since when something is unacknowledged without progress.
     pub(super) waiting_since_ms: u64,
+    /// Since when it has acknowledged half a window less than the fastest.
+    pub(super) lagging_since_ms: Option<u64>,
     pub(super) serves: Bucket,
     pub(super) synced: bool,
     /// When it last sent the end of what it can give us.
@@ -111,7 +113,8 @@ impl Links {
     ) -> Option<(u64, u64)> {
         let holding = self.by_peer.values().filter_map(|l| {
             let acked = members.get(&l.device?).map_or(0, |m| m.acked);
-            let until = l.waiting_since_ms + WINDOW_PATIENCE_MS;
+            let since = l.waiting_since_ms.min(l.lagging_since_ms.unwrap_or(u64::MAX));
+            let until = since + WINDOW_PATIENCE_MS;
             if planted!(WindowStuck) {
                 return Some((0, u64::MAX));
             }
@@ -120,10 +123,26 @@ impl Links {
         holding.reduce(|a, b| (a.0.min(b.0), a.1.min(b.1)))
     }
 
-    /// A device acknowledged more.
-    pub fn progressed(&mut self, device: DeviceId, now: u64) {
+    /// A device acknowledged more. Who is half a window behind the fastest is timed from then on:
+    /// that it goes on, a little at a time, renews the patience with it no more.
+    pub fn progressed(
+        &mut self,
+        device: DeviceId,
+        now: u64,
+        members: &BTreeMap<DeviceId, DeviceRow>,
+    ) {
         for link in self.by_peer.values_mut().filter(|l| l.device == Some(device)) {
             link.waiting_since_ms = now;
+        }
+        if planted!(PatienceRenewed) {
+            return;
+        }
+        let acked = |link: &Link| link.device.map(|d| members.get(&d).map_or(0, |m| m.acked));
+        let fastest = self.by_peer.values().filter_map(acked).max().unwrap_or(0);
+        for link in self.by_peer.values_mut() {
+            let lags = acked(link).is_some_and(|a| fastest - a >= WINDOW_ENTRIES / 2);
+            let since = link.lagging_since_ms.unwrap_or(now);
+            link.lagging_since_ms = lags.then_some(since);
         }
     }
 }
@@ -145,6 +164,7 @@ impl Room {
             hellos_failed: 0,
             sent_below: 0,
             waiting_since_ms: ctx.now,
+            lagging_since_ms: None,
             serves: Bucket::full(SERVE_PER_S * 10, ctx.now),
             synced: false,
             complete_ms: 0,

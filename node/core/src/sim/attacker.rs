@@ -9,7 +9,7 @@ use crate::delivery::VerifiedAck;
 use crate::identity::Keys;
 use crate::ids::{DeviceShort, Digest, EntryHash, EntryId, HashShort, RoomId, Signature, TopicId};
 use crate::log::entry::{Place as Slot, SealedEntry, VerifiedEntry, VerifiedRun, compose};
-use crate::presence::VerifiedPresence;
+use crate::presence::{Process, VerifiedPresence};
 use crate::sim::network::{Packet, gossip_id};
 use crate::sim::node::{Bytes, EPOCH_MS};
 use crate::sim::rng::Seeded;
@@ -458,6 +458,33 @@ impl World {
         let ack = VerifiedAck::issue(&attacker.keys, keys.room, &frontier);
         let bytes = wire::envelope_of_beacon(&keys, EPOCH_MS + self.now, [4; 24], ack);
         self.blast(keys.topic, &bytes.into(), true);
+    }
+
+    /// Says hello to a node, as a member does.
+    pub fn say_hello_as_attacker(&mut self, room: usize, node: usize) {
+        let keys = self.place(room).keys.clone();
+        let (me, peer) = (self.peer_of(self.nodes.len()), self.peer_of(node));
+        let Some(attacker) = &self.attacker else { return };
+        let presence =
+            VerifiedPresence::issue(&attacker.keys, keys.room, &me, Digest([1; 32]), u64::MAX);
+        let (process, nonce) = (Process([9; 16]), [5; 24]);
+        let bytes = wire::hello_request(&keys, &me, &peer, presence, &process, nonce);
+        self.carry(self.nodes.len(), node, Packet::Request(0, bytes.into()));
+    }
+
+    /// Tells a node, truly, that it has what that node wrote up to a position.
+    pub fn acknowledge_as_attacker(&mut self, room: usize, node: usize, seq: u64) {
+        let keys = self.place(room).keys.clone();
+        let (me, peer) = (self.peer_of(self.nodes.len()), self.peer_of(node));
+        let n = &self.nodes[node];
+        let written = n.disk.rooms.get(&keys.room).into_iter().flat_map(|r| &r.entries);
+        let named = written.filter(|e| e.device == n.device).find(|e| e.seq == seq);
+        let Some((hash, device)) = named.map(|e| (e.hash, e.device)) else { return };
+        let Some(attacker) = &self.attacker else { return };
+        let frontier = vec![(device.prefix(), seq, hash.prefix())];
+        let ack = VerifiedAck::issue(&attacker.keys, keys.room, &frontier);
+        let bytes = wire::ack_request(&keys, &me, &peer, ack);
+        self.carry(self.nodes.len(), node, Packet::Request(0, bytes.into()));
     }
 
     /// Presence at a peer that is somebody else.

@@ -18,6 +18,12 @@ macro_rules! faults {
             /// All of them.
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
 
+            /// Worlds of chance do not meet it: a story tells of it, with the mistake and without.
+            #[must_use]
+            pub fn is_told(self) -> bool {
+                self == Self::PatienceRenewed
+            }
+
             /// Made in direct messages: hunted in their worlds.
             #[must_use]
             pub fn is_direct(self) -> bool {
@@ -70,6 +76,8 @@ faults! {
     LoseBody,
     /// acknowledgements do not open the window
     WindowStuck,
+    /// any progress renews the patience with who acknowledges slowly
+    PatienceRenewed,
     /// the reply to a failed command is forgotten
     ForgetReply,
     /// acknowledgements are counted without looking whose entries they name
