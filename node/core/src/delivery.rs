@@ -37,6 +37,12 @@ impl VerifiedAck {
         hash(Context::ACK, &[&cbor::encode(&(Self::VERSION, room, device, frontier))])
     }
 
+    /// What it says, in short: two that say the same have the same.
+    #[must_use]
+    pub fn says(&self) -> Digest {
+        Self::digest(&self.room, &self.device, &self.frontier)
+    }
+
     /// Signs what this device has.
     #[must_use]
     pub fn issue(keys: &Keys, room: RoomId, frontier: &Frontier) -> Vec<u8> {

@@ -123,6 +123,20 @@ pub const HINT_PAUSE_MS: u64 = 5_000;
 /// A beacon is due at least this often while anybody is connected.
 pub const BEACON_INTERVAL_MS: u64 = 300_000;
 
+/// Beacons of one device that a node passes on per minute, once the burst is used up: a program
+/// says at most one in [`HINT_PAUSE_MS`] and one after each silence.
+pub const BEACONS_PER_MINUTE: u64 = 15;
+/// First burst of the same: somebody comes home, and everything happens at once.
+pub const BEACONS_BURST: u64 = 8;
+/// A beacon that says what the last one of that device said is passed on again only after this:
+/// somebody may have missed it.
+pub const BEACON_AGAIN_MS: u64 = 60_000;
+/// Presence of one device that a node passes on per minute, once the burst is used up: a program
+/// says it once a minute, and [`PRESENCE_DEBOUNCE_MS`] after each change of its links.
+pub const PRESENCES_PER_MINUTE: u64 = 60;
+/// First burst of the same: a group of a dozen that meets, one by one.
+pub const PRESENCES_BURST: u64 = 20;
+
 /// Presence is repeated this often to linked peers...
 pub const PRESENCE_INTERVAL_MS: u64 = 60_000;
 /// ...and believed for this long.

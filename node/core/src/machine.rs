@@ -564,7 +564,12 @@ fn from_peer(
         Input::Beacon { peer, message, ack } => {
             heard_ack(ctx, room, &peer, &ack);
             room.heard_beacon(&ack.frontier);
-            verdict(ctx, room, peer, message);
+            let known = room.log.knows(&ack.device);
+            if known && room.hearsay.passes_beacon(ack.device, ack.says(), ctx.now) {
+                verdict(ctx, room, peer, message);
+            } else {
+                ctx.step.verdicts.push((peer, message, Verdict::Ignore));
+            }
         }
         Input::Ack { peer, ack } => {
             if links.contains_key(&peer) {
@@ -573,7 +578,8 @@ fn from_peer(
             heard_ack(ctx, room, &peer, &ack);
         }
         Input::Presence { peer, message, presence } => {
-            if room.present(ctx, &presence, false) {
+            let news = room.present(ctx, &presence, false) && room.log.knows(&presence.device);
+            if news && room.hearsay.passes_presence(presence.device, ctx.now) {
                 verdict(ctx, room, peer, message);
             } else {
                 // An old record said again is not carried further.

@@ -23,6 +23,7 @@ impl Room {
             && self.log.chains() <= CHAINS_MAX
             && self.members.len() <= CHAINS_MAX + 1
             && self.rates.len() <= CHAINS_MAX
+            && self.hearsay.len() <= CHAINS_MAX
             && self.bodies.len() <= BODIES_WANTED_MAX
             && self.quarantine.len() <= QUARANTINE_MAX
     }

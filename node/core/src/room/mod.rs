@@ -7,6 +7,7 @@ mod back;
 pub(crate) mod bodies;
 mod check;
 pub(crate) mod exchange;
+pub(crate) mod hearsay;
 pub mod links;
 pub mod poll;
 mod space;
@@ -33,6 +34,7 @@ use crate::machine::Ctx;
 use crate::step::{DeviceRow, EntryRow, Former, Lack, RoomRow, RoomSnapshot, RoomView, Write};
 use crate::sync::Planner;
 use bodies::Bodies;
+use hearsay::Hearsay;
 use links::Links;
 use poll::Timers;
 use space::words_of;
@@ -54,6 +56,7 @@ pub struct Room {
     pub(crate) owed: Owed,
     pub(crate) planner: Planner,
     pub(crate) links: Links,
+    pub(crate) hearsay: Hearsay,
     pub(crate) timers: Timers,
     pub(crate) bodies: Bodies,
     bytes: u64,
@@ -90,6 +93,7 @@ impl Room {
             owed: Owed::default(),
             planner: Planner::default(),
             links: Links::default(),
+            hearsay: Hearsay::default(),
             timers: Timers::starting(now),
             bodies: Bodies::default(),
             bytes: 0,

@@ -36,6 +36,8 @@ pub struct Attacker {
     chains: BTreeMap<RoomId, Chain>,
     kept: Vec<(TopicId, Bytes)>,
     written: Vec<(RoomId, Vec<SealedEntry>)>,
+    /// It answers like a member that has no more than who asks.
+    polite: bool,
 }
 
 /// What it does.
@@ -47,7 +49,15 @@ impl Attacker {
     pub fn new(seed: u64, index: usize) -> Self {
         let mut rng = Seeded::new(seed, 7_777);
         let keys = new_keys(&mut rng);
-        Self { index, rng, keys, chains: BTreeMap::new(), kept: Vec::new(), written: Vec::new() }
+        Self {
+            index,
+            rng,
+            keys,
+            chains: BTreeMap::new(),
+            kept: Vec::new(),
+            written: Vec::new(),
+            polite: false,
+        }
     }
 
     /// Goes on as somebody new. Two signed entries in one place would be a fork, which is another
@@ -107,6 +117,9 @@ impl World {
         let Ok(Request::Sync(request)) = request else { return Some(wire::response_ok()) };
         let proof = keys.proof(crate::crypto::Context::PROOF_RESPONSE, &me, &peer);
         let mut frontier = request.frontier;
+        if attacker.polite {
+            return Some(wire::response_page(proof, &[], &frontier, false));
+        }
         match attacker.rng.below(5) {
             0 => None,
             1 => Some(wire::response_refused()),
@@ -456,15 +469,20 @@ impl World {
         frontier.sort_unstable();
         let Some(attacker) = &self.attacker else { return };
         let ack = VerifiedAck::issue(&attacker.keys, keys.room, &frontier);
-        let bytes = wire::envelope_of_beacon(&keys, EPOCH_MS + self.now, [4; 24], ack);
+        // Sealed anew each time: no gossip layer has seen it before.
+        let mut nonce = [4; 24];
+        nonce[..8].copy_from_slice(&self.now.to_le_bytes());
+        let bytes = wire::envelope_of_beacon(&keys, EPOCH_MS + self.now, nonce, ack);
         self.blast(keys.topic, &bytes.into(), true);
     }
 
-    /// Says hello to a node, as a member does.
+    /// Says hello to a node, as a member does, and answers like one from now on: who sends garbage
+    /// is soon refused.
     pub fn say_hello_as_attacker(&mut self, room: usize, node: usize) {
         let keys = self.place(room).keys.clone();
         let (me, peer) = (self.peer_of(self.nodes.len()), self.peer_of(node));
-        let Some(attacker) = &self.attacker else { return };
+        let Some(attacker) = &mut self.attacker else { return };
+        attacker.polite = true;
         let presence =
             VerifiedPresence::issue(&attacker.keys, keys.room, &me, Digest([1; 32]), u64::MAX);
         let (process, nonce) = (Process([9; 16]), [5; 24]);

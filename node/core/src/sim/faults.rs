@@ -21,7 +21,7 @@ macro_rules! faults {
             /// Worlds of chance do not meet it: a story tells of it, with the mistake and without.
             #[must_use]
             pub fn is_told(self) -> bool {
-                self == Self::PatienceRenewed
+                matches!(self, Self::PatienceRenewed | Self::EveryBeaconPassed)
             }
 
             /// Made in direct messages: hunted in their worlds.
@@ -78,6 +78,8 @@ faults! {
     WindowStuck,
     /// any progress renews the patience with who acknowledges slowly
     PatienceRenewed,
+    /// every beacon is passed on, whatever it says
+    EveryBeaconPassed,
     /// the reply to a failed command is forgotten
     ForgetReply,
     /// acknowledgements are counted without looking whose entries they name
