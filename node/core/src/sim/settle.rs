@@ -140,9 +140,12 @@ impl World {
             let unwanted =
                 |r: &EntryRow| r.lack == Some(Lack::Deleted) && r.kind == Kind::Edit.code();
             for row in rows.iter().filter(|r| r.entry.body.is_none() && !unwanted(r)) {
-                if let Some(author) = self.node_of(&row.device)
-                    && has(author, row).is_some()
-                {
+                // What the attacker wrote, any member may still have.
+                let given = match self.node_of(&row.device) {
+                    Some(author) => has(author, row).is_some(),
+                    None => (0..self.nodes.len()).any(|n| has(n, row).is_some()),
+                };
+                if given {
                     return Some(format!(
                         "node {node} lacks the body of {} ({:?})",
                         row.hash.id().short(),
