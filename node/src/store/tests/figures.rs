@@ -60,6 +60,7 @@ fn store_figures() {
     commits(&mut world, "200 B, batches of 16", 470, 16, 16_000 / part);
     commits(&mut world, "200 B, batches of 100", 470, 100, 82_000 / part);
     queries(&mut world);
+    removals();
     let folder = world.folder;
     drop(world.store);
     for file in std::fs::read_dir(folder.path()).unwrap() {
@@ -99,6 +100,41 @@ fn queries(world: &mut World) {
     reader.rooms(Some(device(1))).unwrap();
     start.report("rooms with all unread", 1);
     assert_eq!(catch_up(&reader), count);
+}
+
+/// What a deleted word costs in a large index, and a room that is forgotten.
+fn removals() {
+    let count = if std::env::var_os("KLATCH_FIGURES").is_some() { 100_000 } else { 5_000 };
+    let mut world = World::new();
+    // A vocabulary of 50,000 words, 30 of them in a text.
+    let word = |n: usize| format!("w{:x}", (n * 7_919) % 50_000 * 0x9e37);
+    let rows: Vec<EntryRow> = (0..count)
+        .map(|n| {
+            let text: Vec<String> = (0..30).map(|k| word(n * 31 + k * k)).collect();
+            world.entry(ROOM, 1, Kind::Text, &text.join(" "))
+        })
+        .collect();
+    for rows in rows.chunks(100) {
+        let writes: Vec<Write> = rows.iter().cloned().map(Write::Append).collect();
+        world.store.commit(&writes).unwrap();
+    }
+    world.index();
+    world.store.commit(&[Write::DropBody { room: ROOM, entry: rows[7].hash.id() }]).unwrap();
+    let (start, mut slowest, mut parts) = (Clock::start(), Duration::ZERO, 1);
+    loop {
+        let one = Instant::now();
+        let done = world.store.clean().unwrap() != crate::store::Cleaned::Part;
+        slowest = slowest.max(one.elapsed());
+        if done {
+            break;
+        }
+        parts += 1;
+    }
+    start.report("a deleted word leaves, in parts", parts);
+    println!("    slowest part {:.1} ms", slowest.as_secs_f64() * 1e3);
+    let start = Clock::start();
+    world.store.commit(&[Write::ForgetRoom { room: ROOM, former: None }]).unwrap();
+    start.report("a room is forgotten", count);
 }
 
 /// Reads all pages a new member asks for; returns how many entries they hold.
