@@ -296,14 +296,16 @@ impl Dialer {
         self.dialling.get(&connection).map(|(_, all)| all.clone()).unwrap_or_default()
     }
 
-    /// Whether whoever answers at an address is linked, and when it is dialled next.
-    pub(super) fn outlook(&self, address: &Multiaddr) -> (bool, Option<u64>) {
-        let linked = self
-            .targets
-            .values()
-            .filter(|t| t.addresses.iter().any(|(a, _)| a == address))
-            .any(|t| t.peer.or(t.met).is_some_and(|p| self.linked.contains(&p)));
-        (linked, self.pauses.get(address).map(|p| p.until_ms))
+    /// The addresses of those to whom there is a link.
+    pub(super) fn linked_at(&self) -> BTreeSet<&Multiaddr> {
+        let linked = |t: &&Target| t.peer.or(t.met).is_some_and(|p| self.linked.contains(&p));
+        let addresses = self.targets.values().filter(linked).flat_map(|t| &t.addresses);
+        addresses.map(|(address, _)| address).collect()
+    }
+
+    /// When an address that failed is dialled next.
+    pub(super) fn next_dial(&self, address: &Multiaddr) -> Option<u64> {
+        self.pauses.get(address).map(|p| p.until_ms)
     }
 
     /// The user does not want an address any more. What else vouches for it still does.

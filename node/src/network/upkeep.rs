@@ -79,7 +79,9 @@ impl Task {
     pub(super) fn status(&mut self) -> Status {
         let mdns = self.mdns_status();
         let now_ms = self.now_ms();
-        let wanted = self.wanted.list(now_ms, |address| self.dialer.outlook(address));
+        let linked = self.dialer.linked_at();
+        let outlook = |address: &_| (linked.contains(address), self.dialer.next_dial(address));
+        let wanted = self.wanted.list(now_ms, outlook);
         let (topics, now) = (&self.topics, Instant::now());
         let peers = self.links.iter_mut().map(|(peer, link)| PeerStatus {
             peer: peer_of(peer),
