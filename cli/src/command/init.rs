@@ -5,6 +5,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
 use klatch_core::command::Passphrase;
+use klatch_core::error::CommandError;
 use klatch_core::names::is_name;
 use klatch_node::store::keystore::Secrets;
 use serde_json::json;
@@ -105,7 +106,7 @@ fn name(ctx: &Context) -> Result<String, Report> {
         Report::new(
             "KLATCH-NAME",
             format!("`{}` cannot be a name", visible(name)),
-            "1 to 64 bytes without control or text-direction characters",
+            CommandError::BadName.hint(),
             exit::USAGE,
         )
     };

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::identity::fingerprint;
 use crate::ids::{DeviceId, IdentityId, RoomId};
-use crate::names::skeleton;
+use crate::names::{imitates, skeleton};
 use crate::place::Candidate;
 use crate::query::Standing;
 use crate::rows::DeviceRow;
@@ -351,8 +351,9 @@ impl Directory {
         let bearers = self.bearers.get(skeleton)?.iter().filter(counts);
         let group: BTreeSet<IdentityId> = bearers.map(|(identity, _)| *identity).collect();
         let others: Vec<&IdentityId> = group.iter().filter(|i| *i != who).collect();
-        let best = others.iter().map(|i| self.trust(i)).max()?;
-        if self.trust(who) > best {
+        let best = others.iter().map(|i| self.trust(i)).max();
+        // A name that is made like a marked one gets a mark of its own, whoever bears it.
+        if !imitates(skeleton) && best.is_none_or(|best| self.trust(who) > best) {
             return None;
         }
         /// Characters of a group, and of the dash behind it.
@@ -456,6 +457,16 @@ mod tests {
         directory.met(&row(ROOM, 5, "ME", 0));
         directory.met(&row(ROOM, 9, "me", 0));
         assert_eq!(marks(&directory, &[3, 5, 9]), [true, true, false]);
+    }
+
+    #[test]
+    fn a_name_made_like_a_marked_one_is_marked_itself() {
+        let mut directory = Directory::new(id(9), "me");
+        directory.met(&row(ROOM, 1, "alice~U2IX", 1));
+        directory.met(&row(ROOM, 2, "carol", 1));
+        assert_eq!(marks(&directory, &[1, 2]), [true, false]);
+        directory.keep(id(1), kept("alice~U2IX", Standing::Accepted, true));
+        assert_eq!(marks(&directory, &[1]), [true], "even of a contact");
     }
 
     #[test]

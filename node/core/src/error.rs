@@ -227,8 +227,8 @@ impl CommandError {
                 "choose another name; `klatch rooms --json` shows the ids of your rooms".to_owned()
             }
             Self::BadName => {
-                "1 to 64 bytes that can be seen, without control or text-direction characters, and \
-                 not an id"
+                "1 to 64 bytes that can be seen, without control or text-direction characters, not \
+                 begun with @ or #, and unlike an id, a fingerprint or a mark (~ABCD)"
                     .to_owned()
             }
             Self::EmptyText => "write something".to_owned(),

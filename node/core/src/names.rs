@@ -50,11 +50,35 @@ pub fn is_id(word: &str) -> bool {
 }
 
 /// Whether somebody may call themselves, or somebody else, so: within the bounds of the wire
-/// (PROTOCOL.md 3.3), to be seen, and not the form of an id. What others call themselves is judged
-/// by the wire alone: a log cannot do without one of its entries.
+/// (PROTOCOL.md 3.3), to be seen, not the form of an id, of a fingerprint or of a mark, and not
+/// begun like a person or a room. What others call themselves is judged by the wire alone: a log
+/// cannot do without one of its entries.
 #[must_use]
 pub fn is_name(name: &str) -> bool {
-    identity::valid_name(name) && is_visible(name) && !is_id(name)
+    identity::valid_name(name)
+        && is_visible(name)
+        && !is_id(name)
+        && !imitates(name)
+        && !name.trim_start().starts_with(['@', '#'])
+}
+
+/// Whether a name, or its skeleton, looks like what only this program puts beside names: like one
+/// with a mark behind it (`bob~ABCD`), or like a fingerprint. Somebody could be taken for the
+/// person whose mark or fingerprint that is.
+#[must_use]
+pub fn imitates(name: &str) -> bool {
+    /// Characters of the shortest mark, and of a fingerprint.
+    const MARK: usize = 4;
+    const FINGERPRINT: usize = 16;
+    let seen = skeleton(name);
+    let print = |text: &str| {
+        let letters = text.chars().filter(|c| *c != '-');
+        letters.clone().all(|c| c.is_ascii_alphanumeric()).then(|| letters.count())
+    };
+    let marked = seen.rsplit_once('~').and_then(|(_, mark)| print(mark));
+    // A long word of letters alone is a name: hardly a fingerprint has no digit and no dash.
+    let plain = seen.chars().all(char::is_alphabetic);
+    marked.is_some_and(|chars| chars >= MARK) || (!plain && print(&seen) == Some(FINGERPRINT))
 }
 
 /// Whether there is anything to see: more than blanks, and more than marks with nothing below them.
@@ -250,6 +274,25 @@ mod tests {
         for fine in ["Zoë 🌱", "e\u{301}", "田中", "안", "علي", "👩‍💻", "_"] {
             assert!(is_name(fine), "{fine:?}");
         }
+    }
+
+    #[test]
+    fn nobody_is_called_like_a_mark_or_a_fingerprint() {
+        for forged in [
+            "alice~U2IX",
+            "alice~u2ix-i5td",
+            "alice\u{223c}U2IX",
+            "alice～Ｕ2IX",
+            "U2IX-I5TD-Q4YP-UEXD",
+            "u2ixi5tdq4ypuexd",
+        ] {
+            assert!(imitates(forged) && !is_name(forged), "{forged:?}");
+            assert!(imitates(&skeleton(forged)), "{forged:?}");
+        }
+        for fine in ["~", "alice~", "~bob~", "al~ice", "Maximiliansdottr", "R2-D2", "a-b-c-d"] {
+            assert!(!imitates(fine) && is_name(fine), "{fine:?}");
+        }
+        assert!(!is_name("@bob") && !is_name("#garden") && is_name("bob#1"));
     }
 
     #[test]

@@ -245,6 +245,13 @@ fn named(
     let accepted = |c: &Candidate| c.standing == Standing::Accepted;
     // As names that are shared are shown: `bob~ABCD`.
     let shown = bare.rsplit_once('~').map(|(name, print)| (folded(name), letters(print)));
+    let marked = |c: &Candidate| {
+        shown.as_ref().is_some_and(|(name, begins)| {
+            let called = folded(&c.claimed) == *name || folded(c.name()) == *name;
+            called && begins.len() >= PREFIX_MIN && print(c).starts_with(begins)
+        })
+    };
+    let is_mark = candidates.iter().any(marked);
     let rules: [&dyn Fn(&Candidate) -> bool; 10] = [
         &|c| {
             Some(c.identity) == identity
@@ -253,16 +260,12 @@ fn named(
         &|c| c.petname.as_deref() == Some(bare),
         &|c| c.petname.as_deref().is_some_and(|p| folded(p) == case),
         &|c| print(c) == mark,
+        // Whoever calls themselves like somebody with their mark does not get what is meant for them.
+        &|c| is_mark && (marked(c) || c.claimed == bare || folded(&c.claimed) == case),
         &|c| accepted(c) && c.claimed == bare,
         &|c| accepted(c) && folded(&c.claimed) == case,
         &|c| c.claimed == bare,
         &|c| folded(&c.claimed) == case,
-        &|c| {
-            shown.as_ref().is_some_and(|(name, begins)| {
-                let called = folded(&c.claimed) == *name || folded(c.name()) == *name;
-                called && begins.len() >= PREFIX_MIN && print(c).starts_with(begins)
-            })
-        },
         &|c| prefixes && mark.len() >= PREFIX_MIN && print(c).starts_with(&mark),
     ];
     // What has the form of an id is one, and nothing else.
@@ -411,6 +414,21 @@ mod tests {
         }
         let two = [room(1, "#mix", true, false), room(2, "#mix", true, false)];
         assert!(place(&two, "#mix").is_err());
+    }
+
+    #[test]
+    fn what_is_meant_for_somebody_with_a_mark_does_not_go_to_a_namesake_of_the_mark() {
+        let alice = person(1, "alice", None);
+        let shown = format!("alice~{}", &fingerprint(&alice.identity)[..4]);
+        let thief = person(2, &shown, None);
+        let all = [alice.clone(), thief.clone()];
+        assert_eq!(find_person(&all[..1], &shown), Ok(alice.identity));
+        for wanted in [shown.clone(), shown.to_lowercase(), format!("@{shown}")] {
+            let refused = find_person(&all, &wanted).unwrap_err();
+            assert_eq!(refused.code(), "KLATCH-PERSON-AMBIGUOUS", "{wanted}");
+        }
+        let marked = format!("{shown}~{}", &fingerprint(&thief.identity)[..4]);
+        assert_eq!(find_person(&all, &marked), Ok(thief.identity));
     }
 
     #[test]
