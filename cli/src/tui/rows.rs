@@ -13,7 +13,7 @@ use ratatui::text::{Line, Span};
 
 use super::links;
 use super::state::State;
-use super::text::{clean, cut, fit, width, wrap};
+use super::text::{clean, cut, fit_marked, width, wrap};
 use super::theme::{Theme, delivery};
 use super::timeline::Timeline;
 use crate::output::snippet;
@@ -163,7 +163,7 @@ impl<'a> Look<'a> {
             _ => &came(message),
         };
         let who = match &message.former_name {
-            Some(former) => clean(former),
+            Some(former) => crate::lines::marked(clean(former), message.name_mark.as_deref()),
             None => self.author(message),
         };
         let text = format!(" {}* {who} {what}", self.time_column(message));
@@ -256,11 +256,11 @@ impl<'a> Look<'a> {
         let columns = (self.columns / 6).clamp(8, NAME_COLUMNS_MAX);
         let time = self.time_column(message);
         let gutter = 1 + width(&time) + columns + 1;
-        let spans = vec![
-            Span::styled(time, self.theme.dim()),
-            Span::styled(fit(head, columns), name),
-            Span::raw(" "),
-        ];
+        let mark = message.name_mark.as_deref();
+        let bare = mark.and_then(|m| head.strip_suffix(m)?.strip_suffix('~'));
+        let head = fit_marked(bare.unwrap_or(head), mark.filter(|_| bare.is_some()), columns);
+        let spans =
+            vec![Span::styled(time, self.theme.dim()), Span::styled(head, name), Span::raw(" ")];
         (gutter, spans)
     }
 

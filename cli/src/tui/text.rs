@@ -68,6 +68,17 @@ pub fn fit(text: &str, columns: usize) -> String {
     out
 }
 
+/// As [`fit`], for a name with the mark that tells it from others: what does not fit is left off the
+/// name, for without its mark it would be anybody's.
+pub fn fit_marked(name: &str, mark: Option<&str>, columns: usize) -> String {
+    /// Columns of a name of which something is left.
+    const NAME_MIN: usize = 2;
+    let Some(mark) = mark.map(|m| format!("~{m}")) else { return fit(name, columns) };
+    let room = columns.saturating_sub(width(&mark));
+    let name = if room < NAME_MIN { name.to_owned() } else { cut(name, room) };
+    fit(&format!("{name}{mark}"), columns)
+}
+
 /// Text of several lines as rows of at most so many columns, broken between words where possible.
 /// The text is cleaned here. At least one row; a character that is wider than the row stands alone.
 pub fn wrap(text: &str, columns: usize) -> Vec<String> {
@@ -181,6 +192,14 @@ mod tests {
         assert_eq!(cut("日本語", 4), "日…");
         assert_eq!((cut("ab", 1).as_str(), cut("ab", 0).as_str()), ("…", ""));
         assert_eq!(width(&fit("日本", 7)), 7);
+    }
+
+    #[test]
+    fn a_name_gives_way_to_its_mark() {
+        assert_eq!(fit_marked("alice", Some("U2IX"), 12), "alice~U2IX  ");
+        assert_eq!(fit_marked("alice", Some("U2IX"), 9), "ali…~U2IX");
+        assert_eq!(fit_marked("alice", Some("U2IX"), 6), "alice…");
+        assert_eq!(fit_marked("alice", None, 7), "alice  ");
     }
 
     #[test]

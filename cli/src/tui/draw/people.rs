@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 
 use super::super::rows::clock;
 use super::super::state::State;
-use super::super::text::{clean, fit, width};
+use super::super::text::{clean, fit_marked, width};
 use super::super::theme::{Theme, path};
 use super::{left_edge, put};
 
@@ -51,11 +51,7 @@ fn person(state: &State, theme: Theme, member: &Member, columns: usize) -> Line<
     };
     let room = columns.saturating_sub(width(&right) + 4);
     let name = if member.name.is_empty() { member.device.short() } else { clean(&member.name) };
-    let name = match &member.name_mark {
-        Some(mark) => format!("{name}~{mark}"),
-        None => name,
-    };
-    let name = fit(&name, room);
+    let name = fit_marked(&name, member.name_mark.as_deref(), room);
     let colour = theme.name(member.identity, member.device, member.own);
     Line::from(vec![
         Span::styled(format!(" {sign} "), if online { theme.good() } else { theme.dim() }),
