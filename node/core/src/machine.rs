@@ -775,7 +775,7 @@ fn join(
     ctx: &mut Ctx<'_>,
     rooms: &mut BTreeMap<RoomId, Room>,
     topics: &mut BTreeMap<TopicId, RoomId>,
-    links: &mut BTreeMap<Peer, Linked>,
+    links: &BTreeMap<Peer, Linked>,
     new: Room,
 ) -> Result<Reply, CommandError> {
     let (id, name) = (new.id(), new.name().to_owned());
