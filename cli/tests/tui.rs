@@ -74,6 +74,13 @@ impl Term {
         )
     }
 
+    /// The window gets another size: columns, rows.
+    fn resize(&self, (columns, rows): (u16, u16)) {
+        let size = PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 };
+        self.screen.lock().unwrap().screen_mut().set_size(cells(rows), cells(columns));
+        self.master.resize(size).unwrap();
+    }
+
     fn press(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).unwrap();
         self.keys.flush().unwrap();
@@ -337,13 +344,37 @@ fn the_smallest_terminal_still_talks_and_sizes_change_without_harm() {
     let home = Home::new();
     let mut term = Term::chat(&home, "alice", "#garden");
     term.see("#garden> ");
-    for (columns, rows) in [(20, 5), (1, 1), (300, 100), (20, 5)] {
-        let size = PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 };
-        term.screen.lock().unwrap().screen_mut().set_size(cells(rows), cells(columns));
-        term.master.resize(size).unwrap();
+    for size in [(20, 5), (1, 1), (300, 100), (20, 5)] {
+        term.resize(size);
     }
     term.press("hi there\r");
     term.see("hi there");
+    term.press("/quit\r");
+    assert!(term.wait().success());
+}
+
+#[test]
+fn a_key_that_comes_with_a_change_of_the_size_is_neither_late_nor_lost() {
+    let home = Home::new();
+    let mut term = Term::chat(&home, "alice", "#garden");
+    term.see("#garden> ");
+    // On a machine at rest the program is back at the terminal before the key is.
+    let busy = Arc::new(());
+    for _ in 0..4 {
+        let until = Arc::downgrade(&busy);
+        std::thread::spawn(move || while until.strong_count() > 0 {});
+    }
+    let mut typed = String::new();
+    for (round, key) in ('a'..='z').cycle().take(40).enumerate() {
+        term.resize(if round % 2 == 0 { (100, 25) } else { (120, 30) });
+        term.press(&key.to_string());
+        typed.push(key);
+        // Nothing else is pressed before it is there: the next key would bring it along.
+        term.see(&format!("> {typed}"));
+    }
+    drop(busy);
+    term.press("\r");
+    term.see_row(&["alice", &typed]);
     term.press("/quit\r");
     assert!(term.wait().success());
 }

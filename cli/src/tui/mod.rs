@@ -34,6 +34,7 @@ mod tests;
 mod text;
 mod theme;
 mod timeline;
+mod typed;
 mod vi;
 
 use jiff::tz::TimeZone;

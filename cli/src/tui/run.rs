@@ -2,14 +2,10 @@
 //! time become inputs of the fold; its wishes are carried out.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::future::poll_fn;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::task::Poll;
 use std::time::Duration;
 
-use crossterm::event::{Event as Typed, EventStream, KeyEvent};
-use futures::StreamExt;
 use serde_json::json;
 use tokio::process::Command;
 use tokio::sync::mpsc;
@@ -21,15 +17,13 @@ use super::kept::{Keeper, Kept};
 use super::notify;
 use super::state::{Input, Notice, State, Tag, Wish};
 use super::terminal::{self, Screen};
+use super::typed::{Typed, inputs};
 use crate::act::act;
 use crate::client::{Client, Events, Session};
 use crate::error::Report;
 
 /// Pictures are at least this far apart while events come in crowds; a key is always drawn at once.
 const PICTURE: Duration = Duration::from_millis(16);
-/// Keys taken in before the picture is drawn: a paste into a terminal that does not mark pastes
-/// comes as keys, and none is longer than a text can be.
-const KEYS_AT_ONCE: usize = 64_000;
 /// Pause between tries to reach the node again.
 const RETRY: Duration = Duration::from_secs(1);
 /// Commands in work.
@@ -114,7 +108,7 @@ impl Run {
 
     /// Until the user ends it.
     pub async fn run(mut self) -> Result<End, Report> {
-        let mut typed = EventStream::new();
+        let mut typed = Typed::begin().map_err(|_| Report::closed_output())?;
         let first = start(&mut self.state);
         for input in self.carry_out(first).await {
             self.take(input).await;
@@ -130,18 +124,12 @@ impl Run {
                 return Ok(End { wrote: self.state.wrote, lock, unanswered });
             }
             self.draw_if_due()?;
-            match self.wait(&mut typed).await? {
-                Input::Key(key) => {
-                    self.take_keys(key, &mut typed).await?;
-                    self.draw()?;
-                }
-                input => {
-                    let hand = matches!(input, Input::Paste(_) | Input::Mouse(_));
-                    self.take(input).await;
-                    if hand {
-                        self.draw()?;
-                    }
-                }
+            let (inputs, by_hand) = self.wait(&mut typed).await?;
+            for input in inputs {
+                self.take(input).await;
+            }
+            if by_hand {
+                self.draw()?;
             }
         }
     }
@@ -156,48 +144,30 @@ impl Run {
         }
     }
 
-    /// A key, and those that are there already: they are one input, so that a paste can be told
-    /// from typing.
-    async fn take_keys(&mut self, key: KeyEvent, typed: &mut EventStream) -> Result<(), Report> {
-        let (mut keys, mut other) = (vec![key], None);
-        while keys.len() < KEYS_AT_ONCE && other.is_none() {
-            // Polled with this task's own waker: the stream keeps the first one that found nothing,
-            // and wakes only that one when the next key comes.
-            let Poll::Ready(next) = poll_fn(|cx| Poll::Ready(typed.poll_next_unpin(cx))).await
-            else {
-                break;
-            };
-            match input(next)? {
-                Some(Input::Key(key)) => keys.push(key),
-                input => other = input,
-            }
-        }
-        self.take(if keys.len() > 1 { Input::Keys(keys) } else { Input::Key(key) }).await;
-        if let Some(input) = other {
-            self.take(input).await;
-        }
-        Ok(())
-    }
-
-    /// The next thing that happens.
-    async fn wait(&mut self, typed: &mut EventStream) -> Result<Input, Report> {
+    /// The next thing that happens, and whether hands did it: then the picture follows at once.
+    async fn wait(&mut self, typed: &mut Typed) -> Result<(Vec<Input>, bool), Report> {
         let wake = self.wake();
         let lost = self.link.is_none();
-        tokio::select! {
-            next = typed.next() => Ok(input(next)?.unwrap_or(Input::Tick)),
-            next = next_of(&mut self.link) => Ok(match next {
+        let input = tokio::select! {
+            batch = typed.next() => {
+                // The terminal is gone.
+                let batch = batch.map_err(|_| Report::closed_output())?;
+                return Ok((inputs(batch), true));
+            }
+            next = next_of(&mut self.link) => match next {
                 Ok(input) => input,
                 Err(report) => self.lost(&report),
-            }),
-            Some(acted) = self.acted.1.recv() => Ok(acted),
-            Some(_) = self.acts.join_next() => Ok(Input::Tick),
+            },
+            Some(acted) = self.acted.1.recv() => acted,
+            Some(_) = self.acts.join_next() => Input::Tick,
             Some(_) = self.hooks.join_next() => {
                 let next = self.hooks_waiting.pop_front();
-                Ok(next.and_then(|notice| self.hook(notice)).unwrap_or(Input::Tick))
+                next.and_then(|notice| self.hook(notice)).unwrap_or(Input::Tick)
             }
-            () = sleep_until(self.retry), if lost => Ok(self.reconnect().await),
-            () = sleep_until(wake) => Ok(Input::Tick),
-        }
+            () = sleep_until(self.retry), if lost => self.reconnect().await,
+            () = sleep_until(wake) => Input::Tick,
+        };
+        Ok((vec![input], false))
     }
 
     /// When something is due: a picture, or what the state waits for.
@@ -418,19 +388,5 @@ async fn next_of(link: &mut Option<Link>) -> Result<Input, Report> {
                 return Ok(Input::Told(Box::new(told)));
             }
         }
-    }
-}
-
-/// A terminal event as an input.
-fn input(next: Option<std::io::Result<Typed>>) -> Result<Option<Input>, Report> {
-    match next {
-        Some(Ok(Typed::Key(key))) => Ok(Some(Input::Key(key))),
-        Some(Ok(Typed::Paste(text))) => Ok(Some(Input::Paste(text))),
-        Some(Ok(Typed::Mouse(event))) => Ok(Some(Input::Mouse(event))),
-        Some(Ok(Typed::Resize(columns, rows))) => Ok(Some(Input::Resize(columns, rows))),
-        Some(Ok(Typed::FocusGained)) => Ok(Some(Input::Focus(true))),
-        Some(Ok(Typed::FocusLost)) => Ok(Some(Input::Focus(false))),
-        // The terminal is gone.
-        Some(Err(_)) | None => Err(Report::closed_output()),
     }
 }
