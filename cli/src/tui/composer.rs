@@ -51,6 +51,8 @@ pub struct Vi {
     pub normal: bool,
     /// The first key of a command of two, such as `d`.
     pub pending: Option<char>,
+    /// `:` was pressed: what is written is a command, after which keys are commands again.
+    pub line: bool,
 }
 
 impl Composer {
@@ -108,8 +110,16 @@ impl Composer {
         self.set("/");
     }
 
+    /// Whether what is written is the command line of vi.
+    pub fn in_command_line(&self) -> bool {
+        self.vi.is_some_and(|vi| vi.line)
+    }
+
     /// Back from the command line to what was written before. `false` if nothing was.
     pub fn command_line_done(&mut self) -> bool {
+        if let Some(vi) = self.vi.as_mut().filter(|vi| vi.line) {
+            (vi.line, vi.normal) = (false, true);
+        }
         let Some(text) = self.aside.take() else { return false };
         self.set(&text);
         true
@@ -117,7 +127,11 @@ impl Composer {
 
     /// What is being written, the command line aside.
     pub fn draft(&self) -> String {
-        self.aside.clone().unwrap_or_else(|| self.text())
+        match &self.aside {
+            Some(text) => text.clone(),
+            None if self.in_command_line() => String::new(),
+            None => self.text(),
+        }
     }
 
     /// Remembers a text for Up.

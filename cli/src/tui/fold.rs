@@ -292,8 +292,11 @@ fn leave_place(state: &mut State) {
     if let Some(timeline) = state.timelines.get_mut(&old) {
         (timeline.unread_from, timeline.selected, timeline.centre) = (None, None, false);
     }
-    let Composer { reply, edit, aside, .. } = &mut state.composer;
+    let Composer { reply, edit, aside, vi, .. } = &mut state.composer;
     (*reply, *edit, *aside) = (None, None, None);
+    if let Some(vi) = vi {
+        vi.line = false;
+    }
     state.told_typing = None;
 }
 

@@ -482,8 +482,16 @@ fn unfold(state: &mut State) {
 
 /// Sends, changes, or carries out what is written.
 fn enter(state: &mut State, wishes: &mut Vec<Wish>) {
-    let text = state.composer.text();
+    let mut text = state.composer.text();
     let bare = state.composer.bare.take();
+    if state.composer.in_command_line() {
+        if !text.starts_with('/') {
+            return state.warn("nothing was sent: `:` begins a command; Esc goes back to the text");
+        }
+        if vi::QUITS.contains(&text.trim_start_matches('/').trim()) {
+            text = "/quit".to_owned();
+        }
+    }
     match slash::parse(&text) {
         Ok(Input::Empty) => unfold(state),
         Ok(Input::Bare(word)) if bare == Some(word) => send(state, wishes, &text),
@@ -501,6 +509,7 @@ fn enter(state: &mut State, wishes: &mut Vec<Wish>) {
             state.composer.command_line_done();
             let room = format!("#{}", room.trim_start_matches('#'));
             let field = String::new();
+            state.note = None;
             state.overlay = Some(Overlay::Secret { room, field, offered: None, taken: false });
             wishes.push(Wish::Passphrase);
         }

@@ -88,6 +88,7 @@ pub fn areas_in(state: &State, (columns, rows): (u16, u16)) -> Areas {
 pub fn prompt(state: &State, columns: u16) -> (String, usize) {
     let mode = match state.composer.vi {
         Some(vi) if vi.normal => "[command] ",
+        Some(vi) if vi.line => "[:] ",
         Some(_) => "[insert] ",
         None => "",
     };

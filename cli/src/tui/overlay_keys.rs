@@ -18,13 +18,14 @@ pub fn key(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) {
         return;
     }
     match state.overlay.take() {
+        Some(Overlay::Help(_) | Overlay::Panel { .. }) if closes(key) => {}
         Some(Overlay::Help(top)) => {
             // The drawing knows how long it is; beyond its end it shows the end.
-            state.overlay = scrolled(top, super::draw::help_rows(), key).map(Overlay::Help);
+            state.overlay = Some(Overlay::Help(scrolled(top, super::draw::help_rows(), key)));
         }
         Some(Overlay::Panel { title, lines, top }) => {
             let top = scrolled(top, lines.len(), key);
-            state.overlay = top.map(|top| Overlay::Panel { title, lines, top });
+            state.overlay = Some(Overlay::Panel { title, lines, top });
         }
         Some(Overlay::Switcher { field, at }) => switcher(state, wishes, key, field, at),
         Some(Overlay::Secret { room, field, offered, taken }) => {
@@ -45,6 +46,8 @@ fn secret(
     key: KeyEvent,
     (room, mut field, offered, mut taken): Secret,
 ) {
+    // What was said of the attempt before is no longer true of this one.
+    state.note = None;
     match key.code {
         KeyCode::Enter if !field.is_empty() => {
             state.say(&format!("opening {room}, which takes a moment"));
@@ -64,18 +67,24 @@ fn secret(
     state.overlay = Some(Overlay::Secret { room, field, offered, taken });
 }
 
-/// The first row after a key; any key that does not move closes.
-fn scrolled(top: usize, rows: usize, key: KeyEvent) -> Option<usize> {
+/// Keys that close what is only read. No other does: whoever types on would write a message of which
+/// the first letter is missing.
+fn closes(key: KeyEvent) -> bool {
+    matches!(key.code, KeyCode::Esc | KeyCode::Enter | KeyCode::Char('q'))
+}
+
+/// The first row after a key.
+fn scrolled(top: usize, rows: usize, key: KeyEvent) -> usize {
     let last = rows.saturating_sub(1);
-    Some(match key.code {
+    match key.code {
         KeyCode::Up | KeyCode::Char('k') => top.saturating_sub(1),
         KeyCode::Down | KeyCode::Char('j') => (top + 1).min(last),
         KeyCode::PageUp => top.saturating_sub(LEAP),
         KeyCode::PageDown | KeyCode::Char(' ') => (top + LEAP).min(last),
         KeyCode::Home => 0,
         KeyCode::End => last,
-        _ => return None,
-    })
+        _ => top,
+    }
 }
 
 fn switcher(

@@ -10,6 +10,9 @@ use super::layout;
 use super::overlay::Overlay;
 use super::state::{State, Wish};
 
+/// What fingers type behind `:` to leave, beside the slash commands that mean it.
+pub const QUITS: [&str; 7] = ["q!", "qa", "qa!", "wq", "wq!", "x", "x!"];
+
 /// Takes a key in command mode, or Esc in insert mode. `false` if the key means what it always
 /// means.
 pub fn key(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) -> bool {
@@ -18,14 +21,18 @@ pub fn key(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) -> bool {
         return false;
     }
     if !vi.normal {
-        if key.code != KeyCode::Esc {
+        let emptied = vi.line && key.code == KeyCode::Backspace && state.composer.text() == "/";
+        if key.code != KeyCode::Esc && !emptied {
             return false;
+        }
+        if vi.line {
+            if !state.composer.command_line_done() {
+                state.composer.set("");
+            }
+            return true;
         }
         vi.normal = true;
         state.composer.vi = Some(vi);
-        if state.composer.command_line_done() {
-            return true;
-        }
         state.composer.area.move_cursor(CursorMove::Back);
         state.composer.changed();
         return true;
@@ -38,6 +45,7 @@ pub fn key(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) -> bool {
     let KeyCode::Char(c) = key.code else { return false };
     let pending = vi.pending.take();
     vi.normal = !command(state, wishes, c, pending, &mut vi.pending);
+    vi.line = pending.is_none() && c == ':';
     state.composer.vi = Some(vi);
     state.composer.changed();
     true

@@ -29,7 +29,7 @@ pub(super) fn draw(
 ) -> Option<Position> {
     match state.overlay.as_ref()? {
         Overlay::Help(top) => {
-            text(theme, whole, buffer, "Help (Esc closes)", &help_lines(), *top);
+            text(theme, whole, buffer, "Help (Esc or F1 closes)", &help_lines(), *top);
             None
         }
         Overlay::Panel { title, lines, top } => {

@@ -493,18 +493,82 @@ fn vi_keys_edit_in_command_mode_and_type_in_insert_mode() {
     assert_eq!(call(&enter(&mut state), "message.send"), None);
     assert_eq!(state.composer.text(), "gone");
     type_text(&mut state, ":whoami");
+    assert!(picture(&state).contains("[:] #garden> /whoami"), "{}", picture(&state));
     assert_eq!(state.composer.text(), "/whoami");
     assert_eq!(state.drafts.get(&GARDEN).map(String::as_str), Some("gone"));
     let wishes = enter(&mut state);
     assert!(matches!(wishes.first(), Some(Wish::Act { action: Action::Whoami, .. })), "{wishes:?}");
     assert_eq!(state.composer.text(), "gone");
-    escape(&mut state);
+    assert!(picture(&state).contains("[command] #garden>"), "and keys are commands again");
     type_text(&mut state, ":q");
     escape(&mut state);
     assert_eq!(state.composer.text(), "gone", "Esc goes back to it as well");
+    assert!(picture(&state).contains("[command] #garden>"));
     type_text(&mut state, "A!");
     assert_eq!(call(&enter(&mut state), "message.send").unwrap()["text"], "gone!");
     escape(&mut state);
     type_text(&mut state, "/seeds");
     assert!(matches!(&state.overlay, Some(Overlay::Search { field, .. }) if field == "seeds"));
+}
+
+#[test]
+fn the_command_line_of_vi_says_that_it_is_one_and_only_takes_commands() {
+    let mut state = lively(100, 24);
+    state.composer = Composer::new(Keymap::Vi);
+    let shows = |state: &State, mode: &str| picture(state).contains(&format!("{mode} #garden>"));
+    press(&mut state, KeyCode::Esc, KeyModifiers::NONE);
+    type_text(&mut state, ":seeds");
+    assert!(shows(&state, "[:]") && !shows(&state, "[insert]"));
+    assert_eq!(state.drafts.get(&GARDEN), None, "a command is no draft");
+    // Esc and a last Backspace close it; nothing of it stays.
+    press(&mut state, KeyCode::Esc, KeyModifiers::NONE);
+    assert!(shows(&state, "[command]") && state.composer.is_empty());
+    type_text(&mut state, ":");
+    press(&mut state, KeyCode::Backspace, KeyModifiers::NONE);
+    assert!(shows(&state, "[command]") && state.composer.is_empty());
+    // What is no command is not sent.
+    type_text(&mut state, ":");
+    press(&mut state, KeyCode::Delete, KeyModifiers::NONE);
+    state.composer.set("hello");
+    assert_eq!(call(&enter(&mut state), "message.send"), None);
+    assert!(picture(&state).contains("nothing was sent"), "{}", picture(&state));
+    // What is unknown can be mended, and fingers leave as they always did.
+    for word in ["q", "q!", "wq", "qa", "x"] {
+        press(&mut state, KeyCode::Esc, KeyModifiers::NONE);
+        type_text(&mut state, &format!(":{word}"));
+        let wishes = enter(&mut state);
+        assert!(matches!(wishes.first(), Some(Wish::Act { action: Action::Quit, .. })), "{word}");
+        assert!(shows(&state, "[command]"), "{word}");
+    }
+}
+
+#[test]
+fn what_is_read_is_closed_by_its_own_keys_and_lets_no_other_through() {
+    let mut state = lively(100, 24);
+    let plain = KeyModifiers::NONE;
+    for close in [KeyCode::Esc, KeyCode::F(1), KeyCode::Enter, KeyCode::Char('q')] {
+        press(&mut state, KeyCode::F(1), plain);
+        assert!(picture(&state).contains("Help (Esc or F1 closes)"));
+        type_text(&mut state, "/hello");
+        press(&mut state, KeyCode::Tab, plain);
+        assert!(matches!(state.overlay, Some(Overlay::Help(_))), "it stays");
+        press(&mut state, close, plain);
+        assert!(state.overlay.is_none() && state.composer.is_empty(), "{close:?}");
+    }
+    type_text(&mut state, "hello");
+    assert_eq!(state.composer.text(), "hello");
+}
+
+#[test]
+fn a_new_attempt_at_a_passphrase_is_not_shown_with_the_error_of_the_last() {
+    let mut state = lively(100, 24);
+    let plain = KeyModifiers::NONE;
+    state.warn("the last attempt failed");
+    type_text(&mut state, "/join #study --passphrase");
+    press(&mut state, KeyCode::Enter, plain);
+    assert!(!picture(&state).contains("the last attempt failed"));
+    press(&mut state, KeyCode::Enter, plain);
+    assert!(picture(&state).contains("type a passphrase"));
+    type_text(&mut state, "s");
+    assert!(!picture(&state).contains("type a passphrase"), "{}", picture(&state));
 }
