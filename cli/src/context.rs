@@ -185,10 +185,12 @@ fn reach(config: &mut Config, network: &Network) -> Result<(), Report> {
     // With addresses of its own it is they that keep the node on this machine.
     config.loopback_only = network.loopback_only && config.listen.is_empty();
     let local = |a: &String| a.starts_with("/ip4/127.") || a.starts_with("/ip6/::1/");
-    match config.listen.iter().find(|a| a.starts_with("/ip") && !local(a)) {
-        Some(address) if network.loopback_only => Err(Report::usage(
+    let away = |list: &[String]| list.iter().find(|a| a.starts_with("/ip") && !local(a)).cloned();
+    let away = [("--listen", away(&config.listen)), ("--peer", away(&config.peers))];
+    match away.into_iter().find_map(|(option, address)| Some((option, address?))) {
+        Some((option, address)) if network.loopback_only => Err(Report::usage(
             format!("{address} is not on this machine"),
-            "leave out --listen or --loopback-only",
+            format!("leave out {option}, or --loopback-only (KLATCH_LOOPBACK_ONLY)"),
         )),
         _ => Ok(()),
     }
@@ -274,5 +276,9 @@ mod tests {
         assert!(reach(&mut config, &network).is_ok() && !config.mdns && config.listen.len() == 1);
         network.listen = vec!["0.0.0.0:9".to_owned()];
         assert!(reach(&mut config, &network).is_err());
+        network.listen = Vec::new();
+        network.peer = vec!["127.0.0.1:9".to_owned(), "192.0.2.7:4001".to_owned()];
+        let refused = reach(&mut config, &network).unwrap_err();
+        assert!(refused.cause.contains("192.0.2.7") && refused.hint.contains("--peer"));
     }
 }

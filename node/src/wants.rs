@@ -29,22 +29,24 @@ impl Node {
     }
 
     /// Looks there no longer, nor wherever else the address book has the peers that this concerns,
-    /// until they are met again. A link that is there stays. How many addresses were forgotten.
+    /// until they are met again. A link that is there stays. How many addresses were forgotten;
+    /// `None` if nobody was looked for there, nor remembered.
     ///
     /// # Errors
     /// [`CommandError::ReadOnly`] when the disk refuses; [`CommandError::Stopping`] when the node
     /// ends.
-    pub async fn unwant(&self, whom: Unwanted) -> Result<usize, CommandError> {
+    pub async fn unwant(&self, whom: Unwanted) -> Result<Option<usize>, CommandError> {
         let address = match &whom {
             Unwanted::Address(there) => Some(address::split_peer(there.clone()).1.to_string()),
             Unwanted::Peer(_) => None,
         };
         let (reply, peers) = oneshot::channel();
         self.tell_network(NetCommand::Unwant(whom, reply)).await?;
-        let peers = peers.await.map_err(|_| CommandError::Stopping)?;
+        let (peers, sought) = peers.await.map_err(|_| CommandError::Stopping)?;
         let (done, answer) = oneshot::channel();
         self.give(Work::Unwant(Unwant { peers, address, done })).await?;
-        answer.await.unwrap_or(Err(CommandError::Stopping))
+        let forgotten = answer.await.unwrap_or(Err(CommandError::Stopping))?;
+        Ok((sought || forgotten > 0).then_some(forgotten))
     }
 
     /// The handle may wait for a moment, which would hold up others here.
@@ -61,7 +63,7 @@ impl Driver {
         let forgotten = self
             .store
             .forget_addresses(&peers, address.as_deref())
-            .map_err(|e| CommandError::ReadOnly { cause: e.to_string() });
+            .map_err(|e| CommandError::ReadOnly { cause: e.cause() });
         // Who asked may have gone.
         let _ = done.send(forgotten);
     }

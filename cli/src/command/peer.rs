@@ -28,11 +28,22 @@ pub async fn run(ctx: &Context, args: Peer) -> Result<(), Report> {
         Peer::Add { address } => ("peer.add", address),
         Peer::Forget { address } => ("peer.forget", address),
     };
+    let status = session.status().await?;
+    // One that is on this machine is reached all the same.
+    let here = |a: &str| a.starts_with("/ip4/127.") || a.starts_with("/ip6/::1/");
+    let offline = |a: &str| status.families.is_empty() && !status.loopback_only && !here(a);
     let done: Value = session.call(method, json!({"address": address})).await?;
     ctx.out.either(&done, || {
         let address = visible(done["address"].as_str().unwrap_or_default());
         match method {
-            "peer.add" => format!("looking for {address}; `klatch peer list` shows how it goes"),
+            "peer.add" => format!(
+                "looking for {address}; `klatch peer list` shows how it goes{}",
+                if offline(&address) {
+                    ". This machine is in no network now: it waits for one"
+                } else {
+                    ""
+                }
+            ),
             _ => match done["forgotten"].as_u64().unwrap_or_default() {
                 0 => format!("{address} is no longer looked for"),
                 n => format!(

@@ -225,12 +225,20 @@ fn address(text: &str) -> Result<Multiaddr, RpcError> {
 /// `peer.add`.
 async fn want(node: &Node, params: &Map<String, Value>) -> Result<Value, RpcError> {
     let address = address(params.get("address").and_then(Value::as_str).unwrap_or_default())?;
-    if let Answer::Status(status) = node.query(Query::Status).await?
-        && status.wanted.len() >= network::settings::CONFIGURED_MAX
-    {
-        let bare = network::address::split_peer(address.clone()).1.to_string();
-        if !status.wanted.iter().any(|w| w.address == bare) {
-            let text = format!("{} addresses are looked for already", status.wanted.len());
+    if let Answer::Status(status) = node.query(Query::Status).await? {
+        let bare = network::address::split_peer(address.clone()).1;
+        if status.loopback_only && !network::address::is_here(&bare) {
+            let text = format!("{bare} cannot be reached: this node stays on this machine");
+            let hint = "start it without --loopback-only and KLATCH_LOOPBACK_ONLY: `klatch down`, \
+                        then `klatch up`";
+            return Err(RpcError::failed(text, "KLATCH-LOOPBACK-ONLY", hint, 2));
+        }
+        let wanted = status.wanted.len();
+        let bare = bare.to_string();
+        if wanted >= network::settings::CONFIGURED_MAX
+            && !status.wanted.iter().any(|w| w.address == bare)
+        {
+            let text = format!("{wanted} addresses are looked for already");
             return Err(RpcError::failed(text, "KLATCH-TOO-MANY-PEERS", "`peer.forget` some", 2));
         }
     }
@@ -248,7 +256,10 @@ async fn unwant(node: &Node, params: &Map<String, Value>) -> Result<Value, RpcEr
             (network::Unwanted::Address(address.clone()), address.to_string())
         }
     };
-    let forgotten = node.unwant(whom).await?;
+    let forgotten = node.unwant(whom).await?.ok_or_else(|| {
+        let text = format!("nothing was forgotten: nobody is looked for at {shown}");
+        RpcError::failed(text, "KLATCH-PEER-NOT-FOUND", "`klatch peer list` shows all", 3)
+    })?;
     Ok(json!({"address": shown, "forgotten": forgotten}))
 }
 

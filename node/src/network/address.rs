@@ -152,6 +152,11 @@ pub(super) fn ip(address: &Multiaddr) -> Option<IpAddr> {
     }
 }
 
+/// Whether it is on this machine.
+pub(crate) fn is_here(address: &Multiaddr) -> bool {
+    ip(address).is_some_and(|ip| ip.is_loopback())
+}
+
 /// What kind of way an address is. What is not an IP address can only be a name, somewhere else.
 pub(super) fn path(address: &Multiaddr) -> Path {
     if address.iter().any(|p| matches!(p, Protocol::P2pCircuit)) {

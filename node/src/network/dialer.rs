@@ -308,14 +308,17 @@ impl Dialer {
         self.pauses.get(address).map(|p| p.until_ms)
     }
 
-    /// The user does not want an address any more. What else vouches for it still does.
-    pub(super) fn unwant(&mut self, address: &Multiaddr) {
+    /// The user does not want an address any more. What else vouches for it still does. `false`:
+    /// nobody had asked for it.
+    pub(super) fn unwant(&mut self, address: &Multiaddr) -> bool {
+        let mut wanted = false;
         for (known, sources) in self.targets.values_mut().flat_map(|t| &mut t.addresses) {
             if known == address {
-                sources.remove(&Source::Configured);
+                wanted |= sources.remove(&Source::Configured);
             }
         }
         self.sweep();
+        wanted
     }
 
     /// Who is, or was, at an address.
@@ -324,18 +327,30 @@ impl Dialer {
         self.targets.values().filter(there).filter_map(|t| t.peer.or(t.met)).collect()
     }
 
+    /// Where a peer is looked for.
+    pub(super) fn addresses_of(&self, peer: &PeerId) -> Vec<Multiaddr> {
+        let theirs = self.targets.values().filter(|t| t.peer.or(t.met).as_ref() == Some(peer));
+        theirs.flat_map(|t| t.addresses.iter().map(|(address, _)| address.clone())).collect()
+    }
+
     /// The user does not want a peer looked for where it once was, except at addresses that are
-    /// `wanted` by themselves. Where it shows itself it is dialled.
-    pub(super) fn unwant_peer(&mut self, peer: PeerId, wanted: impl Fn(&Multiaddr) -> bool) {
-        self.lost.remove(&peer);
+    /// `wanted` by themselves. Where it shows itself it is dialled. `false`: it was looked for
+    /// nowhere else.
+    pub(super) fn unwant_peer(
+        &mut self,
+        peer: PeerId,
+        wanted: impl Fn(&Multiaddr) -> bool,
+    ) -> bool {
+        let mut sought = self.lost.remove(&peer).is_some();
         let theirs = self.targets.values_mut().filter(|t| t.peer.or(t.met) == Some(peer));
         for (known, sources) in theirs.flat_map(|t| &mut t.addresses) {
-            sources.remove(&Source::Lost);
+            sought |= sources.remove(&Source::Lost);
             if !wanted(known) {
-                sources.remove(&Source::Configured);
+                sought |= sources.remove(&Source::Configured);
             }
         }
         self.sweep();
+        sought
     }
 
     /// The user wants this address now, whatever its back-off says.
@@ -560,7 +575,9 @@ mod tests {
         }
         dialer.add(Some(PeerId::random()), loopback_tcp(6), Source::Configured);
         assert_eq!(dialer.peers_at(&loopback_tcp(2)), BTreeSet::from([peer]));
-        dialer.unwant_peer(peer, |address| *address == loopback_tcp(4));
+        assert!(dialer.unwant_peer(peer, |address| *address == loopback_tcp(4)));
+        assert!(!dialer.unwant_peer(peer, |address| *address == loopback_tcp(4)), "done already");
+        assert!(!dialer.unwant(&loopback_tcp(5)), "nobody asked for what shows itself");
         let mut left: Vec<_> = dialer.due(0).into_iter().flat_map(|(_, d)| d.addresses).collect();
         left.sort_unstable();
         assert_eq!(left, [loopback_tcp(4), loopback_tcp(5), loopback_tcp(6)]);

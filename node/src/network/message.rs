@@ -87,8 +87,8 @@ pub enum NetCommand {
     /// form that is not supported is only logged.
     Dial(Multiaddr),
     /// The user does not want links there any more; one that is there stays. The answer: whom that
-    /// concerns, as far as it is known who is there.
-    Unwant(Unwanted, oneshot::Sender<Vec<Peer>>),
+    /// concerns, as far as it is known who is there, and whether anybody was looked for at all.
+    Unwant(Unwanted, oneshot::Sender<(Vec<Peer>, bool)>),
     /// Close the links to a peer. Nothing keeps it from coming back.
     Disconnect(Peer),
     /// Report what is connected.

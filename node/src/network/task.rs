@@ -368,8 +368,8 @@ impl Task {
                 Err(error) => tracing::warn!(%error, "not dialled"),
             },
             NetCommand::Unwant(whom, reply) => {
-                let peers = self.unwant(whom);
-                let _ = reply.send(peers);
+                let found = self.unwant(whom);
+                let _ = reply.send(found);
             }
             NetCommand::Disconnect(peer) => {
                 if let Some(peer) = id_of(&peer) {

@@ -53,9 +53,9 @@ impl Wanted {
         taken
     }
 
-    /// The user does not want it any more.
-    pub(super) fn forget(&mut self, address: &Multiaddr) {
-        self.all.remove(address);
+    /// The user does not want it any more; `false` if it was not wanted.
+    pub(super) fn forget(&mut self, address: &Multiaddr) -> bool {
+        self.all.remove(address).is_some()
     }
 
     /// A dial of these addresses failed.
@@ -100,24 +100,31 @@ impl Wanted {
 }
 
 impl Task {
-    /// Looks there no longer. Whom that concerns.
-    pub(super) fn unwant(&mut self, whom: Unwanted) -> Vec<Peer> {
+    /// Looks there no longer. Whom that concerns, and whether anybody was looked for at all.
+    pub(super) fn unwant(&mut self, whom: Unwanted) -> (Vec<Peer>, bool) {
         let mut peers: BTreeSet<PeerId> = BTreeSet::new();
+        let mut sought = false;
         match whom {
-            Unwanted::Peer(peer) => peers.extend(id_of(&peer)),
+            Unwanted::Peer(peer) => {
+                peers.extend(id_of(&peer));
+                for address in peers.iter().flat_map(|peer| self.dialer.addresses_of(peer)) {
+                    sought |= self.wanted.forget(&address);
+                }
+            }
             Unwanted::Address(address) => {
                 let (named, bare) = address::split_peer(address);
                 let linked = self.links.iter().filter(|(_, link)| link.is_at(&bare));
                 peers.extend(linked.map(|(peer, _)| *peer).chain(named));
                 peers.extend(self.dialer.peers_at(&bare));
-                self.wanted.forget(&bare);
-                self.dialer.unwant(&bare);
+                sought |= self.wanted.forget(&bare);
+                sought |= self.dialer.unwant(&bare);
             }
         }
         for peer in &peers {
-            self.dialer.unwant_peer(*peer, |address| self.wanted.all.contains_key(address));
+            sought |=
+                self.dialer.unwant_peer(*peer, |address| self.wanted.all.contains_key(address));
         }
-        peers.iter().map(peer_of).collect()
+        (peers.iter().map(peer_of).collect(), sought)
     }
 }
 

@@ -25,17 +25,26 @@ async fn so_many_addresses_are_looked_for_and_the_next_one_is_refused_in_words()
     assert_eq!(again["result"]["address"], address(7), "it is looked for already");
     let answer = client.call("peer.forget", json!({"address": address(7)})).await;
     assert_eq!(answer["result"], json!({"address": address(7), "forgotten": 0}));
+    let again = client.call("peer.forget", json!({"address": address(7)})).await;
+    assert_eq!(again["error"]["data"]["code"], "KLATCH-PEER-NOT-FOUND");
     assert!(client.call("peer.add", beyond).await["error"].is_null(), "there is room for one");
     world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_peer_can_be_forgotten_by_its_id() {
+async fn a_peer_can_be_forgotten_by_its_id_and_who_is_not_looked_for_is_not() {
     let world = World::new().await;
     let mut client = world.client().await;
     let own = client.call("node.status", json!({})).await["result"]["peer_id"].clone();
+    let there = format!("/ip4/127.0.0.1/tcp/1/p2p/{}", own.as_str().unwrap());
+    let other = "12D3KooWBHDA3zhNphBa8r5Px442BGE4GDQKDdxhDdySVZ46j8YS";
+    world.node.want(there.replace(own.as_str().unwrap(), other).parse().unwrap()).await.unwrap();
+    let answer = client.call("peer.forget", json!({"address": other})).await;
+    assert_eq!(answer["result"], json!({"address": other, "forgotten": 0}));
     let answer = client.call("peer.forget", json!({"address": own})).await;
-    assert_eq!(answer["result"], json!({"address": own, "forgotten": 0}));
+    assert_eq!(answer["error"]["data"]["code"], "KLATCH-PEER-NOT-FOUND", "nobody looks for them");
+    let answer = client.call("peer.add", json!({"address": "192.0.2.7:4001"})).await;
+    assert_eq!(answer["error"]["data"]["code"], "KLATCH-LOOPBACK-ONLY");
     let answer = client.call("peer.forget", json!({"address": "nobody"})).await;
     assert_eq!(answer["error"]["code"], -32602);
     world.end().await;
