@@ -19,7 +19,7 @@ pub use self::node::{
     Doctor, Down, Init, Network, Node, NodeRun, Passphrase, Peer, TuiBench, Wait,
 };
 pub use self::nouns::{Api, Complete, Events, Message, OneMessage, Room, Token};
-pub use self::pages::tree;
+pub use self::pages::{named, options, tree};
 pub use self::talk::{Chat, Join, Leave, Log, OneRoom, RoomSecret, Screen, Send, Tail, WaitFor};
 use crate::output::Color;
 use crate::when::duration;
@@ -54,7 +54,7 @@ pub struct Global {
         global = true,
         hide_short_help = true,
         env = "KLATCH_PROFILE",
-        default_value = "default",
+        default_value = crate::hints::DEFAULT_PROFILE,
         value_name = "NAME"
     )]
     pub profile: String,
@@ -179,7 +179,7 @@ pub enum Command {
     },
     /// Explain a command or a topic
     Help {
-        /// A command, or exit-codes, environment, privacy, keys, slash, older-chats, topics
+        /// A command, or options, exit-codes, environment, privacy, keys, slash, older-chats, topics
         topic: Vec<String>,
     },
 }

@@ -156,6 +156,19 @@ impl Report {
         self
     }
 
+    /// A disk that refuses writes stops what needs them; what `reads` does it does all the same.
+    #[must_use]
+    pub fn unwritable(self, what: &str, reads: &str) -> Self {
+        if self.code != "KLATCH-READ-ONLY" {
+            return self;
+        }
+        let hint = format!(
+            "`{reads}` shows what is there; for anything new, free some space or make the disk \
+             writable"
+        );
+        Self { hint, ..self }.doing(what)
+    }
+
     /// For people, several lines.
     pub fn text(&self) -> String {
         let mut text = String::from("error: ");
@@ -229,5 +242,21 @@ mod tests {
             assert!(text.contains(part), "{text}");
         }
         assert_eq!(report.json()["error"]["exit"], 5);
+    }
+
+    #[test]
+    fn a_disk_that_refuses_writes_is_that_and_no_missing_node() {
+        use klatch_node::StartError;
+        use klatch_node::store::StoreError;
+        let full = StoreError::Full { cause: "database or disk is full".to_owned() };
+        let report = Report::from(StartError::Store(full));
+        assert_eq!(report.code, "KLATCH-READ-ONLY");
+        let text = report.unwritable("cannot chat", "klatch log ROOM").text();
+        for part in ["cannot chat: the disk refuses", "`klatch log ROOM` shows", "free some space"]
+        {
+            assert!(text.contains(part), "{text}");
+        }
+        let other = Report::no_node().unwritable("cannot chat", "klatch log ROOM");
+        assert_eq!(other, Report::no_node());
     }
 }

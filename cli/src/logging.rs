@@ -34,13 +34,13 @@ const OURS: &str = "klatch";
 /// load and means nothing, since sync delivers.
 fn default_filter(verbose: u8, quiet: bool, to_file: bool) -> &'static str {
     match (quiet, verbose) {
-        (true, _) => "error",
+        (true, 0) => "error",
         (false, 0) if to_file => {
             "warn,libp2p_gossipsub=error,klatch=info,klatch_node=info,klatch_core=info"
         }
         (false, 0) => "warn,libp2p_gossipsub=error",
-        (false, 1) => "info",
-        (false, _) => "klatch=debug,klatch_node=debug,klatch_core=debug,info",
+        (_, 1) => "info",
+        (..) => "klatch=debug,klatch_node=debug,klatch_core=debug,info",
     }
 }
 

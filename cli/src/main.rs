@@ -9,6 +9,7 @@ mod client;
 mod command;
 mod context;
 mod error;
+mod hints;
 mod lines;
 mod links;
 mod logging;
@@ -50,9 +51,12 @@ fn main() -> ExitCode {
         return done.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     };
     keep_memory_private();
+    hints::are_for(&cli.global.profile);
     let file = command::is_detached(&command).then(|| paths::Paths::new(&cli.global.profile));
     let file = file.and_then(Result::ok).map(|paths| paths.log);
-    logging::start(cli.global.verbose, cli.global.quiet, file);
+    // What matters is said in words to whoever asks once; a node's own remarks are for its log.
+    let quiet = cli.global.quiet || !command::shows_log(&command);
+    logging::start(cli.global.verbose, quiet, file);
     let out = Output::new(cli.global.json, cli.global.quiet, cli.global.color);
     let done = match Context::new(cli.global) {
         Ok(context) => run(context, command),
@@ -135,6 +139,16 @@ fn run(context: Context, command: Command) -> Result<(), Report> {
 const UNQUOTED: &str =
     "a shell takes # for the start of a comment: quote the name ('#garden'), or write garden";
 
+/// A noun without a verb, for programs; people get its help.
+fn unfinished(command: &clap::Command) -> Report {
+    let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
+    let verbs = command.get_subcommands().filter(|c| !c.is_hide_set());
+    let verbs = verbs.map(clap::Command::get_name).collect::<Vec<_>>().join(", ");
+    let help = name.replacen("klatch", "klatch help", 1);
+    let noun = name.trim_start_matches("klatch ");
+    Report::usage(format!("`{noun}` needs one more word: {verbs}"), format!("`{help}`"))
+}
+
 /// Help and version are no errors; everything else has our form and exit code.
 fn usage(error: &clap::Error) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
@@ -142,6 +156,17 @@ fn usage(error: &clap::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let json = std::env::args_os().any(|a| a == "--json");
+    let needs = [ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, ErrorKind::MissingSubcommand];
+    if needs.contains(&error.kind()) {
+        let out = Output::new(json, false, Color::Never);
+        let mut command = args::named(std::env::args_os().skip(1));
+        if json {
+            out.error(&unfinished(&command));
+        } else {
+            out.stderr(command.render_help().to_string().trim_end());
+        }
+        return ExitCode::from(error::exit::USAGE);
+    }
     let text = error.render().to_string();
     let (cause, rest) =
         text.trim_start_matches("error: ").split_once("\n\n").unwrap_or((text.trim(), ""));

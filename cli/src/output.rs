@@ -4,12 +4,14 @@
 //! Names and texts come from other people. Control characters, escape sequences and direction
 //! overrides in them are made visible; in JSON they are escaped. Only this file may write a colour.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
 use klatch_core::identity::is_unsafe;
 use serde::Serialize;
 
 use crate::error::Report;
+use crate::hints;
 
 /// `--color`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -33,6 +35,8 @@ pub struct Output {
     color: bool,
     /// Web addresses can be clicked.
     links: bool,
+    /// Whoever reads it types into a chat, and not into a shell.
+    chat: bool,
 }
 
 impl Output {
@@ -52,13 +56,24 @@ impl Output {
             && !json
             && io::stdout().is_terminal()
             && crate::links::can_link(|name| std::env::var(name).ok());
-        Self { json, quiet, color: color && !json, links }
+        Self { json, quiet, color: color && !json, links, chat: false }
     }
 
     /// The same without any colour, unless the user insists.
     #[must_use]
     pub fn plain(self, asked: Color) -> Self {
         Self { color: self.color && asked == Color::Always, links: false, ..self }
+    }
+
+    /// The same for a chat: what hints name is typed there.
+    #[must_use]
+    pub fn in_chat(self) -> Self {
+        Self { chat: true, ..self }
+    }
+
+    /// The commands that a text names, as they are typed here.
+    fn hint<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        if self.chat { Cow::Owned(hints::in_chat(text)) } else { hints::in_shell(text) }
     }
 
     /// Whether colours are wanted.
@@ -70,6 +85,11 @@ impl Output {
     /// is the last line of defence, so line breaks stay and everything else unsafe does not.
     pub fn line(&self, text: &str) -> Result<(), Report> {
         put(&visible_lines(text))
+    }
+
+    /// As [`Output::line`], of a text that may say what to type.
+    pub fn say(&self, text: &str) -> Result<(), Report> {
+        self.line(&self.hint(text))
     }
 
     /// One line, `marked` of it (a name) in bold where colours are wanted.
@@ -95,19 +115,19 @@ impl Output {
         value: &T,
         text: impl FnOnce() -> String,
     ) -> Result<(), Report> {
-        if self.json { self.json(value) } else { self.line(&text()) }
+        if self.json { self.json(value) } else { self.say(&text()) }
     }
 
     /// A remark on stderr: never part of the data, and of no use to a program.
     pub fn note(&self, text: &str) {
         if !self.quiet && !self.json {
-            self.stderr(text);
+            self.stderr(&self.hint(text));
         }
     }
 
     /// A remark on stderr that even `--quiet` does not silence.
     pub fn warning(&self, text: &str) {
-        let _ = writeln!(io::stderr(), "WARNING: {}", visible_lines(text));
+        let _ = writeln!(io::stderr(), "WARNING: {}", visible_lines(&self.hint(text)));
     }
 
     /// A line on stderr even when quiet: what a program run by us complains about.
@@ -121,6 +141,9 @@ impl Output {
         if report.is_silent() {
             return;
         }
+        let said = |text: &String| self.hint(text).into_owned();
+        let report =
+            Report { cause: said(&report.cause), hint: said(&report.hint), ..report.clone() };
         let text =
             if self.json { json_line(&report.json()) } else { visible_lines(&report.text()) };
         let _ = writeln!(io::stderr(), "{text}");

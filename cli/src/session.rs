@@ -18,6 +18,10 @@ use crate::error::Report;
 use crate::paths::Paths;
 use crate::reach::{self, PATIENCE, Reach, Reached};
 
+/// Instead of what is usual when a node is started for one command.
+const UNWRITABLE: &str = "this profile cannot be written (read-only, or no space): its history is \
+                          shown, nothing new can come or go";
+
 /// Who has the profile.
 pub enum Holder {
     /// This process, from now on; with a connection, if nobody else can attach.
@@ -47,13 +51,15 @@ impl Context {
             Holder::Them(reached) => Ok(self.over(reached)),
             Holder::Us(embedded, client) => {
                 *self.embedded.lock().await = Some(embedded);
-                self.note_at_start(
-                    "no node was running: one runs inside this command until it ends",
-                );
-                match client {
-                    Some(client) => Ok(self.over(Reached { client, socket: self.paths.socket() })),
-                    None => self.attach().await,
-                }
+                let mut session = match client {
+                    Some(client) => self.over(Reached { client, socket: self.paths.socket() }),
+                    None => self.attach().await?,
+                };
+                self.note_at_start(match session.status().await?.read_only {
+                    true => UNWRITABLE,
+                    false => "no node was running: one runs inside this command until it ends",
+                });
+                Ok(session)
             }
         }
     }

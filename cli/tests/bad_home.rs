@@ -132,7 +132,10 @@ fn only_a_held_lock_is_in_use_and_everything_else_says_what_it_is() {
         assert_eq!(refused(&home, args, 1), "KLATCH-LOCK-FILE", "{args:?}");
     }
     let doctor = home.run(&["doctor"], "");
-    assert!(String::from_utf8_lossy(&doctor.stdout).contains("lock is no file"), "{doctor:?}");
+    assert!(
+        String::from_utf8_lossy(&doctor.stdout).contains("lock is a folder, and must be a file"),
+        "{doctor:?}"
+    );
     std::fs::remove_dir(&lock).unwrap();
     // A pipe would be waited for.
     assert!(std::process::Command::new("mkfifo").arg(&lock).status().unwrap().success());
@@ -205,6 +208,9 @@ fn history_is_read_from_a_disk_that_refuses_writes() {
         let said = |args: &[&str]| {
             let output = run(args);
             assert!(output.status.success(), "{args:?}: {output:?}");
+            let remarks = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(!remarks.contains("WARN") && !remarks.contains("no node"), "{remarks}");
+            assert!(remarks.contains("this profile cannot be written"), "{remarks}");
             String::from_utf8(output.stdout).unwrap()
         };
         assert!(said(&["log", "#garden"]).contains("precious"));
@@ -213,9 +219,21 @@ fn history_is_read_from_a_disk_that_refuses_writes() {
         if crashed {
             assert!(said(&["log", "#garden"]).contains("last words"));
         }
-        let refused = run(&["send", "#garden", "x"]);
-        let text = String::from_utf8_lossy(&refused.stderr).into_owned();
-        assert!(text.contains("KLATCH-READ-ONLY") && text.contains("klatch log"), "{text}");
+        for args in [
+            &["send", "#garden", "x"][..],
+            &["tail", "#garden"],
+            &["log", "#garden", "--follow"],
+            &["chat", "#garden", "--plain"],
+            &["up"],
+            &["node", "run"],
+            &["join", "#shed"],
+        ] {
+            let refused = run(args);
+            let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+            assert_eq!(refused.status.code(), Some(1), "{args:?}: {text}");
+            assert!(text.contains("KLATCH-READ-ONLY") && text.contains("klatch log"), "{text}");
+            assert!(text.contains("cannot be written") && !text.contains("WARN"), "{text}");
+        }
         let doctor = run(&["doctor"]);
         let text = String::from_utf8_lossy(&doctor.stdout).into_owned();
         assert!(text.contains("cannot be written"), "{text}");

@@ -53,27 +53,46 @@ struct Step {
     json: bool,
 }
 
+/// How a case is judged.
+#[derive(Clone, Copy)]
+enum Judge {
+    /// By what it says itself.
+    Said,
+    /// Under another profile: whatever is to be typed must name it.
+    Pasteable,
+}
+
 #[test]
 fn every_case_prints_and_ends_as_it_says() {
+    every_case(Judge::Said);
+}
+
+#[test]
+fn every_command_that_is_named_in_any_case_can_be_pasted_under_another_profile() {
+    every_case(Judge::Pasteable);
+}
+
+fn every_case(by: Judge) {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cmd");
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|f| f.unwrap().path()).collect();
     files.sort();
     files.retain(|f| f.extension().is_some_and(|e| e == "toml"));
     let wrong: Vec<String> = std::thread::scope(|scope| {
-        let cases: Vec<_> = files.iter().map(|file| scope.spawn(|| run_file(file))).collect();
+        let cases: Vec<_> =
+            files.iter().map(|file| scope.spawn(move || run_file(file, by))).collect();
         cases.into_iter().flat_map(|case| case.join().unwrap()).collect()
     });
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n\n"));
 }
 
-fn run_file(file: &std::path::Path) -> Vec<String> {
+fn run_file(file: &std::path::Path, by: Judge) -> Vec<String> {
     let text = std::fs::read_to_string(file).unwrap();
     let case: Case = toml::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
     let name = file.file_stem().unwrap().to_string_lossy().into_owned();
-    run(&case).into_iter().map(|w| format!("{name}, {w}")).collect()
+    run(&case, by).into_iter().map(|w| format!("{name}, {w}")).collect()
 }
 
-fn run(case: &Case) -> Vec<String> {
+fn run(case: &Case, by: Judge) -> Vec<String> {
     let home = Home::new();
     let place = |text: &str| text.replace("{home}", &home.path().to_string_lossy());
     for (name, text) in &case.files {
@@ -84,13 +103,23 @@ fn run(case: &Case) -> Vec<String> {
         let args: Vec<String> = step.args.iter().map(|a| place(a)).collect();
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let mut command = home.command(&args);
+        if let Judge::Pasteable = by {
+            command.env("KLATCH_PROFILE", PROFILE);
+        }
         command.envs(step.env.iter().map(|(k, v)| (k, place(v))));
         let output = common::finish(command, &step.stdin);
         let (stdout, stderr) = (
             String::from_utf8_lossy(&output.stdout).into_owned(),
             String::from_utf8_lossy(&output.stderr).into_owned(),
         );
-        for why in judge(step, output.status.code(), &stdout, &stderr) {
+        let found = match by {
+            Judge::Said => judge(step, output.status.code(), &stdout, &stderr),
+            Judge::Pasteable if explains(&args) => Vec::new(),
+            Judge::Pasteable => {
+                stdout.lines().chain(stderr.lines()).filter_map(unpasteable).collect()
+            }
+        };
+        for why in found {
             wrong.push(format!(
                 "step {}: klatch {}\n{why}\nstdout:\n{stdout}stderr:\n{stderr}",
                 n + 1,
@@ -134,6 +163,47 @@ fn judge(step: &Step, code: Option<i32>, stdout: &str, stderr: &str) -> Vec<Stri
     wrong
 }
 
+const PROFILE: &str = "other";
+
+/// Pages and scripts are the same for everybody.
+fn explains(args: &[&str]) -> bool {
+    let pages = ["help", "completions", "man", "spec"];
+    let noun_alone = args.last().is_some_and(|a| ["peer", "contact", "-v"].contains(a));
+    args.is_empty()
+        || noun_alone
+        || args.contains(&"--help")
+        || args.iter().take(2).any(|a| pages.contains(a))
+}
+
+/// A line that names a command which would be one of another profile.
+fn unpasteable(line: &str) -> Option<String> {
+    let commands = COMMANDS.get_or_init(commands);
+    // How a command is built, with what stands for its words.
+    if line.contains("Usage: ") {
+        return None;
+    }
+    line.match_indices("klatch ").find_map(|(at, word)| {
+        let alone = !line[..at].ends_with(|c: char| c.is_alphanumeric() || "@#/._-".contains(c));
+        let next = line[at + word.len()..].split([' ', '`', '.', ',', ';']).next()?;
+        (alone && commands.iter().any(|c| c == next))
+            .then(|| format!("`klatch {next}` is of another profile in: {line}"))
+    })
+}
+
+static COMMANDS: std::sync::OnceLock<Vec<String>> = std::sync::OnceLock::new();
+
+/// All commands, from the help: what is set in by two.
+fn commands() -> Vec<String> {
+    let help = Home::new().ok(&["--help"]);
+    let rows = help.lines().filter_map(|l| l.strip_prefix("  ").filter(|l| !l.starts_with(' ')));
+    let names = rows.filter_map(|l| l.split_whitespace().next()).map(str::to_owned);
+    // These are the same for everybody.
+    let found: Vec<String> =
+        names.filter(|n| !["help", "completions", "man"].contains(&n.as_str())).collect();
+    assert!(found.iter().any(|c| c == "contact") && found.len() > 20, "{found:?}");
+    found
+}
+
 /// `*` stands for any text, everything else for itself.
 fn fits(pattern: &str, line: &str) -> bool {
     let mut parts = pattern.split('*');
@@ -146,6 +216,14 @@ fn fits(pattern: &str, line: &str) -> bool {
         rest = &rest[at + part.len()..];
     }
     rest.ends_with(last)
+}
+
+#[test]
+fn a_command_of_another_profile_is_noticed() {
+    assert!(unpasteable("  try: `klatch up` starts one").is_some());
+    assert!(unpasteable("klatch down && klatch --profile other up").is_some());
+    assert!(unpasteable("`klatch --profile other up` starts one").is_none());
+    assert!(unpasteable("they open klatch and type").is_none());
 }
 
 #[test]

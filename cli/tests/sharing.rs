@@ -104,8 +104,9 @@ fn up_beside_a_chat_says_what_that_means_and_which_options_come_too_late() {
         output.status.success() && String::from_utf8_lossy(&output.stdout).contains("klatch is up")
     );
     let pid = format!("inside another command (pid {})", chat.pid());
-    assert!(notes.contains(&pid) && notes.contains("klatch up"), "{notes}");
-    let apply = "To apply: klatch down && klatch up --listen 127.0.0.1:0 --peer 127.0.0.1:9";
+    assert!(notes.contains(&pid) && notes.contains("klatch --profile alice up"), "{notes}");
+    let apply = "To apply: klatch --profile alice down && klatch --profile alice up --listen \
+                 127.0.0.1:0 --peer 127.0.0.1:9";
     assert!(notes.contains("had no effect") && notes.contains(apply), "{notes}");
     let status: Value =
         serde_json::from_str(&home.ok(&["--profile", "alice", "status", "--json"])).unwrap();

@@ -70,6 +70,7 @@ impl StartError {
             Self::Keystore(KeystoreError::Missing { .. }) => "KLATCH-NO-IDENTITY",
             Self::Keystore(_) => "KLATCH-KEYSTORE",
             Self::Lock(e) => e.code(),
+            Self::Store(e) if e.is_refusal() => "KLATCH-READ-ONLY",
             Self::Store(_) => "KLATCH-STORE",
             Self::Network(_) => "KLATCH-NETWORK",
             Self::Address { .. } => "KLATCH-ADDRESS",
@@ -230,7 +231,7 @@ fn assemble(
             let _ = network.send(NetCommand::Subscribe(topic));
         }
     }
-    let frozen = store.why_frozen().map(ToString::to_string);
+    let frozen = store.why_frozen().map(StoreError::cause);
     shared.set_read_only(frozen.clone());
     let driver = Driver {
         machine: Some(machine),

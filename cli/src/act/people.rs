@@ -24,8 +24,7 @@ pub(super) async fn act(session: &mut Session, action: Action) -> Result<Outcome
             let list = contacts(session).await?;
             Ok(Outcome::list(
                 &list,
-                "nobody yet: /dm @WHO, or `klatch send @WHO`, begins a conversation with somebody \
-                 from a room",
+                "nobody yet: `klatch send @WHO TEXT` begins a conversation with somebody from a room",
                 line,
             ))
         }
@@ -185,12 +184,12 @@ pub fn requests(all: &[Contact]) -> impl Iterator<Item = &Contact> {
     all.iter().filter(|c| c.standing == Standing::Requested)
 }
 
-/// How a person is typed in a command: the name, or the fingerprint if the name has spaces in it or
-/// does not tell who is meant.
+/// How a person is typed in a command: the name, or the fingerprint if the name does not tell who is
+/// meant, or has signs in it that a shell would take for its own.
 pub fn typed(contact: &Contact) -> String {
-    let plain = !contact.name.is_empty()
-        && !contact.name.contains(char::is_whitespace)
-        && contact.name_mark.is_none();
+    let letter = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let plain =
+        !contact.name.is_empty() && contact.name.chars().all(letter) && contact.name_mark.is_none();
     format!("@{}", visible(if plain { &contact.name } else { &contact.fingerprint }))
 }
 
@@ -226,7 +225,8 @@ pub fn line(contact: &Contact) -> String {
 pub fn request(contact: &Contact) -> String {
     let who = typed(contact);
     format!(
-        "{} ({}) wants to talk to you, {} waiting: /accept {who} or /block {who}",
+        "{} ({}) wants to talk to you, {} waiting: `klatch contact accept {who}` or \
+         `klatch contact block {who}`",
         marked(visible(&contact.name), contact.name_mark.as_deref()),
         visible(&contact.fingerprint),
         contact.messages
@@ -238,7 +238,7 @@ pub fn warning(contact: &Contact) -> Option<String> {
     (contact.verification == Verification::Changed).then(|| {
         format!(
             "the keys of {} are not the ones that you compared: somebody else may be in between, or they have a new \
-             device. Believe nothing until you have compared again: /verify {}",
+             device. Believe nothing until you have compared again: `klatch verify {}`",
             visible(&contact.name),
             typed(contact)
         )
@@ -249,7 +249,7 @@ pub fn warning(contact: &Contact) -> Option<String> {
 pub fn no_codes(contact: &Contact) -> String {
     let name = visible(&contact.name);
     format!(
-        "no codes yet: they come once you and {name} have been connected after a first message, /dm {}",
+        "no codes yet: they come once you and {name} have been connected after a first message, `klatch send {} hello`",
         typed(contact)
     )
 }
@@ -302,7 +302,7 @@ pub fn about(person: &Person) -> String {
     if let Some(warning) = warning(contact) {
         text.push_str(&format!("\nWARNING   {warning}"));
     } else if contact.verification == Verification::Unverified {
-        text.push_str(&format!("\nnot compared yet: /verify {}", typed(contact)));
+        text.push_str(&format!("\nnot compared yet: `klatch verify {}`", typed(contact)));
     }
     text
 }

@@ -1,7 +1,9 @@
 //! How the help is laid out: commands in groups by what they are for, and examples under those that
 //! people use every day. What a command and its options are stands with the command.
 
-use clap::{Command, CommandFactory};
+use std::ffi::OsString;
+
+use clap::{Arg, Command, CommandFactory};
 
 use super::Cli;
 
@@ -61,8 +63,11 @@ Examples:
   klatch up && klatch send lobby hi    a background node, and a message through it
   klatch log lobby --since -2h         what was said in the last two hours
 
-`klatch COMMAND --help` tells more. `klatch help TOPIC` explains: exit-codes, environment, privacy,
-keys, slash, older-chats, topics";
+`klatch COMMAND --help` tells more. `klatch help TOPIC` explains: options, exit-codes, environment,
+privacy, keys, slash, older-chats, topics";
+
+/// Under the help of each command: its own options are to be seen, not those of every other.
+const ASIDE: &str = "Options for every command (--profile NAME, --json, ...): klatch help options";
 
 /// The whole command tree, for parsing, help and completions.
 pub fn tree() -> Command {
@@ -76,7 +81,52 @@ pub fn tree() -> Command {
         let text = format!("Examples:\n  {}\n  {}", examples[0], examples[1]);
         tree = tree.mut_subcommand(name, |command| command.after_help(text));
     }
-    tree
+    let everywhere: Vec<Arg> = for_every_command(&tree).cloned().collect();
+    tree.mut_subcommands(|command| put_aside(command, &everywhere))
+}
+
+/// The options that every command takes.
+fn for_every_command(tree: &Command) -> impl Iterator<Item = &Arg> {
+    tree.get_arguments().filter(|a| a.is_global_set())
+}
+
+/// They are taken by the command, and not shown in its help.
+fn put_aside(command: Command, everywhere: &[Arg]) -> Command {
+    let before = command.get_after_help().map(|text| format!("{text}\n\n")).unwrap_or_default();
+    command
+        .args(everywhere.iter().map(|a| a.clone().hide_long_help(true)))
+        .after_help(format!("{before}{ASIDE}"))
+        .mut_subcommands(|below| put_aside(below, everywhere))
+}
+
+/// The command that a line names, as far as it can be followed; the whole tree if it names none.
+pub fn named(words: impl IntoIterator<Item = OsString>) -> Command {
+    let mut command = tree();
+    command.build();
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        let word = word.to_string_lossy();
+        if let Some(option) = word.strip_prefix("--") {
+            let taken = command.get_arguments().find(|a| a.get_long() == Some(option));
+            if taken.is_some_and(|a| a.get_action().takes_values()) {
+                // What follows is its value.
+                let _ = words.next();
+            }
+        } else if let Some(below) = command.find_subcommand(word.as_ref()).cloned() {
+            command = below;
+        }
+    }
+    command
+}
+
+/// `klatch help options`.
+pub fn options() -> String {
+    let tree = Cli::command();
+    let shown =
+        for_every_command(&tree).map(|a| a.clone().help_heading(None).hide_short_help(false));
+    let alone = Command::new("klatch").disable_help_flag(true).args(shown.collect::<Vec<_>>());
+    let text = alone.help_template("{options}").render_help().to_string();
+    format!("Before or behind any command:\n\n{}", text.trim_end())
 }
 
 /// The commands under their headings.
@@ -136,13 +186,48 @@ mod tests {
         }
     }
 
+    /// A command and all below it.
+    fn each(command: &Command, look: &mut impl FnMut(&Command)) {
+        look(command);
+        command.get_subcommands().for_each(|below| each(below, look));
+    }
+
     #[test]
-    fn short_help_leaves_out_what_every_command_takes() {
+    fn what_every_command_takes_is_told_once_and_taken_everywhere() {
         let mut tree = tree();
         tree.build();
-        let send = tree.find_subcommand_mut("send").unwrap();
-        let (short, long) = (send.render_help().to_string(), send.render_long_help().to_string());
-        assert!(!short.contains("--unlock-file") && long.contains("--unlock-file"));
-        assert!(short.contains("klatch send lobby"), "{short}");
+        let all: Vec<String> =
+            for_every_command(&tree).map(|a| format!("--{}", a.get_long().unwrap())).collect();
+        assert!(all.contains(&"--unlock-file".to_owned()));
+        let (whole, apart) = (tree.render_long_help().to_string(), options());
+        for option in &all {
+            assert!(whole.contains(option.as_str()) && apart.contains(option.as_str()), "{option}");
+        }
+        for top in tree.get_subcommands().filter(|c| !c.is_hide_set()) {
+            each(top, &mut |command| {
+                let (mut command, name) = (command.clone(), command.get_name().to_owned());
+                for help in [command.render_help(), command.render_long_help()] {
+                    let help = help.to_string();
+                    assert!(help.trim_end().ends_with(ASIDE), "{name}: {help}");
+                    let explains = |line: &str| {
+                        let line = line.trim_start();
+                        let told = |o: &String| {
+                            line.starts_with(o.as_str()) || line.contains(&format!(", {o}"))
+                        };
+                        line.starts_with('-') && all.iter().any(told)
+                    };
+                    assert!(!help.lines().any(explains), "{name}: {help}");
+                }
+                for option in &all {
+                    let long = option.trim_start_matches("--");
+                    let taken = command.get_arguments().any(|a| a.get_long() == Some(long));
+                    assert!(taken, "{name} {option}");
+                }
+            });
+        }
+        let send = tree.find_subcommand_mut("send").unwrap().render_help().to_string();
+        assert!(send.contains("klatch send lobby"), "{send}");
+        let parsed = super::tree().try_get_matches_from(["klatch", "peer", "list", "--json"]);
+        assert!(parsed.unwrap().get_flag("json"), "wherever it is typed");
     }
 }

@@ -35,6 +35,7 @@ pub enum Contact {
         #[command(flatten)]
         person: OnePerson,
         /// Your own name for them
+        #[arg(id = "petname", value_name = "NAME")]
         name: Option<String>,
     },
     /// Take nothing from a person any more; declines a request

@@ -14,7 +14,7 @@ use crate::args::{Chat, Down};
 use crate::client::Session;
 use crate::context::{Context, Need, confirm};
 use crate::error::Report;
-use crate::output::{snippet, visible};
+use crate::output::{Output, snippet, visible};
 use crate::plain::Plain;
 use crate::tui;
 
@@ -31,7 +31,8 @@ pub async fn run(ctx: &Context, args: Chat) -> Result<(), Report> {
     let settings = if full { Some(tui::settings(ctx, &args.screen)?) } else { None };
     ctx.hushed.store(full, Ordering::Relaxed);
     init::ensure(ctx)?;
-    let mut session = ctx.session(Need::Network(args.network.clone())).await?;
+    let session = ctx.session(Need::Network(args.network.clone())).await;
+    let mut session = session.map_err(|r| r.unwritable("cannot chat", "klatch log ROOM"))?;
     if ctx.embedded.lock().await.is_none() {
         ctx.tell_ignored(&mut session, &args.network).await?;
     }
@@ -95,10 +96,10 @@ async fn plain(
     here: Here,
     args: &Chat,
 ) -> Result<(bool, bool, Result<(), Report>), Report> {
-    welcome(ctx, &mut session, &here).await?;
-    visitors(ctx, &mut session, &here).await?;
     // `--plain` promises that not a single escape sequence is printed.
-    let out = if args.plain { ctx.out.plain(ctx.args.color) } else { ctx.out };
+    let out = if args.plain { ctx.out.plain(ctx.args.color) } else { ctx.out }.in_chat();
+    welcome(&out, &mut session, &here).await?;
+    visitors(&out, &mut session, &here).await?;
     let mut chat = Plain::open(&out, session, here, args.lines, args.yes).await?;
     let done = chat.run().await;
     Ok((chat.wrote, chat.lock, done))
@@ -191,23 +192,23 @@ async fn warn_of_slip(
 }
 
 /// Says who waits for an answer, and whose keys are not the compared ones.
-async fn visitors(ctx: &Context, session: &mut Session, here: &Here) -> Result<(), Report> {
+async fn visitors(out: &Output, session: &mut Session, here: &Here) -> Result<(), Report> {
     let all = people::contacts(session).await?;
     for contact in people::requests(&all) {
-        ctx.out.note(&format!("* {}", people::request(contact)));
+        out.note(&format!("* {}", people::request(contact)));
     }
     if let Some(text) = all.iter().find(|c| c.room == here.room).and_then(people::warning) {
-        ctx.out.warning(&text);
+        out.warning(&text);
     }
     Ok(())
 }
 
 /// Says who you are, where you are, and honestly what kind of room it is.
-async fn welcome(ctx: &Context, session: &mut Session, here: &Here) -> Result<(), Report> {
+async fn welcome(out: &Output, session: &mut Session, here: &Here) -> Result<(), Report> {
     let status = session.status().await?;
     if here.direct {
         let (name, other) = (visible(&status.name), visible(&here.name));
-        ctx.out.note(&format!(
+        out.note(&format!(
             "* you are {name}, talking with {other} (encrypted for the two of you) · /help · /quit"
         ));
         return Ok(());
@@ -221,7 +222,7 @@ async fn welcome(ctx: &Context, session: &mut Session, here: &Here) -> Result<()
         0 => "nobody else is here now".to_owned(),
         n => format!("{n} here now"),
     };
-    ctx.out.note(&format!(
+    out.note(&format!(
         "* you are {} in {} ({kind}); {others} · /help · /quit",
         visible(&status.name),
         visible(&here.name)

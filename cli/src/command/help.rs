@@ -6,7 +6,7 @@ use clap_complete::Shell;
 use serde_json::json;
 
 use super::api;
-use crate::args::tree;
+use crate::args::{options, tree};
 use crate::context::Context;
 use crate::error::Report;
 
@@ -16,12 +16,15 @@ const TOPICS: &[(&str, &str)] = &[
     ("privacy", PRIVACY),
     (
         "topics",
-        "Topics: exit-codes, environment, privacy, keys, slash, older-chats. Commands: klatch --help",
+        "Topics: options, exit-codes, environment, privacy, keys, slash, older-chats. Commands: klatch --help",
     ),
 ];
 
 /// What the page of `older.rs` may be asked for as.
 const OLDER: [&str; 2] = ["older-chats", "seeds"];
+
+/// What every command takes.
+const OPTIONS: &str = "options";
 
 const EXIT_CODES: &str = "\
 0    done
@@ -64,6 +67,9 @@ pub fn run(ctx: &Context, words: &[String]) -> Result<(), Report> {
     let Some(first) = words.first() else {
         return ctx.out.line(tree().render_long_help().to_string().trim_end());
     };
+    if first == OPTIONS {
+        return ctx.out.line(&options());
+    }
     if first == "slash" {
         return ctx.out.line(&crate::slash::help(None));
     }
@@ -77,7 +83,7 @@ pub fn run(ctx: &Context, words: &[String]) -> Result<(), Report> {
         return ctx.out.line(&crate::tui::help_lines().join("\n"));
     }
     if let Some((_, text)) = TOPICS.iter().find(|(name, _)| name == first) {
-        return ctx.out.line(text);
+        return ctx.out.say(text);
     }
     let mut command = tree();
     command.build();
@@ -88,7 +94,7 @@ pub fn run(ctx: &Context, words: &[String]) -> Result<(), Report> {
                 .get_subcommands()
                 .map(clap::Command::get_name)
                 .chain(TOPICS.iter().map(|(n, _)| *n));
-            let names = names.chain(OLDER).chain(["slash"]);
+            let names = names.chain(OLDER).chain(["slash", OPTIONS]);
             return Err(Report::usage(
                 format!("there is no command or topic `{word}`"),
                 api::near(word, names),
@@ -101,7 +107,7 @@ pub fn run(ctx: &Context, words: &[String]) -> Result<(), Report> {
 
 /// The topics that `klatch help` takes beside commands.
 pub fn topics() -> impl Iterator<Item = &'static str> {
-    TOPICS.iter().map(|(name, _)| *name).chain(OLDER).chain(["slash", "keys"])
+    TOPICS.iter().map(|(name, _)| *name).chain(OLDER).chain(["slash", "keys", OPTIONS])
 }
 
 /// Prints a completion script. Those of the common shells ask `klatch complete`; for the others

@@ -74,7 +74,7 @@ pub fn ensure(ctx: &Context) -> Result<(), Report> {
     let asks = passphrase.is_none();
     let made = create(ctx, passphrase, asks)?;
     let name = visible(made["name"].as_str().unwrap_or_default());
-    ctx.note_at_start(&format!("* you are {name} from now on; /nick NAME changes it"));
+    ctx.note_at_start(&format!("* you are {name} from now on; /nick NAME in a chat changes it"));
     Ok(())
 }
 

@@ -37,7 +37,8 @@ pub async fn run(ctx: &Context, args: &Leave) -> Result<(), Report> {
         return ctx.out.either(&forget::as_json(&room, told.into()), || done);
     }
     if !room.left {
-        agree(ctx, args, &room)?;
+        let stays = ctx.embedded.lock().await.is_none();
+        agree(ctx, args, &room, stays)?;
         session.call("room.leave", json!({"room": room.room})).await?;
     }
     drop(session);
@@ -120,7 +121,7 @@ fn extent(room: &RoomSummary) -> String {
 }
 
 /// What nobody else has stays here: whoever leaves should know.
-fn agree(ctx: &Context, args: &Leave, room: &RoomSummary) -> Result<(), Report> {
+fn agree(ctx: &Context, args: &Leave, room: &RoomSummary, node_stays: bool) -> Result<(), Report> {
     if room.queued == 0 || args.yes {
         return Ok(());
     }
@@ -136,9 +137,12 @@ fn agree(ctx: &Context, args: &Leave, room: &RoomSummary) -> Result<(), Report> 
     if ctx.can_ask() && confirm(&format!("{lost}. Leave all the same? [y/N] "))? {
         return Ok(());
     }
-    let hint = format!(
-        "`klatch up` delivers them once somebody is there; klatch leave '{name}' --yes leaves now"
-    );
+    let they = if room.queued == 1 { "it goes" } else { "they go" };
+    let wait = match node_stays {
+        true => format!("wait: {they} out once somebody is there"),
+        false => format!("`klatch up`, then {they} out once somebody is there"),
+    };
+    let hint = format!("{wait}; `klatch leave '{name}' --yes` leaves now");
     Err(Report::new(
         "KLATCH-UNDELIVERED",
         format!("{name} was not left: {lost}"),

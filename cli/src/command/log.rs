@@ -18,7 +18,10 @@ const PAGE: u32 = 250;
 /// Prints the lines asked for; with `--follow`, then each new one until Ctrl+C.
 pub async fn run(ctx: &Context, args: &Log) -> Result<(), Report> {
     let need = if args.follow { Need::Network(Network::usual()) } else { Need::History };
-    let mut session = ctx.session(need).await?;
+    let mut session = ctx.session(need).await.map_err(|report| match args.follow {
+        true => report.unwritable("cannot follow what is said", "klatch log ROOM"),
+        false => report,
+    })?;
     let room = place::find(&mut session, &args.room).await?;
     place::warn(ctx, &mut session, &room).await?;
     let events = match args.follow {

@@ -111,6 +111,14 @@ pub fn goes_on(command: &Command) -> bool {
         || matches!(command, Command::Log(log) if log.follow)
 }
 
+/// Whether what its node logs is shown: it runs for long, and somebody may look at it.
+pub fn shows_log(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Node(Node::Run(_)) | Command::Bot(_) | Command::Api(Api::Serve { .. })
+    ) || matches!(command, Command::Chat(chat) if !chat.plain && has_terminal())
+}
+
 /// Whether its stderr is the log file of a background node.
 pub fn is_detached(command: &Command) -> bool {
     matches!(command, Command::Node(Node::Run(args)) if args.detached)

@@ -49,12 +49,15 @@ pub fn text(status: &Status) -> String {
     }
     if status.queued > 0 {
         text.push_str(&format!(
-            "\nqueued    {} own messages that nobody else has yet",
-            status.queued
+            "\nqueued    {} of yours that nobody else has yet",
+            count(usize::try_from(status.queued).unwrap_or(usize::MAX), "message")
         ));
     }
     if status.read_only {
-        text.push_str("\nDISK      the disk refuses writes: free some space; history can be read");
+        text.push_str(
+            "\nDISK      the disk refuses writes: free some space, or make it writable; history can \
+             be read",
+        );
     }
     let refused: Vec<String> = status.refused.iter().map(|(why, n)| format!("{why} {n}")).collect();
     if !refused.is_empty() {

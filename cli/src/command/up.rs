@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use klatch_core::query::{Host, Status};
+use klatch_node::store::lock::LockError;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
@@ -103,7 +104,7 @@ fn failed(ctx: &Context, answer: &Value) -> Report {
 
 fn command(ctx: &Context, network: &Network, secret: bool) -> Result<Command, Report> {
     let log = logging::open(&ctx.paths.log)
-        .map_err(|e| Report::io("open the log", &ctx.paths.log, &e))?;
+        .map_err(|e| Report::from(LockError::refused(&ctx.paths.log, e)))?;
     let program =
         std::env::current_exe().map_err(|e| Report::io("find", Path::new("klatch"), &e))?;
     let mut command = Command::new(program);

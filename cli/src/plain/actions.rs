@@ -74,7 +74,7 @@ impl Plain<'_> {
                 show(self.out, &mut self.lines, &name, true, *message)
             }
             Shown::Text { json: Some(json), .. } if self.out.json => self.out.json(&json),
-            Shown::Text { tone: Tone::Data, text, .. } => self.out.line(&text),
+            Shown::Text { tone: Tone::Data, text, .. } => self.out.say(&text),
             Shown::Text { tone: Tone::Note, text, .. } => {
                 self.out.note(&format!("* {text}"));
                 Ok(())

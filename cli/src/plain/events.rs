@@ -103,7 +103,7 @@ impl Plain<'_> {
         let (name, who) = (visible(&contact.name), people::typed(contact));
         match news {
             ContactNews::Requested if !self.out.json => {
-                self.out.line(&format!("* {}", people::request(contact)))
+                self.out.say(&format!("* {}", people::request(contact)))
             }
             ContactNews::KeysChanged => {
                 self.out.warning(

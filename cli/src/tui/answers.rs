@@ -17,6 +17,7 @@ use super::text::clean;
 use super::timeline::{PAGE, Timeline};
 use crate::act::{Effect, Here, Outcome, Shown, Tone};
 use crate::error::{Report, exit};
+use crate::hints;
 use crate::lines::{self, Lines};
 use crate::output::snippet;
 
@@ -409,6 +410,7 @@ fn show(state: &mut State, shown: Vec<Shown>) {
         match one {
             Shown::Text { tone, text, .. } => {
                 loud |= tone == Tone::Warning;
+                let text = hints::in_chat(&text);
                 lines.extend(text.lines().map(|l| clean(&l.replace('\t', "  "))));
             }
             Shown::Found(message) => {

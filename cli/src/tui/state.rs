@@ -19,6 +19,7 @@ use super::timeline::Timeline;
 use crate::act::{Here, Outcome};
 use crate::client::Told;
 use crate::error::Report;
+use crate::hints;
 use crate::slash::Action;
 
 /// Rooms whose lines are kept in memory; others are read again when they are visited.
@@ -453,13 +454,13 @@ impl State {
 
     /// Says something below the timeline.
     pub fn say(&mut self, text: &str) {
-        let text = super::text::clean(text.trim_start_matches("* "));
+        let text = hints::in_chat(&super::text::clean(text.trim_start_matches("* ")));
         self.note = Some(Note { text, warning: false, until_ms: self.now_ms + NOTE_MS });
     }
 
     /// The same, louder.
     pub fn warn(&mut self, text: &str) {
-        let text = super::text::clean(text);
+        let text = hints::in_chat(&super::text::clean(text));
         self.note = Some(Note { text, warning: true, until_ms: self.now_ms + 2 * NOTE_MS });
     }
 

@@ -270,7 +270,11 @@ impl CommandError {
             Self::NotBackYet { .. } => {
                 "send again once a member is connected: `klatch wait peer`".to_owned()
             }
-            Self::ReadOnly { .. } => "free some space; history can still be read and nothing is lost".to_owned(),
+            Self::ReadOnly { .. } => {
+                "free some space, or make the disk writable; history can still be read and nothing \
+                 is lost"
+                    .to_owned()
+            },
             Self::ReadFailed { .. } => "check the disk, then restart the node: `klatch down`, `klatch up`".to_owned(),
             Self::Stopping => "start it again with `klatch up`".to_owned(),
         }

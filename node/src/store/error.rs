@@ -98,6 +98,15 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// In a sentence that says by itself that writes are refused: why.
+    #[must_use]
+    pub fn cause(&self) -> String {
+        match self {
+            Self::Full { cause } => cause.clone(),
+            other => other.to_string(),
+        }
+    }
+
     /// What to do about it.
     #[must_use]
     pub fn hint(&self) -> &'static str {
@@ -118,7 +127,10 @@ impl StoreError {
             Self::Unreadable { .. } => {
                 "check that the file belongs to you and that the disk is mounted read-write"
             }
-            Self::Full { .. } => "free some space; history can still be read and nothing is lost",
+            Self::Full { .. } => {
+                "free some space, or make the disk writable; history can still be read and nothing \
+                 is lost"
+            }
             Self::Io { .. } => {
                 "check the disk (for example with `dmesg`) and copy the profile to a healthy one"
             }

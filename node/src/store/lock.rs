@@ -30,7 +30,7 @@ pub enum LockError {
         pid: Option<u32>,
     },
     /// Something else stands where the lock file should be.
-    #[error("{} is no file", .path.display())]
+    #[error("{} is {}, and must be a file", .path.display(), instead(.path))]
     NotAFile {
         /// Where.
         path: PathBuf,
@@ -61,6 +61,14 @@ pub enum LockError {
     },
 }
 
+/// What is there and no file.
+fn instead(path: &Path) -> &'static str {
+    match fs::metadata(path) {
+        Ok(meta) if meta.is_dir() => "a folder",
+        _ => "a pipe or device",
+    }
+}
+
 fn owner(uid: u32) -> String {
     if uid == 0 { "root".to_owned() } else { format!("another user (uid {uid})") }
 }
@@ -85,8 +93,13 @@ impl LockError {
                     .to_owned()
             }
             Self::NotAFile { path } => {
-                let path = path.display();
-                format!("nothing of klatch's makes that; move it away: mv '{path}' '{path}.old'")
+                let quoted = |p: String| format!("'{}'", p.replace('\'', "'\\''"));
+                let path = path.display().to_string();
+                format!(
+                    "another program made it: mv {} {}; then the same again, which makes a file",
+                    quoted(path.clone()),
+                    quoted(format!("{path}.old"))
+                )
             }
             Self::Foreign { path, .. } => {
                 // Not the whole disk, if it is the folder itself that is theirs.
@@ -108,7 +121,8 @@ impl LockError {
     }
 
     /// What it means that the system refused `path`.
-    pub(super) fn refused(path: &Path, source: std::io::Error) -> Self {
+    #[must_use]
+    pub fn refused(path: &Path, source: std::io::Error) -> Self {
         let path = path.to_owned();
         let own = rustix::process::geteuid().as_raw();
         let theirs = || {

@@ -162,7 +162,8 @@ impl Store {
             return Err(StoreError::Outdated { file, cause });
         }
         let segments = Segments::frozen(folder, &tag, &known_segments(&main)?)?;
-        tracing::warn!(%why, "the profile is open for reading only");
+        // Told by `Status::read_only`; whoever asked for it shows that in words.
+        tracing::info!(%why, "the profile is open for reading only");
         Ok(Self {
             bodies: Bodies::new(folder, segments.live()),
             main,

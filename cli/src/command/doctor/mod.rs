@@ -233,7 +233,7 @@ pub async fn run(ctx: &Context, args: &Doctor) -> Result<(), Report> {
     if ctx.out.json {
         ctx.out.json(&found.json())?;
     } else {
-        ctx.out.line(&found.lines().join("\n"))?;
+        ctx.out.say(&found.lines().join("\n"))?;
     }
     if found.count(Outcome::Fail) > 0 { Err(Report::unhealthy()) } else { Ok(()) }
 }

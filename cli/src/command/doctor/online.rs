@@ -301,8 +301,16 @@ fn room(facts: &Facts, room: &RoomSummary) -> Finding {
         return Finding::fail(text, "klatch --profile NEW init");
     }
     if room.damaged > 0 {
-        let lost = count(usize::try_from(room.damaged).unwrap_or(usize::MAX), "text");
-        let text = format!("{lost} rotted on this disk, and come back from who has them{queued}");
+        let lost = match room.damaged {
+            1 => "a text was damaged on this disk; it comes back once a member who has it is \
+                  connected"
+                .to_owned(),
+            n => format!(
+                "{n} texts were damaged on this disk; they come back once a member who has them is \
+                 connected"
+            ),
+        };
+        let text = format!("{lost}{queued}");
         return Finding::warn(text, "check the disk and its cables; keep a member online");
     }
     if room.over_budget {

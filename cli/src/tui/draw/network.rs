@@ -60,7 +60,7 @@ fn peers(state: &State, theme: Theme, columns: usize) -> Vec<Line<'static>> {
     let mut lines = vec![Line::styled(format!("PEERS {}", peers.len()), theme.bold())];
     if peers.is_empty() {
         lines.push(Line::styled(
-            " nobody is connected: F1, or `klatch doctor`, says what to try",
+            " nobody is connected: F1, or /doctor, says what to try",
             theme.dim(),
         ));
     }

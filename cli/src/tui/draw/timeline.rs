@@ -158,10 +158,9 @@ fn hints(state: &State, space: usize, columns: usize) -> Vec<String> {
         ));
     }
     hints.push(format!(
-        "From elsewhere: one of you needs an address that the other can reach; `{}` says which are yours, `{}` goes \
-         there.",
-        whole("klatch doctor"),
-        whole("klatch peer add ADDRESS")
+        "From elsewhere: one of you needs an address that the other can reach; `{}` says which are yours, `{}` goes there.",
+        whole("/doctor"),
+        whole("/connect ADDRESS")
     ));
     hints.push("What you write now waits for them. F1 help".to_owned());
     let mut rows = Vec::new();
