@@ -143,8 +143,10 @@ def page(path, env):
 
 def daily(readme):
     """The `klatch ...` of the text, in an order that makes sense."""
-    found = list(dict.fromkeys(re.findall(r"`(klatch [^`]+)`", readme)))
-    found = [c for c in found if not re.search(r"\b[A-Z]{1,}\b|--follow|/ip4/|\b(un)?lock\b", c)]
+    # A line of text may end within a command.
+    found = list(dict.fromkeys(" ".join(c.split()) for c in re.findall(r"`(klatch\s[^`]+)`", readme)))
+    # Where somebody else listens (an address of documentation) nobody is to be reached from here.
+    found = [c for c in found if not re.search(r"\b[A-Z]{1,}\b|--follow|/ip4/|\b192\.0\.2\.|\b(un)?lock\b", c)]
     order = ["init", "up", "chat", "join", "send", "", "leave", "down"]
 
     def place(command):
