@@ -153,7 +153,7 @@ impl Shared {
     /// # Errors
     /// [`CommandError`]: nobody, several people, the user.
     pub fn person(&self, wanted: &str) -> Result<IdentityId, CommandError> {
-        place::find_person(&self.people().directory.candidates(), wanted)
+        place::find_person(&self.people().directory, wanted)
     }
 
     /// The person named at the front of a line, and what follows the name.
@@ -161,7 +161,7 @@ impl Shared {
     /// # Errors
     /// As [`Shared::person`]; several names that fit.
     pub fn at_front<'a>(&self, line: &'a str) -> Result<(IdentityId, &'a str), CommandError> {
-        place::at_front(&self.people().directory.candidates(), line)
+        place::at_front(&self.people().directory, line)
     }
 
     /// Whether any room sees a device now.

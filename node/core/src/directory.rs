@@ -25,6 +25,8 @@ pub struct Seen {
     /// When it was last there, Unix milliseconds; 0 if never.
     pub last_seen_ms: u64,
     skeleton: Arc<str>,
+    /// The name looks like what only this program writes.
+    imitates: bool,
 }
 
 /// A person who is kept.
@@ -59,6 +61,23 @@ enum Where {
     Claimed,
     /// In a room, with one of their devices.
     Room(RoomId, DeviceId),
+}
+
+/// How sure the user can be of whom a name means, the least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sure {
+    /// Blocked: never meant before others.
+    Blocked,
+    /// Met in rooms, or asks to be let in: the name is a claim.
+    Met,
+    /// A contact, by the name that they give themselves.
+    Contact,
+    /// A contact whose keys were compared, by the name that they give themselves.
+    Verified,
+    /// A contact, by the user's own name for them.
+    Named,
+    /// The user.
+    Own,
 }
 
 /// Everybody who is known.
@@ -151,8 +170,9 @@ impl Directory {
         self.devices.entry(row.device).or_default().insert(row.room);
         self.people.entry(identity).or_default().insert(row.device);
         self.conversations.entry(RoomId::of_conversation(&identity)).or_insert(identity);
-        let (name, last_seen_ms) = (row.name.as_str().into(), row.last_seen_ms);
-        self.seen.insert(key, Seen { identity, name, last_seen_ms, skeleton });
+        let (name, imitates) = (row.name.as_str().into(), imitates(&row.name));
+        let last_seen_ms = row.last_seen_ms;
+        self.seen.insert(key, Seen { identity, name, last_seen_ms, skeleton, imitates });
     }
 
     /// Whether a person is kept like this.
@@ -299,18 +319,25 @@ impl Directory {
     /// Everybody that a name can mean: those who are kept, those who were met, the user.
     #[must_use]
     pub fn candidates(&self) -> Vec<Candidate> {
+        let elsewhere = |identity: &IdentityId, claimed: &str| {
+            let names = self.seen_of(identity).map(|(.., seen)| &*seen.name);
+            let others: BTreeSet<&str> = names.filter(|name| *name != claimed).collect();
+            others.into_iter().map(str::to_owned).collect()
+        };
         let kept = self.kept.iter().map(|(identity, kept)| Candidate {
             identity: *identity,
             claimed: kept.claimed.clone(),
+            elsewhere: elsewhere(identity, &kept.claimed),
             petname: kept.petname.clone(),
-            standing: kept.standing,
+            blocked: kept.standing == Standing::Blocked,
             own: false,
         });
         let met = |(identity, claimed): (&IdentityId, &str)| Candidate {
             identity: *identity,
             claimed: claimed.to_owned(),
+            elsewhere: elsewhere(identity, claimed),
             petname: None,
-            standing: Standing::Met,
+            blocked: false,
             own: *identity == self.own,
         };
         let strangers = self.people.keys().filter(|i| {
@@ -328,50 +355,88 @@ impl Directory {
     #[must_use]
     pub fn mark_in(&self, room: &RoomId, device: &DeviceId) -> Option<String> {
         let seen = self.seen.get(&(*room, *device))?;
-        self.mark(&seen.skeleton, &seen.identity, Some(room))
+        self.mark(&seen.skeleton, seen.imitates, &seen.identity, Some(room))
     }
 
-    /// The same for a person in lists of people and in conversations.
+    /// What is to be typed behind that name where anybody may be named, not only who is in the room.
+    #[must_use]
+    pub fn mark_beyond(&self, room: &RoomId, device: &DeviceId) -> Option<String> {
+        let seen = self.seen.get(&(*room, *device))?;
+        self.mark(&seen.skeleton, seen.imitates, &seen.identity, None)
+    }
+
+    /// The same as in a room for a person in lists of people and in conversations.
     #[must_use]
     pub fn mark_of(&self, identity: &IdentityId) -> Option<String> {
         let name = self.name_of(identity)?;
-        self.mark(&skeleton(name), identity, None)
+        self.mark(&skeleton(name), imitates(name), identity, None)
     }
 
-    /// Of all who go by a name that looks so, the one the user can be sure of stays unmarked: the
-    /// user, else the one who is verified, else the one contact. `room`: only who is in it counts,
-    /// beside those; without it everybody.
-    fn mark(&self, skeleton: &str, who: &IdentityId, room: Option<&RoomId>) -> Option<String> {
-        let counts = |(identity, place): &&(IdentityId, Where)| match place {
-            Where::Room(r, _) => room.is_none_or(|room| r == room),
-            Where::Own | Where::Petname | Where::Claimed => {
-                room.is_none() || self.trust(identity) > 0
+    /// Everybody who goes by a name that looks so, and how sure the user can be that this is whom it
+    /// means. What a name alone means ([`crate::place`]) and what is shown without a mark is decided
+    /// by this alone. `room`: only who is in it counts, beside those the user knows.
+    #[must_use]
+    pub fn alike(&self, skeleton: &str, room: Option<&RoomId>) -> BTreeMap<IdentityId, Sure> {
+        let mut all = BTreeMap::new();
+        for (identity, place) in self.bearers.get(skeleton).into_iter().flatten() {
+            let sure = match place {
+                Where::Petname if self.standing(identity) == Some(Standing::Accepted) => {
+                    Sure::Named
+                }
+                _ => self.sure_of(identity),
+            };
+            let counts = match place {
+                Where::Room(r, _) => room.is_none_or(|room| r == room),
+                Where::Own | Where::Petname | Where::Claimed => {
+                    room.is_none() || sure >= Sure::Contact
+                }
+            };
+            if counts {
+                let known = all.entry(*identity).or_insert(sure);
+                *known = sure.max(*known);
             }
-        };
-        let bearers = self.bearers.get(skeleton)?.iter().filter(counts);
-        let group: BTreeSet<IdentityId> = bearers.map(|(identity, _)| *identity).collect();
-        let others: Vec<&IdentityId> = group.iter().filter(|i| *i != who).collect();
-        let best = others.iter().map(|i| self.trust(i)).max();
-        // A name that is made like a marked one gets a mark of its own, whoever bears it.
-        if !imitates(skeleton) && best.is_none_or(|best| self.trust(who) > best) {
+        }
+        all
+    }
+
+    /// Of all who go by a name that looks so, the one the user can be sure of stays unmarked. A name
+    /// that is made like the words and marks of this program is marked, whoever bears it.
+    fn mark(
+        &self,
+        skeleton: &str,
+        imitates: bool,
+        who: &IdentityId,
+        room: Option<&RoomId>,
+    ) -> Option<String> {
+        let mut others = self.alike(skeleton, room);
+        let sure = others.remove(who).unwrap_or_else(|| self.sure_of(who));
+        let imitates = imitates && *who != self.own;
+        if !imitates && others.values().all(|other| *other < sure) {
             return None;
         }
         /// Characters of a group, and of the dash behind it.
         const GROUP: usize = 5;
         let own = fingerprint(who);
-        let prints: Vec<String> = others.iter().map(|i| fingerprint(i)).collect();
+        let prints: Vec<String> = others.keys().map(fingerprint).collect();
         let short = |chars: usize| own.get(..chars).unwrap_or(&own);
         let shared = |chars: usize| prints.iter().any(|p| p.starts_with(short(chars)));
         let chars = (1..=4).map(|n| n * GROUP - 1).find(|chars| !shared(*chars));
         Some(chars.map_or(own.as_str(), short).to_owned())
     }
 
-    fn trust(&self, identity: &IdentityId) -> u8 {
+    fn standing(&self, identity: &IdentityId) -> Option<Standing> {
+        self.kept.get(identity).map(|kept| kept.standing)
+    }
+
+    fn sure_of(&self, identity: &IdentityId) -> Sure {
         match self.kept.get(identity) {
-            _ if *identity == self.own => 3,
-            Some(k) if k.verified && !k.changed && k.standing == Standing::Accepted => 2,
-            Some(k) if k.standing == Standing::Accepted => 1,
-            _ => 0,
+            _ if *identity == self.own => Sure::Own,
+            Some(k) if k.standing == Standing::Blocked => Sure::Blocked,
+            Some(k) if k.standing == Standing::Accepted => match k.verified && !k.changed {
+                true => Sure::Verified,
+                false => Sure::Contact,
+            },
+            _ => Sure::Met,
         }
     }
 
@@ -431,6 +496,7 @@ mod tests {
         directory.met(&row(OTHER, 5, "ann", 0));
         assert_eq!(marks(&directory, &[4]), [false]);
         assert!(directory.mark_of(&id(4)).is_some() && directory.mark_of(&id(5)).is_some());
+        assert!(directory.mark_beyond(&ROOM, &DeviceId([4; 32])).is_some());
         // A new name frees the old one.
         directory.met(&row(ROOM, 2, "carol", 0));
         directory.met(&row(ROOM, 3, "dave", 0));
@@ -457,6 +523,36 @@ mod tests {
         directory.met(&row(ROOM, 5, "ME", 0));
         directory.met(&row(ROOM, 9, "me", 0));
         assert_eq!(marks(&directory, &[3, 5, 9]), [true, true, false]);
+    }
+
+    #[test]
+    fn the_users_own_name_for_somebody_is_not_taken_by_a_contact_who_claims_it() {
+        let mut directory = Directory::new(id(9), "me");
+        let petname = Some("bob".to_owned());
+        directory.keep(id(1), Kept { petname, ..kept("robert", Standing::Accepted, false) });
+        directory.keep(id(2), kept("Bob", Standing::Accepted, true));
+        assert_eq!(directory.mark_of(&id(1)), None);
+        assert!(directory.mark_of(&id(2)).is_some());
+    }
+
+    #[test]
+    fn who_is_blocked_marks_nobody_else() {
+        let mut directory = Directory::new(id(9), "me");
+        directory.met(&row(ROOM, 1, "bob", 0));
+        directory.met(&row(ROOM, 2, "bob", 0));
+        directory.keep(id(2), kept("bob", Standing::Blocked, false));
+        assert_eq!(marks(&directory, &[1, 2]), [false, true]);
+    }
+
+    #[test]
+    fn a_name_in_the_programs_own_voice_is_marked_but_for_oneself() {
+        let mut directory = Directory::new(id(9), "klatch");
+        for (n, name) in [(1, "you"), (2, "* alice"), (3, "alice:"), (4, "carol")] {
+            directory.met(&row(ROOM, n, name, 0));
+        }
+        directory.met(&row(ROOM, 9, "klatch", 0));
+        assert_eq!(marks(&directory, &[1, 2, 3, 4, 9]), [true, true, true, false, false]);
+        assert!(directory.mark_of(&id(1)).is_some());
     }
 
     #[test]

@@ -227,8 +227,10 @@ impl CommandError {
                 "choose another name; `klatch rooms --json` shows the ids of your rooms".to_owned()
             }
             Self::BadName => {
-                "1 to 64 bytes that can be seen, without control or text-direction characters, not \
-                 begun with @ or #, and unlike an id, a fingerprint or a mark (~ABCD)"
+                "1 to 64 bytes that can be seen, without control or text-direction characters; not \
+                 begun with a sign such as @, #, * or -; no colon, bracket or check mark in it; no \
+                 word that stands for somebody (you, all, klatch); unlike an id, a fingerprint or \
+                 a mark (~ABCD)"
                     .to_owned()
             }
             Self::EmptyText => "write something".to_owned(),
@@ -246,7 +248,10 @@ impl CommandError {
                 "people are known from the rooms you share: `klatch members ROOM` lists them".to_owned()
             }
             Self::AmbiguousRoom { .. } => "use the id instead of the name".to_owned(),
-            Self::AmbiguousPerson { .. } => "use the fingerprint instead of the name".to_owned(),
+            Self::AmbiguousPerson { .. } => {
+                "use the fingerprint instead of the name, or the name with its mark (bob~ABCD)"
+                    .to_owned()
+            }
             Self::SeveralNames { .. } => {
                 "nothing was done; put the name that you mean in quotes".to_owned()
             }
@@ -257,7 +262,7 @@ impl CommandError {
             Self::NoKeysYet { who } => {
                 format!("keys come with the first message: `klatch send @{} hello`", who.trim_start_matches('@'))
             }
-            Self::WrongPlace { .. } => "`/help` tells what a command is for".to_owned(),
+            Self::WrongPlace { .. } => "`klatch help` tells what a command is for".to_owned(),
             Self::TooFast { .. } => "wait a moment and send again".to_owned(),
             Self::QueueFull { who, .. } | Self::QueuesFull { who } => format!(
                 "it leaves once {who} is connected; deleting some of it makes room, and \

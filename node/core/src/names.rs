@@ -4,6 +4,8 @@
 //! Pure functions over text. Who bears a name is in [`crate::directory`], what it means in
 //! [`crate::place`].
 
+use std::sync::LazyLock;
+
 use icu_properties::CodePointSetData;
 use icu_properties::props::DefaultIgnorableCodePoint;
 use unicode_normalization::UnicodeNormalization;
@@ -50,27 +52,71 @@ pub fn is_id(word: &str) -> bool {
 }
 
 /// Whether somebody may call themselves, or somebody else, so: within the bounds of the wire
-/// (PROTOCOL.md 3.3), to be seen, not the form of an id, of a fingerprint or of a mark, and not
-/// begun like a person or a room. What others call themselves is judged by the wire alone: a log
-/// cannot do without one of its entries.
+/// (PROTOCOL.md 3.3), to be seen, not the form of an id, and nothing that [`imitates`]. What others
+/// call themselves is judged by the wire alone: a log cannot do without one of its entries.
 #[must_use]
 pub fn is_name(name: &str) -> bool {
-    identity::valid_name(name)
-        && is_visible(name)
-        && !is_id(name)
-        && !imitates(name)
-        && !name.trim_start().starts_with(['@', '#'])
+    identity::valid_name(name) && is_visible(name) && !is_id(name) && !imitates(name)
 }
 
-/// Whether a name, or its skeleton, looks like what only this program puts beside names: like one
-/// with a mark behind it (`bob~ABCD`), or like a fingerprint. Somebody could be taken for the
-/// person whose mark or fingerprint that is.
+/// Whether a name looks like what only this program writes: like a name with a mark behind it
+/// (`bob~ABCD`), a fingerprint, a word that stands for somebody (`you`), or a name with a sign of
+/// its own (`* bob`, `bob:`, `(bob)`, `bob ✓`). Whoever is called so could be taken for somebody
+/// else, or for the program.
 #[must_use]
 pub fn imitates(name: &str) -> bool {
+    let seen = skeleton(name);
+    is_like_a_mark(&seen) || is_word_of_the_program(&seen) || has_sign_of_the_program(name)
+}
+
+/// Words that the program, or people, put where a name stands and that mean nobody, or everybody.
+const WORDS: [&str; 13] = [
+    "you",
+    "me",
+    "myself",
+    "yourself",
+    "all",
+    "everybody",
+    "everyone",
+    "somebody",
+    "someone",
+    "nobody",
+    "here",
+    "system",
+    "klatch",
+];
+
+fn is_word_of_the_program(seen: &str) -> bool {
+    /// As the eye sees them. Always the same, so they are made once.
+    static SEEN: LazyLock<Vec<String>> =
+        LazyLock::new(|| WORDS.iter().map(|word| skeleton(word)).collect());
+    SEEN.iter().any(|word| word == seen)
+}
+
+/// Whether there is a sign in a name by which the program tells what is a name and what is not: one
+/// that begins a line or a name, or one that ends a name, encloses a remark, draws a list, or says
+/// that keys were compared.
+fn has_sign_of_the_program(name: &str) -> bool {
+    const FIRST: [char; 13] = ['@', '#', '*', '!', '?', '+', '-', '/', '=', '|', '&', '·', '•'];
+    const ANYWHERE: [char; 24] = [
+        ':', '(', ')', '[', ']', '{', '}', '<', '>', '✓', '✔', '☑', '✅', '✗', '●', '○', '◌', '▸',
+        '↪', '│', '─', '→', '←', '«',
+    ];
+    // Letters stay what they are: some end or begin words of their language and look like signs.
+    let drawn = |c: char| match c.is_alphanumeric() || is_combining_mark(c) {
+        true => c,
+        false => only(prototypes(c.encode_utf8(&mut [0; 4]))).unwrap_or(c),
+    };
+    let mut seen = name.nfkc().filter(|c| !is_unseen(*c));
+    let is_first = |c: char| FIRST.contains(&c) || FIRST.contains(&drawn(c));
+    let is_sign = |c: char| ANYWHERE.contains(&c) || ANYWHERE.contains(&drawn(c));
+    seen.clone().next().is_some_and(is_first) || seen.any(is_sign)
+}
+
+fn is_like_a_mark(seen: &str) -> bool {
     /// Characters of the shortest mark, and of a fingerprint.
     const MARK: usize = 4;
     const FINGERPRINT: usize = 16;
-    let seen = skeleton(name);
     let print = |text: &str| {
         let letters = text.chars().filter(|c| *c != '-');
         letters.clone().all(|c| c.is_ascii_alphanumeric()).then(|| letters.count())
@@ -78,7 +124,7 @@ pub fn imitates(name: &str) -> bool {
     let marked = seen.rsplit_once('~').and_then(|(_, mark)| print(mark));
     // A long word of letters alone is a name: hardly a fingerprint has no digit and no dash.
     let plain = seen.chars().all(char::is_alphabetic);
-    marked.is_some_and(|chars| chars >= MARK) || (!plain && print(&seen) == Some(FINGERPRINT))
+    marked.is_some_and(|chars| chars >= MARK) || (!plain && print(seen) == Some(FINGERPRINT))
 }
 
 /// Whether there is anything to see: more than blanks, and more than marks with nothing below them.
@@ -287,12 +333,71 @@ mod tests {
             "u2ixi5tdq4ypuexd",
         ] {
             assert!(imitates(forged) && !is_name(forged), "{forged:?}");
-            assert!(imitates(&skeleton(forged)), "{forged:?}");
         }
         for fine in ["~", "alice~", "~bob~", "al~ice", "Maximiliansdottr", "R2-D2", "a-b-c-d"] {
             assert!(!imitates(fine) && is_name(fine), "{fine:?}");
         }
         assert!(!is_name("@bob") && !is_name("#garden") && is_name("bob#1"));
+    }
+
+    #[test]
+    fn nobody_is_called_like_the_program_itself_speaks() {
+        for voice in [
+            "you",
+            "YOU",
+            "y\u{43e}u",
+            "Me",
+            "m e",
+            "klatch",
+            "System",
+            "everybody",
+            "all",
+            "somebody",
+            "* alice",
+            "\u{2217} alice",
+            "\u{200e}* alice",
+            "alice:",
+            "alice\u{a789} hi",
+            "alice\u{ff1a}",
+            "(alice)",
+            "alice (to \"yes\")",
+            "[alice]",
+            "\u{3014}alice\u{3015}",
+            "<alice>",
+            "alice\u{203a}",
+            "alice ✓",
+            "alice ✅",
+            "● alice",
+            "@alice",
+            "\u{ff20}alice",
+            "#garden",
+            "! alice",
+            "- alice",
+            "\u{2013} alice",
+            "?",
+        ] {
+            assert!(imitates(voice) && !is_name(voice), "{voice:?}");
+        }
+        for fine in [
+            "Youssef",
+            "Alla",
+            "Ally",
+            "Mé",
+            "O'Neill",
+            "Jean-Luc",
+            "Martin Jr.",
+            "Smith, John",
+            "bob & ann",
+            "_bob_",
+            "bob!",
+            "why?",
+            "रामः",
+            "ǃXóõ",
+            "🌱 Zoë",
+            "3",
+        ] {
+            assert!(!imitates(fine) && is_name(fine), "{fine:?}");
+        }
     }
 
     #[test]

@@ -5,19 +5,19 @@
 //! of all the more public room. Pure, over plain rows; names are resolved once, where they come in,
 //! and from there on a [`Place`] or an id is carried.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize, Serializer};
 use unicode_normalization::UnicodeNormalization;
 
-use crate::directory::Directory;
+use crate::directory::{Directory, Sure};
 use crate::error::CommandError;
 use crate::identity::fingerprint;
 use crate::ids::{IdentityId, RoomId};
 use crate::limits::NAME_BYTES_MAX;
-use crate::names::{is_id, nearest, normalise};
-use crate::query::Standing;
+use crate::names::{is_id, nearest, normalise, skeleton};
 
 /// Characters of a fingerprint that are enough, if only one person has them.
 const PREFIX_MIN: usize = 4;
@@ -101,6 +101,15 @@ impl RoomName<'_> {
         wanted == Some(self.name)
             || self.name.strip_prefix('#') == Some(bare)
             || (!self.name.is_ascii() && normalise(self.name).ok().as_deref() == wanted)
+            || bare.rsplit_once('~').is_some_and(|(name, mark)| {
+                self.mark().eq_ignore_ascii_case(mark)
+                    && self.is_called(name, normalise(name).ok().as_deref())
+            })
+    }
+
+    /// What tells it from rooms that look alike: the beginning of its id.
+    fn mark(&self) -> String {
+        self.room.short()
     }
 
     fn words(&self) -> String {
@@ -117,10 +126,12 @@ pub struct Candidate {
     pub identity: IdentityId,
     /// The name they give themselves.
     pub claimed: String,
+    /// Other names, by which they go in some rooms.
+    pub elsewhere: Vec<String>,
     /// The own name for them.
     pub petname: Option<String>,
-    /// How they are kept.
-    pub standing: Standing,
+    /// Nothing of them is taken.
+    pub blocked: bool,
     /// This is the user.
     pub own: bool,
 }
@@ -132,8 +143,10 @@ impl Candidate {
         self.petname.as_deref().unwrap_or(&self.claimed)
     }
 
-    fn blocked(&self) -> bool {
-        self.standing == Standing::Blocked
+    /// Every name of theirs that is spelled so.
+    fn names<'a>(&'a self, case: &'a str) -> impl Iterator<Item = &'a str> {
+        let names = self.petname.iter().chain([&self.claimed]).chain(&self.elsewhere);
+        names.map(String::as_str).filter(move |name| folded(name) == case)
     }
 }
 
@@ -147,7 +160,7 @@ pub fn find<'a>(
     people: &Directory,
 ) -> Result<Place, CommandError> {
     if wanted.starts_with('@') {
-        return find_person(&people.candidates(), wanted).map(Place::With);
+        return find_person(people, wanted).map(Place::With);
     }
     if let Some(id) = RoomId::parse(wanted) {
         let person = || people.person_of(&id).filter(|i| people.knows(i)).map(Place::With);
@@ -199,6 +212,19 @@ pub fn find_room<'a>(
     }
 }
 
+/// What is to be shown beside the names of rooms that look alike, as with people who have like
+/// names: all of a group are marked, equal names as well. `#garden~abcdefgh` is taken as a name.
+#[must_use]
+pub fn room_marks(rooms: &[RoomName<'_>]) -> Vec<Option<String>> {
+    let skeletons: Vec<String> = rooms.iter().map(|r| skeleton(r.name)).collect();
+    let mut bearers: BTreeMap<&str, usize> = BTreeMap::new();
+    for skeleton in &skeletons {
+        *bearers.entry(skeleton).or_default() += 1;
+    }
+    let shared = |skeleton: &String| bearers.get(skeleton.as_str()).is_some_and(|n| *n > 1);
+    rooms.iter().zip(&skeletons).map(|(room, seen)| shared(seen).then(|| room.mark())).collect()
+}
+
 /// Two spellings of one name, as they are typed: case and width do not count.
 fn folded(name: &str) -> String {
     caseless::default_case_fold_str(&name.nfkc().collect::<String>()).nfkc().collect()
@@ -212,80 +238,131 @@ fn letters(text: &str) -> String {
 /// they give themselves, a fingerprint (any case, with or without dashes, at least its first four
 /// characters), an identity, or the id of the conversation.
 ///
-/// An id wins alone. Own names win over a whole fingerprint, that over the names that contacts give
-/// themselves, these over the names of people who were only met, and all over the beginning of a
-/// fingerprint: nobody can take a name or a fingerprint that the user relies on by claiming it.
-/// Exact spelling wins over another case. A name with its mark, as shared names are shown
-/// (`bob~ABCD`), means the one who has both.
+/// An id wins alone. Own names win over a whole fingerprint, that over the names that people give
+/// themselves, and all over the beginning of a fingerprint: nobody can take a name or a fingerprint
+/// that the user relies on by claiming it. A name alone means the one who is shown under it without
+/// a mark ([`Directory::alike`]): where several are shown with one, it is refused in every spelling,
+/// theirs too. A name with its mark, as it is shown (`bob~ABCD`), means the one who has both.
 ///
 /// # Errors
 /// [`CommandError::UnknownPerson`] with the nearest name, [`CommandError::AmbiguousPerson`] with
 /// the candidates, [`CommandError::Yourself`].
-pub fn find_person(candidates: &[Candidate], wanted: &str) -> Result<IdentityId, CommandError> {
+pub fn find_person(people: &Directory, wanted: &str) -> Result<IdentityId, CommandError> {
+    find_among(people, &people.candidates(), wanted)
+}
+
+fn find_among(
+    people: &Directory,
+    candidates: &[Candidate],
+    wanted: &str,
+) -> Result<IdentityId, CommandError> {
     let bare = wanted.strip_prefix('@').unwrap_or(wanted).trim();
-    let case = folded(bare);
-    if let Some(found) = named(candidates, bare, &case, true) {
+    if let Some(found) = named(people, candidates, bare, true) {
         return found;
     }
-    let known = candidates.iter().filter(|c| !c.own && !c.blocked()).map(Candidate::name);
-    let near = nearest(&case, known).map(str::to_owned);
+    let known = candidates.iter().filter(|c| !c.own && !c.blocked).map(Candidate::name);
+    let near = nearest(&folded(bare), known).map(str::to_owned);
     Err(CommandError::UnknownPerson { who: bare.to_owned(), nearest: near })
 }
 
 /// Whom a word means, if it means anybody; `prefixes`: the beginning of a fingerprint counts.
 fn named(
+    people: &Directory,
     candidates: &[Candidate],
     bare: &str,
-    case: &str,
     prefixes: bool,
 ) -> Option<Result<IdentityId, CommandError>> {
-    let (identity, room) = (IdentityId::parse(bare), RoomId::parse(bare));
-    let mark = letters(bare);
-    let print = |c: &Candidate| letters(&fingerprint(&c.identity));
-    let accepted = |c: &Candidate| c.standing == Standing::Accepted;
-    // As names that are shared are shown: `bob~ABCD`.
-    let shown = bare.rsplit_once('~').map(|(name, print)| (folded(name), letters(print)));
-    let marked = |c: &Candidate| {
-        shown.as_ref().is_some_and(|(name, begins)| {
-            let called = folded(&c.claimed) == *name || folded(c.name()) == *name;
-            called && begins.len() >= PREFIX_MIN && print(c).starts_with(begins)
-        })
+    let pick = |rule: &dyn Fn(&Candidate) -> bool| {
+        let found: Vec<&Candidate> = candidates.iter().filter(|c| rule(c)).collect();
+        one_of(found, bare)
     };
-    let is_mark = candidates.iter().any(marked);
-    let rules: [&dyn Fn(&Candidate) -> bool; 10] = [
-        &|c| {
+    // What has the form of an id is one, and nothing else.
+    if is_id(bare) {
+        let (identity, room) = (IdentityId::parse(bare), RoomId::parse(bare));
+        return pick(&|c| {
             Some(c.identity) == identity
                 || room.is_some_and(|r| r == RoomId::of_conversation(&c.identity))
-        },
-        &|c| c.petname.as_deref() == Some(bare),
-        &|c| c.petname.as_deref().is_some_and(|p| folded(p) == case),
-        &|c| print(c) == mark,
-        // Whoever calls themselves like somebody with their mark does not get what is meant for them.
-        &|c| is_mark && (marked(c) || c.claimed == bare || folded(&c.claimed) == case),
-        &|c| accepted(c) && c.claimed == bare,
-        &|c| accepted(c) && folded(&c.claimed) == case,
-        &|c| c.claimed == bare,
-        &|c| folded(&c.claimed) == case,
-        &|c| prefixes && mark.len() >= PREFIX_MIN && print(c).starts_with(&mark),
-    ];
-    // What has the form of an id is one, and nothing else.
-    let rules = if is_id(bare) { &rules[..1] } else { &rules[..] };
-    for rule in rules {
-        let mut matches: Vec<&Candidate> =
-            candidates.iter().filter(|c| !bare.is_empty() && rule(c)).collect();
-        if matches.iter().any(|c| !c.blocked()) {
-            matches.retain(|c| !c.blocked());
+        });
+    }
+    if bare.is_empty() {
+        return None;
+    }
+    let case = folded(bare);
+    let mark = letters(bare);
+    let print = |c: &Candidate| letters(&fingerprint(&c.identity));
+    let called: Vec<&Candidate> =
+        candidates.iter().filter(|c| c.names(&case).next().is_some()).collect();
+    let petname = |c: &&Candidate| c.petname.as_deref().is_some_and(|p| folded(p) == case);
+    if !called.iter().any(petname) {
+        if let Some(found) = pick(&|c| print(c) == mark) {
+            return Some(found);
         }
-        matches.sort_by_key(|c| c.identity);
-        matches.dedup_by_key(|c| c.identity);
-        match matches.as_slice() {
-            [] => {}
-            [one] if one.own => return Some(Err(CommandError::Yourself)),
-            [one] => return Some(Ok(one.identity)),
-            several => return Some(Err(ambiguous(several, bare))),
+        // As names that are shared are shown: `bob~ABCD`.
+        let shown = bare.rsplit_once('~').map(|(name, print)| (folded(name), letters(print)));
+        let marked = |c: &Candidate| {
+            shown.as_ref().is_some_and(|(name, begins)| {
+                let has_name = c.names(name).next().is_some();
+                has_name && begins.len() >= PREFIX_MIN && print(c).starts_with(begins)
+            })
+        };
+        if candidates.iter().any(marked) {
+            // Whoever calls themselves like somebody with their mark does not get what is meant for
+            // them.
+            return pick(&|c| marked(c) || c.names(&case).next().is_some());
         }
     }
-    None
+    if !called.is_empty() {
+        return Some(the_sure_one(people, candidates, &called, bare));
+    }
+    pick(&|c| prefixes && mark.len() >= PREFIX_MIN && print(c).starts_with(&mark))
+}
+
+/// Of those who are called so and all who are called alike, the one of whom the user can be sure,
+/// who is shown without a mark, if the name is theirs.
+fn the_sure_one(
+    people: &Directory,
+    candidates: &[Candidate],
+    called: &[&Candidate],
+    bare: &str,
+) -> Result<IdentityId, CommandError> {
+    let case = folded(bare);
+    let spellings = called.iter().flat_map(|c| c.names(&case)).chain([bare]);
+    let skeletons: BTreeSet<String> = spellings.map(skeleton).collect();
+    let mut alike: BTreeMap<IdentityId, Sure> = BTreeMap::new();
+    for (identity, sure) in skeletons.iter().flat_map(|s| people.alike(s, None)) {
+        let known = alike.entry(identity).or_insert(sure);
+        *known = sure.max(*known);
+    }
+    if alike.values().any(|sure| *sure > Sure::Blocked) {
+        alike.retain(|_, sure| *sure > Sure::Blocked);
+    }
+    let best = alike.values().max().copied();
+    let mut sure = alike.iter().filter(|(_, sure)| Some(**sure) == best).map(|(who, _)| *who);
+    if let (Some(who), None) = (sure.next(), sure.next())
+        && let Some(one) = called.iter().find(|c| c.identity == who)
+        // Nobody writes to themselves: who has the user's name as well may be meant.
+        && (!one.own || alike.len() == 1)
+    {
+        return if one.own { Err(CommandError::Yourself) } else { Ok(who) };
+    }
+    let all: Vec<&Candidate> =
+        candidates.iter().filter(|c| alike.contains_key(&c.identity)).collect();
+    Err(ambiguous(&all, bare))
+}
+
+/// The one of these, blocked ones only where there is nobody else.
+fn one_of(mut found: Vec<&Candidate>, bare: &str) -> Option<Result<IdentityId, CommandError>> {
+    if found.iter().any(|c| !c.blocked) {
+        found.retain(|c| !c.blocked);
+    }
+    found.sort_by_key(|c| c.identity);
+    found.dedup_by_key(|c| c.identity);
+    match found.as_slice() {
+        [] => None,
+        [one] if one.own => Some(Err(CommandError::Yourself)),
+        [one] => Some(Ok(one.identity)),
+        several => Some(Err(ambiguous(several, bare))),
+    }
 }
 
 fn ambiguous(several: &[&Candidate], who: &str) -> CommandError {
@@ -323,25 +400,26 @@ const QUOTES: [(char, char); 5] = [
 /// # Errors
 /// As [`find_person`], and [`CommandError::SeveralNames`].
 pub fn at_front<'a>(
-    candidates: &[Candidate],
+    people: &Directory,
     line: &'a str,
 ) -> Result<(IdentityId, &'a str), CommandError> {
+    let candidates = &people.candidates();
     let line = line.trim();
     let bare = line.strip_prefix('@').unwrap_or(line);
     if let Some((name, rest)) = quoted(bare) {
-        return find_person(candidates, name).map(|who| (who, rest));
+        return find_among(people, candidates, name).map(|who| (who, rest));
     }
     let mut fitting: Vec<(&str, &str, Result<IdentityId, CommandError>)> = Vec::new();
     for end in ends(bare) {
         let (name, rest) = (&bare[..end], bare[end..].trim_start());
         // The beginning of a fingerprint is one word, and no word that is part of a name.
-        let found = named(candidates, name, &folded(name), !name.contains(char::is_whitespace));
+        let found = named(people, candidates, name, !name.contains(char::is_whitespace));
         fitting.extend(found.map(|found| (name, rest, found)));
     }
     match fitting.as_slice() {
         [] => {
             let first = bare.split_whitespace().next().unwrap_or_default();
-            find_person(candidates, first).map(|who| (who, bare[first.len()..].trim_start()))
+            find_among(people, candidates, first).map(|who| (who, bare[first.len()..].trim_start()))
         }
         [.., (_, rest, Ok(who))] if fitting.iter().all(|(.., f)| *f == Ok(*who)) => {
             Ok((*who, rest))
@@ -379,15 +457,68 @@ fn ends(line: &str) -> impl Iterator<Item = usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::directory::Kept;
+    use crate::ids::DeviceId;
+    use crate::query::Standing;
+    use crate::rows::DeviceRow;
 
-    fn person(n: u8, claimed: &str, petname: Option<&str>) -> Candidate {
-        Candidate {
-            identity: IdentityId([n; 32]),
+    /// Somebody; number 0 is the user.
+    #[derive(Debug, Clone)]
+    struct Someone {
+        identity: IdentityId,
+        kept: Kept,
+    }
+
+    fn person(n: u8, claimed: &str, petname: Option<&str>) -> Someone {
+        let kept = Kept {
             claimed: claimed.into(),
             petname: petname.map(str::to_owned),
-            standing: Standing::Met,
-            own: n == 0,
+            standing: if petname.is_some() { Standing::Accepted } else { Standing::Met },
+            verified: false,
+            changed: false,
+        };
+        Someone { identity: IdentityId([n; 32]), kept }
+    }
+
+    impl Someone {
+        fn who(mut self, standing: Standing) -> Self {
+            self.kept.standing = standing;
+            self
         }
+
+        fn met_in(&self, room: u8, directory: &mut Directory) {
+            directory.met(&DeviceRow {
+                room: RoomId([room; 16]),
+                device: DeviceId(self.identity.0),
+                identity: Some(self.identity),
+                name: self.kept.claimed.clone(),
+                last_seen_ms: u64::from(room),
+                acked: 0,
+                muted: false,
+                forked: None,
+            });
+        }
+    }
+
+    fn known(all: &[Someone]) -> Directory {
+        let own = all.iter().find(|s| s.identity.0[0] == 0);
+        let own = own.map_or("somebody else", |own| &own.kept.claimed);
+        let mut directory = Directory::new(IdentityId([0; 32]), own);
+        for one in all.iter().filter(|s| s.identity.0[0] != 0) {
+            match one.kept.standing {
+                Standing::Met => one.met_in(1, &mut directory),
+                _ => directory.keep(one.identity, one.kept.clone()),
+            }
+        }
+        directory
+    }
+
+    fn find_person(all: &[Someone], wanted: &str) -> Result<IdentityId, CommandError> {
+        super::find_person(&known(all), wanted)
+    }
+
+    fn at_front<'a>(all: &[Someone], line: &'a str) -> Result<(IdentityId, &'a str), CommandError> {
+        super::at_front(&known(all), line)
     }
 
     fn room(n: u8, name: &str, passphrase: bool, left: bool) -> RoomName<'_> {
@@ -473,11 +604,9 @@ mod tests {
         ];
         let find = |who: &str| find_person(&all, who);
         assert_eq!(find("@robert"), Ok(IdentityId([1; 32])));
-        assert_eq!(find("bob"), Ok(IdentityId([1; 32])));
-        assert_eq!(find("Bob"), Ok(IdentityId([3; 32])));
-        assert!(
-            matches!(find("BOB"), Err(CommandError::AmbiguousPerson { candidates, .. }) if candidates.len() == 2)
-        );
+        for who in ["bob", "Bob", "BOB"] {
+            assert_eq!(find(who), Ok(IdentityId([1; 32])), "a contact, in whatever spelling");
+        }
         assert_eq!(find("@me"), Err(CommandError::Yourself));
         assert_eq!(
             find("bib"),
@@ -486,23 +615,92 @@ mod tests {
         assert!(matches!(find("@"), Err(CommandError::UnknownPerson { nearest: None, .. })));
     }
 
-    #[test]
-    fn a_contact_comes_before_people_who_were_only_met() {
-        let mut all = [person(1, "Bob", None), person(2, "bob", None), person(3, "BOB", None)];
-        assert_eq!(find_person(&all, "bob"), Ok(IdentityId([2; 32])));
-        all[0].standing = Standing::Accepted;
-        for who in ["bob", "Bob", "BOB"] {
-            assert_eq!(find_person(&all, who), Ok(IdentityId([1; 32])), "{who}");
+    /// Whoever a name may mean, if it is refused as ambiguous.
+    fn refused(all: &[Someone], wanted: &str) -> Vec<String> {
+        match find_person(all, wanted) {
+            Err(CommandError::AmbiguousPerson { candidates, .. }) => candidates,
+            other => panic!("{wanted}: {other:?}"),
         }
-        all[1].standing = Standing::Accepted;
-        assert!(matches!(find_person(&all, "BOB"), Err(CommandError::AmbiguousPerson { .. })));
+    }
+
+    #[test]
+    fn an_exact_spelling_does_not_choose_among_people_whose_names_look_alike() {
+        for (one, other) in [("bob", "Bob"), ("bob", "b\u{43e}b"), ("Ian", "lan"), ("bob", "bob")] {
+            let all = [person(1, one, None), person(2, other, None), person(3, "ann", None)];
+            for wanted in [one, other] {
+                let named = refused(&all, wanted);
+                assert_eq!(named.len(), 2, "{wanted}: {named:?}");
+                for who in &all[..2] {
+                    let print = fingerprint(&who.identity);
+                    assert!(named.iter().any(|n| n.contains(&print)), "{named:?}");
+                    let marked = format!("@{}~{}", who.kept.claimed, &print[..4]);
+                    assert_eq!(find_person(&all, &marked), Ok(who.identity), "{marked}");
+                    assert_eq!(find_person(&all, &print), Ok(who.identity));
+                }
+            }
+            assert_eq!(find_person(&all, "ann"), Ok(all[2].identity));
+        }
+    }
+
+    #[test]
+    fn a_name_means_whoever_is_shown_without_a_mark_and_nobody_else() {
+        let bob = person(1, "bob", None).who(Standing::Accepted);
+        let all = [bob, person(2, "Bob", None), person(3, "b\u{43e}b", None)];
+        for wanted in ["bob", "Bob", "BOB"] {
+            assert_eq!(find_person(&all, wanted), Ok(all[0].identity), "{wanted}");
+        }
+        // What is spelled as another one only is neither theirs nor the contact's.
+        assert_eq!(refused(&all, "b\u{43e}b").len(), 3);
+        let second = person(2, "Bob", None).who(Standing::Accepted);
+        for wanted in ["bob", "Bob", "BOB"] {
+            assert_eq!(refused(&[all[0].clone(), second.clone()], wanted).len(), 2);
+        }
+        // What the faces mark and what is refused are the same.
+        let people = known(&all);
+        let marked = |n: usize| people.mark_of(&all[n].identity).is_some();
+        assert_eq!([marked(0), marked(1), marked(2)], [false, true, true]);
+    }
+
+    #[test]
+    fn somebody_is_found_and_confused_under_the_name_of_each_room() {
+        let mut people = known(&[]);
+        person(1, "bob", None).met_in(1, &mut people);
+        person(1, "robert", None).met_in(2, &mut people);
+        assert_eq!(super::find_person(&people, "bob"), Ok(IdentityId([1; 32])));
+        assert_eq!(super::find_person(&people, "robert"), Ok(IdentityId([1; 32])));
+        person(2, "Bob", None).met_in(3, &mut people);
+        let refused = super::find_person(&people, "bob").unwrap_err();
+        assert_eq!(refused.code(), "KLATCH-PERSON-AMBIGUOUS");
+    }
+
+    #[test]
+    fn whoever_has_the_users_own_name_may_be_meant_but_is_not_guessed() {
+        let all = [person(0, "bob", None), person(1, "Bob", None).who(Standing::Accepted)];
+        assert!(refused(&all, "bob").iter().any(|n| n.ends_with(", you)")));
+        assert_eq!(find_person(&all[..1], "bob"), Err(CommandError::Yourself));
+    }
+
+    #[test]
+    fn rooms_that_look_alike_are_marked_and_typed_as_they_are_shown() {
+        let rooms = [room(1, "#mix", false, false), room(2, "#mix", true, false)];
+        let rooms = [rooms[0], rooms[1], room(3, "#garden", false, false)];
+        let marks = room_marks(&rooms);
+        assert!(marks[0].is_some() && marks[0] != marks[1] && marks[2].is_none());
+        for (room, mark) in rooms.iter().zip(marks) {
+            let Some(mark) = mark else { continue };
+            for wanted in [format!("#mix~{mark}"), format!("MIX~{}", mark.to_uppercase())] {
+                assert_eq!(place(&rooms, &wanted), Ok(Place::Room(room.room)), "{wanted}");
+            }
+        }
+        let other = format!("#garden~{}", rooms[0].mark());
+        assert!(matches!(place(&rooms, &other), Err(CommandError::UnknownRoom { .. })));
     }
 
     #[test]
     fn a_blocked_person_is_meant_only_if_nobody_else_is() {
         let mut all = [person(1, "bob", None), person(2, "bob", None)];
         assert!(find_person(&all, "bob").is_err());
-        all[1].standing = Standing::Blocked;
+        all[1].kept.standing = Standing::Blocked;
         assert_eq!(find_person(&all, "bob"), Ok(IdentityId([1; 32])));
         assert_eq!(find_person(&all[1..], "bob"), Ok(IdentityId([2; 32])));
     }
@@ -510,7 +708,7 @@ mod tests {
     #[test]
     fn a_name_with_its_mark_is_typed_as_it_is_shown() {
         let all = [person(1, "bob", None), person(2, "Bob", None), person(3, "Mary Ann", None)];
-        let shown = |c: &Candidate| format!("@{}~{}", c.name(), &fingerprint(&c.identity)[..4]);
+        let shown = |s: &Someone| format!("@{}~{}", s.kept.claimed, &fingerprint(&s.identity)[..4]);
         for one in &all {
             assert_eq!(find_person(&all, &shown(one)), Ok(one.identity));
         }
@@ -543,7 +741,7 @@ mod tests {
     #[test]
     fn the_longest_name_at_the_front_of_a_line_counts_and_two_are_refused() {
         let all = [person(1, "Mary Ann", None), person(2, "bob", None), person(3, "Mary", None)];
-        let front = |people: &[Candidate], line: &str| {
+        let front = |people: &[Someone], line: &str| {
             at_front(people, line).map(|(who, rest)| (who.0[0], rest.to_owned()))
         };
         let ok = |n: u8, rest: &str| Ok((n, rest.to_owned()));
