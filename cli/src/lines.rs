@@ -85,7 +85,7 @@ impl Lines {
             String::new()
         };
         let name = match message.direct && !message.own {
-            true => marked(visible(room), message.name_mark.as_deref()),
+            true => person(room, message.name_mark.as_deref()),
             false => name,
         };
         let (before, after) = match message.kind {
@@ -186,6 +186,13 @@ fn author(message: &Message) -> String {
     let own = message.device.short();
     let you = (name == "you").then_some(&own[..4]);
     marked(name, message.name_mark.as_deref().or(you))
+}
+
+/// The other person of a conversation, who may have got a mark, or may have been given one already.
+fn person(place: &str, mark: Option<&str>) -> String {
+    let shown = visible(place);
+    let mark = mark.filter(|mark| !shown.ends_with(&format!("~{}", visible(mark))));
+    marked(shown, mark)
 }
 
 /// What a profile says of its author.
@@ -389,7 +396,9 @@ mod tests {
         let shared = Message { name_mark: mark.clone(), ..message(1, "bob", "I am bob") };
         assert!(lines.line(&shared, "#g").text().contains(" bob~ABCD: I am bob"));
         let direct = Message { direct: true, name_mark: mark, ..message(2, "bob", "it is me") };
-        assert!(lines.line(&direct, "@bob").text().contains("@bob~ABCD: it is me"));
+        for place in ["@bob", "@bob~ABCD"] {
+            assert!(lines.line(&direct, place).text().contains(" @bob~ABCD: it is me"));
+        }
         assert!(lines.line(&message(3, "bob", "hi"), "#g").text().contains(" bob: hi"));
     }
 

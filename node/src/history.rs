@@ -10,6 +10,7 @@ use klatch_core::event::{Delivery, Message};
 use klatch_core::identity::fingerprint;
 use klatch_core::ids::{DeviceId, EntryId, IdentityId, Peer, RoomId};
 use klatch_core::limits::RECIPIENT_MS;
+use klatch_core::place::{RoomName, room_marks};
 use klatch_core::query::{Access, Member, RoomSummary};
 use klatch_core::room::timeline::{Line, fold};
 use klatch_core::step::{DeviceRow, EntryRow};
@@ -70,6 +71,7 @@ impl<'a> History<'a> {
             rooms.push(RoomSummary {
                 room: r.room,
                 name: r.name,
+                name_mark: None,
                 access: if r.passphrase { Access::Passphrase } else { Access::Open },
                 members: r.members,
                 online: self
@@ -87,6 +89,16 @@ impl<'a> History<'a> {
             });
         }
         rooms.sort_by(|a, b| (a.left, &a.name).cmp(&(b.left, &b.name)));
+        let named = rooms.iter().map(|r| RoomName {
+            room: r.room,
+            name: &r.name,
+            left: r.left,
+            passphrase: r.access == Access::Passphrase,
+        });
+        let marks = room_marks(&named.collect::<Vec<_>>());
+        for (room, mark) in rooms.iter_mut().zip(marks) {
+            room.name_mark = mark;
+        }
         Ok(rooms)
     }
 
@@ -107,6 +119,7 @@ impl<'a> History<'a> {
                 identity: d.identity,
                 fingerprint: d.identity.as_ref().map(fingerprint).unwrap_or_default(),
                 name_mark: people.directory.mark_in(&room, &d.device),
+                typed_mark: people.directory.mark_beyond(&room, &d.device),
                 online: is_online(&d.device),
                 own: d.device == self.own,
                 last_seen_ms: if is_online(&d.device) { now } else { d.last_seen_ms },
@@ -305,27 +318,15 @@ impl<'a> History<'a> {
         self.reader.head()
     }
 
-    /// Who is behind the transport peers that said hello in these rooms.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Who is at the other end of each link, as far as signed presence in the rooms told.
+    #[must_use]
     pub fn people_of_peers(
         &self,
         rooms: impl Iterator<Item = RoomId>,
-    ) -> Result<BTreeMap<Peer, (IdentityId, String)>, StoreError> {
-        let mut found = BTreeMap::new();
-        for view in
-            rooms.filter_map(|room| self.shared.view(&room)).filter(|v| !v.linked.is_empty())
-        {
-            let devices = self.reader.devices(view.room)?;
-            let devices: BTreeMap<DeviceId, DeviceRow> =
-                devices.into_iter().map(|d| (d.device, d)).collect();
-            found.extend(view.linked.into_iter().filter_map(|(peer, device)| {
-                let row = devices.get(&device)?;
-                Some((peer, (row.identity?, row.name.clone())))
-            }));
-        }
-        Ok(found)
+    ) -> BTreeMap<Peer, IdentityId> {
+        let people = self.shared.people();
+        let linked = rooms.filter_map(|room| self.shared.view(&room)).flat_map(|v| v.linked);
+        linked.filter_map(|(peer, d)| Some((peer, people.directory.owner(&d)?))).collect()
     }
 
     /// Own messages of a room that nobody else has acknowledged.

@@ -391,15 +391,15 @@ impl Node {
         let network = self.inner.network.status().map_err(|_| CommandError::Stopping)?;
         let rooms = history.rooms().map_err(history::failed)?;
         let people = self.inner.shared.people();
-        let behind =
-            history.people_of_peers(rooms.iter().map(|r| r.room)).map_err(history::failed)?;
+        let behind = history.people_of_peers(rooms.iter().map(|r| r.room));
         let text = |peer: &klatch_core::ids::Peer| {
             network::id_of(peer).map(|p| p.to_string()).unwrap_or_default()
         };
         let peers = network.peers.iter().map(|p| PeerSummary {
             peer_id: text(&p.peer),
-            identity: behind.get(&p.peer).map(|(identity, _)| *identity),
-            name: behind.get(&p.peer).map(|(_, name)| name.clone()).filter(|n| !n.is_empty()),
+            identity: behind.get(&p.peer).copied(),
+            name: behind.get(&p.peer).and_then(|i| people.directory.name_of(i)).map(str::to_owned),
+            name_mark: behind.get(&p.peer).and_then(|i| people.directory.mark_of(i)),
             address: p.address.to_string(),
             path: network::path(&p.address),
             rtt_ms: p.rtt.map(|r| u32::try_from(r.as_millis()).unwrap_or(u32::MAX)),

@@ -8,7 +8,6 @@ use super::{Effect, Here, Outcome, in_place, people};
 use crate::client::Session;
 use crate::command::rooms;
 use crate::error::Report;
-use crate::output::visible;
 use crate::slash::Action;
 
 pub(super) async fn act(
@@ -48,7 +47,7 @@ fn ask(question: String, place: String) -> Outcome {
 /// Forgets a room; what was done, in words.
 pub async fn room(session: &mut Session, room: &RoomSummary) -> Result<String, Report> {
     session.call("room.forget", json!({"room": room.room})).await?;
-    let name = visible(&room.name);
+    let name = rooms::shown(room);
     let done = if room.left { "forgot" } else { "left and forgot" };
     Ok(format!("{done} {name}: nothing of it is on this disk any more{}", unheard(room)))
 }
@@ -56,7 +55,7 @@ pub async fn room(session: &mut Session, room: &RoomSummary) -> Result<String, R
 /// Forgets a conversation; what was done, in words.
 pub async fn person(session: &mut Session, contact: &Contact) -> Result<String, Report> {
     session.call("contact.forget", json!({"who": contact.identity.to_string()})).await?;
-    let name = visible(&contact.name);
+    let name = people::shown(contact);
     Ok(match contact.standing {
         Standing::Blocked => {
             format!("forgot what was said with @{name}, who stays blocked")
@@ -67,7 +66,7 @@ pub async fn person(session: &mut Session, contact: &Contact) -> Result<String, 
 
 /// What goes with a room, as a question.
 pub fn lost(room: &RoomSummary) -> String {
-    let name = visible(&room.name);
+    let name = rooms::shown(room);
     let messages = rooms::messages(room.messages);
     format!(
         "{messages} ({}) of {name} and its key leave this disk for good; others keep what they \
@@ -79,7 +78,7 @@ pub fn lost(room: &RoomSummary) -> String {
 
 /// What goes with a conversation, as a question.
 pub fn lost_with(contact: &Contact) -> String {
-    let name = visible(&contact.name);
+    let name = people::shown(contact);
     let messages = rooms::messages(contact.messages);
     format!(
         "{messages} with @{name} and the keys of the conversation leave this disk for good, and \

@@ -21,6 +21,7 @@ use serde_json::Value;
 pub use self::find::named;
 use crate::client::Session;
 use crate::error::Report;
+use crate::lines::marked;
 use crate::output::visible;
 use crate::slash::{self, Action};
 
@@ -43,7 +44,8 @@ impl Here {
 
     /// The conversation with a person.
     pub fn with(contact: &Contact) -> Self {
-        Self { room: contact.room, name: format!("@{}", contact.name), direct: true }
+        let name = marked(contact.name.clone(), contact.name_mark.as_deref());
+        Self { room: contact.room, name: format!("@{name}"), direct: true }
     }
 }
 

@@ -9,7 +9,6 @@ use crate::client::Session;
 use crate::command::doctor::{Asked, examine};
 use crate::command::status;
 use crate::error::Report;
-use crate::lines::marked;
 use crate::output::visible;
 use crate::paths::Paths;
 use crate::slash::Action;
@@ -104,7 +103,7 @@ fn net(status: &Status) -> String {
 async fn trace(session: &mut Session, who: &str) -> Result<Outcome, Report> {
     let person: Person = people::get(session, who).await?;
     let status = session.status().await?;
-    let name = marked(visible(&person.contact.name), person.contact.name_mark.as_deref());
+    let name = people::shown(&person.contact);
     let theirs = Some(person.contact.identity);
     let ways: Vec<&PeerSummary> = status.peers.iter().filter(|p| p.identity == theirs).collect();
     if ways.is_empty() {

@@ -36,7 +36,7 @@ pub(super) async fn act(session: &mut Session, action: Action) -> Result<Outcome
         Action::Accept { who, name } => {
             let done = change(session, "contact.accept", &who, json!({"petname": name})).await?;
             let mut outcome =
-                Outcome::done(format!("{} is a contact now", visible(&done.name)), &done).wrote();
+                Outcome::done(format!("{} is a contact now", shown(&done)), &done).wrote();
             let waited: Vec<Message> = session
                 .ask("message.list", json!({"room": done.room, "limit": WAITED_SHOWN}))
                 .await?;
@@ -45,7 +45,7 @@ pub(super) async fn act(session: &mut Session, action: Action) -> Result<Outcome
         }
         Action::Block { who, blocked } => {
             let done = change(session, "contact.block", &who, json!({"blocked": blocked})).await?;
-            let name = visible(&done.name);
+            let name = shown(&done);
             let text = if blocked {
                 format!("{name} is blocked: everything they send to you is refused")
             } else {
@@ -55,9 +55,9 @@ pub(super) async fn act(session: &mut Session, action: Action) -> Result<Outcome
         }
         Action::Rename { who, name } => {
             let done = change(session, "contact.rename", &who, json!({"petname": name})).await?;
-            let (shown, claimed) = (visible(&done.name), visible(&done.claimed));
+            let (name, claimed) = (shown(&done), visible(&done.claimed));
             let text = format!(
-                "{} is shown as {shown} here; they call themselves {claimed}",
+                "{} is shown as {name} here; they call themselves {claimed}",
                 visible(&done.fingerprint)
             );
             Ok(Outcome::done(text, &done))
@@ -72,7 +72,7 @@ pub(super) async fn act(session: &mut Session, action: Action) -> Result<Outcome
         Action::Verify { who, equal: Some(equal) } => {
             let done = change(session, "contact.verify", &who, json!({"verified": equal})).await?;
             Ok(if equal {
-                let name = visible(&done.name);
+                let name = shown(&done);
                 Outcome::done(
                     format!("{name} is verified: you will be warned if their keys change"),
                     &done,
@@ -184,6 +184,11 @@ pub fn requests(all: &[Contact]) -> impl Iterator<Item = &Contact> {
     all.iter().filter(|c| c.standing == Standing::Requested)
 }
 
+/// The name of somebody, with what tells them from others who are called alike.
+pub fn shown(contact: &Contact) -> String {
+    marked(visible(&contact.name), contact.name_mark.as_deref())
+}
+
 /// How a person is typed in a command: the name, or the fingerprint if the name does not tell who is
 /// meant, or has signs in it that a shell would take for its own.
 pub fn typed(contact: &Contact) -> String {
@@ -209,11 +214,10 @@ pub fn line(contact: &Contact) -> String {
     words.extend(contact.online.then_some("online"));
     let name = match &contact.petname {
         Some(petname) if *petname != contact.claimed => {
-            format!("@{} (calls themselves {})", visible(petname), visible(&contact.claimed))
+            format!("@{} (calls themselves {})", shown(contact), visible(&contact.claimed))
         }
-        _ => format!("@{}", visible(&contact.name)),
+        _ => format!("@{}", shown(contact)),
     };
-    let name = marked(name, contact.name_mark.as_deref());
     let unread =
         if contact.unread > 0 { format!(", {} unread", contact.unread) } else { String::new() };
     let fingerprint = visible(&contact.fingerprint);
@@ -227,7 +231,7 @@ pub fn request(contact: &Contact) -> String {
     format!(
         "{} ({}) wants to talk to you, {} waiting: `klatch contact accept {who}` or \
          `klatch contact block {who}`",
-        marked(visible(&contact.name), contact.name_mark.as_deref()),
+        shown(contact),
         visible(&contact.fingerprint),
         contact.messages
     )
@@ -239,7 +243,7 @@ pub fn warning(contact: &Contact) -> Option<String> {
         format!(
             "the keys of {} are not the ones that you compared: somebody else may be in between, or they have a new \
              device. Believe nothing until you have compared again: `klatch verify {}`",
-            visible(&contact.name),
+            shown(contact),
             typed(contact)
         )
     })
@@ -247,7 +251,7 @@ pub fn warning(contact: &Contact) -> Option<String> {
 
 /// Why there is nothing to compare.
 pub fn no_codes(contact: &Contact) -> String {
-    let name = visible(&contact.name);
+    let name = shown(contact);
     format!(
         "no codes yet: they come once you and {name} have been connected after a first message, `klatch send {} hello`",
         typed(contact)
@@ -272,7 +276,7 @@ pub fn codes(person: &Person) -> Option<String> {
 
 /// What to do with the codes.
 fn ask(contact: &Contact) -> String {
-    let (name, who) = (visible(&contact.name), typed(contact));
+    let (name, who) = (shown(contact), typed(contact));
     format!(
         "{name} sees the same digits and emoji if nobody is in between. Compare either, by phone or side by side.\n\
          equal: /verify {who} yes · different: /verify {who} no"
@@ -281,7 +285,7 @@ fn ask(contact: &Contact) -> String {
 
 /// What different codes mean.
 pub fn differ(contact: &Contact) -> String {
-    let name = visible(&contact.name);
+    let name = shown(contact);
     format!(
         "{name} is not verified: with different codes somebody may be in between; tell {name} nothing secret here"
     )

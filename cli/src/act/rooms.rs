@@ -8,7 +8,6 @@ use super::{Effect, Here, Outcome, in_place, people, shown_name};
 use crate::client::Session;
 use crate::command::{members, rooms};
 use crate::error::Report;
-use crate::output::visible;
 use crate::slash::Action;
 
 pub(super) async fn act(
@@ -21,10 +20,7 @@ pub(super) async fn act(
         Action::Leave(room) => leave(session, here, room).await,
         Action::Rooms => {
             let list: Vec<RoomSummary> = session.ask("room.list", json!({})).await?;
-            let mut lines = rooms::lines(&list).into_iter();
-            // In the order of the list.
-            let line = |_: &RoomSummary| lines.next().unwrap_or_default();
-            Ok(Outcome::list(&list, "no room yet: /join #lobby opens one", line))
+            Ok(Outcome::list(&list, "no room yet: /join #lobby opens one", rooms::line))
         }
         Action::Users => {
             let here = in_place(here)?;
@@ -107,7 +103,7 @@ async fn mute(
     let word = if muted { "hidden" } else { "shown" };
     Ok(Outcome::note(format!(
         "{} is {word} in {}, only on your side",
-        visible(&member.name),
+        members::shown(&member),
         shown_name(here)
     )))
 }

@@ -84,7 +84,7 @@ pub async fn verify(ctx: &Context, args: Verify) -> Result<(), Report> {
             return ctx.out.either(&person, || people::no_codes(&person.contact));
         };
         ctx.out.either(&person, || codes)?;
-        let name = crate::output::visible(&person.contact.name);
+        let name = people::shown(&person.contact);
         ctx.out.note(&format!(
             "{name} sees the same digits and emoji if nobody is in between. Compare either, by phone or side by side."
         ));

@@ -1,5 +1,6 @@
 //! `klatch events`: what happens, one line each, from any point in the past.
 
+use klatch_core::content::Kind;
 use klatch_core::event::{Event, Message};
 use klatch_core::ids::RoomId;
 use serde_json::{Value, json};
@@ -9,7 +10,7 @@ use crate::args::{Events as Args, Network};
 use crate::client::{Events, Session, Told};
 use crate::context::{Context, Need};
 use crate::error::Report;
-use crate::lines::Lines;
+use crate::lines::{Lines, came, marked};
 use crate::output::{snippet, visible};
 
 /// Prints events until Ctrl+C, or as many as asked for.
@@ -87,14 +88,23 @@ fn line(lines: &Lines, event: &Value) -> String {
 }
 
 fn detail(event: &Event) -> String {
-    let said = |m: &Message| format!("{}: {}", visible(&m.name), snippet(&m.text));
+    let who = |name: &str, mark: &Option<String>| marked(visible(name), mark.as_deref());
+    let said = |m: &Message| match m.kind {
+        Kind::Profile => {
+            let name = who(m.former_name.as_ref().unwrap_or(&m.name), &m.name_mark);
+            format!("{name} {}", came(m, "the room"))
+        }
+        Kind::Leave => format!("{} left the room", who(&m.name, &m.name_mark)),
+        _ => format!("{}: {}", who(&m.name, &m.name_mark), snippet(&m.text)),
+    };
     match event {
         Event::MessageAdded { message } => said(message),
-        Event::RoomJoined { name, .. }
-        | Event::Typing { name, .. }
-        | Event::ContactChanged { name, .. } => visible(name),
-        Event::PresenceChanged { name, online, .. } => {
-            format!("{} {}", visible(name), if *online { "is here" } else { "is away" })
+        Event::RoomJoined { name, .. } => visible(name),
+        Event::Typing { name, name_mark, .. } | Event::ContactChanged { name, name_mark, .. } => {
+            who(name, name_mark)
+        }
+        Event::PresenceChanged { name, name_mark, online, .. } => {
+            format!("{} {}", who(name, name_mark), if *online { "is here" } else { "is away" })
         }
         Event::DeliveryChanged { state, .. } => crate::lines::state(*state),
         Event::PeerConnected { address, .. } => visible(address),

@@ -1,8 +1,10 @@
 //! `klatch members` and `klatch room mute`, and finding a member by what the user typed.
 
+use klatch_core::ids::IdentityId;
 use klatch_core::query::Member;
 use serde_json::json;
 
+use crate::act::people;
 use crate::client::Session;
 use crate::context::{Context, Need};
 use crate::error::{Report, exit};
@@ -27,7 +29,7 @@ pub async fn mute(ctx: &Context, room: &str, who: &str, muted: bool) -> Result<(
         .await?;
     let word = if muted { "hidden" } else { "shown" };
     ctx.out.either(&json!({"device": member.device, "muted": muted}), || {
-        format!("{} is {word} in {}, only on your side", visible(&member.name), visible(room))
+        format!("{} is {word} in {}, only on your side", shown(&member), visible(room))
     })
 }
 
@@ -45,25 +47,29 @@ pub fn line(member: &Member) -> String {
     words.extend(member.own.then_some("you"));
     words.extend(member.muted.then_some("muted"));
     words.extend(member.forked.then_some("wrote two histories"));
-    let name = marked(visible(&member.name), member.name_mark.as_deref());
-    format!("{name}\t{}\t{}", visible(&member.fingerprint), words.join(", "))
+    format!("{}\t{}\t{}", shown(member), visible(&member.fingerprint), words.join(", "))
 }
 
-/// The one member of that name, fingerprint or device id. Names are claims, so an ambiguous one is
-/// refused.
+/// The name, with what tells its bearer from others in the room.
+pub fn shown(member: &Member) -> String {
+    marked(visible(&member.name), member.name_mark.as_deref())
+}
+
+/// The one member of that name, fingerprint or device id. The node decides whom a name means, as for
+/// every other command.
 pub async fn find(session: &mut Session, room: &str, who: &str) -> Result<Member, Report> {
     let members: Vec<Member> = session.ask("room.members", json!({"room": room})).await?;
-    pick(members, who)
+    let device = who.trim_start_matches('@').to_lowercase();
+    if let Some(member) = members.iter().find(|m| m.device.to_string() == device) {
+        return Ok(member.clone());
+    }
+    let person = people::get(session, &people::address(who)).await?;
+    pick(members, person.contact.identity, who)
 }
 
-fn pick(members: Vec<Member>, who: &str) -> Result<Member, Report> {
-    let wanted = who.trim_start_matches('@');
-    let matches = |m: &Member| {
-        m.name == wanted
-            || m.fingerprint.eq_ignore_ascii_case(wanted)
-            || m.device.to_string() == wanted.to_lowercase()
-    };
-    let mut found: Vec<Member> = members.into_iter().filter(matches).collect();
+fn pick(members: Vec<Member>, person: IdentityId, who: &str) -> Result<Member, Report> {
+    let theirs = |m: &Member| m.identity == Some(person);
+    let mut found: Vec<Member> = members.into_iter().filter(theirs).collect();
     match (found.len(), found.pop()) {
         (1, Some(member)) => Ok(member),
         (0, _) => Err(Report::new(
@@ -73,13 +79,9 @@ fn pick(members: Vec<Member>, who: &str) -> Result<Member, Report> {
             exit::NOT_FOUND,
         )),
         (_, last) => {
-            let all = found
-                .iter()
-                .chain(&last)
-                .map(|m| format!("{} (device {})", m.fingerprint, m.device));
-            let hint =
-                format!("use a fingerprint or device id: {}", all.collect::<Vec<_>>().join(", "));
-            let cause = format!("several members are called {}", visible(who));
+            let all = found.iter().chain(&last).map(|m| m.device.to_string());
+            let hint = format!("name one of them: {}", all.collect::<Vec<_>>().join(", "));
+            let cause = format!("{} is there with several devices", visible(who));
             Err(Report::new("KLATCH-AMBIGUOUS", cause, hint, exit::USAGE))
         }
     }
@@ -94,10 +96,11 @@ mod tests {
     fn member(n: u8, name: &str) -> Member {
         Member {
             device: DeviceId([n; 32]),
-            identity: None,
+            identity: Some(IdentityId([n; 32])),
             name: name.to_owned(),
             fingerprint: format!("AAAA-{n}"),
             name_mark: None,
+            typed_mark: None,
             online: false,
             own: false,
             last_seen_ms: 0,
@@ -107,17 +110,15 @@ mod tests {
     }
 
     #[test]
-    fn an_ambiguous_name_is_refused_with_fingerprints() {
-        let members = || vec![member(1, "bob"), member(2, "bob"), member(3, "carol")];
-        assert_eq!(pick(members(), "@carol").unwrap().device, DeviceId([3; 32]));
-        let error = pick(members(), "bob").unwrap_err();
-        assert!(
-            error.code == "KLATCH-AMBIGUOUS"
-                && error.hint.contains("AAAA-1")
-                && error.hint.contains("AAAA-2")
-        );
-        assert_eq!(pick(members(), "aaaa-2").unwrap().device, DeviceId([2; 32]));
-        assert_eq!(pick(members(), "dan").unwrap_err().exit, 3);
+    fn somebody_with_two_devices_in_a_room_is_asked_about() {
+        let second = Member { identity: Some(IdentityId([2; 32])), ..member(4, "bob") };
+        let members = || vec![member(2, "bob"), member(3, "carol"), second.clone()];
+        let of = |n: u8, who: &str| pick(members(), IdentityId([n; 32]), who);
+        assert_eq!(of(3, "@carol").unwrap().device, DeviceId([3; 32]));
+        let error = of(2, "bob").unwrap_err();
+        assert_eq!(error.code, "KLATCH-AMBIGUOUS");
+        assert!([2, 4].iter().all(|n| error.hint.contains(&DeviceId([*n; 32]).to_string())));
+        assert_eq!(of(5, "dan").unwrap_err().exit, 3);
     }
 
     #[test]

@@ -6,7 +6,6 @@ use klatch_core::names::{normalise, skeleton};
 use klatch_core::place::{RoomName, find_room};
 use klatch_core::query::{Access, RoomSummary};
 use klatch_node::api::rpc::RpcError;
-use serde::Serialize;
 use serde_json::json;
 
 use crate::client::Session;
@@ -30,42 +29,15 @@ pub async fn run(ctx: &Context) -> Result<(), Report> {
 
 /// One line, or one object, per room.
 pub fn print(out: &Output, rooms: &[RoomSummary]) -> Result<(), Report> {
-    for (room, mark) in rooms.iter().zip(marks(rooms)) {
-        out.either(&Marked { room, name_mark: mark.clone() }, || marked_line(room, mark))?;
+    for room in rooms {
+        out.either(room, || line(room))?;
     }
     Ok(())
 }
 
-/// A room of a list, with what tells it from others of the same look.
-#[derive(Serialize)]
-struct Marked<'a> {
-    #[serde(flatten)]
-    room: &'a RoomSummary,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name_mark: Option<String>,
-}
-
-/// What is to be shown beside the names of rooms that look alike: the beginning of their ids, as
-/// with people who have like names. All of a group are marked, equal names as well.
-fn marks(rooms: &[RoomSummary]) -> Vec<Option<String>> {
-    let skeletons: Vec<String> = rooms.iter().map(|r| skeleton(&r.name)).collect();
-    let shared = |seen: &String| skeletons.iter().filter(|s| *s == seen).count() > 1;
-    let mark = |(room, seen)| shared(seen).then(|| RoomSummary::clone(room).room.short());
-    rooms.iter().zip(&skeletons).map(mark).collect()
-}
-
-/// One line each, those of rooms that look alike with a mark.
-pub fn lines(rooms: &[RoomSummary]) -> Vec<String> {
-    rooms.iter().zip(marks(rooms)).map(|(room, mark)| marked_line(room, mark)).collect()
-}
-
-fn marked_line(room: &RoomSummary, mark: Option<String>) -> String {
-    let name = visible(&room.name);
-    let line = line(room);
-    match (mark, line.strip_prefix(&name)) {
-        (Some(mark), Some(rest)) => format!("{}{rest}", marked(name, Some(&mark))),
-        _ => line,
-    }
+/// The name of a room, with what tells it from others that look alike.
+pub fn shown(room: &RoomSummary) -> String {
+    marked(visible(&room.name), room.name_mark.as_deref())
 }
 
 /// One line.
@@ -76,7 +48,7 @@ pub fn line(room: &RoomSummary) -> String {
     };
     let mut text = format!(
         "{}\t{access}\t{} online of {}\t{}, {} unread\t{}",
-        visible(&room.name),
+        shown(room),
         room.online + 1,
         room.members.max(room.online + 1),
         messages(room.messages),
@@ -84,12 +56,7 @@ pub fn line(room: &RoomSummary) -> String {
         size(room.bytes),
     );
     if room.left {
-        text = format!(
-            "{}\tleft\t{}\t{}",
-            visible(&room.name),
-            messages(room.messages),
-            size(room.bytes)
-        );
+        text = format!("{}\tleft\t{}\t{}", shown(room), messages(room.messages), size(room.bytes));
     }
     if room.access == Access::Passphrase && !room.left {
         text.push_str(&format!("\twords: {}", words::of_room(&room.room)));
@@ -106,13 +73,6 @@ pub fn line(room: &RoomSummary) -> String {
 /// So many messages, in words.
 pub fn messages(n: u64) -> String {
     count(usize::try_from(n).unwrap_or(usize::MAX), "message")
-}
-
-/// The names of rooms, those that look alike with a mark.
-pub fn names(rooms: &[RoomSummary]) -> Vec<String> {
-    let named =
-        |(room, mark): (&RoomSummary, Option<String>)| marked(visible(&room.name), mark.as_deref());
-    rooms.iter().zip(marks(rooms)).map(named).collect()
 }
 
 /// Bytes for people.
@@ -195,6 +155,7 @@ mod tests {
         RoomSummary {
             room: RoomId([n; 16]),
             name: name.to_owned(),
+            name_mark: None,
             access: Access::Open,
             members: 1,
             online: 0,
@@ -223,15 +184,11 @@ mod tests {
     }
 
     #[test]
-    fn rooms_that_look_alike_are_marked_all_of_them() {
-        let mut rooms = vec![room(1, "#garden"), room(2, "#g\u{430}rden"), room(3, "#lobby")];
-        rooms.push(room(4, "#lobby"));
-        rooms.push(room(5, "#shed"));
-        let lines = lines(&rooms);
-        for (n, line) in lines.iter().enumerate() {
-            let name = line.split('\t').next().unwrap();
-            let mark = format!("~{}", rooms[n].room.short());
-            assert_eq!(name.ends_with(&mark), n < 4, "{line}");
+    fn a_room_that_looks_like_another_shows_its_mark() {
+        for left in [false, true] {
+            let room =
+                RoomSummary { name_mark: Some("abcdefgh".to_owned()), left, ..room(1, "#garden") };
+            assert!(line(&room).starts_with("#garden~abcdefgh\t"), "{}", line(&room));
         }
     }
 

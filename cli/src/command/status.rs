@@ -2,10 +2,10 @@
 
 use klatch_core::query::{Family, Status, WantedPeer};
 
-use super::rooms::{messages, names, size};
+use super::rooms::{messages, shown, size};
 use crate::context::Context;
 use crate::error::Report;
-use crate::lines::count;
+use crate::lines::{count, marked};
 use crate::output::visible;
 
 /// Shows the status of the running node; never starts one.
@@ -35,7 +35,8 @@ pub fn text(status: &Status) -> String {
     for line in status.wanted.iter().filter(|w| !w.connected).map(wanted) {
         text.push_str(&format!("\nwanted    {line}"));
     }
-    for (room, name) in status.rooms.iter().zip(names(&status.rooms)) {
+    for room in &status.rooms {
+        let name = shown(room);
         let here = room.online + 1;
         text.push_str(&format!(
             "\nroom      {name} · {here} online · {}, {} unread · {}",
@@ -93,6 +94,7 @@ pub fn peers(status: &Status) -> String {
         .iter()
         .map(|p| {
             let name = p.name.as_deref().map_or_else(|| "?".to_owned(), visible);
+            let name = marked(name, p.name_mark.as_deref());
             let rtt = p.rtt_ms.map_or_else(|| "? ms".to_owned(), |ms| format!("{ms} ms"));
             format!("peer      {name} · {} · {rtt} · {}", visible(&p.address), visible(&p.peer_id))
         })

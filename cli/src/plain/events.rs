@@ -100,7 +100,7 @@ impl Plain<'_> {
         let Some(contact) = self.people.iter().find(|c| c.identity == identity) else {
             return Ok(());
         };
-        let (name, who) = (visible(&contact.name), people::typed(contact));
+        let (name, who) = (people::shown(contact), people::typed(contact));
         match news {
             ContactNews::Requested if !self.out.json => {
                 self.out.say(&format!("* {}", people::request(contact)))

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::events::quote;
 use super::fold::{ask, centre, go};
 use super::overlay::Overlay;
-use super::rows::{calls, is_speech};
+use super::rows::{author, calls, is_speech};
 use super::sending;
 use super::state::{Chat, ChatKind, RTT_PEERS_MAX, RTTS_MAX, State, Tag, Wish};
 use super::text::clean;
@@ -18,7 +18,7 @@ use super::timeline::{PAGE, Timeline};
 use crate::act::{Effect, Here, Outcome, Shown, Tone};
 use crate::error::{Report, exit};
 use crate::hints;
-use crate::lines::{self, Lines};
+use crate::lines::Lines;
 use crate::output::snippet;
 
 /// Unread lines looked through for the own name: as many as the node gives at once.
@@ -115,8 +115,7 @@ fn answered(state: &mut State, wishes: &mut Vec<Wish>, tag: Tag, value: Value) {
             if let Some(message) = parse::<Message>(state, value) {
                 // No words: it was deleted.
                 let words = if message.deleted { String::new() } else { snippet(&message.text) };
-                let name = if message.name.is_empty() { "?".to_owned() } else { message.name };
-                state.quotes.insert(id, (name, words));
+                state.quotes.insert(id, (author(&message, &state.me.name), words));
             }
         }
         Tag::Mentions(room) => {
@@ -224,6 +223,7 @@ fn rooms_came(state: &mut State, wishes: &mut Vec<Wish>, rooms: &[RoomSummary]) 
         chats.push(Chat {
             room: room.room,
             name: room.name.clone(),
+            mark: room.name_mark.clone(),
             kind: ChatKind::Room(room.access),
             online: room.online,
             members: room.members,
@@ -245,7 +245,8 @@ fn contacts_came(state: &mut State, wishes: &mut Vec<Wish>, contacts: Vec<Contac
         };
         chats.push(Chat {
             room: contact.room,
-            name: format!("@{}", lines::marked(contact.name, contact.name_mark.as_deref())),
+            name: format!("@{}", contact.name),
+            mark: contact.name_mark,
             kind,
             online: u32::from(contact.online),
             members: 2,
@@ -334,6 +335,7 @@ pub fn arrive(state: &mut State, wishes: &mut Vec<Wish>, room: RoomId, name: &st
         let chat = Chat {
             room,
             name: name.to_owned(),
+            mark: None,
             kind,
             online: 0,
             members: 1,

@@ -2,8 +2,10 @@
 //! What can follow is offered while one types; Tab takes it.
 
 use klatch_core::content::Kind;
+use klatch_core::query::Member;
 
 use super::state::State;
+use crate::lines::marked;
 use crate::slash::{self, TABLE, Takes};
 
 /// Candidates offered at once.
@@ -83,7 +85,7 @@ fn offer(state: &State) -> Option<(usize, Vec<(String, String)>)> {
             commands(word.trim_start_matches('/'), before.starts_with('/') && from == 0)
         }
         Some(Takes::Room) => rooms(state, word),
-        Some(Takes::Person) => people(state, word, ""),
+        Some(Takes::Person) => people(state, word, " ", true),
         Some(Takes::Words(words)) => simple(words.iter().copied(), word),
         Some(Takes::Emoji) => emoji(word.trim_start_matches(':')),
         Some(Takes::Message) => simple(["^", "^2", "^3"].into_iter(), word),
@@ -98,10 +100,10 @@ fn text(state: &State, word: &str, starts: bool) -> Vec<(String, String)> {
     match word.chars().next() {
         Some('#') => rooms(state, word),
         Some(':') if word[1..].starts_with(|c: char| c.is_alphanumeric()) => emoji(&word[1..]),
-        Some('@') => people(state, word, " "),
+        Some('@') => people(state, word, " ", false),
         Some(':') | None => Vec::new(),
         // At the beginning of a text a name is a salutation.
-        Some(_) => people(state, word, if starts { ": " } else { " " }),
+        Some(_) => people(state, word, if starts { ": " } else { " " }, false),
     }
 }
 
@@ -128,32 +130,34 @@ fn simple<'a>(words: impl Iterator<Item = &'a str>, word: &str) -> Vec<(String, 
 fn rooms(state: &State, word: &str) -> Vec<(String, String)> {
     let low = word.trim_start_matches('#').to_lowercase();
     let rooms = state.chats.iter().filter(|c| !c.is_direct());
-    let fits = rooms.filter(|c| c.name.trim_start_matches('#').to_lowercase().starts_with(&low));
-    fits.map(|c| (format!("{} ", c.name), super::text::clean(&c.name))).collect()
+    let fits = rooms.filter(|c| c.typed().trim_start_matches('#').to_lowercase().starts_with(&low));
+    fits.map(|c| (format!("{} ", c.typed()), c.shown())).collect()
 }
 
-/// Names of those here, who spoke last first, then of contacts. With `@` if that was typed.
-fn people(state: &State, word: &str, after: &str) -> Vec<(String, String)> {
+/// Names of those here, who spoke last first, then of contacts. With `@` if that was typed, and with
+/// the mark that tells them from others: of those here, or, where anybody can be named, of all.
+fn people(state: &State, word: &str, after: &str, anybody: bool) -> Vec<(String, String)> {
     let at = if word.starts_with('@') { "@" } else { "" };
     let low = word.trim_start_matches('@').to_lowercase();
+    let here = state.here.and_then(|room| state.members.get(&room)).into_iter().flatten();
+    let here: Vec<&Member> = here.filter(|m| !m.own).collect();
     let spoke = state.timeline().into_iter().flat_map(|t| t.lines.iter().rev());
     let spoke = spoke
         .filter(|m| !m.own && matches!(m.kind, Kind::Text | Kind::Notice))
-        .map(|m| m.name.as_str());
-    let members = state.here.and_then(|room| state.members.get(&room)).into_iter().flatten();
-    let members = members.filter(|m| !m.own).map(|m| m.name.as_str());
-    let direct =
-        state.chats.iter().filter(|c| c.is_direct()).map(|c| c.name.trim_start_matches('@'));
+        .filter_map(|m| here.iter().find(|member| member.device == m.device).copied());
+    let member = |m: &Member| {
+        let mark = if anybody { &m.typed_mark } else { &m.name_mark };
+        marked(m.name.clone(), mark.as_deref())
+    };
+    let direct = state.chats.iter().filter(|c| c.is_direct());
+    let direct = direct.map(|c| c.typed().trim_start_matches('@').to_owned());
     let mut found: Vec<(String, String)> = Vec::new();
-    for name in spoke.chain(members).chain(direct) {
+    for name in spoke.chain(here.iter().copied()).map(member).chain(direct) {
         if !name.is_empty()
             && name.to_lowercase().starts_with(&low)
-            && !found.iter().any(|(_, n)| n == name)
+            && !found.iter().any(|(_, n)| *n == name)
         {
-            found.push((
-                format!("{at}{name}{}", if after.is_empty() { " " } else { after }),
-                name.to_owned(),
-            ));
+            found.push((format!("{at}{name}{after}"), name));
         }
     }
     for (_, shown) in &mut found {

@@ -10,10 +10,10 @@ use super::answers::MENTIONS_LOOKED_AT_MAX;
 use super::fold::{GATHER_MS, ask, changed, reads};
 use super::notify;
 use super::rows::{author, calls, is_speech};
-use super::state::{State, TYPING_MS, Tag, Wish};
+use super::state::{Chat, State, TYPING_MS, Tag, Wish};
 use super::theme;
 use crate::client::Told;
-use crate::lines;
+use crate::lines::{self, marked};
 use crate::output::snippet;
 
 /// Takes in one event.
@@ -66,10 +66,13 @@ pub fn told(state: &mut State, wishes: &mut Vec<Wish>, told: Told) {
             let name = name_of(state, room);
             state.warn(&format!("{name} is full on this disk: later texts are not stored here"));
         }
-        Event::ContactChanged { room, name, news, .. } => contact(state, room, &name, news),
-        Event::Typing { room, name, typing } => {
+        Event::ContactChanged { room, name, name_mark, news, .. } => {
+            contact(state, room, &marked(name, name_mark.as_deref()), news);
+        }
+        Event::Typing { room, name, name_mark, typing } => {
             state.typing.remove(&room);
             if typing {
+                let name = marked(name, name_mark.as_deref());
                 state.typing.insert(room, (name, state.now_ms + TYPING_MS));
             }
         }
@@ -228,7 +231,7 @@ fn contact(state: &mut State, room: RoomId, name: &str, news: ContactNews) {
 }
 
 fn name_of(state: &State, room: RoomId) -> String {
-    state.chat_of(room).map_or_else(|| room.short(), |c| c.name.clone())
+    state.chat_of(room).map_or_else(|| room.short(), Chat::typed)
 }
 
 /// One line for the log of the network view.
@@ -238,13 +241,15 @@ fn describe(state: &State, told: &Told) -> String {
         Event::MessageAdded { message } => {
             let who = author(message, &state.me.name);
             let bytes = message.text.len();
-            format!("{:?} {} {who}, {bytes} B", message.kind, name(&message.room)).to_lowercase()
+            let kind = format!("{:?}", message.kind).to_lowercase();
+            format!("{kind} {} {who}, {bytes} B", name(&message.room))
         }
         Event::HistoryAdded { room, count, .. } => format!("history {} +{count}", name(room)),
         Event::DeliveryChanged { room, upto_seq, state: now, .. } => {
             format!("delivery {} up to {upto_seq}: {}", name(room), lines::state(*now))
         }
-        Event::PresenceChanged { room, name: who, online, .. } => {
+        Event::PresenceChanged { room, name: who, name_mark, online, .. } => {
+            let who = marked(who.clone(), name_mark.as_deref());
             format!("presence {} {who} {}", name(room), if *online { "came" } else { "went" })
         }
         Event::Synced { room } => format!("synced {}", name(room)),
@@ -252,11 +257,13 @@ fn describe(state: &State, told: &Told) -> String {
             format!("peer {} connected, {}, {address}", tail(peer_id), theme::path(*path))
         }
         Event::PeerDisconnected { peer_id } => format!("peer {} gone", tail(peer_id)),
-        Event::Typing { name, typing, .. } => {
+        Event::Typing { name, name_mark, typing, .. } => {
+            let name = marked(name.clone(), name_mark.as_deref());
             format!("{name} {}", if *typing { "is typing" } else { "stopped typing" })
         }
-        Event::ContactChanged { name, news, .. } => {
-            format!("contact {name}: {news:?}").to_lowercase()
+        Event::ContactChanged { name, name_mark, news, .. } => {
+            let name = marked(name.clone(), name_mark.as_deref());
+            format!("contact {name}: {}", format!("{news:?}").to_lowercase())
         }
         Event::RoomJoined { name, .. } => format!("joined {name}"),
         Event::RoomLeft { room } => format!("left {}", name(room)),

@@ -7,7 +7,7 @@ use super::fold::{ask, go, keep_draft, scroll, show_selected, tell_typing};
 use super::links;
 use super::overlay::Overlay;
 use super::rows::is_speech;
-use super::state::{ChatKind, State, Tag, View, Wish};
+use super::state::{Chat, ChatKind, State, Tag, View, Wish};
 use super::{complete, layout, overlay_keys, paste, sending, vi};
 use crate::output::snippet;
 use crate::slash::{self, Input};
@@ -364,7 +364,7 @@ fn reply(state: &mut State) {
         Some(message) => {
             let to = format!(
                 "{}: \"{}\"",
-                super::text::clean(&message.name),
+                super::rows::author(&message, &state.me.name),
                 super::text::clean(&snippet(&message.text))
             );
             state.composer.reply = Some((message.id, to));
@@ -405,13 +405,13 @@ fn loudness(state: &mut State) {
     let level = state.levels.get(&room).copied().unwrap_or_default().next();
     state.levels.insert(room, level);
     state.keep_soon();
-    let name = state.chat().map(|c| c.name.clone()).unwrap_or_default();
+    let name = state.chat().map(Chat::typed).unwrap_or_default();
     state.say(&format!("{name} notifies about: {}", level.words()));
 }
 
 fn request(state: &mut State, wishes: &mut Vec<Wish>, accept: bool) {
     let Some((who, name)) = state.chat().and_then(|c| match c.kind {
-        ChatKind::Request(who) => Some((who, c.name.clone())),
+        ChatKind::Request(who) => Some((who, c.typed())),
         _ => None,
     }) else {
         return state.say("nobody waits for an answer here");

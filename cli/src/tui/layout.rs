@@ -92,8 +92,13 @@ pub fn prompt(state: &State, columns: u16) -> (String, usize) {
         Some(_) => "[insert] ",
         None => "",
     };
-    let name = state.chat().map_or_else(|| "klatch".to_owned(), |c| text::clean(&c.name));
-    let name = text::cut(&format!("{mode}{name}"), (usize::from(columns) / 3).saturating_sub(2));
+    let columns = (usize::from(columns) / 3).saturating_sub(2);
+    let name = state.chat().map_or_else(
+        || text::cut(&format!("{mode}klatch"), columns),
+        |c| {
+            text::cut_marked(&format!("{mode}{}", text::clean(&c.name)), c.mark.as_deref(), columns)
+        },
+    );
     let prompt = name + "> ";
     let width = text::width(&prompt);
     (prompt, width)

@@ -8,7 +8,7 @@ use klatch_core::ids::RoomId;
 
 use super::rows::author;
 use super::settings::Notify;
-use super::state::{Level, Notice, State, Wish};
+use super::state::{Chat, Level, Notice, State, Wish};
 use super::text::{clean, cut};
 
 /// Terminals show a line or two.
@@ -97,7 +97,7 @@ pub fn caught_up(
 ) {
     let Some(came) = state.caught_up.remove(&room) else { return };
     let Some(chat) = state.chat_of(room) else { return };
-    let (name, direct) = (chat.name.clone(), chat.is_direct());
+    let (name, direct) = (chat.typed(), chat.is_direct());
     let level = state.levels.get(&room).copied().unwrap_or_default();
     let count = came.min(unread);
     let called = called.min(count);
@@ -132,7 +132,7 @@ pub fn notice(state: &State, message: &Message, called: bool) -> Option<Notice> 
     if !loud {
         return None;
     }
-    let room = state.chat_of(message.room).map_or_else(|| message.room.short(), |c| c.name.clone());
+    let room = state.chat_of(message.room).map_or_else(|| message.room.short(), Chat::typed);
     let from = author(message, &state.me.name);
     let title = if message.direct { from.clone() } else { format!("{from} in {}", clean(&room)) };
     let first = message.text.lines().next().unwrap_or_default();
@@ -141,7 +141,7 @@ pub fn notice(state: &State, message: &Message, called: bool) -> Option<Notice> 
         title,
         body,
         room,
-        from: message.name.clone(),
+        from,
         text: message.text.clone(),
         kind,
         count: 1,

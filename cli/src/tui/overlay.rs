@@ -1,11 +1,14 @@
 //! What lies over the screen: the quick switcher, the search, help, and longer answers. Their keys
 //! and what they want done.
 
+use std::collections::BTreeSet;
+
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use klatch_core::event::Message;
-use klatch_core::ids::RoomId;
+use klatch_core::ids::{IdentityId, RoomId};
 
-use super::state::State;
+use super::state::{ChatKind, State};
+use crate::lines::marked;
 use crate::slash::TABLE;
 
 /// A search is asked for when no key was pressed for this time, milliseconds.
@@ -65,8 +68,8 @@ pub enum Overlay {
 pub enum Target {
     /// A room or a conversation.
     Chat(RoomId),
-    /// A person met in a room, by name.
-    Person(String),
+    /// A person met in a room.
+    Person(IdentityId),
     /// A command to be typed.
     Command(&'static str),
     /// A room to be opened.
@@ -98,16 +101,21 @@ pub fn choices(state: &State, field: &str) -> Vec<Choice> {
     for chat in &state.chats {
         let unread =
             if chat.unread > 0 { format!("{} unread", chat.unread) } else { String::new() };
-        add(&chat.name, unread, Target::Chat(chat.room));
+        add(&chat.typed(), unread, Target::Chat(chat.room));
     }
     let people = state.members.values().flatten().filter(|m| !m.own && !m.name.is_empty());
-    let mut seen: Vec<String> = state.chats.iter().map(|c| c.name.clone()).collect();
+    let mut seen: BTreeSet<IdentityId> = state
+        .chats
+        .iter()
+        .filter_map(|c| match c.kind {
+            ChatKind::Direct(who, _) | ChatKind::Request(who) => Some(who),
+            ChatKind::Room(_) => None,
+        })
+        .collect();
     for member in people {
-        let name = format!("@{}", member.name);
-        if !seen.contains(&name) {
-            add(&name, "write to them".to_owned(), Target::Person(name.clone()));
-            seen.push(name);
-        }
+        let Some(who) = member.identity.filter(|who| seen.insert(*who)) else { continue };
+        let name = format!("@{}", marked(member.name.clone(), member.typed_mark.as_deref()));
+        add(&name, "write to them".to_owned(), Target::Person(who));
     }
     if !field.is_empty() {
         for row in TABLE {

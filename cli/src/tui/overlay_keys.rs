@@ -111,7 +111,8 @@ fn follow(state: &mut State, wishes: &mut Vec<Wish>, target: Target) {
         Target::Person(who) => {
             let here = state.chat().map(super::state::Chat::place);
             wishes.push(Wish::Act {
-                action: Action::Dm { who, text: None },
+                // Not by the name: meanwhile it may mean somebody else.
+                action: Action::Dm { who: format!("@{who}"), text: None },
                 here,
                 recent: Vec::new(),
             });

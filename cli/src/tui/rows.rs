@@ -281,7 +281,7 @@ impl<'a> Look<'a> {
                 Some((author, words)) if !author.is_empty() && words.is_empty() => {
                     return Some("↪ to a deleted message".to_owned());
                 }
-                Some((author, words)) if !author.is_empty() => (clean(author), words.clone()),
+                Some((author, words)) if !author.is_empty() => (author.clone(), words.clone()),
                 _ => return Some(format!("↪ to {}", id.short())),
             },
         };

@@ -15,11 +15,13 @@ use super::notify::Held;
 use super::overlay::Overlay;
 use super::sending::Sending;
 use super::settings::Settings;
+use super::text::clean;
 use super::timeline::Timeline;
 use crate::act::{Here, Outcome};
 use crate::client::Told;
 use crate::error::Report;
 use crate::hints;
+use crate::lines;
 use crate::slash::Action;
 
 /// Rooms whose lines are kept in memory; others are read again when they are visited.
@@ -155,6 +157,8 @@ pub struct Chat {
     pub room: RoomId,
     /// With `#` or `@`; not yet safe for a terminal.
     pub name: String,
+    /// What tells it from others whose names look the same.
+    pub mark: Option<String>,
     /// What it is.
     pub kind: ChatKind,
     /// Others who are connected now.
@@ -185,7 +189,17 @@ pub enum ChatKind {
 impl Chat {
     /// For the shared executor of commands.
     pub fn place(&self) -> Here {
-        Here { room: self.room, name: self.name.clone(), direct: self.is_direct() }
+        Here { room: self.room, name: self.typed(), direct: self.is_direct() }
+    }
+
+    /// The name with its mark, safe for a terminal.
+    pub fn shown(&self) -> String {
+        lines::marked(clean(&self.name), self.mark.as_deref())
+    }
+
+    /// The name with its mark, as it is taken by every command.
+    pub fn typed(&self) -> String {
+        lines::marked(self.name.clone(), self.mark.as_deref())
     }
 
     /// A conversation with one person.

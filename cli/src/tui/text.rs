@@ -68,15 +68,20 @@ pub fn fit(text: &str, columns: usize) -> String {
     out
 }
 
-/// As [`fit`], for a name with the mark that tells it from others: what does not fit is left off the
+/// As [`cut`], for a name with the mark that tells it from others: what does not fit is left off the
 /// name, for without its mark it would be anybody's.
-pub fn fit_marked(name: &str, mark: Option<&str>, columns: usize) -> String {
+pub fn cut_marked(name: &str, mark: Option<&str>, columns: usize) -> String {
     /// Columns of a name of which something is left.
     const NAME_MIN: usize = 2;
-    let Some(mark) = mark.map(|m| format!("~{m}")) else { return fit(name, columns) };
+    let Some(mark) = mark.map(|m| format!("~{m}")) else { return cut(name, columns) };
     let room = columns.saturating_sub(width(&mark));
     let name = if room < NAME_MIN { name.to_owned() } else { cut(name, room) };
-    fit(&format!("{name}{mark}"), columns)
+    cut(&format!("{name}{mark}"), columns)
+}
+
+/// The same in exactly so many columns.
+pub fn fit_marked(name: &str, mark: Option<&str>, columns: usize) -> String {
+    fit(&cut_marked(name, mark, columns), columns)
 }
 
 /// Text of several lines as rows of at most so many columns, broken between words where possible.

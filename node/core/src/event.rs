@@ -178,6 +178,9 @@ pub enum Event {
         room: RoomId,
         /// The name they are shown under.
         name: String,
+        /// As in messages.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name_mark: Option<String>,
         /// Writing or not.
         typing: bool,
     },

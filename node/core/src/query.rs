@@ -204,6 +204,10 @@ pub struct RoomSummary {
     pub room: RoomId,
     /// Its name with `#`.
     pub name: String,
+    /// Set if the name of another room here looks the same: the beginning of the id, to be shown
+    /// beside the name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name_mark: Option<String>,
     /// `open`: anybody who knows the name can read. `passphrase`: who knows the passphrase, too.
     pub access: Access,
     /// Members (devices) ever seen here.
@@ -256,9 +260,13 @@ pub struct Member {
     pub name: String,
     /// First characters of the identity, to tell equal names apart.
     pub fingerprint: String,
-    /// Set if the name alone does not tell who this is, as for contacts.
+    /// Set if the name alone does not tell who this is in the room, as for contacts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name_mark: Option<String>,
+    /// Set if the name alone does not mean them where anybody may be named, since somebody in
+    /// another room goes by it, too: `name~MARK` does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub typed_mark: Option<String>,
     /// Connected now.
     pub online: bool,
     /// This device.
@@ -428,6 +436,9 @@ pub struct PeerSummary {
     pub identity: Option<IdentityId>,
     /// Their display name, a claim: two peers may have the same.
     pub name: Option<String>,
+    /// Set if the name alone does not tell who this is, as for contacts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name_mark: Option<String>,
     /// Address in use.
     pub address: String,
     /// What kind of way that is.

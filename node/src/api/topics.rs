@@ -297,7 +297,7 @@ mod tests {
             Event::HistoryAdded { room: A, count: 1, upto: 1 },
             Event::BodiesAdded { room: A, count: 1 },
             Event::Newer { what: name.clone() },
-            Event::Typing { room: A, name, typing: true },
+            Event::Typing { room: A, name, name_mark: None, typing: true },
             Event::PeerConnected { peer_id: peer_id(), address: String::new(), path },
             Event::PeerDisconnected { peer_id: peer_id() },
             Event::Lagged { missed: 1 },

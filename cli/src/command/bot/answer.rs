@@ -15,6 +15,7 @@ use super::script::{End, Script, raised};
 use crate::args::bot::{BotExec, OnError};
 use crate::client::{Client, Session};
 use crate::error::Report;
+use crate::lines::marked;
 use crate::output::{Output, visible};
 
 /// The time over which answers are counted.
@@ -101,6 +102,9 @@ impl Hand {
         let mut line = json!({
             "room": room, "from": message.name, "message_id": message.id, "cursor": message.journal, "ms": 0,
         });
+        if let Some(mark) = &message.name_mark {
+            line["name_mark"] = json!(mark);
+        }
         if message.direct && !self.strangers && !self.knows(message).await? {
             line["did"] = "stranger".into();
             self.out.either(&line, || words(&line))?;
@@ -267,7 +271,8 @@ fn words(line: &Value) -> String {
         ),
         other => other.to_owned(),
     };
-    format!("{} {}: {did}, {} ms", word("room"), word("from"), line["ms"])
+    let from = marked(word("from"), line["name_mark"].as_str());
+    format!("{} {from}: {did}, {} ms", word("room"), line["ms"])
 }
 
 /// At most so many answers a minute: two bots that answer each other must not fill every disk.

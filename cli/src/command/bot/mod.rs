@@ -32,6 +32,7 @@ use crate::args::bot::{Bot, BotExec};
 use crate::client::{Session, Told};
 use crate::context::{Context, Need};
 use crate::error::Report;
+use crate::lines::marked;
 use crate::output::{Output, visible};
 use crate::signals::interrupted;
 
@@ -284,7 +285,10 @@ impl Ears {
             Event::MessageAdded { message } if self.wants(&message) => {
                 let room = match self.rooms.get(&message.room) {
                     Some(name) => name.clone(),
-                    None if message.direct => format!("@{}", message.name),
+                    None if message.direct => {
+                        let name = message.name.clone();
+                        format!("@{}", marked(name, message.name_mark.as_deref()))
+                    }
                     None => message.room.to_string(),
                 };
                 return Heard::Message(room, message);

@@ -82,6 +82,7 @@ fn peer(name: &str, rtt_ms: Option<u32>) -> PeerSummary {
         peer_id,
         identity: None,
         name: Some(name.to_owned()),
+        name_mark: None,
         address,
         path: Path::Lan,
         rtt_ms,
@@ -93,6 +94,7 @@ fn room(name: &str) -> RoomSummary {
     RoomSummary {
         room: RoomId([3; 16]),
         name: name.to_owned(),
+        name_mark: None,
         access: Access::Passphrase,
         members: 4,
         online: 2,

@@ -7,7 +7,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::super::state::{Chat, ChatKind, State};
-use super::super::text::{clean, cut, fit, width};
+use super::super::text::{clean, fit, fit_marked, width};
 use super::super::theme::Theme;
 use super::put;
 use klatch_core::query::Verification;
@@ -82,7 +82,7 @@ fn chat(state: &State, theme: Theme, at: usize, columns: usize) -> Line<'static>
     let number = if at < 9 { format!("{} ", at + 1) } else { "  ".to_owned() };
     let mark = marks(chat);
     let room = columns.saturating_sub(width(&number) + width(&mark) + 1);
-    let name = fit(&cut(&clean(&chat.name), room), room);
+    let name = fit_marked(&clean(&chat.name), chat.mark.as_deref(), room);
     let style = match (state.here == Some(chat.room), chat.mentions > 0, chat.unread > 0) {
         (true, ..) => theme.chosen(),
         (_, true, _) => theme.mention(),

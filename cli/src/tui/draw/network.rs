@@ -1,5 +1,6 @@
 //! The network view: peers and the ways to them, who is in which room, and what just happened.
 
+use klatch_core::query::Member;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -7,12 +8,15 @@ use ratatui::text::{Line, Span};
 use super::super::events::tail;
 use super::super::rows::clock;
 use super::super::state::State;
-use super::super::text::{clean, cut, fit};
+use super::super::text::{clean, cut, fit, fit_marked};
 use super::super::theme::{Theme, path};
 use super::put;
+use crate::lines::marked;
 
 /// Round trips as a curve.
 const CURVE: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+/// Columns of names.
+const NAME_COLUMNS: usize = 14;
 /// Columns of the curve.
 const CURVE_COLUMNS: usize = 16;
 
@@ -71,7 +75,7 @@ fn peers(state: &State, theme: Theme, columns: usize) -> Vec<Line<'static>> {
             state.rtts.get(&peer.peer_id).map(|r| curve(r.iter().copied())).unwrap_or_default();
         let text = format!(
             " {} {} {:>8} {} {} {}",
-            fit(&name, 14),
+            fit_marked(&name, peer.name_mark.as_deref(), NAME_COLUMNS),
             fit(path(peer.path), 6),
             rtt,
             fit(&curve, CURVE_COLUMNS),
@@ -81,6 +85,10 @@ fn peers(state: &State, theme: Theme, columns: usize) -> Vec<Line<'static>> {
         lines.push(Line::raw(cut(&text, columns)));
     }
     lines
+}
+
+fn shown(member: &Member) -> String {
+    marked(clean(&member.name), member.name_mark.as_deref())
 }
 
 /// The newest round trips, each relative to the longest.
@@ -97,7 +105,7 @@ fn rooms(state: &State, theme: Theme) -> Vec<Line<'static>> {
         let online: Option<Vec<String>> = state
             .members
             .get(&chat.room)
-            .map(|m| m.iter().filter(|m| m.online && !m.own).map(|m| clean(&m.name)).collect());
+            .map(|m| m.iter().filter(|m| m.online && !m.own).map(shown).collect());
         let who = match online {
             Some(names) if names.is_empty() => "nobody else".to_owned(),
             Some(names) => names.join(", "),
@@ -105,7 +113,8 @@ fn rooms(state: &State, theme: Theme) -> Vec<Line<'static>> {
         };
         let queued =
             if chat.queued > 0 { format!(" · {} queued", chat.queued) } else { String::new() };
-        lines.push(Line::raw(format!(" {} {who}{queued}", fit(&clean(&chat.name), 14))));
+        let name = fit_marked(&clean(&chat.name), chat.mark.as_deref(), NAME_COLUMNS);
+        lines.push(Line::raw(format!(" {name} {who}{queued}")));
     }
     lines
 }

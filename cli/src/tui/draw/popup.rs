@@ -10,7 +10,7 @@ use super::super::keys::KEYS;
 use super::super::overlay::{Overlay, choices};
 use super::super::rows::{author, clock};
 use super::super::settings::SETTINGS;
-use super::super::state::State;
+use super::super::state::{Chat, State};
 use super::super::text::{clean, cut, fit, width};
 use super::super::theme::{DELIVERY_LEGEND, Theme};
 use super::{cover, put};
@@ -55,7 +55,7 @@ pub(super) fn draw(
             Some(field_and_list(theme, whole, buffer, &title, &shown, &rows, usize::MAX))
         }
         Overlay::Search { field, found, at, .. } => {
-            let name = state.chat().map(|c| clean(&c.name)).unwrap_or_default();
+            let name = state.chat().map(Chat::shown).unwrap_or_default();
             let title = match found {
                 None => format!("Search in {name}"),
                 Some(found) => {

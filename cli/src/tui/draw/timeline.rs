@@ -9,14 +9,15 @@ use ratatui::text::{Line, Span};
 use super::super::links;
 use super::super::rows::Look;
 use super::super::state::{Chat, ChatKind, State};
-use super::super::text::{clean, cut, width, wrap};
+use super::super::text::{clean, cut, cut_marked, width, wrap};
 use super::super::theme::Theme;
 use super::{cover, put};
 
 pub(super) fn title(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
     let columns = usize::from(area.width);
     let Some(chat) = state.chat() else { return };
-    let name = format!(" {}  ", clean(&chat.name));
+    let name = cut_marked(&clean(&chat.name), chat.mark.as_deref(), columns.saturating_sub(1));
+    let name = format!(" {name}  ");
     let (kind, right) = about(state, chat);
     // Where there is no space for both, the count is enough.
     let fits = width(&name) + width(&right) + 2 <= columns;

@@ -449,7 +449,8 @@ fn typing_is_told_in_conversations_only_and_not_at_each_key() {
     };
     assert!(typing(&mut state, 'a').is_some() && typing(&mut state, 'b').is_none());
     fold(&mut state, NOW + 20_000, Input::Tick);
-    fold(&mut state, NOW, told(Event::Typing { room: BOB, name: "bob".into(), typing: true }));
+    let typing = Event::Typing { room: BOB, name: "bob".into(), name_mark: None, typing: true };
+    fold(&mut state, NOW, told(typing));
     assert!(picture(&state).contains("bob is typing…"));
     fold(&mut state, NOW + 60_000, Input::Tick);
     assert!(!picture(&state).contains("is typing"));

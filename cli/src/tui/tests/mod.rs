@@ -37,6 +37,7 @@ pub fn message(n: u64) -> Message {
 
 mod daily;
 mod folding;
+mod naming;
 mod pictures;
 mod portrait;
 mod scenes;

@@ -74,6 +74,7 @@ pub fn status(rooms: Vec<RoomSummary>) -> Status {
         // Nothing is known of the one behind bob's link but the name, which two have.
         identity: (name == "carol").then_some(IdentityId([3; 32])),
         name: Some(name.to_owned()),
+        name_mark: mark(2, name),
         address: "/ip4/192.0.2.7/tcp/4001".to_owned(),
         path,
         rtt_ms: Some(rtt),
@@ -103,6 +104,7 @@ pub fn member(n: u8, name: &str, online: bool) -> Member {
         name: name.to_owned(),
         fingerprint: format!("AAAA-{n}"),
         name_mark: mark(n, name),
+        typed_mark: mark(n, name),
         online,
         own: n == 9,
         last_seen_ms: NOW - 3 * 3_600_000,

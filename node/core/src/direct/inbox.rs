@@ -407,7 +407,9 @@ impl Direct {
                 let Ok((typing,)) = crate::cbor::decode::<(bool,)>(&said.content, 8) else {
                     return;
                 };
-                ctx.tell(Event::Typing { room, name: contact.name().to_owned(), typing });
+                let (name, name_mark) =
+                    (contact.name().to_owned(), ctx.directory.mark_of(&contact.identity));
+                ctx.tell(Event::Typing { room, name, name_mark, typing });
             }
             _ => {}
         }
