@@ -72,6 +72,61 @@ fn tab_offers_people_behind_their_sign() {
     }
 }
 
+#[test]
+fn tab_offers_names_that_mean_one_person() {
+    let home = Home::new();
+    for (profile, name) in [("alice", "alice"), ("one", "Bob"), ("two", "bob")] {
+        home.ok(&["--profile", profile, "init", "--name", name, "--no-passphrase"]);
+        home.ok(&["--profile", profile, "up"]);
+        home.ok(&["--profile", profile, "join", "garden"]);
+    }
+    let begun = std::time::Instant::now();
+    let offered = loop {
+        let offered = [
+            tab(&home, "klatch --profile alice whois @b"),
+            tab(&home, "klatch --profile alice whois @B"),
+        ];
+        if offered.iter().all(|o| o.len() == 1 && o[0].contains('~')) {
+            break offered;
+        }
+        assert!(begun.elapsed() < common::PATIENCE, "{offered:?}");
+    };
+    for (offer, name) in offered.iter().zip(["bob", "Bob"]) {
+        // As bash takes it into the line.
+        let offer = offer[0].replace('\\', "");
+        assert!(offer.starts_with(name), "{offer}");
+        home.ok(&["--profile", "alice", "whois", &format!("@{offer}")]);
+    }
+}
+
+#[test]
+fn tab_offers_what_a_command_can_do_something_with() {
+    let home = Home::new();
+    home.ok(&["init", "--name", "alice", "--no-passphrase"]);
+    home.ok(&["up"]);
+    home.ok(&["join", "garden"]);
+    let send = |text: &str| {
+        let sent = home.ok(&["send", "garden", text, "--json"]);
+        let sent: serde_json::Value = serde_json::from_str(&sent).unwrap();
+        sent["message_id"].as_str().unwrap().to_owned()
+    };
+    let (kept, deleted) = (send("kept"), send("deleted"));
+    home.ok(&["message", "delete", "garden", &deleted]);
+    for command in ["edit", "delete", "react"] {
+        assert_eq!(tab(&home, &format!("klatch message {command} garden ")), [&*kept], "{command}");
+    }
+    assert!(tab(&home, "klatch message show garden ").contains(&deleted));
+    home.ok(&["--profile", "bob", "init", "--name", "bob", "--no-passphrase"]);
+    home.ok(&["--profile", "bob", "up"]);
+    home.ok(&["--profile", "bob", "join", "garden"]);
+    home.ok(&["--profile", "bob", "send", "garden", "not alice's", "--wait", "delivered"]);
+    assert_eq!(tab(&home, "klatch message edit garden "), [&*kept]);
+    assert_eq!(tab(&home, "klatch message react garden ").len(), 2);
+    let address = "/ip4/127.0.0.1/tcp/9";
+    home.ok(&["peer", "add", address]);
+    assert_eq!(tab(&home, "klatch peer forget /ip4"), [address]);
+}
+
 /// A home with a running node in #garden, and a search path that finds this klatch; `None` if the
 /// shell is not installed.
 fn served(shell: &str) -> Option<(Home, std::process::Command)> {

@@ -6,22 +6,25 @@
 use std::time::Duration;
 
 use clap::{Arg, Command};
+use klatch_core::content::Kind;
 use klatch_core::event::Message;
-use klatch_core::query::{Contact, Member, RoomSummary};
+use klatch_core::query::{Contact, Member, RoomSummary, WantedPeer};
 use serde_json::json;
 
 use crate::args::{Complete, tree};
 use crate::client::Session;
 use crate::context::Context;
 use crate::error::Report;
+use crate::lines::marked;
 use crate::output::visible;
 
 /// Nobody waits longer for a Tab.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Rooms whose members are offered as people.
 const ROOMS_MAX: usize = 16;
-/// Messages offered by id.
-const MESSAGES_MAX: u32 = 20;
+/// Messages looked through, and the newest of those that fit, which are offered by id.
+const MESSAGES_READ: u32 = 200;
+const MESSAGES_MAX: usize = 20;
 /// Lines printed: more than anybody looks through.
 const OFFERS_MAX: usize = 500;
 
@@ -34,9 +37,32 @@ enum Wanted {
     Person,
     RoomOrPerson,
     /// A message of this place.
-    Message(String),
+    Message(String, Which),
+    /// An address that is looked for.
+    Address,
     /// A file, or anything at all: the shell knows better.
     Other,
+}
+
+/// Which messages a command takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    /// All.
+    Any,
+    /// Those that are still there: to answer, to react to.
+    Kept,
+    /// Of those the user's own: to change, to delete.
+    Own,
+}
+
+impl Which {
+    fn takes(self, message: &Message) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Kept => !message.deleted,
+            Self::Own => message.own && !message.deleted,
+        }
+    }
 }
 
 /// A command line up to the cursor.
@@ -90,11 +116,23 @@ async fn ask(
     };
     let mut session = ctx.attach().await?;
     let mut offers = Vec::new();
-    if let Wanted::Message(room) = wanted {
-        let params = json!({"room": room, "limit": MESSAGES_MAX});
+    if let Wanted::Message(room, which) = wanted {
+        let params = json!({"room": room, "limit": MESSAGES_READ});
         let found: Vec<Message> = session.ask("message.list", params).await?;
-        let line = |m: &Message| format!("{}: {}", m.name, crate::output::snippet(&m.text));
-        offers.extend(found.iter().map(|m| (m.id.to_string(), line(m))));
+        let line = |m: &Message| {
+            let name = marked(m.name.clone(), m.name_mark.as_deref());
+            format!("{name}: {}", crate::output::snippet(&m.text))
+        };
+        let speech = |m: &&Message| matches!(m.kind, Kind::Text | Kind::Notice);
+        let found = found.iter().rev().filter(speech).filter(|m| which.takes(m));
+        offers.extend(found.take(MESSAGES_MAX).map(|m| (m.id.to_string(), line(m))));
+        return Ok(offers);
+    }
+    if *wanted == Wanted::Address {
+        let addresses = session.status().await?.wanted.into_iter();
+        let how =
+            |w: &WantedPeer| super::status::wanted(w).replace(&format!("{}: ", w.address), "");
+        offers.extend(addresses.map(|w| (w.address.clone(), how(&w))));
         return Ok(offers);
     }
     let rooms: Vec<RoomSummary> = session.ask("room.list", json!({})).await?;
@@ -104,7 +142,7 @@ async fn ask(
         offers.extend(rooms.iter().map(|r| {
             let name = if sign { &r.name } else { r.name.trim_start_matches('#') };
             let left = if r.left { "left" } else { "room" };
-            (name.to_owned(), left.to_owned())
+            (marked(name.to_owned(), r.name_mark.as_deref()), left.to_owned())
         }));
     }
     if matches!(wanted, Wanted::Person | Wanted::RoomOrPerson) {
@@ -113,17 +151,20 @@ async fn ask(
     Ok(offers)
 }
 
-/// Contacts, and whoever is in the rooms.
+/// Contacts, and whoever is in the rooms, each by a name that means nobody else.
 async fn people(
     session: &mut Session,
     rooms: &[RoomSummary],
 ) -> Result<Vec<(String, String)>, Report> {
     let contacts: Vec<Contact> = session.ask("contact.list", json!({})).await?;
-    let mut all: Vec<(String, String)> =
-        contacts.into_iter().map(|c| (c.name, c.fingerprint)).collect();
+    let mut all: Vec<(String, String)> = contacts
+        .into_iter()
+        .map(|c| (marked(c.name, c.name_mark.as_deref()), c.fingerprint))
+        .collect();
     for room in rooms.iter().filter(|r| !r.left).take(ROOMS_MAX) {
         let members: Vec<Member> = session.ask("room.members", json!({"room": room.room})).await?;
-        all.extend(members.into_iter().filter(|m| !m.own).map(|m| (m.name, m.fingerprint)));
+        let others = members.into_iter().filter(|m| !m.own && !m.name.is_empty());
+        all.extend(others.map(|m| (marked(m.name, m.typed_mark.as_deref()), m.fingerprint)));
     }
     Ok(all.into_iter().map(|(name, print)| (format!("@{name}"), print)).collect())
 }
@@ -156,7 +197,7 @@ fn read(line: &str) -> Typed {
         }
     }
     let wanted = if let Some(arg) = pending {
-        value(arg, &places)
+        value(command, arg, &places)
     } else if options && word.starts_with('-') {
         Wanted::Words(flags(command))
     } else {
@@ -175,10 +216,10 @@ fn positional(command: &Command, places: &[String]) -> Wanted {
         return Wanted::Words(subcommands(command));
     }
     let arg = command.get_positionals().nth(places.len());
-    arg.map_or(Wanted::Other, |arg| value(arg, places))
+    arg.map_or(Wanted::Other, |arg| value(command, arg, places))
 }
 
-fn value(arg: &Arg, places: &[String]) -> Wanted {
+fn value(command: &Command, arg: &Arg, places: &[String]) -> Wanted {
     let words = arg.get_possible_values();
     if !words.is_empty() {
         let help = |v: &clap::builder::PossibleValue| {
@@ -191,7 +232,15 @@ fn value(arg: &Arg, places: &[String]) -> Wanted {
         Some("#ROOM") => Wanted::Room,
         Some("@WHO") => Wanted::Person,
         Some("#ROOM|@WHO") => Wanted::RoomOrPerson,
-        Some("ID") => places.first().map_or(Wanted::Other, |room| Wanted::Message(room.clone())),
+        Some("ID") => {
+            let which = match (command.get_name(), arg.is_positional()) {
+                ("edit" | "delete", true) => Which::Own,
+                ("react" | "reply", _) | (_, false) => Which::Kept,
+                _ => Which::Any,
+            };
+            places.first().map_or(Wanted::Other, |room| Wanted::Message(room.clone(), which))
+        }
+        Some("ADDR") if command.get_name() == "forget" => Wanted::Address,
         _ => Wanted::Other,
     }
 }
@@ -282,8 +331,20 @@ mod tests {
         assert_eq!(wanted("klatch bot exec --room "), Wanted::Room);
         assert_eq!(wanted("klatch whois @"), Wanted::Person);
         assert_eq!(wanted("klatch contact accept "), Wanted::Person);
-        assert_eq!(wanted("klatch message show lobby "), Wanted::Message("lobby".into()));
-        assert_eq!(wanted("klatch send lobby --reply "), Wanted::Message("lobby".into()));
+        assert_eq!(
+            wanted("klatch message show lobby "),
+            Wanted::Message("lobby".into(), Which::Any)
+        );
+        for (line, which) in [
+            ("klatch send lobby --reply ", Which::Kept),
+            ("klatch message react lobby ", Which::Kept),
+            ("klatch message edit lobby ", Which::Own),
+            ("klatch message delete lobby ", Which::Own),
+        ] {
+            assert_eq!(wanted(line), Wanted::Message("lobby".into(), which), "{line}");
+        }
+        assert_eq!(wanted("klatch peer forget "), Wanted::Address);
+        assert_eq!(wanted("klatch peer add "), Wanted::Other);
         assert_eq!(wanted("klatch send lobby hel"), Wanted::Other);
         assert_eq!(wanted("klatch init --passphrase-file "), Wanted::Other);
         assert_eq!(read("klatch --profile work send ").profile.as_deref(), Some("work"));
