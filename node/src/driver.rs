@@ -93,6 +93,13 @@ pub enum Work {
         /// We dialled it, so it can be dialled again.
         dialled: bool,
     },
+    /// A peer that dialled us, and shares something: for the address book.
+    CameFrom {
+        /// Who.
+        peer: Peer,
+        /// From where.
+        address: Multiaddr,
+    },
     /// Peers that the user does not want looked for where they once were.
     Unwant(wants::Unwant),
     /// Somebody wants to search: index what is stored, then say so.
@@ -178,6 +185,7 @@ impl Driver {
                     self.held.push_back(Input::Join { id, name, root, passphrase });
                 }
                 Work::Linked { peer, address, dialled } => self.linked(&peer, &address, dialled),
+                Work::CameFrom { peer, address } => self.remember(&peer, &address.to_string()),
                 Work::Unwant(unwant) => self.unwant(unwant),
                 Work::Index(done) => self.searchers.push(done),
                 Work::Doubt(doubts) => self.doubted(doubts),
@@ -322,9 +330,13 @@ impl Driver {
         let (peer_id, path) = (peer_text(peer), network::path(address));
         let address = address.to_string();
         self.tell(Event::PeerConnected { peer_id, address: address.clone(), path });
-        if dialled
-            && let Err(error) = self.store.remember_address(&peer.0, None, &address, now_ms())
-        {
+        if dialled {
+            self.remember(peer, &address);
+        }
+    }
+
+    fn remember(&mut self, peer: &Peer, address: &str) {
+        if let Err(error) = self.store.remember_address(&peer.0, None, address, now_ms()) {
             tracing::debug!(%error, "cannot remember an address");
         }
     }

@@ -47,6 +47,7 @@ pub fn channels() -> (impl FnMut(NetEvent) -> Delivered + Send + 'static, Vec<Re
 fn peer_of(event: &NetEvent) -> Option<&Peer> {
     match event {
         NetEvent::LinkUp { peer, .. }
+        | NetEvent::CameFrom { peer, .. }
         | NetEvent::LinkRenewed { peer }
         | NetEvent::LinkDown { peer }
         | NetEvent::Subscribed { peer, .. }
@@ -109,6 +110,9 @@ impl Worker {
             NetEvent::LinkUp { peer, address, dialled } => {
                 let known = Work::Linked { peer: peer.clone(), address, dialled };
                 return self.work.send(known).is_ok() && self.pass(Some(Input::LinkUp { peer }));
+            }
+            NetEvent::CameFrom { peer, address } => {
+                return self.work.send(Work::CameFrom { peer, address }).is_ok();
             }
             NetEvent::LinkRenewed { peer } => Some(Input::LinkRenewed { peer }),
             NetEvent::LinkDown { peer } => Some(Input::LinkDown { peer }),

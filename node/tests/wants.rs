@@ -75,6 +75,30 @@ async fn who_is_forgotten_is_not_looked_for_after_the_next_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_was_dialled_finds_the_other_again_from_a_new_port() {
+    let folder = tempfile::tempdir().unwrap();
+    // Where bob listened before is of no use to alice: he has to come to her.
+    let anywhere = async || {
+        let mut config = config(folder.path(), "bob");
+        config.listen = vec!["/ip4/127.0.0.1/tcp/0".to_owned()];
+        Node::spawn(config).await.unwrap()
+    };
+    let (alice, bob) = (start(folder.path(), "alice").await, anywhere().await);
+    common::join(&alice, "#garden", None).await;
+    common::join(&bob, "#garden", None).await;
+    let there = status(&bob).await.listening[0].clone();
+    alice.want(there.parse().unwrap()).await.unwrap();
+    let together = async |node: &Node| status(node).await.rooms[0].online == 1;
+    until("they meet", async || together(&bob).await).await;
+    bob.shutdown().await;
+    let bob = anywhere().await;
+    assert_ne!(status(&bob).await.listening[0], there);
+    until("he remembers who had come to him", async || together(&bob).await).await;
+    alice.shutdown().await;
+    bob.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_addresses_to_look_for_are_a_thousand() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(folder.path(), "alice");

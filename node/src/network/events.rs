@@ -106,7 +106,11 @@ impl Task {
             connection.topics.insert(id);
         }
         let (fresh, own) = (link.topics.insert(id), self.topics.find(topic).is_some());
+        let met = own && !link.shared;
         link.shared |= own;
+        if let Some(from) = link.origin().filter(|_| met) {
+            self.out.push(NetEvent::CameFrom { peer: peer_of(&peer), address: from });
+        }
         if fresh && own {
             self.out.push(NetEvent::Subscribed { peer: peer_of(&peer), topic: id });
         }

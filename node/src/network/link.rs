@@ -87,6 +87,13 @@ impl Link {
             .collect()
     }
 
+    /// Where the peer was when it dialled us, if we have not dialled it.
+    pub(super) fn origin(&self) -> Option<Multiaddr> {
+        let mut direct = self.connections.iter().filter(|c| c.direct);
+        let first = direct.next().filter(|c| !c.dialled)?;
+        direct.all(|c| !c.dialled).then(|| first.address.clone())
+    }
+
     /// The connection in use; the first one, should all be closing.
     pub(super) fn chosen(&self) -> Option<&Connection> {
         let id = self.settle.chosen();

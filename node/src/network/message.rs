@@ -131,6 +131,14 @@ pub enum NetEvent {
         /// This node dialled: the address can be dialled again and belongs into the address book.
         dialled: bool,
     },
+    /// A peer that had dialled us follows a topic of ours, so it is worth finding again after the
+    /// next start. It listens there as well if its transport can: both dial from that port.
+    CameFrom {
+        /// Who.
+        peer: Peer,
+        /// The other end.
+        address: Multiaddr,
+    },
     /// The connections to a linked peer changed and have settled: what was sent over a former one
     /// may be lost, and the other side may be another process by now. Comes once per change, after
     /// the connection that stays has proved itself, and never without a [`Self::LinkUp`] before.

@@ -396,7 +396,11 @@ impl Task {
             }
         }
         for (peer, link) in self.links.iter_mut().filter(|(_, l)| l.topics.contains(&topic)) {
+            let met = !link.shared;
             link.shared = true;
+            if let Some(address) = link.origin().filter(|_| met) {
+                self.out.push(NetEvent::CameFrom { peer: peer_of(peer), address });
+            }
             self.out.push(NetEvent::Subscribed { peer: peer_of(peer), topic });
         }
     }
