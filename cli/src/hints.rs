@@ -38,6 +38,7 @@ const IN_CHAT: &[(&str, &str)] = &[
     ("peer add", "/connect"),
     ("peer list", "/net"),
     ("doctor", "/doctor"),
+    ("help", "/help"),
 ];
 
 /// Hints are for this profile from now on; only the first call counts.

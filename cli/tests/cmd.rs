@@ -116,7 +116,9 @@ fn run(case: &Case, by: Judge) -> Vec<String> {
             Judge::Said => judge(step, output.status.code(), &stdout, &stderr),
             Judge::Pasteable if explains(&args) => Vec::new(),
             Judge::Pasteable => {
-                stdout.lines().chain(stderr.lines()).filter_map(unpasteable).collect()
+                let lines = || stdout.lines().chain(stderr.lines());
+                let slashed = lines().filter(|_| !args.contains(&"chat")).filter_map(slashed);
+                lines().filter_map(unpasteable).chain(slashed).collect()
             }
         };
         for why in found {
@@ -190,6 +192,29 @@ fn unpasteable(line: &str) -> Option<String> {
     })
 }
 
+/// A line of a shell that says what to type in a chat, and does not say that it is for there.
+fn slashed(line: &str) -> Option<String> {
+    let slash = SLASH.get_or_init(slash_commands);
+    let found = line.split([' ', '`', '(']).find(|word| {
+        let name = word.strip_prefix('/').map(|w| w.trim_end_matches([',', '.', ';', ':', ')']));
+        name.is_some_and(|name| slash.iter().any(|s| s == name))
+    })?;
+    let fits = line.contains("in a chat");
+    (!fits).then(|| format!("{found} cannot be typed into a shell: {line}"))
+}
+
+static SLASH: std::sync::OnceLock<Vec<String>> = std::sync::OnceLock::new();
+
+/// All slash commands, from the help: what is set in by two.
+fn slash_commands() -> Vec<String> {
+    let help = Home::new().ok(&["help", "slash"]);
+    let rows = help.lines().filter_map(|l| l.strip_prefix("  /"));
+    let found: Vec<String> =
+        rows.filter_map(|l| l.split_whitespace().next()).map(str::to_owned).collect();
+    assert!(found.iter().any(|c| c == "verify") && found.len() > 20, "{found:?}");
+    found
+}
+
 static COMMANDS: std::sync::OnceLock<Vec<String>> = std::sync::OnceLock::new();
 
 /// All commands, from the help: what is set in by two.
@@ -224,6 +249,9 @@ fn a_command_of_another_profile_is_noticed() {
     assert!(unpasteable("klatch down && klatch --profile other up").is_some());
     assert!(unpasteable("`klatch --profile other up` starts one").is_none());
     assert!(unpasteable("they open klatch and type").is_none());
+    assert!(slashed("not compared yet: /verify @bob").is_some());
+    assert!(slashed("you are bob; /nick NAME in a chat changes it").is_none());
+    assert!(slashed("/ip4/127.0.0.1/tcp/9 is no longer looked for").is_none());
 }
 
 #[test]

@@ -140,6 +140,13 @@ fn codes_are_equal_on_both_sides_and_a_change_of_keys_is_loud() {
         "unverified",
         "showing is not comparing"
     );
+    // The same page says in a shell what is typed there, and in a chat what is typed there.
+    let told = home.ok(&["--profile", "alice", "whois", "@bob"]);
+    assert!(told.contains("not compared yet: `klatch --profile alice verify @bob`"), "{told}");
+    assert!(!told.contains("/verify"), "{told}");
+    let chat = home.run(&["--profile", "alice", "chat", "#garden", "--plain"], "/whois @bob\n");
+    let told = String::from_utf8_lossy(&chat.stdout).into_owned();
+    assert!(told.contains("not compared yet: /verify @bob"), "{told}");
     home.ok(&["--profile", "alice", "verify", "@bob", "--yes"]);
     assert_eq!(contact(&home, "alice", "bob")["verification"], "verified");
     // Bob's disk is lost but for his key: the person is the same, the keys of the conversation are
