@@ -299,7 +299,8 @@ impl Embedded {
         let begun = Instant::now();
         while begun.elapsed() < FLUSH_TIME_MAX {
             let Ok(Answer::Status(status)) = self.node.query(Query::Status).await else { return };
-            if status.queued == 0 || (status.peers.is_empty() && begun.elapsed() > FLUSH_ALONE_MAX)
+            let said = status.queued == 0 && status.rooms.iter().all(|r| !r.leaving);
+            if said || (status.peers.is_empty() && begun.elapsed() > FLUSH_ALONE_MAX)
             {
                 return;
             }

@@ -68,15 +68,15 @@ impl<'a> History<'a> {
         let rows = self.reader.rooms(Some(self.own))?;
         let mut rooms = Vec::with_capacity(rows.len());
         for r in rows {
+            let view = self.shared.view(&r.room);
             rooms.push(RoomSummary {
                 room: r.room,
                 name: r.name,
                 name_mark: None,
                 access: if r.passphrase { Access::Passphrase } else { Access::Open },
                 members: r.members,
-                online: self
-                    .shared
-                    .view(&r.room)
+                online: view
+                    .as_ref()
                     .map_or(0, |v| u32::try_from(v.online.len()).unwrap_or(u32::MAX)),
                 messages: r.messages,
                 unread: r.unread,
@@ -84,8 +84,10 @@ impl<'a> History<'a> {
                 bytes: r.bytes,
                 over_budget: r.over_budget,
                 damaged: r.damaged,
-                behind: self.shared.view(&r.room).is_some_and(|v| v.behind),
+                behind: view.as_ref().is_some_and(|v| v.behind),
                 left: r.left,
+                leaving: view.as_ref().is_some_and(|v| v.followed && !v.joined),
+                up_to_date: view.as_ref().map_or(0, |v| v.up_to_date),
             });
         }
         rooms.sort_by(|a, b| (a.left, &a.name).cmp(&(b.left, &b.name)));

@@ -218,7 +218,7 @@ fn assemble(
         .with_disk_budget(config.room_disk_bytes);
     let views = machine.views();
     let topics: Vec<TopicChange> =
-        views.iter().filter(|v| v.joined).map(|v| TopicChange::Subscribe(v.keys.topic)).collect();
+        views.iter().filter(|v| v.followed).map(|v| TopicChange::Subscribe(v.keys.topic)).collect();
     shared.update(views);
     shared.set_people(Some(machine.people(now_ms(), &mut SystemEntropy)));
     let readers = (0..READERS).map(|_| store.reader()).collect::<Result<Vec<_>, _>>()?;

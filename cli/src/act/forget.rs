@@ -35,7 +35,7 @@ pub(super) async fn act(
     if !confirmed {
         return Ok(ask(lost(&found), found.room.to_string()));
     }
-    let note = room(session, &found).await?;
+    let (note, _) = room(session, &found).await?;
     Ok(Outcome { effect: Effect::Left(found.room), ..Outcome::note(note) }.wrote())
 }
 
@@ -44,12 +44,15 @@ fn ask(question: String, place: String) -> Outcome {
     Outcome::effect(Effect::Confirm { question, action })
 }
 
-/// Forgets a room; what was done, in words.
-pub async fn room(session: &mut Session, room: &RoomSummary) -> Result<String, Report> {
+/// Forgets a room, after the goodbye if it was not left before; what was done, in words, and how many
+/// were told.
+pub async fn room(session: &mut Session, room: &RoomSummary) -> Result<(String, u32), Report> {
+    let told = if room.left { 0 } else { rooms::leave(session, room.room).await? };
     session.call("room.forget", json!({"room": room.room})).await?;
     let name = rooms::shown(room);
     let done = if room.left { "forgot" } else { "left and forgot" };
-    Ok(format!("{done} {name}: nothing of it is on this disk any more{}", unheard(room)))
+    let done = format!("{done} {name}: nothing of it is on this disk any more{}", unheard(room));
+    Ok((done, told))
 }
 
 /// Forgets a conversation; what was done, in words.
@@ -96,7 +99,7 @@ fn unheard(room: &RoomSummary) -> String {
 }
 
 /// The same for programs.
-pub fn as_json(room: &RoomSummary, told: u64) -> Value {
+pub fn as_json(room: &RoomSummary, told: u32) -> Value {
     json!({
         "room_id": room.room, "name": room.name, "left": true, "already": room.left,
         "forgotten": true, "told": told, "lost": room.queued, "messages": room.messages,

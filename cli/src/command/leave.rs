@@ -29,21 +29,20 @@ pub async fn run(ctx: &Context, args: &Leave) -> Result<(), Report> {
     let room = if found.left { found } else { company(ctx, &mut session, found).await? };
     if args.forget {
         agree_to_forget(ctx, args, &room)?;
-        let done = forget::room(&mut session, &room).await?;
+        let (done, told) = forget::room(&mut session, &room).await?;
         crate::tui::forget_draft(&ctx.paths.data, room.room);
         drop(session);
         ctx.finish(true).await;
-        let told = if room.left { 0 } else { room.online };
-        return ctx.out.either(&forget::as_json(&room, told.into()), || done);
+        return ctx.out.either(&forget::as_json(&room, told), || done);
     }
+    let mut told = 0;
     if !room.left {
         let stays = ctx.embedded.lock().await.is_none();
         agree(ctx, args, &room, stays)?;
-        session.call("room.leave", json!({"room": room.room})).await?;
+        told = rooms::leave(&mut session, room.room).await?;
     }
     drop(session);
     ctx.finish(true).await;
-    let told = if room.left { 0 } else { room.online };
     if told == 0 && room.members > 1 && !room.left {
         ctx.out.note("nobody was told, because nobody is connected: they will see you as away");
     }

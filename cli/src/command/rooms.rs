@@ -1,14 +1,18 @@
 //! `klatch rooms`, and finding a room by what the user typed.
 
+use std::time::Duration;
+
 use klatch_core::error::CommandError;
 use klatch_core::ids::RoomId;
+use klatch_core::limits::FAREWELL_MS;
 use klatch_core::names::{normalise, skeleton};
 use klatch_core::place::{RoomName, find_room};
 use klatch_core::query::{Access, RoomSummary};
 use klatch_node::api::rpc::RpcError;
 use serde_json::json;
+use tokio::time::{Instant, sleep};
 
-use crate::client::Session;
+use crate::client::{POLL, Session};
 use crate::context::{Context, Need};
 use crate::error::Report;
 use crate::lines::{count, marked};
@@ -82,6 +86,21 @@ pub fn size(bytes: u64) -> String {
         1_000..1_000_000 => format!("{} kB", bytes / 1_000),
         1_000_000..1_000_000_000 => format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10),
         _ => format!("{}.{} GB", bytes / 1_000_000_000, bytes / 100_000_000 % 10),
+    }
+}
+
+/// Leaves a room and waits until who is connected has heard the goodbye. How many have.
+pub async fn leave(session: &mut Session, room: RoomId) -> Result<u32, Report> {
+    session.call("room.leave", json!({"room": room})).await?;
+    // The node's own patience, and as much for a machine that is slow.
+    let limit = Instant::now() + Duration::from_millis(2 * FAREWELL_MS);
+    loop {
+        let rooms: Vec<RoomSummary> = session.ask("room.list", json!({})).await?;
+        let left = rooms.iter().find(|r| r.room == room);
+        match left {
+            Some(room) if room.leaving && Instant::now() < limit => sleep(POLL).await,
+            left => return Ok(left.map_or(0, |r| r.up_to_date)),
+        }
     }
 }
 
@@ -167,6 +186,8 @@ mod tests {
             damaged: 0,
             behind: false,
             left: false,
+            leaving: false,
+            up_to_date: 0,
         }
     }
 

@@ -112,6 +112,12 @@ pub const FRONTIER_MAX: usize = 2_000;
 pub const BEACON_SILENCE_MS_MIN: u64 = 20_000;
 /// ...and at most this much (drawn at random so that members do not speak at once).
 pub const BEACON_SILENCE_MS_MAX: u64 = 40_000;
+/// A room that was left is followed so long until who is connected has acknowledged the goodbye: an
+/// acknowledgement takes [`ACK_DELAY_MS`], what was lost a beacon, a question and its answer. It is
+/// what `klatch leave` waits for at most.
+pub const FAREWELL_MS: u64 = 2_000;
+/// Pause between beacons meanwhile.
+pub const FAREWELL_PAUSE_MS: u64 = 400;
 /// What came by sync is not gossiped again: this soon at the earliest a beacon tells those further
 /// away...
 pub const HINT_MS_MIN: u64 = 200;

@@ -546,12 +546,15 @@ fn from_peer(
         | Input::SpaceFreed { room, .. } => *room,
         _ => return,
     };
-    let Some(room) = rooms.get_mut(&room).filter(|r| !r.row.left) else {
+    let Some(room) = rooms.get_mut(&room).filter(|r| r.is_followed()) else {
         if let Input::SyncAsked { token, .. } | Input::BodiesAsked { token, .. } = input {
             ctx.step.responds.push((token, wire::response_refused()));
         }
         return;
     };
+    if room.row.left && !is_heard_at_farewell(&input) {
+        return;
+    }
     if let Input::SyncAsked { peer, .. } | Input::Hello { peer, .. } = &input
         && let Some(linked) = links.get_mut(peer)
         && linked.topics.len() < PEER_TOPICS_MAX
@@ -605,6 +608,15 @@ fn from_peer(
         }
         _ => {}
     }
+}
+
+/// What still counts while the goodbye is being said: who has it, and who asks for it.
+fn is_heard_at_farewell(input: &Input) -> bool {
+    use Input::{Ack, Beacon, BodiesAsked, Hello, SyncAsked};
+    matches!(
+        input,
+        Ack { .. } | Beacon { .. } | BodiesAsked { .. } | Hello { .. } | SyncAsked { .. }
+    )
 }
 
 fn gossip(
@@ -786,7 +798,7 @@ fn join(
         return Err(CommandError::TooManyRooms { max: ROOMS_MAX as u64 });
     }
     let room = rooms.entry(id).or_insert(new);
-    room.row.left = false;
+    room.come_in();
     ctx.step.writes.push(Write::Room(room.row.clone()));
     ctx.step.topics.push(TopicChange::Subscribe(room.keys.topic));
     topics.insert(room.keys.topic, id);
@@ -808,20 +820,9 @@ fn leave(ctx: &mut Ctx<'_>, room: &mut Room) -> Result<Reply, CommandError> {
     if !room.behind && room.returning.is_none() {
         room.write(ctx, Content::Leave)?;
     }
-    let (own, id) = (ctx.keys.device_id(), room.id());
-    stop_following(ctx, room);
-    ctx.step.writes.push(Write::Room(room.row.clone()));
-    ctx.record(Event::RoomLeft { room: id });
-    ctx.step.views.push(room.view(own));
+    room.leave(ctx);
+    ctx.record(Event::RoomLeft { room: room.id() });
     Ok(Reply::Done)
-}
-
-fn stop_following(ctx: &mut Ctx<'_>, room: &mut Room) {
-    // The goodbye goes out whatever the window says: nothing follows it.
-    room.pump(ctx, true);
-    room.row.left = true;
-    room.unlink_all(ctx);
-    ctx.step.topics.push(TopicChange::Unsubscribe(room.keys.topic));
 }
 
 /// Leaves a room, if it was not left before, and keeps nothing of it but how far this device had
@@ -840,7 +841,10 @@ fn forget(
         if room.may_write(ctx.now).is_ok() {
             room.write(ctx, Content::Leave)?;
         }
-        stop_following(ctx, room);
+        room.leave(ctx);
+    }
+    if room.is_followed() {
+        room.stop_following(ctx);
     }
     let left = room.former(&ctx.keys.device_id());
     topics.remove(&room.keys.topic);

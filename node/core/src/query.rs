@@ -235,6 +235,13 @@ pub struct RoomSummary {
     pub behind: bool,
     /// The room was left; its history is kept.
     pub left: bool,
+    /// It was left just now: the goodbye is being said to who is connected.
+    #[serde(default)]
+    pub leaving: bool,
+    /// Other members who have everything that this device wrote here; of a room that was left, the
+    /// goodbye too.
+    #[serde(default)]
+    pub up_to_date: u32,
 }
 
 /// Who can read a room.

@@ -430,8 +430,12 @@ pub struct RoomView {
     pub passphrase: bool,
     /// Its keys.
     pub keys: Arc<RoomKeys>,
-    /// Followed (`false` after leaving: workers drop its traffic).
+    /// Joined and not left.
     pub joined: bool,
+    /// Its topic is followed (workers drop the traffic of others): joined, or left a moment ago.
+    pub followed: bool,
+    /// Other members who have everything that this device wrote here.
+    pub up_to_date: u32,
     /// This node forwards for others, so the topic signature is checked as well.
     pub forwarding: bool,
     /// Devices connected now.

@@ -5,7 +5,8 @@
 #![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use klatch_core::command::Command;
+use klatch_core::command::{Command, Reply};
+use klatch_core::content::Kind;
 use klatch_core::crypto::Verifier;
 use klatch_core::error::CommandError;
 use klatch_core::event::{Delivery, Event};
@@ -427,6 +428,45 @@ fn a_full_disk_budget_keeps_the_headers_and_says_so() {
         alice.state_of(alice.timeline().last().unwrap().id),
         Delivery::Delivered { n: 1, m: 1 }
     );
+}
+
+/// Whether bob has the goodbye of alice, whose first envelopes were lost.
+fn a_goodbye_is_heard_in_the_end() -> bool {
+    let story = Story::of(["alice", "bob"]);
+    let [alice, bob] = story.people();
+    all_join([&alice, &bob]);
+    alice.says("so long");
+    story.settles();
+    let lose = |share| {
+        let world = story.world();
+        let mut world = world.borrow_mut();
+        (world.plan.loss, world.faulty) = (share, share > 0);
+    };
+    lose(1_000);
+    let room = alice.place("#garden");
+    assert_eq!(alice.tries(Command::LeaveRoom { room }), Ok(Reply::Done));
+    story.passes(300);
+    lose(0);
+    story.passes(1_500);
+    {
+        let world = story.world();
+        let world = world.borrow();
+        let machine = world.nodes[alice.node].machine.as_ref().unwrap();
+        assert!(machine.rooms().all(|r| !r.is_followed()), "a farewell ends");
+    }
+    bob.timeline().iter().any(|m| m.kind == Kind::Leave)
+}
+
+#[test]
+fn a_goodbye_that_was_lost_is_heard_all_the_same() {
+    assert!(a_goodbye_is_heard_in_the_end());
+    #[cfg(feature = "faults")]
+    {
+        use klatch_core::sim::faults::{Fault, plant};
+        plant(Some(Fault::GoodbyeOnce));
+        assert!(!a_goodbye_is_heard_in_the_end(), "the story would notice");
+        plant(None);
+    }
 }
 
 #[test]

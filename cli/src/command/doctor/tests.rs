@@ -106,6 +106,8 @@ fn room(name: &str) -> RoomSummary {
         damaged: 0,
         behind: false,
         left: false,
+        leaving: false,
+        up_to_date: 0,
     }
 }
 

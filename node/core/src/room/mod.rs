@@ -7,6 +7,7 @@ mod back;
 pub(crate) mod bodies;
 mod check;
 pub(crate) mod exchange;
+mod farewell;
 pub(crate) mod hearsay;
 pub mod links;
 pub mod poll;
@@ -65,6 +66,8 @@ pub struct Room {
     pub(crate) behind: bool,
     /// The room was forgotten: nothing is written until what this device wrote there is here again.
     pub(crate) returning: Option<Former>,
+    /// Left, and the goodbye is being said: until then.
+    farewell_until_ms: Option<u64>,
     pub(crate) touched: bool,
     pub(crate) view_dirty: bool,
 }
@@ -100,6 +103,7 @@ impl Room {
             disk_budget,
             behind: false,
             returning: None,
+            farewell_until_ms: None,
             touched: true,
             view_dirty: true,
         }
@@ -556,6 +560,8 @@ impl Room {
             passphrase: self.row.passphrase,
             keys: self.keys.clone(),
             joined: !self.row.left,
+            followed: self.is_followed(),
+            up_to_date: u32::try_from(self.up_to_date(&own)).unwrap_or(u32::MAX),
             forwarding: !self.links.full_mesh,
             online: self.links.online.iter().copied().collect(),
             linked: self.links.linked_devices(),

@@ -94,6 +94,8 @@ impl Room {
             self.send_sync(ctx);
             self.ask_for_bodies(ctx);
             self.send_beacon(ctx);
+        } else {
+            self.say_goodbye(ctx);
         }
         if std::mem::take(&mut self.view_dirty) {
             ctx.step.views.push(self.view(ctx.keys.device_id()));
@@ -104,7 +106,7 @@ impl Room {
 
     pub(super) fn next_due(&self, now: u64) -> u64 {
         if self.row.left {
-            return u64::MAX;
+            return self.farewell_due().max(now + 1);
         }
         let hello = self.links.by_peer.values().filter_map(|l| l.hello_due_ms);
         let expiry = self.links.present.values().map(|p| p.heard_ms + PRESENCE_TTL_MS);

@@ -21,7 +21,7 @@ macro_rules! faults {
             /// Worlds of chance do not meet it: a story tells of it, with the mistake and without.
             #[must_use]
             pub fn is_told(self) -> bool {
-                matches!(self, Self::PatienceRenewed | Self::EveryBeaconPassed)
+                matches!(self, Self::PatienceRenewed | Self::EveryBeaconPassed | Self::GoodbyeOnce)
             }
 
             /// Made in direct messages: hunted in their worlds.
@@ -80,6 +80,8 @@ faults! {
     PatienceRenewed,
     /// every beacon is passed on, whatever it says
     EveryBeaconPassed,
+    /// a goodbye is said once and not waited for
+    GoodbyeOnce,
     /// the reply to a failed command is forgotten
     ForgetReply,
     /// acknowledgements are counted without looking whose entries they name

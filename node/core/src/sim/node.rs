@@ -202,7 +202,7 @@ impl Node {
         let machine = Machine::open(self.keys(), peer, process, self.disk.snapshot(), now_ms)
             .with_disk_budget(self.disk_budget);
         for view in machine.views() {
-            self.subscribed.extend(view.joined.then_some(view.keys.topic));
+            self.subscribed.extend(view.followed.then_some(view.keys.topic));
             self.views.insert(view.room, view);
         }
         // The front end reads what it was not told from the journal.
@@ -252,7 +252,7 @@ impl Node {
     /// follow it, and those that said hello there.
     #[must_use]
     pub fn followers(&self, topic: &TopicId) -> Vec<(Peer, usize)> {
-        let room = self.views.values().find(|v| v.joined && v.keys.topic == *topic);
+        let room = self.views.values().find(|v| v.followed && v.keys.topic == *topic);
         let said_hello = |p: &Peer| room.is_some_and(|r| r.linked.iter().any(|(l, _)| l == p));
         let announced = |p: &Peer| self.peer_topics.get(p).is_some_and(|t| t.contains(topic));
         let peers = self.peers.iter().filter(|(p, _)| announced(p) || said_hello(p));
@@ -262,14 +262,14 @@ impl Node {
     /// The keys under which a topic's envelopes are opened, and whether this node forwards them.
     #[must_use]
     pub fn by_topic(&self, topic: &TopicId) -> Option<(Arc<RoomKeys>, bool)> {
-        let view = self.views.values().find(|v| v.joined && v.keys.topic == *topic)?;
+        let view = self.views.values().find(|v| v.followed && v.keys.topic == *topic)?;
         Some((view.keys.clone(), view.forwarding))
     }
 
     /// The keys of an epoch that a request names.
     #[must_use]
     pub fn by_epoch(&self, epoch: &EpochId) -> Option<Arc<RoomKeys>> {
-        self.views.values().find(|v| v.joined && v.keys.epoch == *epoch).map(|v| v.keys.clone())
+        self.views.values().find(|v| v.followed && v.keys.epoch == *epoch).map(|v| v.keys.clone())
     }
 
     /// Whether the room is joined and was not left, as the disk says.
