@@ -546,13 +546,15 @@ fn from_peer(
         | Input::SpaceFreed { room, .. } => *room,
         _ => return,
     };
-    let Some(room) = rooms.get_mut(&room).filter(|r| r.is_followed()) else {
+    // What this disk says holds for rooms that were left, too: who comes back needs it.
+    let of_disk = matches!(input, Input::BodyRotted { .. } | Input::SpaceFreed { .. });
+    let Some(room) = rooms.get_mut(&room).filter(|r| of_disk || r.is_followed()) else {
         if let Input::SyncAsked { token, .. } | Input::BodiesAsked { token, .. } = input {
             ctx.step.responds.push((token, wire::response_refused()));
         }
         return;
     };
-    if room.row.left && !is_heard_at_farewell(&input) {
+    if room.row.left && !of_disk && !is_heard_at_farewell(&input) {
         return;
     }
     if let Input::SyncAsked { peer, .. } | Input::Hello { peer, .. } = &input
@@ -798,7 +800,7 @@ fn join(
         return Err(CommandError::TooManyRooms { max: ROOMS_MAX as u64 });
     }
     let room = rooms.entry(id).or_insert(new);
-    room.come_in();
+    room.come_in(ctx);
     ctx.step.writes.push(Write::Room(room.row.clone()));
     ctx.step.topics.push(TopicChange::Subscribe(room.keys.topic));
     topics.insert(room.keys.topic, id);

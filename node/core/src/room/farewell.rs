@@ -26,9 +26,14 @@ impl Room {
     }
 
     /// The room is joined, for the first time or again.
-    pub(crate) fn come_in(&mut self) {
+    pub(crate) fn come_in(&mut self, ctx: &mut Ctx<'_>) {
         self.row.left = false;
-        self.farewell_until_ms = None;
+        if self.farewell_until_ms.take().is_some() {
+            // What was said meanwhile was not taken in, but nobody has noticed: the links stand.
+            for peer in self.links.peers() {
+                self.link_renewed(ctx, &peer);
+            }
+        }
     }
 
     /// The room is followed no longer.

@@ -378,7 +378,13 @@ impl World {
 
     fn follow(&mut self, node: usize, change: TopicChange) {
         let (topic, on) = match change {
-            TopicChange::Subscribe(topic) => (topic, self.nodes[node].subscribed.insert(topic)),
+            TopicChange::Subscribe(topic) => {
+                if !self.nodes[node].subscribed.insert(topic) {
+                    // Followed already, as after a farewell that was broken off: nobody is told.
+                    return;
+                }
+                (topic, true)
+            }
             TopicChange::Unsubscribe(topic) => {
                 self.nodes[node].subscribed.remove(&topic);
                 (topic, false)
