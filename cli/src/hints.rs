@@ -89,7 +89,8 @@ fn slash(command: &str) -> Option<String> {
     };
     IN_CHAT.iter().find_map(|(shell, slash)| {
         let rest = command.strip_prefix(shell).filter(|rest| fits(shell, rest))?;
-        Some(format!("{slash}{rest}"))
+        // Quotes are for a shell.
+        Some(format!("{slash}{}", rest.replace('\'', "")))
     })
 }
 
@@ -162,6 +163,7 @@ mod tests {
             ("begin: `klatch send @bob hello`", "begin: /dm @bob hello"),
             ("`klatch rooms --json` lists the ids", "`klatch rooms --json` lists the ids"),
             ("`klatch up` starts it", "`klatch up` starts it"),
+            ("`klatch join '#zz'` opens it", "/join #zz opens it"),
             ("an odd ` sign, `klatch rooms`", "an odd ` sign, /rooms"),
             ("`klatch members '#g'`", "`klatch members '#g'`"),
         ] {

@@ -96,7 +96,7 @@ impl LockError {
                 let quoted = |p: String| format!("'{}'", p.replace('\'', "'\\''"));
                 let path = path.display().to_string();
                 format!(
-                    "another program made it: mv {} {}; then the same again, which makes a file",
+                    "mv {} {} puts aside what another program made; then the same again",
                     quoted(path.clone()),
                     quoted(format!("{path}.old"))
                 )

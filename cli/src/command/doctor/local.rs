@@ -123,6 +123,9 @@ pub(super) fn store(facts: &Facts) -> Finding {
         (StoreFact::Unseen, _, Key::Missing) => {
             Finding::unknown("there is no identity, so nothing to look into", facts.klatch("init"))
         }
+        (StoreFact::Unseen, NodeFact::Hidden { cause, fix }, _) => {
+            Finding::unknown(format!("it cannot be looked into: {cause}"), fix)
+        }
         (StoreFact::Unseen, NodeFact::Absent, _) => {
             Finding::unknown("it was not looked into", facts.klatch("doctor"))
         }

@@ -70,6 +70,7 @@ fn answering(facts: &Facts, status: &Status, took: Duration) -> Finding {
 pub(super) fn unheard(facts: &Facts, what: &str) -> Finding {
     let fix = match &facts.node {
         NodeFact::Absent => facts.klatch("up"),
+        NodeFact::Hidden { fix, .. } => fix.clone(),
         _ => facts.restart(""),
     };
     Finding::unknown(format!("no node says {what}"), fix)

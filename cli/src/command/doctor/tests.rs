@@ -352,6 +352,11 @@ fn rooms() {
     let of = |change: fn(&mut RoomSummary)| of_status("room:#garden", |s| change(&mut s.rooms[0]));
     assert_eq!(of(|_| ()).text, "3 of 4 online");
     assert!(of(|r| r.queued = 2).text.contains("2 messages of yours reached nobody yet"));
+    let one = of(|r| r.damaged = 1);
+    assert!(one.text.starts_with("a text was damaged on this disk; it comes back"), "{}", one.text);
+    let some = of(|r| (r.damaged, r.queued) = (3, 1));
+    assert!(some.text.starts_with("3 texts were damaged on this disk; they come back"));
+    assert!(some.text.ends_with("; 1 message of yours reached nobody yet"), "{}", some.text);
     assert_eq!(of(|r| r.over_budget = true).outcome, Warn);
     let behind = of(|r| r.behind = true);
     assert_eq!(behind.outcome, Fail);
