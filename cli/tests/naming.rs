@@ -201,3 +201,44 @@ fn whoever_is_called_like_the_program_speaks_is_always_shown_with_a_mark() {
     let message = &lines(&home, &["log", "#garden", "--search", "trust"])[0];
     assert!(message["name_mark"].is_string(), "{message}");
 }
+
+#[test]
+fn rooms_of_one_name_are_told_apart_by_every_command_and_named_as_they_are_shown() {
+    let home = Home::new();
+    let secret = home.path().join("secret");
+    std::fs::write(&secret, "open sesame").unwrap();
+    let alice = |args: &[&str]| home.ok(&[&["--profile", "alice"], args].concat());
+    let both = ["join", "#mix", "--passphrase-file", secret.to_str().unwrap()];
+    home.ok(&[&["--profile", "alice", "--name", "alice"], &both[..2]].concat());
+    alice(&["up"]);
+    alice(&both);
+    let rooms = lines(&home, &["rooms"]);
+    let marks: Vec<&str> = rooms.iter().map(|r| text(r, "name_mark")).collect();
+    assert_ne!(marks[0], marks[1]);
+    for (room, mark) in rooms.iter().zip(&marks) {
+        let shown = format!("#mix~{mark}");
+        alice(&["-q", "send", &shown, "in one of two"]);
+        let log = alice(&["log", &shown]);
+        assert!(log.contains(&format!("{shown} you: in one of two")), "{log}");
+        assert_eq!(log.matches("in one of two").count(), 1, "{log}");
+        assert_eq!(lines(&home, &["log", &shown, "-n", "1"])[0]["room_id"], room["room_id"]);
+        let shown_by = |args: &[&str]| {
+            let printed = alice(args);
+            assert!(printed.contains(&shown), "{args:?}:\n{printed}");
+        };
+        for args in [&["rooms"][..], &["status"], &["message", "broadcast", "both", "--yes"]] {
+            if args[0] != "message" || mark == &marks[0] {
+                shown_by(args);
+            }
+        }
+    }
+    let mut chat = home.chat("alice", &format!("#mix~{}", marks[0]), &[]);
+    chat.say("here?");
+    chat.hear(&format!("#mix~{} you: here?", marks[0]));
+    chat.say(&format!("/join #mix~{}", marks[1]));
+    chat.say("there?");
+    chat.hear(&format!("#mix~{} you: there?", marks[1]));
+    assert_eq!(chat.end().0, Some(0));
+    let left = alice(&["leave", &format!("#mix~{}", marks[0]), "--yes"]);
+    assert!(left.contains(&format!("left #mix~{}", marks[0])), "{left}");
+}

@@ -22,6 +22,8 @@ with Klatch() as node:
     for event in node.events([f"room/{room}/message"], after=load(file, "start")):
         message = event["event"].get("message")
         if message:
-            print(event["cursor"], quoted(message["name"]), quoted(message["text"]), flush=True)
+            # Two may have one name: the mark tells them apart.
+            name = "~".join([message["name"], *filter(None, [message.get("name_mark")])])
+            print(event["cursor"], quoted(name), quoted(message["text"]), flush=True)
         if event["cursor"] is not None:
             save(file, event["cursor"])

@@ -61,11 +61,8 @@ class Klatch:
                 return line["result"]
 
     def room(self, name):
-        """The id of a joined room, for topics: room/ID/message."""
-        for room in self.call("room.list"):
-            if room["name"] == name and not room["left"]:
-                return room["room_id"]
-        raise LookupError(f"{name} is not joined here; klatch join '{name}'")
+        """The id of a room, for topics: room/ID/message. The node refuses what could be several."""
+        return self.call("room.get", room=name)["room_id"]
 
     def events(self, topics=(), after="now"):
         """Subscribes, then gives events for ever: the past after the cursor first. `start`, `now`, or a cursor."""

@@ -56,13 +56,10 @@ impl Client {
         }
     }
 
-    /// The id of a room that this profile has joined, for topics: `room/ID/message`.
+    /// The id of a room, for topics: `room/ID/message`. The node refuses what could be several.
     pub async fn room(&mut self, name: &str) -> Result<String> {
-        let rooms = self.call("room.list", json!({})).await?;
-        let known = |r: &&Value| r["name"] == name && r["left"] != true;
-        let found = rooms.as_array().and_then(|all| all.iter().find(known));
-        let id = found.and_then(|r| r["room_id"].as_str()).map(str::to_owned);
-        id.with_context(|| format!("{name} is not among `klatch rooms`; klatch join '{name}'"))
+        let room = self.call("room.get", json!({"room": name})).await?;
+        room["room_id"].as_str().map(str::to_owned).context("a room without an id")
     }
 
     /// Follows topics that begin so, after a cursor, `"start"` or `"now"`; answers with the cursor.

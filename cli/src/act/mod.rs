@@ -14,7 +14,7 @@ mod say;
 use klatch_core::command::Reply;
 use klatch_core::event::Message;
 use klatch_core::ids::{EntryId, RoomId};
-use klatch_core::query::{Contact, Host};
+use klatch_core::query::{Contact, Host, RoomSummary};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -46,6 +46,12 @@ impl Here {
     pub fn with(contact: &Contact) -> Self {
         let name = marked(contact.name.clone(), contact.name_mark.as_deref());
         Self { room: contact.room, name: format!("@{name}"), direct: true }
+    }
+
+    /// A room.
+    pub fn of(room: &RoomSummary) -> Self {
+        let name = marked(room.name.clone(), room.name_mark.as_deref());
+        Self { room: room.room, name, direct: false }
     }
 }
 

@@ -41,9 +41,11 @@ async fn join(session: &mut Session, room: &str) -> Result<Outcome, Report> {
     }
     let public = rooms::only_private(session, room).await? == Some(rooms::Private::Left);
     let (here, already) = match rooms::joined(session, room).await? {
-        Some(found) => (Here { room: found.room, name: found.name, direct: false }, true),
+        Some(found) => (Here::of(&found), true),
         None => match session.ask("room.join", json!({"room": room})).await? {
-            Reply::Joined { room, name, already } => (Here { room, name, direct: false }, already),
+            Reply::Joined { room, already, .. } => {
+                (Here::of(&rooms::find(session, &room.to_string()).await?), already)
+            }
             _ => return Err(Report::gone()),
         },
     };
@@ -61,10 +63,7 @@ async fn leave(
     let left = match room {
         None => in_place(here)?.clone(),
         Some(who) if who.starts_with('@') => Here::with(&people::get(session, &who).await?.contact),
-        Some(room) => {
-            let found = rooms::find(session, &room).await?;
-            Here { room: found.room, name: found.name, direct: false }
-        }
+        Some(room) => Here::of(&rooms::find(session, &room).await?),
     };
     if left.direct {
         let note = Outcome::note(format!(

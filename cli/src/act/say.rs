@@ -9,6 +9,7 @@ use super::find::{deleted, message, unknown};
 use super::{Effect, Here, Outcome, Shown, Tone, in_place, named, people, sent};
 use crate::client::Session;
 use crate::error::Report;
+use crate::lines::marked;
 use crate::output::{snippet, visible};
 use crate::slash::Action;
 
@@ -89,7 +90,8 @@ async fn broadcast(
     let answer: Broadcast = session.ask("message.broadcast", params).await?;
     let names = |said: bool| {
         let rooms = answer.rooms.iter().filter(|r| r.error.is_none() == said);
-        rooms.map(|r| visible(&r.name)).collect::<Vec<_>>().join(", ")
+        let shown = |r: &InRoom| marked(visible(&r.name), r.name_mark.as_deref());
+        rooms.map(shown).collect::<Vec<_>>().join(", ")
     };
     if answer.rooms.is_empty() {
         return Err(Report::usage("you are in no room", "/join #ROOM"));
@@ -124,6 +126,8 @@ struct InRoom {
     #[serde(rename = "room_id")]
     room: RoomId,
     name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name_mark: Option<String>,
     #[serde(default, rename = "message_id", skip_serializing_if = "Option::is_none")]
     message: Option<EntryId>,
     #[serde(default, rename = "cursor")]

@@ -84,7 +84,7 @@ async fn latest(session: &mut Session) -> Result<Option<Here>, Report> {
         let last: Vec<Message> = session.ask("message.list", params).await?;
         let cursor = last.first().map_or(0, |m| m.journal);
         if newest.as_ref().is_none_or(|(known, _)| cursor > *known) {
-            newest = Some((cursor, Here { room: room.room, name: room.name, direct: false }));
+            newest = Some((cursor, Here::of(&room)));
         }
     }
     Ok(newest.map(|(_, here)| here))
@@ -117,11 +117,7 @@ async fn enter(
     let existing = match with_secret {
         true => None,
         false if room.starts_with('@') => Some(place::find(session, room).await?),
-        false => rooms::joined(session, room).await?.map(|r| Here {
-            room: r.room,
-            name: r.name,
-            direct: false,
-        }),
+        false => rooms::joined(session, room).await?.as_ref().map(Here::of),
     };
     if let Some(here) = existing {
         return Ok(here);
@@ -131,7 +127,7 @@ async fn enter(
         warn_of_slip(ctx, session, args, room).await?;
     }
     match join::open(session, "room.join", room, secret).await? {
-        Reply::Joined { room, name, .. } => Ok(Here { room, name, direct: false }),
+        Reply::Joined { room, .. } => Ok(Here::of(&rooms::find(session, &room.to_string()).await?)),
         _ => Err(Report::gone()),
     }
 }

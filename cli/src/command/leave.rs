@@ -25,7 +25,7 @@ const ALONE: Duration = Duration::from_millis(1_500);
 pub async fn run(ctx: &Context, args: &Leave) -> Result<(), Report> {
     let mut session = ctx.session(Need::Network(Network::usual())).await?;
     let found = rooms::find(&mut session, &args.room).await?;
-    let name = visible(&found.name);
+    let name = rooms::shown(&found);
     let room = if found.left { found } else { company(ctx, &mut session, found).await? };
     if args.forget {
         agree_to_forget(ctx, args, &room)?;

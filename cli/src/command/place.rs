@@ -17,7 +17,7 @@ pub async fn find(session: &mut Session, wanted: &str) -> Result<Here, Report> {
         return Ok(Here::with(&people::get(session, wanted).await?.contact));
     }
     let not_found = match rooms::find(session, wanted).await {
-        Ok(room) => return Ok(Here { room: room.room, name: room.name, direct: false }),
+        Ok(room) => return Ok(Here::of(&room)),
         Err(report) => report,
     };
     let all = people::contacts(session).await.unwrap_or_default();

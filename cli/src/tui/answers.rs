@@ -1,5 +1,7 @@
 //! What the node answered, taken into the state.
 
+use std::collections::BTreeMap;
+
 use klatch_core::command::Reply;
 use klatch_core::event::Message;
 use klatch_core::ids::{IdentityId, RoomId};
@@ -86,6 +88,7 @@ fn answered(state: &mut State, wishes: &mut Vec<Wish>, tag: Tag, value: Value) {
         }
         Tag::Members(room) => {
             if let Some(members) = parse::<Vec<Member>>(state, value) {
+                marks_came(state, room, &members);
                 state.members.insert(room, members);
             }
         }
@@ -234,6 +237,23 @@ fn rooms_came(state: &mut State, wishes: &mut Vec<Wish>, rooms: &[RoomSummary]) 
         });
     }
     take_over(state, wishes, chats, false);
+}
+
+/// Whoever got a namesake, or lost one, is shown so in the lines that are there already.
+fn marks_came(state: &mut State, room: RoomId, members: &[Member]) {
+    let marks: BTreeMap<_, _> = members.iter().map(|m| (m.device, &m.name_mark)).collect();
+    let Some(timeline) = state.timelines.get_mut(&room) else { return };
+    let mut changed = false;
+    for line in timeline.lines.iter_mut().filter(|line| !line.own) {
+        if let Some(mark) = marks.get(&line.device).filter(|mark| line.name_mark != ***mark) {
+            line.name_mark.clone_from(mark);
+            changed = true;
+        }
+    }
+    if changed {
+        // They are asked for again when they are needed.
+        state.quotes.clear();
+    }
 }
 
 fn contacts_came(state: &mut State, wishes: &mut Vec<Wish>, contacts: Vec<Contact>) {

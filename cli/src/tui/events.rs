@@ -217,6 +217,8 @@ fn left(state: &mut State, wishes: &mut Vec<Wish>, room: RoomId) {
 fn contact(state: &mut State, room: RoomId, name: &str, news: ContactNews) {
     lists_soon(state);
     refresh_if_here(state, room);
+    // Whom the user can be sure of changes who is marked.
+    state.due.members.get_or_insert(state.now_ms + GATHER_MS);
     match news {
         ContactNews::Requested => state.say(&format!("{name} wants to write to you: see REQUESTS in the list")),
         ContactNews::KeysChanged => state.warn(&format!(

@@ -213,16 +213,24 @@ pub fn find_room<'a>(
 }
 
 /// What is to be shown beside the names of rooms that look alike, as with people who have like
-/// names: all of a group are marked, equal names as well. `#garden~abcdefgh` is taken as a name.
+/// names: all of a group are marked, equal names as well, but the one that is joined if the others
+/// were left, since its name means it. `#garden~abcdefgh` is taken as a name.
 #[must_use]
 pub fn room_marks(rooms: &[RoomName<'_>]) -> Vec<Option<String>> {
     let skeletons: Vec<String> = rooms.iter().map(|r| skeleton(r.name)).collect();
-    let mut bearers: BTreeMap<&str, usize> = BTreeMap::new();
-    for skeleton in &skeletons {
-        *bearers.entry(skeleton).or_default() += 1;
+    // How many look so, and how many of them are joined.
+    let mut bearers: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for (room, seen) in rooms.iter().zip(&skeletons) {
+        let (all, joined) = bearers.entry(seen).or_default();
+        *all += 1;
+        *joined += usize::from(!room.left);
     }
-    let shared = |skeleton: &String| bearers.get(skeleton.as_str()).is_some_and(|n| *n > 1);
-    rooms.iter().zip(&skeletons).map(|(room, seen)| shared(seen).then(|| room.mark())).collect()
+    let mark = |(room, seen): (&RoomName<'_>, &String)| {
+        let (all, joined) = bearers.get(seen.as_str()).copied().unwrap_or_default();
+        let shared = if room.left { all > 1 } else { joined > 1 };
+        shared.then(|| room.mark())
+    };
+    rooms.iter().zip(&skeletons).map(mark).collect()
 }
 
 /// Two spellings of one name, as they are typed: case and width do not count.
@@ -260,8 +268,12 @@ fn find_among(
     if let Some(found) = named(people, candidates, bare, true) {
         return found;
     }
-    let known = candidates.iter().filter(|c| !c.own && !c.blocked).map(Candidate::name);
-    let near = nearest(&folded(bare), known).map(str::to_owned);
+    let known = || candidates.iter().filter(|c| !c.own && !c.blocked);
+    let near = nearest(&folded(bare), known().map(Candidate::name)).and_then(|near| {
+        let one = known().find(|c| c.name() == near)?;
+        let mark = people.mark_of(&one.identity).map_or_else(String::new, |m| format!("~{m}"));
+        Some(format!("{near}{mark}"))
+    });
     Err(CommandError::UnknownPerson { who: bare.to_owned(), nearest: near })
 }
 
@@ -608,11 +620,16 @@ mod tests {
             assert_eq!(find(who), Ok(IdentityId([1; 32])), "a contact, in whatever spelling");
         }
         assert_eq!(find("@me"), Err(CommandError::Yourself));
-        assert_eq!(
-            find("bib"),
-            Err(CommandError::UnknownPerson { who: "bib".into(), nearest: Some("Bob".into()) })
-        );
+        let nearest = Some(format!("Bob~{}", &fingerprint(&all[3].identity)[..4]));
+        assert_eq!(find("bib"), Err(CommandError::UnknownPerson { who: "bib".into(), nearest }));
         assert!(matches!(find("@"), Err(CommandError::UnknownPerson { nearest: None, .. })));
+        // What is proposed can be typed.
+        let two = [person(1, "rob", None), person(2, "Rob", None)];
+        let Err(CommandError::UnknownPerson { nearest: Some(near), .. }) = find_person(&two, "rbo")
+        else {
+            panic!("nothing is proposed")
+        };
+        assert!(find_person(&two, &near).is_ok(), "{near}");
     }
 
     /// Whoever a name may mean, if it is refused as ambiguous.
@@ -692,6 +709,11 @@ mod tests {
                 assert_eq!(place(&rooms, &wanted), Ok(Place::Room(room.room)), "{wanted}");
             }
         }
+        // Of a joined room and one that was left the name means the joined one.
+        let left = RoomName { left: true, ..rooms[1] };
+        let marked = room_marks(&[rooms[0], left]).iter().map(Option::is_some).collect::<Vec<_>>();
+        assert_eq!(marked, [false, true]);
+        assert_eq!(place(&[rooms[0], left], "#mix"), Ok(Place::Room(rooms[0].room)));
         let other = format!("#garden~{}", rooms[0].mark());
         assert!(matches!(place(&rooms, &other), Err(CommandError::UnknownRoom { .. })));
     }

@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use klatch_core::command::{Command, Reply};
+use klatch_core::query::RoomSummary;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -36,8 +37,7 @@ pub(super) async fn run(
     let p: Params =
         serde_json::from_value(Value::Object(params)).map_err(|e| method.mismatch(&e))?;
     let rooms: Vec<_> = rooms(&hub.node).await?.into_iter().filter(|r| !r.left).collect();
-    let named: Vec<Value> =
-        rooms.iter().map(|r| json!({"room_id": r.room, "name": r.name})).collect();
+    let named: Vec<Value> = rooms.iter().map(line).collect();
     if p.dry_run {
         return Ok(json!({"rooms": named, "sent": 0}));
     }
@@ -50,7 +50,9 @@ pub(super) async fn run(
         ));
     }
     if !p.confirm {
-        let names: Vec<&str> = rooms.iter().map(|r| r.name.as_str()).collect();
+        let mark =
+            |r: &RoomSummary| r.name_mark.as_ref().map_or_else(String::new, |m| format!("~{m}"));
+        let names: Vec<String> = rooms.iter().map(|r| format!("{}{}", r.name, mark(r))).collect();
         let text = format!("this would be said in {} rooms: {}", rooms.len(), names.join(", "));
         let error =
             RpcError::failed(text, "KLATCH-CONFIRM", "call it again with `confirm: true`", 2);
@@ -62,7 +64,7 @@ pub(super) async fn run(
         let key = key.as_ref().map(|key| format!("{key}/{}", room.room));
         let command =
             Command::SendMessage { room: room.room.into(), text: p.text.clone(), reply_to: None };
-        let mut line = json!({"room_id": room.room, "name": room.name});
+        let mut line = line(&room);
         match sends::once(hub, rights, key.as_deref(), command).await {
             Ok(Reply::Stored { message, journal, .. }) => {
                 line["message_id"] = json!(message);
@@ -85,6 +87,14 @@ pub(super) async fn run(
         }
         _ => Ok(json!({"rooms": done, "sent": sent})),
     }
+}
+
+fn line(room: &RoomSummary) -> Value {
+    let mut line = json!({"room_id": room.room, "name": room.name});
+    if let Some(mark) = &room.name_mark {
+        line["name_mark"] = json!(mark);
+    }
+    line
 }
 
 /// Refuses what comes too soon, unless it is the last one again.

@@ -275,6 +275,7 @@ impl Redactor {
                 for peer in &mut status.peers {
                     peer.identity = None;
                     peer.name = peer.name.as_ref().map(|n| self.stand_in("person", n));
+                    peer.name_mark = None;
                     peer.peer_id = self.stand_in("peer", &peer.peer_id);
                     peer.address = self.multiaddr(&peer.address);
                 }
@@ -287,6 +288,7 @@ impl Redactor {
                 }
                 for room in &mut status.rooms {
                     room.name = self.stand_in("room", &room.name);
+                    room.name_mark = None;
                     room.room = RoomId([0; 16]);
                 }
             }

@@ -488,13 +488,17 @@ fn redacted_facts_name_nobody_and_come_out_the_same() {
             next_in_ms: Some(9_000),
         })
         .into();
+    status.peers.iter_mut().for_each(|p| p.name_mark = Some("MARK".to_owned()));
+    status.rooms.iter_mut().for_each(|r| r.name_mark = Some("MARK".to_owned()));
     let hidden = redactor.facts(&facts);
     let shown = format!("{hidden:?}");
     let asked_for = ["198.51", "zoe", "4002", "4003"];
-    for name in
-        ["alice", "bob", "carol", "garden", "12D3", "192.0.2", "4001", "4444", "it's", "[1, 1"]
-            .into_iter()
-            .chain(asked_for)
+    for name in [
+        "MARK", "alice", "bob", "carol", "garden", "12D3", "192.0.2", "4001", "4444", "it's",
+        "[1, 1",
+    ]
+    .into_iter()
+    .chain(asked_for)
     {
         assert!(!shown.contains(name), "{name} in {shown}");
     }

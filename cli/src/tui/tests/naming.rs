@@ -2,6 +2,7 @@
 //! from the others.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use klatch_core::content::Kind;
 use klatch_core::event::{ContactNews, Event, Message};
 use klatch_core::ids::{DeviceId, EntryId, IdentityId, RoomId};
 use klatch_core::query::{Contact, Member, RoomSummary, Standing, Verification};
@@ -210,4 +211,28 @@ fn all_marked_but_the_field(state: &State) -> String {
         assert_eq!(row.matches("zed").count(), row.matches("zed~MK").count(), "{shown}");
     }
     shown
+}
+
+#[test]
+fn lines_on_the_screen_get_the_mark_of_a_namesake_who_comes_later() {
+    let mut state = double(100, 24);
+    let alone = |n| Member { name_mark: None, typed_mark: None, ..zed(n) };
+    let lines = [Message { name_mark: None, ..by_zed(1, 2, "hello") }];
+    answer(&mut state, Tag::Newest(GARDEN), &lines);
+    answer(&mut state, Tag::Members(GARDEN), &[member(9, "alice", true), alone(2)]);
+    let reply_to = Some(EntryId(id(1)));
+    let joined = Message { kind: Kind::Profile, seq: 0, ..by_zed(7, 4, "zed") };
+    let answered = Message { reply_to, ..by_zed(8, 4, "it is me") };
+    for message in [joined, answered] {
+        fold(&mut state, NOW, told(Event::MessageAdded { message: Box::new(message) }));
+    }
+    let wishes = fold(&mut state, NOW + 1_000, Input::Tick);
+    let asked = |w: &Wish| matches!(w, Wish::Call { method: "room.members", .. });
+    assert!(wishes.iter().any(asked), "{wishes:?}");
+    answer(&mut state, Tag::Members(GARDEN), &[member(9, "alice", true), zed(2), zed(4)]);
+    let shown = all_marked(&state, "a namesake");
+    assert!(shown.contains("zed~MK2X  hello") && shown.contains("↪ zed~MK2X: hello"), "{shown}");
+    // And loses it when the other has another name.
+    answer(&mut state, Tag::Members(GARDEN), &[member(9, "alice", true), alone(2)]);
+    assert!(picture(&state).contains(" zed       hello"), "{}", picture(&state));
 }
