@@ -493,7 +493,7 @@ fn leaving_says_once_that_one_is_offline_now_and_nothing_of_the_beginning() {
     term.see("#garden> ");
     term.press("/quit\r");
     assert!(term.wait().success() && term.is_restored());
-    let text = term.see("You are offline now. `klatch up` keeps you reachable.");
+    let text = term.see("You are offline now. `klatch --profile alice up` keeps you reachable.");
     assert!(!text.contains("no node was running") && !text.contains("from now on"), "{text}");
     // With a node in the background nobody goes offline.
     home.ok(&["--profile", "alice", "up"]);
