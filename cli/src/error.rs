@@ -156,15 +156,16 @@ impl Report {
         self
     }
 
-    /// A disk that refuses writes stops what needs them; what `reads` does it does all the same.
+    /// A disk that refuses writes stops what needs them; what is there can be read all the same.
     #[must_use]
-    pub fn unwritable(self, what: &str, reads: &str) -> Self {
+    pub fn unwritable(self, what: &str, room: Option<&str>) -> Self {
         if self.code != "KLATCH-READ-ONLY" {
             return self;
         }
+        let room = room.map_or_else(|| "ROOM".to_owned(), |room| format!("'{room}'"));
         let hint = format!(
-            "`{reads}` shows what is there; for anything new, free some space or make the disk \
-             writable"
+            "`klatch log {room}` shows what is there; for anything new, free some space or make \
+             the disk writable"
         );
         Self { hint, ..self }.doing(what)
     }
@@ -256,7 +257,7 @@ mod tests {
         {
             assert!(text.contains(part), "{text}");
         }
-        let other = Report::no_node().unwritable("cannot chat", "klatch log ROOM");
+        let other = Report::no_node().unwritable("cannot chat", None);
         assert_eq!(other, Report::no_node());
     }
 }

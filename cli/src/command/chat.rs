@@ -32,7 +32,7 @@ pub async fn run(ctx: &Context, args: Chat) -> Result<(), Report> {
     ctx.hushed.store(full, Ordering::Relaxed);
     init::ensure(ctx)?;
     let session = ctx.session(Need::Network(args.network.clone())).await;
-    let mut session = session.map_err(|r| r.unwritable("cannot chat", "klatch log ROOM"))?;
+    let mut session = session.map_err(|r| r.unwritable("cannot chat", args.room.as_deref()))?;
     if ctx.embedded.lock().await.is_none() {
         ctx.tell_ignored(&mut session, &args.network).await?;
     }

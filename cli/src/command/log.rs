@@ -19,7 +19,7 @@ const PAGE: u32 = 250;
 pub async fn run(ctx: &Context, args: &Log) -> Result<(), Report> {
     let need = if args.follow { Need::Network(Network::usual()) } else { Need::History };
     let mut session = ctx.session(need).await.map_err(|report| match args.follow {
-        true => report.unwritable("cannot follow what is said", "klatch log ROOM"),
+        true => report.unwritable("cannot follow what is said", Some(&args.room)),
         false => report,
     })?;
     let room = place::find(&mut session, &args.room).await?;
