@@ -252,9 +252,8 @@ mod tests {
         let full = StoreError::Full { cause: "database or disk is full".to_owned() };
         let report = Report::from(StartError::Store(full));
         assert_eq!(report.code, "KLATCH-READ-ONLY");
-        let text = report.unwritable("cannot chat", "klatch log ROOM").text();
-        for part in ["cannot chat: the disk refuses", "`klatch log ROOM` shows", "free some space"]
-        {
+        let text = report.unwritable("cannot chat", Some("#garden")).text();
+        for part in ["cannot chat: the disk refuses", "`klatch log '#garden'` shows", "free some"] {
             assert!(text.contains(part), "{text}");
         }
         let other = Report::no_node().unwritable("cannot chat", None);
