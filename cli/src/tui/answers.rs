@@ -251,8 +251,9 @@ fn marks_came(state: &mut State, room: RoomId, members: &[Member]) {
         }
     }
     if changed {
-        // They are asked for again when they are needed.
+        // What is quoted from beyond the window is asked for again with it.
         state.quotes.clear();
+        state.due.refresh.get_or_insert(state.now_ms + super::fold::GATHER_MS);
     }
 }
 

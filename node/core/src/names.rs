@@ -6,8 +6,8 @@
 
 use std::sync::LazyLock;
 
-use icu_properties::CodePointSetData;
-use icu_properties::props::DefaultIgnorableCodePoint;
+use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory, GeneralCategoryGroup};
+use icu_properties::{CodePointMapData, CodePointSetData};
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 use unicode_security::confusable_detection::skeleton as prototypes;
@@ -97,7 +97,8 @@ fn is_word_of_the_program(seen: &str) -> bool {
 /// that begins a line or a name, or one that ends a name, encloses a remark, draws a list, or says
 /// that keys were compared.
 fn has_sign_of_the_program(name: &str) -> bool {
-    const FIRST: [char; 13] = ['@', '#', '*', '!', '?', '+', '-', '/', '=', '|', '&', '·', '•'];
+    const BEFORE_NAMES: [char; 2] = ['@', '#'];
+    const FIRST: [char; 11] = ['*', '!', '?', '+', '-', '/', '=', '|', '&', '·', '•'];
     const ANYWHERE: [char; 24] = [
         ':', '(', ')', '[', ']', '{', '}', '<', '>', '✓', '✔', '☑', '✅', '✗', '●', '○', '◌', '▸',
         '↪', '│', '─', '→', '←', '«',
@@ -107,10 +108,22 @@ fn has_sign_of_the_program(name: &str) -> bool {
         true => c,
         false => only(prototypes(c.encode_utf8(&mut [0; 4]))).unwrap_or(c),
     };
-    let mut seen = name.nfkc().filter(|c| !is_unseen(*c));
-    let is_first = |c: char| FIRST.contains(&c) || FIRST.contains(&drawn(c));
-    let is_sign = |c: char| ANYWHERE.contains(&c) || ANYWHERE.contains(&drawn(c));
-    seen.clone().next().is_some_and(is_first) || seen.any(is_sign)
+    let (mut first, mut begins_word) = (true, true);
+    for c in name.nfkc() {
+        if is_unseen(c) {
+            begins_word |= c.is_whitespace();
+            continue;
+        }
+        let is_one_of = |signs: &[char]| signs.contains(&c) || signs.contains(&drawn(c));
+        if is_one_of(&ANYWHERE)
+            || (first && is_one_of(&FIRST))
+            || (begins_word && is_one_of(&BEFORE_NAMES))
+        {
+            return true;
+        }
+        (first, begins_word) = (false, false);
+    }
+    false
 }
 
 fn is_like_a_mark(seen: &str) -> bool {
@@ -140,7 +153,8 @@ pub fn is_visible(name: &str) -> bool {
 /// (UTS 39, and what only its capital or its small letter has in common: Cyrillic `в` is `b` since
 /// `В` looks like `B`). `i` and `l` are one, because `I` and `l` are. A Greek name in capitals is
 /// compared as Latin where it looks so (`ΝΑΝΑ` and `NANA`), for which a Greek name that begins with
-/// `Ν` or `Υ` is not found in small letters.
+/// `Ν` or `Υ` is not found in small letters. Punctuation before and behind a name is left out, unless
+/// there is nothing else: whoever writes `@bob, hello` does not mean somebody called `bob,`.
 #[must_use]
 pub fn skeleton(name: &str) -> String {
     let seen: String = name.nfkc().filter(|c| !is_unseen(*c)).map(as_capital).collect();
@@ -149,7 +163,17 @@ pub fn skeleton(name: &str) -> String {
     // Some prototypes are capitals, or have marks of their own.
     let drawn: String = prototypes(&alike).collect();
     let drawn = caseless::default_case_fold_str(&drawn);
-    drawn.chars().filter(|c| !is_unseen(*c)).map(|c| if c == 'i' { 'l' } else { c }).collect()
+    let seen: String =
+        drawn.chars().filter(|c| !is_unseen(*c)).map(|c| if c == 'i' { 'l' } else { c }).collect();
+    match seen.trim_matches(is_punctuation) {
+        "" => seen,
+        bare => bare.to_owned(),
+    }
+}
+
+fn is_punctuation(c: char) -> bool {
+    let category = CodePointMapData::<GeneralCategory>::new().get(c);
+    c.is_ascii_punctuation() || GeneralCategoryGroup::Punctuation.contains(category)
 }
 
 /// Nobody sees it: blanks, controls, and what Unicode calls default-ignorable (joiners, selectors,
@@ -289,12 +313,23 @@ mod tests {
             ("paypal", "раураl"),
             ("carmen", "carrnen"),
             ("ελλη", "ΕΛΛΗ"),
+            ("bob", "bob,"),
+            ("bob", "Bob."),
+            ("bob", "_bob_"),
+            ("bob", "\u{201e}bob\u{201c}"),
+            ("bob", "bob\u{2026}"),
         ] {
             assert_eq!(skeleton(one), skeleton(other), "{one:?} and {other:?}");
         }
-        for (one, other) in
-            [("bob", "bab"), ("Zoë", "Zoe"), ("mary", "maria"), ("田中", "中田"), ("🌱", "🌲")]
-        {
+        for (one, other) in [
+            ("bob", "bab"),
+            ("Zoë", "Zoe"),
+            ("mary", "maria"),
+            ("田中", "中田"),
+            ("🌱", "🌲"),
+            ("_", "-"),
+            ("a.b", "ab"),
+        ] {
             assert_ne!(skeleton(one), skeleton(other), "{one:?} and {other:?}");
         }
     }
@@ -371,6 +406,8 @@ mod tests {
             "@alice",
             "\u{ff20}alice",
             "#garden",
+            "you to @bob",
+            "alice left #garden",
             "! alice",
             "- alice",
             "\u{2013} alice",

@@ -642,7 +642,9 @@ mod tests {
 
     #[test]
     fn an_exact_spelling_does_not_choose_among_people_whose_names_look_alike() {
-        for (one, other) in [("bob", "Bob"), ("bob", "b\u{43e}b"), ("Ian", "lan"), ("bob", "bob")] {
+        for (one, other) in
+            [("bob", "Bob"), ("bob", "b\u{43e}b"), ("Ian", "lan"), ("bob", "bob"), ("bob", "bob,")]
+        {
             let all = [person(1, one, None), person(2, other, None), person(3, "ann", None)];
             for wanted in [one, other] {
                 let named = refused(&all, wanted);
@@ -672,6 +674,10 @@ mod tests {
         for wanted in ["bob", "Bob", "BOB"] {
             assert_eq!(refused(&[all[0].clone(), second.clone()], wanted).len(), 2);
         }
+        // Nobody gets what is for the contact by having the comma behind the name in theirs.
+        let comma = [all[0].clone(), person(4, "bob,", None)];
+        assert!(at_front(&comma, "@bob, hello").is_err());
+        assert_eq!(at_front(&comma, "@bob hello"), Ok((all[0].identity, "hello")));
         // What the faces mark and what is refused are the same.
         let people = known(&all);
         let marked = |n: usize| people.mark_of(&all[n].identity).is_some();
