@@ -300,8 +300,7 @@ impl Embedded {
         while begun.elapsed() < FLUSH_TIME_MAX {
             let Ok(Answer::Status(status)) = self.node.query(Query::Status).await else { return };
             let said = status.queued == 0 && status.rooms.iter().all(|r| !r.leaving);
-            if said || (status.peers.is_empty() && begun.elapsed() > FLUSH_ALONE_MAX)
-            {
+            if said || (status.peers.is_empty() && begun.elapsed() > FLUSH_ALONE_MAX) {
                 return;
             }
             sleep(POLL).await;

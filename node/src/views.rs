@@ -106,7 +106,8 @@ impl Shared {
     #[must_use]
     pub fn by_topic(&self, topic: &TopicId) -> Option<(Arc<RoomKeys>, bool)> {
         self.with(|r| {
-            let view = r.by_topic.get(topic).and_then(|id| r.by_id.get(id)).filter(|v| v.followed)?;
+            let view =
+                r.by_topic.get(topic).and_then(|id| r.by_id.get(id)).filter(|v| v.followed)?;
             Some((view.keys.clone(), view.forwarding))
         })
     }
