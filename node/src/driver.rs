@@ -44,6 +44,11 @@ const INDEX_AFTER: Duration = Duration::from_millis(400);
 /// Bytes of text taken from users in one batch: with the core's own bound this keeps the outbox
 /// within its memory.
 const BATCH_TEXT_MAX: usize = 2 << 20;
+/// After a batch of so many inputs...
+const CROWD: usize = 4;
+/// ...the next one waits so long for what else comes, because who was just answered asks again: one
+/// commit and signature for many messages. Who writes one at a time waits for nothing.
+const CROWD_PAUSE: Duration = Duration::from_millis(1);
 /// Commands held back while a room's window is full. More are refused: whoever sends waits for
 /// answers.
 const HELD_MAX: usize = 4_096;
@@ -131,6 +136,8 @@ pub struct Driver {
     pub(crate) own: Vec<Input>,
     /// Who waits for the index.
     pub(crate) searchers: Vec<oneshot::Sender<()>>,
+    /// The last batch was large: more of the same is on its way.
+    pub(crate) crowded: bool,
     /// When something last happened.
     pub(crate) busy: Instant,
     /// When what was removed is to leave the index and the log.
@@ -165,6 +172,7 @@ impl Driver {
             Err(RecvTimeoutError::Disconnected) => return None,
         };
         let (mut inputs, mut stop, mut count) = (Vec::new(), false, 0);
+        let (until, crowded) = (Instant::now() + CROWD_PAUSE, std::mem::take(&mut self.crowded));
         let mut taken = first;
         while let Some(item) = taken {
             match item {
@@ -195,8 +203,10 @@ impl Driver {
             if stop || count >= BATCH_INPUTS_MAX {
                 break;
             }
-            taken = work.try_recv().ok();
+            let left = until.saturating_duration_since(Instant::now());
+            taken = if crowded { work.recv_timeout(left).ok() } else { work.try_recv().ok() };
         }
+        self.crowded = count >= CROWD;
         let mut batch = self.admit();
         batch.append(&mut inputs);
         batch.append(&mut self.own);

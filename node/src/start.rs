@@ -249,6 +249,7 @@ fn assemble(
         keeper: Default::default(),
         searchers: Vec::new(),
         own: Vec::new(),
+        crowded: false,
         busy: Instant::now(),
         clean_at: None,
     };
