@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use klatch_core::ctx::Entropy;
 use klatch_core::ids::DeviceId;
 use klatch_core::limits::PRESENCE_TTL_MS;
-use klatch_core::machine::Entropy;
 use klatch_core::presence::VerifiedPresence;
 use klatch_core::query::Clock;
 

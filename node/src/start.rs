@@ -7,9 +7,10 @@ use std::sync::Mutex;
 use std::sync::mpsc::sync_channel;
 use std::time::Instant;
 
+use klatch_core::ctx::Entropy;
 use klatch_core::identity::Keys;
 use klatch_core::ids::Peer;
-use klatch_core::machine::{Entropy, Machine};
+use klatch_core::machine::Machine;
 use klatch_core::presence::Process;
 use klatch_core::step::TopicChange;
 use klatch_core::times::is_absurd;

@@ -35,6 +35,7 @@ pub mod cbor;
 pub mod command;
 pub mod content;
 pub mod crypto;
+pub mod ctx;
 pub mod delivery;
 pub mod direct;
 pub mod directory;

@@ -1,6 +1,7 @@
 //! What leaves, and what is answered: questions for keys, sealing within the window, sending again,
 //! acknowledgements.
 
+use crate::ctx::Ctx;
 use crate::direct::frame::{self, Bundle, Sealed, Stored, VerifiedAnswer, frame_hash, stored_code};
 use crate::direct::outbox::{Place, Queue};
 use crate::direct::payload::{self, Hello, RECEIPT, Said, TYPING};
@@ -9,7 +10,6 @@ use crate::direct::{Direct, Flight};
 use crate::event::{Delivery, Event};
 use crate::ids::{DeviceId, EntryId, IdentityId, Nonce, Peer, SessionTag};
 use crate::limits::{DIRECT_EXPIRY_MS, DIRECT_RESET_MS, DIRECT_WINDOW};
-use crate::machine::Ctx;
 use crate::query::Standing;
 use crate::step::{DirectSend, RequestId, Write};
 

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::command::Reply;
+use crate::ctx::Ctx;
 use crate::direct::contact::Contact;
 use crate::direct::say::known;
 use crate::direct::{Direct, Flight};
 use crate::error::CommandError;
 use crate::event::Event;
 use crate::ids::{DeviceId, IdentityId};
-use crate::machine::Ctx;
 use crate::place::Place;
 use crate::query::Standing;
 use crate::step::Write;

@@ -4,6 +4,7 @@
 use std::collections::btree_map::Entry;
 
 use crate::content::{Content, Kind};
+use crate::ctx::Ctx;
 use crate::direct::Direct;
 use crate::direct::contact::{Contact, Meta, check_cert};
 use crate::direct::frame::{self, Sealed, VerifiedFrame, frame_hash};
@@ -15,7 +16,6 @@ use crate::event::{ContactNews, Delivery, Event};
 use crate::identity::DeviceCert;
 use crate::ids::{DeviceId, EntryId, IdentityId, Nonce, Peer, SessionKey};
 use crate::limits::{REQUEST_FRAME_BYTES_MAX, REQUEST_MESSAGES_MAX, TEXT_BYTES_MAX};
-use crate::machine::Ctx;
 use crate::query::Standing;
 use crate::step::{DirectRow, Token, Write};
 use crate::times;

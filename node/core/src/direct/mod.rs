@@ -26,6 +26,7 @@ use std::sync::Arc;
 
 use crate::bucket::Bucket;
 use crate::crypto::Verifier;
+use crate::ctx::Ctx;
 use crate::direct::verify::Side;
 use crate::directory::Directory;
 use crate::event::{ContactNews, Event};
@@ -34,7 +35,6 @@ use crate::limits::{
     DIRECT_RAN_STEP_MS, FALLBACK_MS, LAST_SEEN_WRITE_MS, ONE_TIME_KEYS_BURST, RECIPIENT_MS,
     REQUESTS_MAX,
 };
-use crate::machine::Ctx;
 use crate::query::Standing;
 use crate::step::{DirectSnapshot, PeopleView, RequestId, Write};
 use contact::Contact;

@@ -15,10 +15,10 @@ use vodozemac::olm::{self, OlmMessage, PreKeyMessage, SessionConfig};
 use zeroize::Zeroizing;
 
 use crate::cbor;
+use crate::ctx::Entropy;
 #[cfg(feature = "sim")]
 use crate::direct::toy;
 use crate::ids::{SessionKey, SessionTag};
-use crate::machine::Entropy;
 
 /// Longest saved account or session: 50 one-time keys and 4 chains with 40 keys each are below 40
 /// kB.

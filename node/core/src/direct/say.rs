@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::command::{Command, Reply};
 use crate::content::{Content, Kind};
+use crate::ctx::Ctx;
 use crate::direct::Direct;
 use crate::direct::contact::{Contact, Meta};
 use crate::direct::outbox::Queue;
@@ -16,7 +17,7 @@ use crate::ids::{DeviceId, EntryId, IdentityId};
 use crate::limits::{
     DIRECT_CLOCK_MAX, DIRECT_PERSON_BYTES_MAX, DIRECT_QUEUE_BYTES_MAX, DIRECT_QUEUE_MAX,
 };
-use crate::machine::{Ctx, check_text};
+use crate::machine::check_text;
 use crate::names::is_name;
 use crate::place::Place;
 use crate::query::Standing;

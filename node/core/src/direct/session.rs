@@ -9,10 +9,10 @@ use serde_bytes::ByteBuf;
 use zeroize::Zeroizing;
 
 use crate::cbor;
+use crate::ctx::Entropy;
 use crate::direct::ratchet::Ratchet;
 use crate::ids::{Digest, Nonce, SessionTag};
 use crate::limits::DIRECT_SESSIONS_MAX;
-use crate::machine::Entropy;
 
 /// Frames known again by their hash. A frame that the other side may still send again is at most a
 /// window old.

@@ -7,8 +7,8 @@ use serde_bytes::ByteBuf;
 
 use crate::cbor;
 use crate::crypto::{Context, hash, suite};
+use crate::ctx::Entropy;
 use crate::ids::{Digest, SessionKey, SessionTag};
-use crate::machine::Entropy;
 
 /// As in vodozemac: keys kept of messages that were overtaken, per chain.
 const KEYS_MAX: usize = 40;

@@ -1,10 +1,10 @@
 //! What others have of what this device wrote in a room: which acknowledgements count, and what
 //! they mean for delivery (PROTOCOL.md 9.1). Saying what this device has is `poll.rs`.
 
+use crate::ctx::Ctx;
 use crate::event::{Delivery, Event};
 use crate::ids::DeviceId;
 use crate::limits::RECIPIENT_MS;
-use crate::machine::Ctx;
 use crate::room::Room;
 use crate::step::Write;
 use crate::wire::Frontier;

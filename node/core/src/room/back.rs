@@ -2,9 +2,9 @@
 //! hold it, and a place in a chain is used once: nothing is written until it has come back
 //! (PROTOCOL.md 5.5).
 
+use crate::ctx::Ctx;
 use crate::ids::DeviceId;
 use crate::log::entry::VerifiedRun;
-use crate::machine::Ctx;
 use crate::room::Room;
 use crate::step::{Former, Write};
 

@@ -2,6 +2,7 @@
 //! (PROTOCOL.md 8).
 
 use crate::crypto::Context;
+use crate::ctx::Ctx;
 use crate::event::Event;
 use crate::ids::{DeviceId, Peer};
 use crate::limits::{
@@ -9,7 +10,6 @@ use crate::limits::{
     HELLO_RETRY_MS_MAX, PAGE_BYTES_MAX, RECHECKS_PER_LINK_MAX, SERVE_PER_S, SUMMARY_ABOVE,
 };
 use crate::log::entry::VerifiedRun;
-use crate::machine::Ctx;
 use crate::room::{Room, Source, Taken};
 use crate::step::{RequestId, Serve, Token};
 use crate::sync::SyncRequest;

@@ -2,8 +2,8 @@
 //! followed, until the members who are connected have acknowledged the goodbye (PROTOCOL.md 5.6).
 //! For the user it is left at once. Nothing new is taken in meanwhile, and nothing else is said.
 
+use crate::ctx::Ctx;
 use crate::limits::{FAREWELL_MS, FAREWELL_PAUSE_MS};
-use crate::machine::Ctx;
 use crate::room::Room;
 use crate::step::{TopicChange, Write};
 

@@ -5,12 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bucket::Bucket;
+use crate::ctx::Ctx;
 use crate::ids::{DeviceId, DeviceShort, Digest, HashShort, Peer};
 use crate::limits::{
     GAP_DELAY_MS, LINKS_MAX, PRESENCE_DEBOUNCE_MS, PRESENCE_MAX, SERVE_PER_S, SYNC_BACKOFF_MS_MIN,
     WINDOW_ENTRIES, WINDOW_PATIENCE_MS,
 };
-use crate::machine::Ctx;
 use crate::presence::VerifiedPresence;
 use crate::room::Room;
 use crate::step::{DeviceRow, RequestId};

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use crate::bucket::Bucket;
 use crate::content::{Content, Kind};
 use crate::crypto::group::{RoomKeys, RoomRoot};
+use crate::ctx::Ctx;
 use crate::delivery::{Outbox, Owed};
 use crate::error::{CommandError, Reject};
 use crate::event::{Delivery, Event};
@@ -31,7 +32,6 @@ use crate::limits::{
 };
 use crate::log::entry::{ForkBranch, VerifiedEntry, VerifiedRun, compose};
 use crate::log::{Accepted, Log, Outcome};
-use crate::machine::Ctx;
 use crate::step::{DeviceRow, EntryRow, Former, Lack, RoomRow, RoomSnapshot, RoomView, Write};
 use crate::sync::Planner;
 use bodies::Bodies;

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::ctx::{Ctx, Entropy};
 use crate::delivery::VerifiedAck;
 use crate::event::Event;
 use crate::ids::{DeviceId, Peer};
@@ -11,7 +12,6 @@ use crate::limits::{
     BEACON_INTERVAL_MS, BEACON_SILENCE_MS_MAX, BEACON_SILENCE_MS_MIN, GAP_PAUSE_MS_MIN,
     HINT_MS_MAX, HINT_MS_MIN, HINT_PAUSE_MS, PRESENCE_INTERVAL_MS, PRESENCE_TTL_MS, WINDOW_ENTRIES,
 };
-use crate::machine::{Ctx, Entropy};
 use crate::presence::{VerifiedPresence, direct_set};
 use crate::room::Room;
 use crate::room::links::Link;

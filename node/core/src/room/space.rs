@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 
 use crate::content::{Content, Kind};
 use crate::crypto::Context;
+use crate::ctx::Ctx;
 use crate::event::Event;
 use crate::ids::{DeviceId, EntryId, Peer};
 use crate::limits::{SERVE_PER_S, SPACE_FREE_PERCENT};
 use crate::log::entry::{VerifiedBody, VerifiedEntry};
-use crate::machine::Ctx;
 use crate::room::Room;
 use crate::step::{EntryRow, Lack, Lend, RequestId, Send, Token, Write};
 use crate::wire;

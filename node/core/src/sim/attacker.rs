@@ -76,8 +76,8 @@ impl Attacker {
 
 fn new_keys(rng: &mut Seeded) -> Keys {
     let (mut identity, mut device) = ([0; 32], [0; 32]);
-    crate::machine::Entropy::fill(rng, &mut identity);
-    crate::machine::Entropy::fill(rng, &mut device);
+    crate::ctx::Entropy::fill(rng, &mut identity);
+    crate::ctx::Entropy::fill(rng, &mut device);
     Keys::from_seeds(&identity, &device, EPOCH_MS)
 }
 
@@ -187,7 +187,7 @@ impl World {
     fn blast_run(&mut self, room: usize, run: &[SealedEntry], to_all: bool) {
         let keys = self.place(room).keys.clone();
         let mut nonce = [0; 24];
-        crate::machine::Entropy::fill(&mut self.rng, &mut nonce);
+        crate::ctx::Entropy::fill(&mut self.rng, &mut nonce);
         let bytes = wire::envelope_of_run(&keys, EPOCH_MS + self.now, nonce, run);
         self.blast(keys.topic, &bytes.into(), to_all);
     }
@@ -422,7 +422,7 @@ impl World {
     fn hand_to(&mut self, node: usize, room: usize, run: &[SealedEntry]) {
         let keys = self.place(room).keys.clone();
         let mut nonce = [0; 24];
-        crate::machine::Entropy::fill(&mut self.rng, &mut nonce);
+        crate::ctx::Entropy::fill(&mut self.rng, &mut nonce);
         let bytes: Bytes = wire::envelope_of_run(&keys, EPOCH_MS + self.now, nonce, run).into();
         let index = self.nodes.len();
         self.carry(index, node, Packet::Gossip(gossip_id(&bytes), keys.topic, bytes));
@@ -557,7 +557,7 @@ impl World {
         {
             let branch = &branches[node % 2];
             let mut nonce = [0; 24];
-            crate::machine::Entropy::fill(&mut self.rng, &mut nonce);
+            crate::ctx::Entropy::fill(&mut self.rng, &mut nonce);
             let bytes: Bytes =
                 wire::envelope_of_run(&keys, EPOCH_MS + self.now, nonce, branch).into();
             self.carry(index, node, Packet::Gossip(gossip_id(&bytes), keys.topic, bytes));

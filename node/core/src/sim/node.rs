@@ -132,8 +132,8 @@ impl Node {
     pub fn new(index: usize, name: &str, seed: u64, clock: i64) -> Self {
         let mut rng = Seeded::new(seed, 1_000 + index as u64);
         let mut seeds = ([0; 32], [0; 32]);
-        crate::machine::Entropy::fill(&mut rng, &mut seeds.0);
-        crate::machine::Entropy::fill(&mut rng, &mut seeds.1);
+        crate::ctx::Entropy::fill(&mut rng, &mut seeds.0);
+        crate::ctx::Entropy::fill(&mut rng, &mut seeds.1);
         Self {
             name: name.to_owned(),
             seeds,
@@ -198,7 +198,7 @@ impl Node {
         let now_ms = self.clock_at(now);
         self.clock_max = self.clock_max.max(now_ms);
         let mut process = Process([0; 16]);
-        crate::machine::Entropy::fill(&mut self.rng, &mut process.0);
+        crate::ctx::Entropy::fill(&mut self.rng, &mut process.0);
         let machine = Machine::open(self.keys(), peer, process, self.disk.snapshot(), now_ms)
             .with_disk_budget(self.disk_budget);
         for view in machine.views() {

@@ -1,7 +1,7 @@
 //! The one source of chance in a simulated world: a seed gives a sequence, the same on every
 //! machine.
 
-use crate::machine::Entropy;
+use crate::ctx::Entropy;
 
 /// SplitMix64 (Steele, Lea and Flood, 2014): small, fast and good enough to drive a simulation.
 /// Never for secrets.

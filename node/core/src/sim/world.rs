@@ -192,7 +192,7 @@ impl World {
         let places: Vec<Place> = (0..plan.rooms)
             .map(|i| {
                 let mut secret = [0; 32];
-                crate::machine::Entropy::fill(&mut rng, &mut secret);
+                crate::ctx::Entropy::fill(&mut rng, &mut secret);
                 Place::new(["#garden", "#kitchen"][i % 2], secret)
             })
             .collect();
