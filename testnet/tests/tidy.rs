@@ -11,10 +11,7 @@ const FILE_LINES_MAX: usize = 600;
 const FUNCTION_LINES_MAX: usize = 100;
 
 /// Longer files that are better left whole, each with its reason.
-const LONG_FILES: &[(&str, &str)] = &[(
-    "node/core/src/machine.rs",
-    "its commands and inbound rules move to room/ with the next step",
-)];
+const LONG_FILES: &[(&str, &str)] = &[];
 /// Longer functions, as `file::function`, each with its reason.
 const LONG_FUNCTIONS: &[(&str, &str)] = &[];
 

@@ -45,6 +45,7 @@ pub mod event;
 pub mod identity;
 pub mod ids;
 pub mod limits;
+mod linked;
 pub mod log;
 pub mod machine;
 pub mod mention;

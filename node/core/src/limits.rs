@@ -108,6 +108,9 @@ pub const ACK_DELAY_MS: u64 = 180;
 /// Devices named in one acknowledgement or beacon: all chains of a full room.
 pub const FRONTIER_MAX: usize = 2_000;
 
+/// Topics remembered of one peer; more than anybody's rooms.
+pub const PEER_TOPICS_MAX: usize = 2_000;
+
 /// A beacon follows this much silence after a change...
 pub const BEACON_SILENCE_MS_MIN: u64 = 20_000;
 /// ...and at most this much (drawn at random so that members do not speak at once).

@@ -17,10 +17,10 @@ use crate::ids::{DeviceId, EntryId, IdentityId};
 use crate::limits::{
     DIRECT_CLOCK_MAX, DIRECT_PERSON_BYTES_MAX, DIRECT_QUEUE_BYTES_MAX, DIRECT_QUEUE_MAX,
 };
-use crate::machine::check_text;
 use crate::names::is_name;
 use crate::place::Place;
 use crate::query::Standing;
+use crate::room::orders::check_text;
 use crate::step::{DirectRow, Write};
 use crate::times;
 
