@@ -94,12 +94,14 @@ fn whoever_is_called_alike_is_refused_by_every_command_with_both_fingerprints() 
     }
     let mut chat = home.chat("alice", "#garden", &["--json"]);
     for (n, command) in
-        ["/dm @Bob hello", "/whois @bob", "/mute @bob", "/verify @Bob"].iter().enumerate()
+        ["/whois @bob", "/mute @bob", "/verify @Bob", "/rename @bob b"].iter().enumerate()
     {
         chat.say(command);
         chat.say(&format!("next {n}"));
         chat.hear_with(&format!("next {n}"));
     }
+    // Last, since nothing that follows it is sent.
+    chat.say("/dm @Bob hello");
     assert_eq!(chat.end().0, Some(8), "what was not sent is an error");
     assert!(lines(&home, &["contact", "list"]).is_empty(), "nobody was written to");
     for member in &both {

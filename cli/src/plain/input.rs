@@ -12,7 +12,18 @@ const AHEAD_MAX: usize = 64;
 const LINE_BYTES_MAX: u64 = 256 << 10;
 
 /// A line, or why it is none.
-pub type Typed = Result<String, String>;
+pub type Typed = Result<String, Unreadable>;
+
+/// A line that cannot be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// What is wrong with it.
+    pub why: &'static str,
+    /// What to do about it.
+    pub hint: &'static str,
+    /// It would have been a command, and nobody knows which.
+    pub command: bool,
+}
 
 /// Starts reading. The channel ends at the end of input.
 pub fn lines() -> mpsc::Receiver<Typed> {
@@ -37,11 +48,17 @@ fn read_line(input: &mut impl BufRead) -> Option<Typed> {
     }
     if line.last() != Some(&b'\n') && line.len() as u64 >= LINE_BYTES_MAX {
         skip_line(input);
-        return Some(Err(format!(
-            "a line of more than {LINE_BYTES_MAX} bytes was not sent: split it"
-        )));
+        return Some(Err(Unreadable {
+            why: "a line has more than 262144 bytes",
+            hint: "split it into several messages",
+            command: line.starts_with(b"/"),
+        }));
     }
-    Some(String::from_utf8(line).map_err(|_| "a line that is not UTF-8 was not sent".to_owned()))
+    Some(String::from_utf8(line).map_err(|e| Unreadable {
+        why: "a line is not UTF-8",
+        hint: "convert it first, for example with iconv -f latin1 -t utf8",
+        command: e.as_bytes().starts_with(b"/"),
+    }))
 }
 
 fn skip_line(input: &mut impl BufRead) {
@@ -63,11 +80,13 @@ mod tests {
     #[test]
     fn what_cannot_be_sent_is_said_and_the_next_line_still_comes() {
         let mut bytes = vec![b'x'; 300 << 10];
-        bytes.extend_from_slice(b"\nnext\n\xff\xfe\nlast");
+        bytes.extend_from_slice(b"\nnext\n\xff\xfe\n/join caf\xe9\nlast");
         let mut input = &bytes[..];
-        assert!(read_line(&mut input).unwrap().is_err());
+        let long = read_line(&mut input).unwrap().unwrap_err();
+        assert!(long.why.contains(&LINE_BYTES_MAX.to_string()) && !long.command, "{long:?}");
         assert_eq!(read_line(&mut input).unwrap().unwrap(), "next\n");
-        assert!(read_line(&mut input).unwrap().is_err());
+        assert!(!read_line(&mut input).unwrap().unwrap_err().command);
+        assert!(read_line(&mut input).unwrap().unwrap_err().command);
         assert_eq!(read_line(&mut input).unwrap().unwrap(), "last");
         assert!(read_line(&mut input).is_none());
     }

@@ -8,6 +8,7 @@
 mod actions;
 mod events;
 mod input;
+mod moving;
 mod secret;
 mod sending;
 
@@ -78,6 +79,8 @@ pub struct Plain<'a> {
     typist: bool,
     /// Lines that were neither sent nor carried out.
     refused: u64,
+    /// The place was to be changed and was not.
+    unmoved: Option<moving::Unmoved>,
     /// The user asked to stop the node as well.
     pub lock: bool,
     /// Anything was written: worth handing over before an embedded node ends.
@@ -131,6 +134,7 @@ impl<'a> Plain<'a> {
             yes,
             typist: std::io::stdin().is_terminal(),
             refused: 0,
+            unmoved: None,
             lock: false,
             wrote: false,
         };
@@ -154,7 +158,7 @@ impl<'a> Plain<'a> {
                 done = self.sending.next(), if !self.sending.is_idle() => self.answered(done?)?,
                 line = typed.recv(), if self.sending.has_room() => match line {
                     Some(Ok(line)) => if self.typed(&line).await? == Next::Quit { break },
-                    Some(Err(why)) => self.refuse(&why),
+                    Some(Err(line)) => if self.unreadable(&line) == Next::Quit { break },
                     None => break,
                 },
                 told = self.events.next() => self.told(told?).await?,
@@ -193,6 +197,9 @@ impl<'a> Plain<'a> {
             return Ok(());
         }
         let cause = match self.refused {
+            _ if self.unmoved.is_some() => {
+                "the room was not changed, so nothing after that line was sent".to_owned()
+            }
             1 => "a line of the input was not sent or carried out".to_owned(),
             n => format!("{n} lines of the input were not sent or carried out"),
         };
@@ -200,6 +207,9 @@ impl<'a> Plain<'a> {
     }
 
     async fn typed(&mut self, line: &str) -> Result<Next, Report> {
+        if self.is_typed_ahead() {
+            return Ok(Next::GoOn);
+        }
         if let Some(Pending::Passphrase(room, hidden)) =
             self.pending.take_if(|p| matches!(p, Pending::Passphrase(..)))
         {
@@ -231,18 +241,18 @@ impl<'a> Plain<'a> {
             Ok(Input::Text(text)) => self.say(&text, None).await,
             Ok(Input::Do(Action::JoinPrivate(room))) if self.typist => {
                 let asked = self.ask_passphrase(room);
-                self.forgive(asked)
+                self.forgive_move(asked)
             }
             Ok(Input::Do(action)) => self.carry_out(action).await,
             Err(why) => {
-                self.refuse(&why);
-                Ok(Next::GoOn)
+                self.refuse(&why, "");
+                Ok(if slash::may_move(line) { self.not_moved() } else { Next::GoOn })
             }
         }
     }
 
     /// Says that a line was not sent: an error, unless somebody sits at the keyboard.
-    fn refuse(&mut self, why: &str) {
+    fn refuse(&mut self, why: &str, hint: &str) {
         self.refused += 1;
         if self.typist {
             return self.out.note(&format!("* {why}"));
@@ -250,16 +260,22 @@ impl<'a> Plain<'a> {
         self.out.error(&Report::new(
             "KLATCH-NOT-SENT",
             format!("not sent: {why}"),
-            "",
+            hint,
             exit::USAGE,
         ));
+    }
+
+    fn unreadable(&mut self, line: &input::Unreadable) -> Next {
+        self.refuse(line.why, line.hint);
+        if line.command { self.not_moved() } else { Next::GoOn }
     }
 
     async fn carry_out(&mut self, action: Action) -> Result<Next, Report> {
         // `^` and `/history` mean what has been typed so far.
         self.catch_up().await?;
+        let moves = action.moves();
         let done = self.act(action).await;
-        self.forgive(done)
+        if moves { self.forgive_move(done) } else { self.forgive(done) }
     }
 
     /// An error of one line is shown and does not end the chat, unless the node is gone.
@@ -277,7 +293,7 @@ impl<'a> Plain<'a> {
     /// Hands a text to the node.
     async fn say(&mut self, text: &str, reply_to: Option<EntryId>) -> Result<Next, Report> {
         let Some(here) = &self.here else {
-            self.refuse("you are in no room: /join #ROOM");
+            self.refuse("you are in no room", "/join #ROOM, or /dm @WHO");
             return Ok(Next::GoOn);
         };
         let said = Said { room: here.room, text: text.to_owned(), reply_to };

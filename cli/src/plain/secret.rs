@@ -52,7 +52,7 @@ impl Plain<'_> {
         let secret = line.trim_end_matches(['\r', '\n']);
         if secret.is_empty() {
             self.out.note("* not joined");
-            return Ok(Next::GoOn);
+            return Ok(self.not_moved());
         }
         let reply = join::open(&mut self.session, "room.join", room, Some(secret.to_owned()));
         let done = match reply.await {
@@ -69,6 +69,6 @@ impl Plain<'_> {
             Ok(_) => Err(Report::gone()),
             Err(report) => Err(report),
         };
-        self.forgive(done)
+        self.forgive_move(done)
     }
 }

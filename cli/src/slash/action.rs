@@ -143,6 +143,22 @@ pub enum Action {
     Quit,
 }
 
+impl Action {
+    /// Whether what is typed next is meant for another place once this is done. `/dm` with a text
+    /// stays where it is, but only the node knows where the name ends and the text begins.
+    pub fn moves(&self) -> bool {
+        matches!(
+            self,
+            Self::Join(_)
+                | Self::JoinPrivate(_)
+                | Self::Leave(_)
+                | Self::Forget { .. }
+                | Self::Dm { text: None, .. }
+                | Self::To { then: Then::Dm, .. }
+        )
+    }
+}
+
 /// What a command does with the person that it names, and with the rest of its line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Then {

@@ -51,6 +51,22 @@ pub fn parse(line: &str) -> Result<Input, String> {
         .ok_or_else(|| format!("usage: {}  ({})", row.usage(), row.help))
 }
 
+/// Whether a line that was refused may have been meant to change the place: what follows it is then
+/// not for the place where one still is. A word that nobody knows may have been anything.
+pub fn may_move(line: &str) -> bool {
+    /// Rows of the table.
+    const MOVE: [&str; 4] = ["join", "private", "leave", "dm"];
+    let Some(command) = line.strip_prefix('/').filter(|c| !c.starts_with('/')) else {
+        return false;
+    };
+    let name = command.split_whitespace().next().unwrap_or_default();
+    match find(name) {
+        Some(row) => MOVE.contains(&row.name),
+        // A path such as /usr/bin is no command that somebody misspelled.
+        None => absent(name).is_none() && name.chars().all(char::is_alphabetic),
+    }
+}
+
 /// Why there is no such command, and which one may be meant.
 fn unknown(name: &str) -> String {
     if let Some(why) = absent(name) {
@@ -203,6 +219,23 @@ mod tests {
         assert!(parse("/join").unwrap_err().contains("usage: /join #ROOM"));
         assert!(parse("/history many").unwrap_err().contains("usage"));
         assert!(parse(&format!("/{}", "x".repeat(100_000))).unwrap_err().len() < 200);
+    }
+
+    #[test]
+    fn what_may_change_the_place_is_known_also_if_it_is_refused() {
+        for line in ["/join #x", "/private #x", "/w @bob", "/leave", "/leave --forget"] {
+            assert!(act(line).moves() && may_move(line), "{line}");
+        }
+        for line in ["/join", "/j #a b", "/private", "/dm", "/jion #x", "/room #x", "/goto x", "/"]
+        {
+            assert!(parse(line).is_err() && may_move(line), "{line}");
+        }
+        for line in ["/usr/bin/env", "/kick @eve", "/history many", "//join #x", "join #x"] {
+            assert!(!may_move(line), "{line}");
+        }
+        for line in ["/verify @bob", "/whois @bob", "/rename @bob b", "/me waves", "/users"] {
+            assert!(!act(line).moves() && !may_move(line), "{line}");
+        }
     }
 
     #[test]

@@ -52,7 +52,8 @@ pub(super) struct Dialer {
     dialling: BTreeMap<ConnectionId, (u64, Vec<Multiaddr>)>,
     /// Linked peers that are dialled once all the same: their links may be dead.
     doubted: BTreeSet<PeerId>,
-    /// Peers lost lately, and until when they are looked for with urgency.
+    /// Peers lost lately, and until when they are looked for with urgency. A link that comes back
+    /// leaves them here: it may live for a moment only.
     lost: BTreeMap<PeerId, u64>,
     jitter: u64,
 }
@@ -168,7 +169,7 @@ impl Dialer {
             let peer = target.peer.or(target.met);
             let linked =
                 peer.is_some_and(|p| self.linked.contains(&p) && !self.doubted.contains(&p));
-            let urgent = peer.is_some_and(|p| self.lost.contains_key(&p));
+            let urgent = peer.is_some_and(|p| self.is_urgent(&p, now_ms));
             // What is being dialled is held back below, so this is another address or a later try.
             // Where a peer once was may hang; where it is now must not wait for that.
             let at_once = if peer.is_some() { PEER_DIALS_MAX } else { 1 };
@@ -232,7 +233,6 @@ impl Dialer {
         now_ms: u64,
     ) {
         self.linked.insert(peer);
-        self.lost.remove(&peer);
         let Some((target, addresses)) = self.dialling.remove(&connection) else { return };
         if let Some(target) = self.targets.get_mut(&target) {
             target.met = Some(peer);
@@ -258,15 +258,24 @@ impl Dialer {
         if proven && !addresses.is_empty() {
             self.lost.insert(peer, now_ms + LOST_URGENT_MS);
         }
+        let urgent = self.is_urgent(&peer, now_ms);
         for address in addresses {
             if proven {
                 // Both sides notice at about the same time: not in step.
                 let soon = self.random() % REDIAL_MS_MIN / 4;
                 self.pauses.insert(address, Pause { failures: 0, until_ms: now_ms + soon });
+            } else if urgent {
+                // The link of a moment to who was lost lately is one try of many.
+                let until_ms = now_ms + LOST_PAUSE_MS;
+                self.pauses.insert(address, Pause { failures: 0, until_ms });
             } else {
                 self.fail(&address, now_ms);
             }
         }
+    }
+
+    fn is_urgent(&self, peer: &PeerId, now_ms: u64) -> bool {
+        self.lost.get(peer).is_some_and(|until| *until > now_ms)
     }
 
     /// A peer is shown to be there, by mDNS or by a file: dial it soon, but do not let whoever
@@ -341,7 +350,7 @@ impl Dialer {
         peer: PeerId,
         wanted: impl Fn(&Multiaddr) -> bool,
     ) -> bool {
-        let mut sought = self.lost.remove(&peer).is_some();
+        let mut sought = self.lost.remove(&peer).is_some() && !self.linked.contains(&peer);
         let theirs = self.targets.values_mut().filter(|t| t.peer.or(t.met) == Some(peer));
         for (known, sources) in theirs.flat_map(|t| &mut t.addresses) {
             sought |= sources.remove(&Source::Lost);
@@ -396,7 +405,7 @@ impl Dialer {
     /// do not meet in step.
     fn fail(&mut self, address: &Multiaddr, now_ms: u64) {
         let urgent = self.targets.values().any(|t| {
-            t.peer.or(t.met).is_some_and(|p| self.lost.contains_key(&p))
+            t.peer.or(t.met).is_some_and(|p| self.is_urgent(&p, now_ms))
                 && t.addresses.iter().any(|(a, _)| a == address)
         });
         let random = self.random();
@@ -515,6 +524,30 @@ mod tests {
             assert!(begun.last().unwrap().abs_diff(LOST_URGENT_MS) <= LOST_PAUSE_MS + 250);
             assert_eq!(dialer.missing(), 0, "what was only known from the lost link is forgotten");
         }
+    }
+
+    #[test]
+    fn a_link_of_a_moment_to_who_was_lost_changes_nothing() {
+        let (mut dialer, peer) = (Dialer::new(PeerId::random()), PeerId::random());
+        dialer.add(Some(peer), loopback_tcp(9), Source::Configured);
+        dialer.linked(ConnectionId::new_unchecked(0), peer, None, 0);
+        dialer.unlinked(peer, PROVEN_MS, 0);
+        let mut begun = Vec::new();
+        run(&mut dialer, 2 * LOST_URGENT_MS, |d, c, dial, now| {
+            begun.push(now);
+            // It comes up once more for less than it takes to prove itself, then it is down.
+            if (10_000..12_000).contains(&now) {
+                d.linked(c, peer, dial.addresses.first(), now);
+                d.unlinked(peer, PROVEN_MS - 1, now);
+            } else {
+                d.failed(c, false, now);
+            }
+            d.forget(now);
+        });
+        let lost: Vec<u64> = begun.into_iter().filter(|at| *at < LOST_URGENT_MS).collect();
+        let gaps = || lost.windows(2).map(|w| w[1] - w[0]);
+        assert!(gaps().max().unwrap() <= LOST_PAUSE_MS + 250, "{lost:?}");
+        assert!(gaps().min().unwrap() >= LOST_PAUSE_MS - 250, "{lost:?}");
     }
 
     #[test]

@@ -50,12 +50,14 @@ pub fn end(folder: &Path) -> Result<u32, EndError> {
 
 /// The process that the kernel lists as the holder.
 fn by_the_system(folder: &Path) -> Option<u32> {
-    let inode = fs::metadata(folder.join(LOCK_FILE)).ok()?.ino();
     let named = match ProfileLock::look(folder) {
         Ok(Hold::Held { pid }) => pid,
         _ => None,
     };
-    listed(&fs::read_to_string("/proc/locks").ok()?, inode, named)
+    let list = fs::read_to_string("/proc/locks").ok()?;
+    let holder = |path: &Path| listed(&list, fs::metadata(path).ok()?.ino(), named);
+    // Somebody may have removed the file, or made another one.
+    holder(&folder.join(LOCK_FILE)).or_else(|| holder(folder))
 }
 
 /// Who holds a file by the kernel's list. Files of two disks may have one number, so the process

@@ -1,6 +1,8 @@
 //! One process per profile: two that write the same chain would fork it. An advisory lock on the
-//! file `lock`, which the system releases when the process ends, however it ends; the file names
-//! the process for the error text. Who holds it by the system's own account is in `holder`.
+//! profile folder and on the file `lock` in it, which the system releases when the process ends,
+//! however it ends. The folder, because a file can be removed while it is locked, and the next one
+//! to come would lock another; the file, because it names the process for the error text. Who holds
+//! it by the system's own account is in `holder`.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, Write};
@@ -9,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 /// Name of the lock file in the profile folder.
 pub const LOCK_FILE: &str = "lock";
@@ -160,6 +163,7 @@ pub enum Hold {
 /// Holds a profile until dropped.
 #[derive(Debug)]
 pub struct ProfileLock {
+    _folder: File,
     /// None where no lock file can be made, so that nobody else can have one either.
     _file: Option<File>,
 }
@@ -176,6 +180,7 @@ impl ProfileLock {
             made.map_err(|e| LockError::refused(folder, e))?;
         }
         check(&path)?;
+        let locked = take_folder(folder)?;
         // Not truncated before it is ours: the text belongs to the holder.
         let opened = OpenOptions::new()
             .read(true)
@@ -195,7 +200,7 @@ impl ProfileLock {
         if let Err(error) = named {
             tracing::debug!(%error, "the lock file does not name this process");
         }
-        Ok(Self { _file: Some(file) })
+        Ok(Self { _folder: locked, _file: Some(file) })
     }
 
     /// As [`ProfileLock::acquire`], also where nothing can be written: for reading alone.
@@ -208,12 +213,13 @@ impl ProfileLock {
             done => return done,
         }
         let path = folder.join(LOCK_FILE);
+        let locked = take_folder(folder)?;
         match File::open(&path) {
             Ok(mut file) => {
                 take(&mut file, &path)?;
-                Ok(Self { _file: Some(file) })
+                Ok(Self { _folder: locked, _file: Some(file) })
             }
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(Self { _file: None }),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(Self { _folder: locked, _file: None }),
             Err(e) => Err(LockError::refused(&path, e)),
         }
     }
@@ -226,15 +232,22 @@ impl ProfileLock {
         let path = folder.join(LOCK_FILE);
         check(&path)?;
         let mut file = match File::open(&path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Hold::Free),
+            Ok(file) => Some(file),
+            Err(e) if e.kind() == ErrorKind::NotFound => None,
             Err(e) => return Err(LockError::refused(&path, e)),
         };
-        match flock(&file, FlockOperation::NonBlockingLockShared) {
-            Ok(()) => Ok(Hold::Free),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(Hold::Held { pid: pid_in(&mut file) }),
-            Err(e) => Err(LockError::Io { path, source: e.into() }),
-        }
+        let whole = match File::open(folder) {
+            Ok(whole) => Some(whole),
+            Err(e) if e.kind() == ErrorKind::NotFound => None,
+            Err(e) => return Err(LockError::refused(folder, e)),
+        };
+        let shared = |file: &File| flock(file, FlockOperation::NonBlockingLockShared);
+        let held = match file.as_ref().map(shared) {
+            Some(Err(Errno::WOULDBLOCK)) => true,
+            Some(Err(e)) => return Err(LockError::Io { path, source: e.into() }),
+            _ => whole.as_ref().map(shared) == Some(Err(Errno::WOULDBLOCK)),
+        };
+        Ok(if held { Hold::Held { pid: file.as_mut().and_then(pid_in) } } else { Hold::Free })
     }
 }
 
@@ -247,18 +260,38 @@ fn check(path: &Path) -> Result<(), LockError> {
     }
 }
 
+/// Locks the folder itself. A file system on which that cannot be done leaves it to the file.
+fn take_folder(folder: &Path) -> Result<File, LockError> {
+    let whole = File::open(folder).map_err(|e| LockError::refused(folder, e))?;
+    match patiently(&whole) {
+        Err(Errno::WOULDBLOCK) => {
+            let named = File::open(folder.join(LOCK_FILE));
+            Err(LockError::Held { pid: named.ok().as_mut().and_then(pid_in) })
+        }
+        Err(error) => {
+            tracing::debug!(%error, "the profile folder cannot be locked, only the file in it");
+            Ok(whole)
+        }
+        Ok(()) => Ok(whole),
+    }
+}
+
 fn take(file: &mut File, path: &Path) -> Result<(), LockError> {
-    for tried in 1.. {
-        match flock(&*file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => break,
-            Err(rustix::io::Errno::WOULDBLOCK) if tried < TRIES => std::thread::sleep(PAUSE),
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                return Err(LockError::Held { pid: pid_in(file) });
-            }
-            Err(e) => return Err(LockError::Io { path: path.to_owned(), source: e.into() }),
+    match patiently(file) {
+        Ok(()) => Ok(()),
+        Err(Errno::WOULDBLOCK) => Err(LockError::Held { pid: pid_in(file) }),
+        Err(e) => Err(LockError::Io { path: path.to_owned(), source: e.into() }),
+    }
+}
+
+fn patiently(file: &File) -> Result<(), Errno> {
+    for _ in 1..TRIES {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => std::thread::sleep(PAUSE),
+            done => return done,
         }
     }
-    Ok(())
+    flock(file, FlockOperation::NonBlockingLockExclusive)
 }
 
 fn pid_in(file: &mut File) -> Option<u32> {

@@ -23,6 +23,29 @@ fn second_handle_is_refused_and_told_who_holds_it() {
 }
 
 #[test]
+fn who_removes_the_file_frees_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(LOCK_FILE);
+    let held = ProfileLock::acquire(folder.path()).unwrap();
+    for other in [None, Some("another file\n")] {
+        std::fs::remove_file(&path).unwrap();
+        if let Some(text) = other {
+            std::fs::write(&path, text).unwrap();
+        }
+        let pid = None;
+        assert_eq!(ProfileLock::look(folder.path()).unwrap(), Hold::Held { pid });
+        let refused = ProfileLock::acquire(folder.path());
+        assert!(matches!(refused, Err(LockError::Held { pid: None })), "{refused:?}");
+        let refused = ProfileLock::acquire_to_read(folder.path());
+        assert!(matches!(refused, Err(LockError::Held { .. })), "{refused:?}");
+        std::fs::write(&path, "").unwrap();
+    }
+    drop(held);
+    assert_eq!(ProfileLock::look(folder.path()).unwrap(), Hold::Free);
+    ProfileLock::acquire(folder.path()).unwrap();
+}
+
+#[test]
 fn lock_of_another_process_is_seen_and_ends_with_it() {
     let folder = tempfile::tempdir().unwrap();
     drop(ProfileLock::acquire(folder.path()).unwrap());
