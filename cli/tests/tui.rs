@@ -529,3 +529,23 @@ fn a_passphrase_in_plain_mode_is_asked_for_and_not_shown() {
     assert!(term.wait().success());
     assert!(!term.raw().contains("horse"), "not even for a moment");
 }
+
+#[test]
+fn what_was_pasted_behind_a_refused_change_of_room_is_not_sent() {
+    let home = Home::new();
+    let name = ["--profile", "alice", "--name", "alice", "--no-input"];
+    let args = [&name[..], &["chat", "#lobby", "--plain"]].concat();
+    let mut term = Term::open(&home, &args, 100, 30);
+    term.see("nobody else is here now");
+    term.press("/join ##\nthe secret\nand more of it\n");
+    term.see("you are still in #lobby: what you type goes there");
+    term.see("typed ahead is not sent");
+    // Whoever has read that means it.
+    std::thread::sleep(Duration::from_secs(1));
+    term.press("good evening\n");
+    term.see("#lobby you: good evening");
+    term.press("/quit\n");
+    let log = home.ok(&["--profile", "alice", "log", "#lobby"]);
+    assert!(log.contains("good evening") && !log.contains("secret"), "{log}");
+    assert!(!log.contains("and more"), "{log}");
+}

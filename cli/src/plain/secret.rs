@@ -52,7 +52,8 @@ impl Plain<'_> {
         let secret = line.trim_end_matches(['\r', '\n']);
         if secret.is_empty() {
             self.out.note("* not joined");
-            return Ok(self.not_moved());
+            self.say_where();
+            return Ok(Next::GoOn);
         }
         let reply = join::open(&mut self.session, "room.join", room, Some(secret.to_owned()));
         let done = match reply.await {
