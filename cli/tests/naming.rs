@@ -244,3 +244,62 @@ fn rooms_of_one_name_are_told_apart_by_every_command_and_named_as_they_are_shown
     let left = alice(&["leave", &format!("#mix~{}", marks[0]), "--yes"]);
     assert!(left.contains(&format!("left #mix~{}", marks[0])), "{left}");
 }
+
+#[test]
+fn what_is_for_the_longer_of_two_names_never_goes_to_the_shorter() {
+    let home = Home::new();
+    for (profile, name) in [("alice", "alice"), ("one", "Mary"), ("two", "Mary Ann")] {
+        join(&home, profile, name);
+    }
+    others(&home, 2);
+    let alice = |args: &[&str]| home.run(&[&["--profile", "alice"], args].concat(), "hello\n");
+    for args in [
+        &["send", "@Mary", "Ann", "hello"][..],
+        &["send", "@mary", "ann"],
+        &["send", "@Mary", "Ann:", "hello"],
+        &["contact", "rename", "@Mary", "Ann"],
+    ] {
+        let refused = alice(args);
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(said.contains("KLATCH-PERSON-AMBIGUOUS"), "{args:?}: {said}");
+        assert!(said.to_lowercase().contains("'@mary ann'"), "{args:?}: {said}");
+        assert_eq!(refused.status.code(), Some(2), "{args:?}: {said}");
+    }
+    for line in [
+        "/dm @Mary Ann: one",
+        "/dm @Mary Ann, two",
+        "/dm @mary ann:three",
+        "/dm @Mary Ann's here",
+        "/dm @Mary Ann\u{2026}",
+        "/rename @Mary Ann: Q",
+        "/rename @Mary Ann, Quinn",
+        "/accept @Mary Ann: Quinn",
+        "/verify @Mary Ann: yes",
+    ] {
+        let refused = home.run(
+            &["--profile", "alice", "chat", "#garden", "--plain", "-n", "0"],
+            &format!("{line}\n"),
+        );
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(said.contains("KLATCH-PERSON-AMBIGUOUS"), "{line}: {said}");
+        assert!(said.contains("ann\"") || said.contains("Ann\""), "{line}: {said}");
+    }
+    assert!(lines(&home, &["contact", "list"]).is_empty(), "nobody was written to");
+    // In quotes, or as one text, it is clear.
+    for (args, to) in [
+        (&["send", "@Mary Ann", "long: name"][..], "Mary Ann"),
+        (&["send", "@Mary", "Ann hello"], "Mary"),
+        (&["send", "@Mary", "hello", "Ann:", "you"], "Mary"),
+    ] {
+        let sent = alice(args);
+        assert!(sent.status.success(), "{args:?}: {}", String::from_utf8_lossy(&sent.stderr));
+        let log = String::from_utf8(alice(&["log", &format!("@{to}")]).stdout).unwrap();
+        assert!(log.contains(&args[2..].join(" ")), "{args:?}: {log}");
+    }
+    let mut chat = home.chat("alice", "#garden", &["-n", "0"]);
+    chat.say("/dm @\"Mary\" Ann: is she there?");
+    chat.hear_with("Ann: is she there?");
+    chat.say("/dm @\"Mary Ann\" : are you there?");
+    chat.hear_with(": are you there?");
+    assert_eq!(chat.end().0, Some(0));
+}

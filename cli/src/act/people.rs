@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{Effect, Here, Outcome, Shown, Tone};
 use crate::client::Session;
 use crate::command::rooms::messages;
-use crate::error::Report;
+use crate::error::{Report, exit};
 use crate::lines::marked;
 use crate::output::visible;
 use crate::slash::{self, Action, Then};
@@ -121,7 +121,7 @@ pub(super) async fn warn_before_trust(
 /// them. Refused, and nothing is done, if several people could be meant.
 pub(super) async fn addressed(session: &mut Session, action: Action) -> Result<Action, Report> {
     let Action::To { line, then } = action else { return Ok(action) };
-    let found: Front = session.ask("contact.find", json!({"text": line})).await?;
+    let found = front(session, &line).await?;
     let (who, rest) = (format!("@{}", found.identity), found.rest);
     Ok(match then {
         Then::Dm => Action::Dm { who, text: slash::unquoted(&rest) },
@@ -140,9 +140,74 @@ pub(super) async fn addressed(session: &mut Session, action: Action) -> Result<A
 
 /// What `contact.find` answers.
 #[derive(Debug, Deserialize)]
-struct Front {
-    identity: IdentityId,
+pub struct Front {
+    /// Whom.
+    pub identity: IdentityId,
     rest: String,
+}
+
+/// The person named at the front of a line. A longer name may end at a punctuation mark, `@Mary
+/// Ann: hello`: where Mary is known as well, nobody can tell who is meant.
+///
+/// # Errors
+/// Nobody is named, or several could be.
+pub async fn front(session: &mut Session, line: &str) -> Result<Front, Report> {
+    let find = |text: &str| json!({"text": text});
+    let found: Front = session.ask("contact.find", find(line)).await?;
+    for longer in slash::longer_names(line, &found.rest) {
+        match session.ask::<Front>("contact.find", find(longer)).await {
+            Ok(other) if other.identity != found.identity && other.rest.is_empty() => {
+                let short = slash::bare_name(line, &found.rest);
+                let long = longer.trim_start_matches('@');
+                let cause =
+                    format!("that could be for @\"{}\" or @{}", visible(long), visible(short));
+                return Err(Report::new(AMBIGUOUS, cause, QUOTE_IT, exit::USAGE));
+            }
+            Err(report) if report.code == AMBIGUOUS => return Err(report),
+            // The name goes no further than that.
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
+/// A name means several people, or a line several names.
+const AMBIGUOUS: &str = "KLATCH-PERSON-AMBIGUOUS";
+const QUOTE_IT: &str = "put the name in quotes, as shown";
+
+/// Refuses a name whose next words may be the rest of a longer one: a shell takes `@Mary Ann` apart
+/// like any other words.
+///
+/// # Errors
+/// Several could be meant. A name that is wrong by itself is for the command to refuse.
+pub async fn whole_name(
+    session: &mut Session,
+    who: &str,
+    more: &[String],
+    command: &str,
+) -> Result<(), Report> {
+    let blank = |text: &str| text.contains(char::is_whitespace);
+    // What has a blank in it was in quotes, and is what it is.
+    let more: Vec<&str> = more.iter().map(String::as_str).take_while(|w| !blank(w)).collect();
+    if !who.starts_with('@') || blank(who) || more.is_empty() {
+        return Ok(());
+    }
+    if session.ask::<Front>("contact.find", json!({"text": who})).await.is_err() {
+        return Ok(());
+    }
+    match front(session, &format!("{who} {}", more.join(" "))).await {
+        Err(report) if report.code == AMBIGUOUS => {
+            let next = more[0].trim_end_matches(|c: char| !c.is_alphanumeric());
+            let hint = format!(
+                "put the whole name in quotes: klatch {command} '{who} {}' ...; or name who is meant \
+                 by the fingerprint, which `klatch whois {who}` shows",
+                visible(next),
+                who = visible(who),
+            );
+            Err(Report { hint, ..report })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// How the API is asked for a person: names get their `@`, so that none of them is taken for a

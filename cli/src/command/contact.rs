@@ -25,6 +25,11 @@ pub async fn run(ctx: &Context, args: Contact) -> Result<(), Report> {
             .await
         }
         Contact::Rename { person, name } => {
+            if let Some(name) = &name {
+                let mut session = ctx.session(Need::History).await?;
+                let more = std::slice::from_ref(name);
+                people::whole_name(&mut session, &person.who, more, "contact rename").await?;
+            }
             once(ctx, Need::History, Action::Rename { who: person.who, name }).await
         }
         Contact::Block(person) => {

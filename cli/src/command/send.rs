@@ -25,6 +25,7 @@ const STDIN_BYTES_MAX: u64 = 1 << 20;
 pub async fn run(ctx: &Context, args: &Send) -> Result<(), Report> {
     let text = text(&args.text)?;
     let mut session = ctx.session(Need::Network(Network::usual())).await?;
+    people::whole_name(&mut session, &args.room, &args.text, "send").await?;
     let reply_to = match &args.reply {
         Some(word) => Some(resolve(&mut session, &args.room, word).await?),
         None => None,

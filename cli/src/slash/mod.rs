@@ -9,7 +9,7 @@ use klatch_node::api::nearest;
 
 pub use self::action::{Action, Then};
 pub use self::table::{ABSENT, Group, TABLE, Takes, find};
-pub use self::words::{choice, unquoted};
+pub use self::words::{bare_name, choice, longer_names, unquoted};
 
 /// What a line typed into a room means.
 #[derive(Debug, Clone, PartialEq, Eq)]
