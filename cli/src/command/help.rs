@@ -48,7 +48,8 @@ KLATCH_LOOPBACK_ONLY    as --loopback-only: stay on this machine
 KLATCH_LOG              what is logged, for example info or klatch_node=debug; message texts never are
 NO_COLOR                no colours
 XDG_DATA_HOME           the profile is in klatch/PROFILE below it (default: ~/.local/share)
-XDG_RUNTIME_DIR         the socket is in klatch/PROFILE below it (without it: /tmp/klatch-UID)
+XDG_RUNTIME_DIR         the socket is in klatch/PROFILE-HASH below it (without it: in PROFILE-HASH below /tmp/klatch-UID);
+                        `klatch doctor` shows the path in use
 A passphrase itself is never taken from the environment or the command line, where others could read it.";
 
 const PRIVACY: &str = "\
