@@ -91,11 +91,18 @@ impl Machine {
     pub fn reopen(self, snapshot: Snapshot, now: u64, rng: &mut dyn Entropy) -> (Self, Step) {
         let devices: Vec<_> =
             self.rooms.iter().map(|(id, r)| (*id, r.links.linked_devices())).collect();
+        let farewells: Vec<_> =
+            self.rooms.iter().filter_map(|(id, r)| Some((*id, r.farewell_until()?))).collect();
         let (links, request, direct) = (self.links, self.request, self.direct);
         let mut machine = Self::open(self.keys, self.me, self.process, snapshot, now)
             .with_disk_budget(self.disk_budget);
         machine.request = request;
         machine.direct.restore_links(direct);
+        for (id, until) in farewells {
+            if let Some(room) = machine.rooms.get_mut(&id) {
+                room.restore_farewell(until, now);
+            }
+        }
         let mut step = Step::default();
         for (peer, Linked { topics, process }) in links {
             step.absorb(machine.handle(now, rng, Input::LinkUp { peer: peer.clone() }));

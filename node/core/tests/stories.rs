@@ -470,6 +470,38 @@ fn a_goodbye_that_was_lost_is_heard_all_the_same() {
 }
 
 #[test]
+fn a_farewell_outlives_a_disk_that_refuses_writes() {
+    let story = Story::of(["alice", "bob"]);
+    let [alice, bob] = story.people();
+    all_join([&alice, &bob]);
+    alice.joins("#lobby");
+    alice.says("so long");
+    story.settles();
+    let goes_wrong = |loss, full| {
+        let world = story.world();
+        let mut world = world.borrow_mut();
+        (world.plan.loss, world.plan.full) = (loss, full);
+        world.faulty = loss + full > 0;
+    };
+    // Nobody hears the goodbye, so it goes on while something else is to be written.
+    goes_wrong(1_000, 0);
+    let room = alice.place("#garden");
+    assert_eq!(alice.tries(Command::LeaveRoom { room }), Ok(Reply::Done));
+    story.passes(300);
+    goes_wrong(1_000, 1_000);
+    let text = "here now".to_owned();
+    let elsewhere = alice.place("#lobby");
+    let refused = alice.tries(Command::SendMessage { room: elsewhere, text, reply_to: None });
+    assert!(matches!(refused, Err(CommandError::ReadOnly { .. })), "{refused:?}");
+    goes_wrong(0, 0);
+    let world = story.world();
+    story.passes(60_000);
+    let world = world.borrow();
+    let followed = &world.nodes[alice.node].subscribed;
+    assert_eq!(followed.len(), 1, "nobody tells any more what is said in a room that was left");
+}
+
+#[test]
 fn who_leaves_and_comes_back_has_missed_nothing() {
     let story = Story::of(["alice", "bob", "carol"]);
     let [alice, bob, carol] = story.people();

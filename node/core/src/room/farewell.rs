@@ -25,6 +25,20 @@ impl Room {
         self.view_dirty = true;
     }
 
+    /// Until when the goodbye is said at most, if it is.
+    pub(crate) fn farewell_until(&self) -> Option<u64> {
+        self.farewell_until_ms
+    }
+
+    /// The core began anew during a farewell. That the room was left is on disk, or it was not left.
+    pub(crate) fn restore_farewell(&mut self, until: u64, now: u64) {
+        if self.row.left {
+            self.farewell_until_ms = Some(until);
+            self.timers.beacon_ms = now + FAREWELL_PAUSE_MS;
+            self.touched = true;
+        }
+    }
+
     /// The room is joined, for the first time or again.
     pub(crate) fn come_in(&mut self, ctx: &mut Ctx<'_>) {
         self.row.left = false;
