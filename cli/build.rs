@@ -5,6 +5,6 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let is = |key, value| std::env::var(key).as_deref() == Ok(value);
     if is("OPT_LEVEL", "s") && is("CARGO_CFG_TARGET_OS", "linux") {
-        println!("cargo::rustc-link-arg-bins=-s");
+        println!("cargo::rustc-link-arg-bins=-Wl,--strip-all");
     }
 }
