@@ -100,7 +100,7 @@ pub const TABLE: &[Row] = &[
         POLLED,
         "/fetchMessages ROOM, every 50 ms",
         "/fetchMessages 20",
-        "klatch log '#garden' --since -2h",
+        "klatch log '#garden' --since 2h",
         "nothing is polled: new lines come by themselves, missed ones are caught up; also /history",
     ),
     row(

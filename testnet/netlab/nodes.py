@@ -245,17 +245,17 @@ class Node:
 
     def shown(self):
         """The same in the order in which people see it."""
-        connection, after, found = self.connect(), None, []
+        connection, before, found = self.connect(), None, []
         try:
             while True:
-                place = {"after": after} if after else {"since_ms": 1}
+                # The newest page, and then backwards: `limit` keeps the newest.
+                place = {"before": before} if before else {}
                 page = connection.call("message.list", room=ROOM, limit=1000, **place)
-                page = [m for m in page if m["message_id"] != after]
                 said = [NUMBERED.match(m.get("text") or "") for m in page]
-                found += [(s[1], int(s[2])) for s in said if s]
-                if len(page) < 999:
+                found = [(s[1], int(s[2])) for s in said if s] + found
+                if len(page) < 1000:
                     return found
-                after = page[-1]["message_id"]
+                before = page[0]["message_id"]
         finally:
             connection.close()
 

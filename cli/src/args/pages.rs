@@ -27,7 +27,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
         "send",
         ["klatch send lobby 'see you at eight'", "uptime | klatch send @bob --wait delivered"],
     ),
-    ("log", ["klatch log lobby --since -2h", "klatch log @bob --search tomatoes --json"]),
+    ("log", ["klatch log lobby --since 2h", "klatch log @bob --search tomatoes --json"]),
     ("tail", ["klatch tail lobby", "klatch tail lobby -n 0 --json"]),
     ("rooms", ["klatch rooms", "klatch rooms --json"]),
     ("join", ["klatch join garden", "klatch join study --passphrase"]),
@@ -61,7 +61,7 @@ Examples:
   klatch                               the full screen, where you were
   klatch chat lobby                    open a room and talk; the first time it asks for your name
   klatch up && klatch send lobby hi    a background node, and a message through it
-  klatch log lobby --since -2h         what was said in the last two hours
+  klatch log lobby --since 2h          what was said in the last two hours
 
 `klatch COMMAND --help` tells more. `klatch help TOPIC` explains: options, exit-codes, environment,
 privacy, keys, slash, older-chats, topics";

@@ -1,6 +1,7 @@
 //! `klatch join` and `klatch room create`.
 
 use klatch_core::command::Reply;
+use klatch_core::query::{Access, RoomSummary};
 use serde_json::{Value, json};
 
 use super::{init, rooms};
@@ -9,6 +10,7 @@ use crate::client::Session;
 use crate::context::{Context, Need, ask_secret, confirm, read_secret};
 use crate::error::{Report, exit};
 use crate::output::visible;
+use crate::words;
 
 /// Opens a room; on a new machine it makes the identity first.
 pub async fn run(ctx: &Context, args: &Join, method: &str) -> Result<(), Report> {
@@ -25,18 +27,48 @@ pub async fn run(ctx: &Context, args: &Join, method: &str) -> Result<(), Report>
         let (name, double) = (visible(name), visible(&double));
         ctx.out.warning(&format!("{name} is not {double}, which you have: the names look alike"));
     }
+    let all: Vec<RoomSummary> = session.ask("room.list", json!({})).await?;
     drop(session);
     // The others hear of it when they are met: nothing to wait for.
     ctx.finish(false).await;
-    let Reply::Joined { name, already, .. } = &reply else { return ctx.out.json(&reply) };
-    ctx.out.either(&reply, || {
-        let name = visible(name);
-        if *already {
-            format!("{name} was open already")
-        } else {
-            format!("{name} is open: klatch chat '{name}'")
-        }
-    })
+    let Reply::Joined { room, already, .. } = &reply else { return ctx.out.json(&reply) };
+    let Some(this) = all.iter().find(|r| r.room == *room) else { return ctx.out.json(&reply) };
+    let twin = all.iter().find(|r| r.room != this.room && r.name == this.name && !r.left);
+    if let Some(twin) = twin
+        && !already
+    {
+        ctx.out.warning(&another(this, twin));
+    }
+    ctx.out.either(&reply, || told(this, twin.is_some(), *already))
+}
+
+/// What came of it, with the command that goes on from here.
+fn told(room: &RoomSummary, has_twin: bool, already: bool) -> String {
+    // Alone the name of one of two says nothing.
+    let name = if has_twin { rooms::shown(room) } else { visible(&room.name) };
+    match (already, room.access) {
+        (true, _) => format!("{name} was open already"),
+        (false, Access::Open) => format!("{name} is open: klatch chat '{name}'"),
+        (false, Access::Passphrase) => format!(
+            "you are in {name}, which has a passphrase: klatch chat '{name}'\n\
+             its words are: {}; who sees others typed another name or passphrase",
+            words::of_room(&room.room)
+        ),
+    }
+}
+
+/// Two rooms of one name: nearly always a slip in the passphrase.
+fn another(this: &RoomSummary, twin: &RoomSummary) -> String {
+    let name = visible(&this.name);
+    match twin.access {
+        Access::Open => format!("there is an open room {name} here, too: that is another one"),
+        Access::Passphrase => format!(
+            "this is another room {name} than the one you had, whose words are {}: the passphrase \
+             differs. Was that a slip? klatch leave '{}' --forget",
+            words::of_room(&twin.room),
+            rooms::shown(this)
+        ),
+    }
 }
 
 /// Whoever has a room with a passphrase, or left one, and names it without one hardly means the

@@ -149,12 +149,12 @@ fn hints(state: &State, space: usize, columns: usize) -> Vec<String> {
             crate::words::of_room(&chat.room)
         ));
         hints.push(format!(
-            "On this network: they open klatch and type {}; you find each other by yourselves.",
+            "On this network: they open klatch and type {}; your programs find each other.",
             whole(&format!("/join {name} --passphrase"))
         ));
     } else {
         hints.push(format!(
-            "On this network: others open klatch and type {}; you find each other by yourselves.",
+            "On this network: others open klatch and type {}; your programs find each other.",
             whole(&format!("/join {name}"))
         ));
     }

@@ -154,7 +154,11 @@ pub const METHODS: &[Method] = &[
         &[
             ROOM,
             or("limit", "integer", "50", "at most this many, the newest; up to 1,000"),
-            may("since_ms", "integer", "shown at or after this time, Unix milliseconds"),
+            may(
+                "since_ms",
+                "integer",
+                "shown at or after this time, Unix milliseconds; of more than `limit` the newest, the rest by `before`",
+            ),
             may("before", "string", "only what is displayed before this message"),
             may(
                 "after",
