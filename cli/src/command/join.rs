@@ -21,13 +21,13 @@ pub async fn run(ctx: &Context, args: &Join, method: &str) -> Result<(), Report>
         keep_private(&mut session, "join", &args.room, ctx.can_ask()).await?;
     }
     let reply = open(&mut session, method, &args.room, passphrase).await?;
+    let all: Vec<RoomSummary> = session.ask("room.list", json!({})).await?;
     if let Reply::Joined { name, .. } = &reply
-        && let Some(double) = rooms::double(&mut session, name).await?
+        && let Some(double) = rooms::double(&all, name)
     {
-        let (name, double) = (visible(name), visible(&double));
+        let (name, double) = (visible(name), visible(double));
         ctx.out.warning(&format!("{name} is not {double}, which you have: the names look alike"));
     }
-    let all: Vec<RoomSummary> = session.ask("room.list", json!({})).await?;
     drop(session);
     // The others hear of it when they are met: nothing to wait for.
     ctx.finish(false).await;

@@ -133,11 +133,9 @@ pub async fn queued(session: &mut Session, room: RoomId) -> Result<u64, Report> 
 }
 
 /// The name of another room here that looks like this one.
-pub async fn double(session: &mut Session, name: &str) -> Result<Option<String>, Report> {
-    let rooms: Vec<RoomSummary> = session.ask("room.list", json!({})).await?;
+pub fn double<'a>(rooms: &'a [RoomSummary], name: &str) -> Option<&'a str> {
     let seen = skeleton(name);
-    let double = rooms.into_iter().find(|r| r.name != name && skeleton(&r.name) == seen);
-    Ok(double.map(|r| r.name))
+    rooms.iter().find(|r| r.name != name && skeleton(&r.name) == seen).map(|r| r.name.as_str())
 }
 
 /// What is known of a name if all rooms here that have it have a passphrase.
