@@ -19,7 +19,7 @@ pub use self::node::{
     Doctor, Down, Init, Network, Node, NodeRun, Passphrase, Peer, TuiBench, Wait,
 };
 pub use self::nouns::{Api, Complete, Events, Message, OneMessage, Room, Token};
-pub use self::pages::{named, options, tree};
+pub use self::pages::{examples, is_for_every_command, named, options, tree};
 pub use self::talk::{Chat, Join, Leave, Log, OneRoom, RoomSecret, Screen, Send, Tail, WaitFor};
 use crate::output::Color;
 use crate::when::duration;

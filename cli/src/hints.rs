@@ -81,6 +81,15 @@ pub fn in_chat(text: &str) -> String {
     in_shell(&out).into_owned()
 }
 
+/// A word as it is typed into a shell: in quotes if it has signs that mean something there.
+pub fn shell_word(word: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_alphanumeric() || "@%+=:,./_-".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return Cow::Borrowed(word);
+    }
+    Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
+}
+
 /// The slash command that does the same, if there is one.
 fn slash(command: &str) -> Option<String> {
     let command = command.strip_prefix(PROGRAM)?;

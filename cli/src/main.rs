@@ -13,6 +13,7 @@ mod hints;
 mod lines;
 mod links;
 mod logging;
+mod misuse;
 mod older;
 mod output;
 mod paths;
@@ -135,10 +136,6 @@ fn run(context: Context, command: Command) -> Result<(), Report> {
     done
 }
 
-/// The name of a room, typed as it is shown, never arrives here.
-const UNQUOTED: &str =
-    "a shell takes # for the start of a comment: quote the name ('#garden'), or write garden";
-
 /// A noun without a verb, for programs; people get its help.
 fn unfinished(command: &clap::Command) -> Report {
     let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
@@ -155,7 +152,9 @@ fn usage(error: &clap::Error) -> ExitCode {
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
-    let json = std::env::args_os().any(|a| a == "--json");
+    let words: Vec<String> =
+        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let json = words.iter().any(|word| word == "--json" || word.starts_with("--json="));
     let needs = [ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, ErrorKind::MissingSubcommand];
     if needs.contains(&error.kind()) {
         let out = Output::new(json, false, Color::Never);
@@ -167,15 +166,10 @@ fn usage(error: &clap::Error) -> ExitCode {
         }
         return ExitCode::from(error::exit::USAGE);
     }
-    let text = error.render().to_string();
-    let (cause, rest) =
-        text.trim_start_matches("error: ").split_once("\n\n").unwrap_or((text.trim(), ""));
-    let lines =
-        rest.lines().map(|l| l.trim().trim_start_matches("tip: ")).filter(|l| !l.is_empty());
-    let mut hint = lines.collect::<Vec<_>>().join(" · ");
-    if error.kind() == ErrorKind::MissingRequiredArgument && cause.contains("<#ROOM") {
-        hint = format!("{UNQUOTED} · {hint}");
+    let (report, profile) = misuse::report(error, &words);
+    if let Some(profile) = profile.or_else(|| std::env::var("KLATCH_PROFILE").ok()) {
+        hints::are_for(&profile);
     }
-    Output::new(json, false, Color::Never).error(&Report::usage(cause.trim(), hint));
+    Output::new(json, false, Color::Never).error(&report);
     ExitCode::from(error::exit::USAGE)
 }

@@ -2,26 +2,43 @@
 
 use std::time::Duration;
 
-/// Reads `500ms`, `10s`, `5m`, `24h`, `7d`, `2w`; a bare number means seconds.
+/// What [`duration`] reads.
+const DURATION_FORMS: &str = "a time such as 10s, 5m, 1h30m or 7d";
+
+/// Reads `500ms`, `10s`, `5m`, `1h30m`, `7d`, `2w`; a number alone means seconds.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().map_err(|_| "a time such as 10s, 5m, 24h or 7d".to_owned())?;
-    let ms = match unit {
-        "ms" => 1,
-        "" | "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        "w" => 604_800_000,
-        _ => return Err("a time such as 10s, 5m, 24h or 7d".to_owned()),
-    };
-    number.checked_mul(ms).map(Duration::from_millis).ok_or_else(|| "that is too long".to_owned())
+    let too_long = || "that is too long".to_owned();
+    let (mut ms, mut rest) = (0_u64, text);
+    loop {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let (number, behind) = rest.split_at(digits);
+        if number.is_empty() {
+            return Err(DURATION_FORMS.to_owned());
+        }
+        let unit = behind.find(|c: char| c.is_ascii_digit()).unwrap_or(behind.len());
+        let (unit, behind) = behind.split_at(unit);
+        let unit_ms = match unit {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            "w" => 604_800_000,
+            "" if number.len() == text.len() => 1_000,
+            _ => return Err(DURATION_FORMS.to_owned()),
+        };
+        let part = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit_ms));
+        ms = part.and_then(|part| ms.checked_add(part)).ok_or_else(too_long)?;
+        if behind.is_empty() {
+            return Ok(Duration::from_millis(ms));
+        }
+        rest = behind;
+    }
 }
 
 /// What [`since`] reads.
 const SINCE_FORMS: &str =
-    "a time such as 2h, today, yesterday, 18:00, 2026-11-21, or 2026-11-21T18:00:00Z";
+    "a time such as 2h, 1h30m, today, yesterday, 18:00, 2026-11-21, or 2026-11-21T18:00:00Z";
 
 /// Reads a time in the past, in the local time zone, as Unix milliseconds: `2h` or `-2h` (before
 /// now), `today`, `yesterday`, `18:00` (the last time it was that late), `2026-11-21`,
@@ -83,7 +100,21 @@ mod tests {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
         assert_eq!(duration("7d"), Ok(Duration::from_secs(604_800)));
-        for bad in ["", "s", "1y", "-1s", "99999999999999999999s", "18446744073709551615d"] {
+        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5_400)));
+        assert_eq!(duration("1d2h3m4s5ms"), Ok(Duration::from_millis(93_784_005)));
+        for bad in [
+            "",
+            "s",
+            "1h30",
+            "1h 30m",
+            "1h-30m",
+            "h1m",
+            "18446744073709551615ms1ms",
+            "1y",
+            "-1s",
+            "99999999999999999999s",
+            "18446744073709551615d",
+        ] {
             assert!(duration(bad).is_err(), "{bad}");
         }
         assert_eq!(since("1970-01-01T00:00:01Z"), Ok(1_000));
@@ -105,6 +136,7 @@ mod tests {
             ("now", "2026-11-28T15:30:00"),
             ("2h", "2026-11-28T13:30:00"),
             ("-2h", "2026-11-28T13:30:00"),
+            ("1h30m", "2026-11-28T14:00:00"),
             ("90s", "2026-11-28T15:28:30"),
             ("1w", "2026-11-21T15:30:00"),
             ("today", "2026-11-28T00:00:00"),

@@ -137,6 +137,9 @@ fn judge(step: &Step, code: Option<i32>, stdout: &str, stderr: &str) -> Vec<Stri
     if code != Some(step.exit) {
         wrong.push(format!("ended with {code:?}, not {}", step.exit));
     }
+    if stderr.contains("For more information, try") {
+        wrong.push("an error as the parser words it".to_owned());
+    }
     for (what, text, patterns) in
         [("stdout", stdout, &step.stdout), ("stderr", stderr, &step.stderr)]
     {

@@ -90,6 +90,26 @@ fn for_every_command(tree: &Command) -> impl Iterator<Item = &Arg> {
     tree.get_arguments().filter(|a| a.is_global_set())
 }
 
+/// Whether an option, `--json` or `-q`, is one that every command takes.
+pub fn is_for_every_command(option: &str) -> bool {
+    let tree = Cli::command();
+    for_every_command(&tree).any(|arg| {
+        let long = option.strip_prefix("--").is_some_and(|name| arg.get_long() == Some(name));
+        let short = option.strip_prefix('-').and_then(|name| name.chars().next());
+        long || (short.is_some() && arg.get_short() == short)
+    })
+}
+
+/// The example lines of a command, such as `contact accept`.
+pub fn examples(command: &str) -> Vec<&'static str> {
+    let of = |line: &&str| {
+        let line = line.rsplit(" | ").next().unwrap_or(line);
+        let rest = line.strip_prefix("klatch ").and_then(|line| line.strip_prefix(command));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+    };
+    EXAMPLES.iter().flat_map(|(_, lines)| lines.iter().copied()).filter(of).collect()
+}
+
 /// They are taken by the command, and not shown in its help.
 fn put_aside(command: Command, everywhere: &[Arg]) -> Command {
     let before = command.get_after_help().map(|text| format!("{text}\n\n")).unwrap_or_default();

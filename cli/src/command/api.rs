@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use klatch_node::api::nearest;
 use klatch_node::api::spec::{document, markdown};
 use serde_json::{Value, json};
 use tokio::net::UnixStream;
@@ -106,10 +105,4 @@ async fn http_until_interrupted(ctx: &Context, address: &str) -> Result<(), Repo
 pub fn http_line(opened: &Value) -> String {
     let text = |key: &str| visible(opened[key].as_str().unwrap_or_default());
     format!("{}\ttoken in {}", text("url"), text("token_file"))
-}
-
-/// Used by help: the nearest of our own topics.
-pub fn near<'a>(word: &str, words: impl Iterator<Item = &'a str>) -> String {
-    nearest(word, words)
-        .map_or_else(|| "`klatch --help` lists all".to_owned(), |n| format!("did you mean `{n}`?"))
 }

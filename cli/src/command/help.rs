@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use clap_complete::Shell;
+use klatch_node::api::nearest;
 use serde_json::json;
 
-use super::api;
 use crate::args::{options, tree};
 use crate::context::Context;
 use crate::error::Report;
@@ -88,17 +88,18 @@ pub fn run(ctx: &Context, words: &[String]) -> Result<(), Report> {
     }
     let mut command = tree();
     command.build();
-    for word in words {
+    for (at, word) in words.iter().enumerate() {
         let Some(found) = command.find_subcommand(word).cloned() else {
-            let all = tree();
-            let names = all
-                .get_subcommands()
-                .map(clap::Command::get_name)
-                .chain(TOPICS.iter().map(|(n, _)| *n));
-            let names = names.chain(OLDER).chain(["slash", OPTIONS]);
+            let names = command.get_subcommands().map(|c| c.get_name().to_owned());
+            let topics = topics().filter(|_| at == 0).map(str::to_owned);
+            let names: Vec<String> = names.chain(topics).collect();
+            let near = nearest(word, names.iter().map(String::as_str)).map(|near| {
+                let path = words[..at].iter().map(String::as_str).chain([near]);
+                format!("`klatch help {}`", path.collect::<Vec<_>>().join(" "))
+            });
             return Err(Report::usage(
                 format!("there is no command or topic `{word}`"),
-                api::near(word, names),
+                near.unwrap_or_else(|| "`klatch --help` lists all".to_owned()),
             ));
         };
         command = found;
