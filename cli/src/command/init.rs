@@ -5,8 +5,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
 use klatch_core::command::Passphrase;
-use klatch_core::error::CommandError;
-use klatch_core::names::is_name;
+use klatch_core::names::check_name;
 use klatch_node::store::keystore::Secrets;
 use serde_json::json;
 
@@ -102,17 +101,12 @@ fn create(
 
 /// The name from the options, from the user, or a friendly one.
 fn name(ctx: &Context) -> Result<String, Report> {
-    let bad = |name: &str| {
-        Report::new(
-            "KLATCH-NAME",
-            format!("`{}` cannot be a name", visible(name)),
-            CommandError::BadName.hint(),
-            exit::USAGE,
-        )
+    let checked = |name: &str| match check_name(name) {
+        Ok(()) => Ok(name.to_owned()),
+        Err(e) => Err(Report::new(e.code(), e.to_string(), e.hint(), e.exit())),
     };
     if let Some(name) = &ctx.args.name {
-        let name = name.trim();
-        return if is_name(name) { Ok(name.to_owned()) } else { Err(bad(name)) };
+        return checked(name.trim());
     }
     let proposal = friendly_name();
     if !ctx.can_ask() {
@@ -120,8 +114,7 @@ fn name(ctx: &Context) -> Result<String, Report> {
     }
     match ask(&format!("Your name for others [{proposal}]: "))? {
         None => Ok(proposal),
-        Some(name) if is_name(&name) => Ok(name),
-        Some(name) => Err(bad(&name)),
+        Some(name) => checked(&name),
     }
 }
 
@@ -149,7 +142,7 @@ mod tests {
     #[test]
     fn friendly_names_are_names() {
         for _ in 0..100 {
-            assert!(is_name(&friendly_name()));
+            assert!(check_name(&friendly_name()).is_ok());
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `klatch join` and `klatch room create`.
 
 use klatch_core::command::Reply;
+use klatch_core::names::spelled;
 use klatch_core::query::{Access, RoomSummary};
 use serde_json::{Value, json};
 
@@ -122,5 +123,5 @@ pub async fn open(
     if let Some(secret) = secret {
         params["passphrase"] = Value::String(secret);
     }
-    session.ask(method, params).await.map_err(|e| e.doing(format!("cannot open {}", visible(room))))
+    session.ask(method, params).await.map_err(|e| e.doing(format!("cannot open {}", spelled(room))))
 }

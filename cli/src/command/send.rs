@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use klatch_core::event::{Delivery, Message};
 use klatch_core::limits::TEXT_BYTES_MAX;
+use klatch_core::names::spelled;
 use serde_json::{Value, json};
 
 use super::message::resolve;
@@ -42,7 +43,7 @@ pub async fn run(ctx: &Context, args: &Send) -> Result<(), Report> {
             if error.partial.is_some() {
                 ctx.finish(false).await;
             }
-            return Err(error.doing(format!("cannot send to {}", visible(&args.room))));
+            return Err(error.doing(format!("cannot send to {}", spelled(&args.room))));
         }
     };
     if args.wait == WaitFor::Stored {

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cbor::DecodeError;
+use crate::limits::NAME_BYTES_MAX;
 
 /// A command that cannot be done. The text says what failed; [`CommandError::hint`] what to try.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -39,8 +40,13 @@ pub enum CommandError {
         room: String,
     },
     /// Not a display name.
-    #[error("that name cannot be used")]
-    BadName,
+    #[error("`{name}` cannot be a name: {fault}")]
+    BadName {
+        /// As asked for, with what cannot be seen in it made visible.
+        name: String,
+        /// Which rule it breaks.
+        fault: NameFault,
+    },
     /// Nothing to say.
     #[error("the text is empty")]
     EmptyText,
@@ -175,6 +181,78 @@ pub enum CommandError {
     Stopping,
 }
 
+/// Which rule a display name breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "fault", rename_all = "snake_case")]
+pub enum NameFault {
+    /// Nothing at all.
+    #[error("it is empty")]
+    Empty,
+    /// More bytes than are sent.
+    #[error("it has {bytes} bytes, and {NAME_BYTES_MAX} are the most")]
+    TooLong {
+        /// How many.
+        bytes: u64,
+    },
+    /// White space around it.
+    #[error("it begins or ends with a space")]
+    Untrimmed,
+    /// A control, direction or invisible character.
+    #[error("there is a character in it that cannot be seen (U+{:04X})", u32::from(*sign))]
+    Unsafe {
+        /// Which.
+        sign: char,
+    },
+    /// Made of characters without ink.
+    #[error("nothing of it can be seen")]
+    Unseen,
+    /// Room or person could be taken for another.
+    #[error("it has the form of an id")]
+    Id,
+    /// `bob~ABCD`.
+    #[error("it looks like a name with the mark of a person behind it")]
+    Mark,
+    /// `ABCD-EFGH-IJKL-MNOP`.
+    #[error("it looks like a fingerprint")]
+    Fingerprint,
+    /// `you`, `all`, `klatch`.
+    #[error("that word means somebody else already, or everybody, or this program")]
+    Word,
+    /// At the front it belongs to the lines of the program, or of lists.
+    #[error("it begins with `{sign}`")]
+    First {
+        /// Which.
+        sign: char,
+    },
+    /// A sign by which the program tells names from what is not a name.
+    #[error("there is a `{sign}` in it")]
+    Sign {
+        /// Which.
+        sign: char,
+    },
+}
+
+impl NameFault {
+    fn hint(self) -> String {
+        match self {
+            Self::Empty => "write a name, such as alice".to_owned(),
+            Self::TooLong { .. } => {
+                "choose a shorter one; letters with accents count as 2 bytes, emoji as 4 or more"
+                    .to_owned()
+            }
+            Self::Untrimmed => "leave out the spaces around it".to_owned(),
+            Self::Unsafe { .. } => "type it by hand, instead of pasting it".to_owned(),
+            Self::Unseen => "put a letter, a digit or an emoji in it".to_owned(),
+            Self::Id => "choose a name that is no id".to_owned(),
+            Self::Mark => "leave out the `~` and what follows it".to_owned(),
+            Self::Fingerprint => "make it longer or shorter than 16 letters and digits".to_owned(),
+            Self::Word => "choose a name that is yours alone".to_owned(),
+            Self::First { sign } => format!("leave out the `{sign}` at the front"),
+            Self::Sign { sign } => format!("leave out the `{sign}`"),
+        }
+    }
+}
+
 impl CommandError {
     /// A stable code for scripts.
     #[must_use]
@@ -183,7 +261,7 @@ impl CommandError {
             Self::UnknownRoom { .. } => "KLATCH-ROOM-NOT-FOUND",
             Self::AmbiguousRoom { .. } => "KLATCH-AMBIGUOUS",
             Self::BadRoomName { .. } | Self::RoomNameIsId { .. } => "KLATCH-ROOM-NAME",
-            Self::BadName => "KLATCH-NAME",
+            Self::BadName { .. } => "KLATCH-NAME",
             Self::EmptyText => "KLATCH-TEXT-EMPTY",
             Self::NoWords => "KLATCH-SEARCH-EMPTY",
             Self::TextTooLong { .. } => "KLATCH-TEXT-TOO-LONG",
@@ -217,22 +295,17 @@ impl CommandError {
             Self::UnknownRoom { room, nearest: None } if crate::names::is_id(room) => {
                 "`klatch rooms --json` lists the ids of your rooms".to_owned()
             }
-            Self::UnknownRoom { room, nearest: None } => {
-                format!("`klatch join '#{}'` opens it", room.trim_start_matches('#'))
-            }
+            Self::UnknownRoom { room, nearest: None } => match crate::names::normalise(room) {
+                Ok(room) => format!("`klatch join '{room}'` opens it"),
+                Err(_) => "`klatch rooms` lists yours".to_owned(),
+            },
             Self::BadRoomName { .. } => {
                 "1 to 64 bytes: letters, digits, `-`, `_`, `.`; for example '#garden'".to_owned()
             }
             Self::RoomNameIsId { .. } => {
                 "choose another name; `klatch rooms --json` shows the ids of your rooms".to_owned()
             }
-            Self::BadName => {
-                "1 to 64 bytes that can be seen, without control or text-direction characters; not \
-                 begun with a sign such as @, #, * or -; no colon, bracket or check mark in it; no \
-                 word that stands for somebody (you, all, klatch); unlike an id, a fingerprint or \
-                 a mark (~ABCD)"
-                    .to_owned()
-            }
+            Self::BadName { fault, .. } => fault.hint(),
             Self::EmptyText => "write something".to_owned(),
             Self::NoWords => "name a word, a number or an emoji".to_owned(),
             Self::TextTooLong { .. } => "split it into several messages".to_owned(),
@@ -312,7 +385,7 @@ impl CommandError {
             | Self::SeveralNames { .. }
             | Self::BadRoomName { .. }
             | Self::RoomNameIsId { .. }
-            | Self::BadName
+            | Self::BadName { .. }
             | Self::EmptyText
             | Self::NoWords
             | Self::TextTooLong { .. }

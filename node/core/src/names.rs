@@ -12,10 +12,10 @@ use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 use unicode_security::confusable_detection::skeleton as prototypes;
 
-use crate::error::CommandError;
+use crate::error::{CommandError, NameFault};
 use crate::identity;
 use crate::ids::{IdentityId, RoomId};
-use crate::limits::ROOM_NAME_BYTES_MAX;
+use crate::limits::{NAME_BYTES_MAX, ROOM_NAME_BYTES_MAX};
 
 /// Normalises a room name (PROTOCOL.md 4.1): no leading `#`, NFKC, lower case; letters, digits,
 /// marks, `-`, `_` and `.` only, nothing invisible, and not the form of an id. Returned with `#`.
@@ -38,9 +38,9 @@ pub fn normalise(name: &str) -> Result<String, CommandError> {
         && !lower.starts_with(is_combining_mark)
         && lower.chars().all(fine);
     match ok {
-        true if is_id(&lower) => Err(CommandError::RoomNameIsId { room: name.to_owned() }),
+        true if is_id(&lower) => Err(CommandError::RoomNameIsId { room: spelled(name) }),
         true => Ok(format!("#{lower}")),
-        false => Err(CommandError::BadRoomName { room: name.to_owned() }),
+        false => Err(CommandError::BadRoomName { room: spelled(name) }),
     }
 }
 
@@ -54,9 +54,60 @@ pub fn is_id(word: &str) -> bool {
 /// Whether somebody may call themselves, or somebody else, so: within the bounds of the wire
 /// (PROTOCOL.md 3.3), to be seen, not the form of an id, and nothing that [`imitates`]. What others
 /// call themselves is judged by the wire alone: a log cannot do without one of its entries.
+///
+/// # Errors
+/// [`CommandError::BadName`], with the rule that it breaks.
+pub fn check_name(name: &str) -> Result<(), CommandError> {
+    match fault(name) {
+        Some(fault) => Err(CommandError::BadName { name: spelled(name), fault }),
+        None => Ok(()),
+    }
+}
+
+fn fault(name: &str) -> Option<NameFault> {
+    let bytes = name.len();
+    if name.is_empty() {
+        return Some(NameFault::Empty);
+    }
+    if bytes > NAME_BYTES_MAX {
+        return Some(NameFault::TooLong { bytes: bytes as u64 });
+    }
+    if name.trim() != name {
+        return Some(NameFault::Untrimmed);
+    }
+    if !is_visible(name) {
+        return Some(NameFault::Unseen);
+    }
+    if let Some(sign) = name.chars().find(|c| identity::is_unsafe(*c)) {
+        return Some(NameFault::Unsafe { sign });
+    }
+    if is_id(name) {
+        return Some(NameFault::Id);
+    }
+    imitation(name)
+}
+
+/// A name for an error: what of it cannot be seen is spelled out, as is a mark that would sit on
+/// what stands before it.
 #[must_use]
-pub fn is_name(name: &str) -> bool {
-    identity::valid_name(name) && is_visible(name) && !is_id(name) && !imitates(name)
+pub fn spelled(name: &str) -> String {
+    /// No error is longer for it.
+    const CHARS_MAX: usize = 64;
+    let seen = is_visible(name);
+    let mut out = String::new();
+    for (at, c) in name.chars().enumerate() {
+        if at == CHARS_MAX {
+            out.push('\u{2026}');
+            break;
+        }
+        let shown = if seen { !identity::is_unsafe(c) } else { c == ' ' };
+        if shown {
+            out.push(c);
+        } else {
+            out.push_str(&format!("<U+{:04X}>", u32::from(c)));
+        }
+    }
+    out
 }
 
 /// Whether a name looks like what only this program writes: like a name with a mark behind it
@@ -65,8 +116,13 @@ pub fn is_name(name: &str) -> bool {
 /// else, or for the program.
 #[must_use]
 pub fn imitates(name: &str) -> bool {
+    imitation(name).is_some()
+}
+
+fn imitation(name: &str) -> Option<NameFault> {
     let seen = skeleton(name);
-    is_like_a_mark(&seen) || is_word_of_the_program(&seen) || has_sign_of_the_program(name)
+    let word = || is_word_of_the_program(&seen).then_some(NameFault::Word);
+    like_a_mark(&seen).or_else(word).or_else(|| sign_of_the_program(name))
 }
 
 /// Words that the program, or people, put where a name stands and that mean nobody, or everybody.
@@ -93,10 +149,10 @@ fn is_word_of_the_program(seen: &str) -> bool {
     SEEN.iter().any(|word| word == seen)
 }
 
-/// Whether there is a sign in a name by which the program tells what is a name and what is not: one
-/// that begins a line or a name, or one that ends a name, encloses a remark, draws a list, or says
-/// that keys were compared.
-fn has_sign_of_the_program(name: &str) -> bool {
+/// A sign in a name by which the program tells what is a name and what is not: one that begins a
+/// line or a name, or one that ends a name, encloses a remark, draws a list, or says that keys were
+/// compared.
+fn sign_of_the_program(name: &str) -> Option<NameFault> {
     const BEFORE_NAMES: [char; 2] = ['@', '#'];
     const FIRST: [char; 11] = ['*', '!', '?', '+', '-', '/', '=', '|', '&', '·', '•'];
     const ANYWHERE: [char; 24] = [
@@ -115,18 +171,19 @@ fn has_sign_of_the_program(name: &str) -> bool {
             continue;
         }
         let is_one_of = |signs: &[char]| signs.contains(&c) || signs.contains(&drawn(c));
-        if is_one_of(&ANYWHERE)
-            || (first && is_one_of(&FIRST))
-            || (begins_word && is_one_of(&BEFORE_NAMES))
-        {
-            return true;
+        let sign = c;
+        if first && (is_one_of(&FIRST) || is_one_of(&BEFORE_NAMES)) {
+            return Some(NameFault::First { sign });
+        }
+        if is_one_of(&ANYWHERE) || (begins_word && is_one_of(&BEFORE_NAMES)) {
+            return Some(NameFault::Sign { sign });
         }
         (first, begins_word) = (false, false);
     }
-    false
+    None
 }
 
-fn is_like_a_mark(seen: &str) -> bool {
+fn like_a_mark(seen: &str) -> Option<NameFault> {
     /// Characters of the shortest mark, and of a fingerprint.
     const MARK: usize = 4;
     const FINGERPRINT: usize = 16;
@@ -137,7 +194,10 @@ fn is_like_a_mark(seen: &str) -> bool {
     let marked = seen.rsplit_once('~').and_then(|(_, mark)| print(mark));
     // A long word of letters alone is a name: hardly a fingerprint has no digit and no dash.
     let plain = seen.chars().all(char::is_alphabetic);
-    marked.is_some_and(|chars| chars >= MARK) || (!plain && print(seen) == Some(FINGERPRINT))
+    if marked.is_some_and(|chars| chars >= MARK) {
+        return Some(NameFault::Mark);
+    }
+    (!plain && print(seen) == Some(FINGERPRINT)).then_some(NameFault::Fingerprint)
 }
 
 /// Whether there is anything to see: more than blanks, and more than marks with nothing below them.
@@ -244,6 +304,42 @@ pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Opt
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn is_name(name: &str) -> bool {
+        check_name(name).is_ok()
+    }
+
+    #[test]
+    fn a_name_that_is_refused_is_told_which_rule_it_breaks() {
+        for (name, why, hint) in [
+            ("", "`` cannot be a name: it is empty", "alice"),
+            (&"é".repeat(33), "it has 66 bytes, and 64 are the most", "shorter"),
+            (" bob", "it begins or ends with a space", "spaces"),
+            ("\u{200b}", "`<U+200B>` cannot be a name: nothing of it can be seen", "letter"),
+            ("\u{3164}\u{2800}", "`<U+3164><U+2800>` cannot be", "letter"),
+            ("\u{301}", "`<U+0301>` cannot be", "letter"),
+            ("bo\u{202e}b", "`bo<U+202E>b` cannot be a name: there is a character", "by hand"),
+            ("bo\nb", "that cannot be seen (U+000A)", "by hand"),
+            ("alice~U2IX", "the mark of a person", "leave out the `~`"),
+            ("U2IX-I5TD-Q4YP-UEXD", "like a fingerprint", "16 letters"),
+            ("You", "that word means somebody else", "alone"),
+            ("* alice", "it begins with `*`", "leave out the `*` at the front"),
+            ("@bob", "it begins with `@`", "leave out the `@` at the front"),
+            ("you @bob", "there is a `@` in it", "leave out the `@`"),
+            ("alice: hi", "there is a `:` in it", "leave out the `:`"),
+            ("alice ✓", "there is a `✓` in it", "leave out the `✓`"),
+        ] {
+            let error = check_name(name).unwrap_err();
+            assert!(error.to_string().contains(why), "{name:?}: {error}");
+            assert!(error.hint().contains(hint), "{name:?}: {}", error.hint());
+        }
+        let id = IdentityId([7; 32]).to_string();
+        assert!(check_name(&id).unwrap_err().to_string().ends_with("has the form of an id"));
+        let long = check_name(&"\u{3164}".repeat(100_000)).unwrap_err().to_string();
+        assert!(long.len() < 1_000, "{}", long.len());
+        assert_eq!(spelled("👩‍🌾 ❤️"), "👩‍🌾 ❤️");
+        assert!(normalise("#\u{200b}").unwrap_err().to_string().contains("`#<U+200B>`"));
+    }
 
     #[test]
     fn room_names_have_one_spelling() {

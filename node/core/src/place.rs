@@ -17,7 +17,7 @@ use crate::error::CommandError;
 use crate::identity::fingerprint;
 use crate::ids::{IdentityId, RoomId};
 use crate::limits::NAME_BYTES_MAX;
-use crate::names::{is_id, nearest, normalise, skeleton};
+use crate::names::{is_id, nearest, normalise, skeleton, spelled};
 
 /// Characters of a fingerprint that are enough, if only one person has them.
 const PREFIX_MIN: usize = 4;
@@ -165,7 +165,7 @@ pub fn find<'a>(
     if let Some(id) = RoomId::parse(wanted) {
         let person = || people.person_of(&id).filter(|i| people.knows(i)).map(Place::With);
         let room = rooms.clone().any(|r| r.room == id).then_some(Place::Room(id));
-        let unknown = || CommandError::UnknownRoom { room: wanted.to_owned(), nearest: None };
+        let unknown = || CommandError::UnknownRoom { room: spelled(wanted), nearest: None };
         return room.or_else(person).ok_or_else(unknown);
     }
     if let Some(id) = IdentityId::parse(wanted).filter(|id| people.knows(id)) {
@@ -186,7 +186,7 @@ pub fn find_room<'a>(
     let unknown = |nearest: Option<&str>| {
         let sign = if wanted.starts_with('#') || is_id(wanted) { "" } else { "#" };
         let nearest = nearest.map(str::to_owned);
-        CommandError::UnknownRoom { room: format!("{sign}{wanted}"), nearest }
+        CommandError::UnknownRoom { room: format!("{sign}{}", spelled(wanted)), nearest }
     };
     if let Some(id) = RoomId::parse(wanted) {
         let room = rooms.clone().any(|r| r.room == id).then_some(id);
@@ -207,7 +207,7 @@ pub fn find_room<'a>(
         }
         several => {
             let candidates = listed(several.iter().map(RoomName::words).collect());
-            Err(CommandError::AmbiguousRoom { room: wanted.to_owned(), candidates })
+            Err(CommandError::AmbiguousRoom { room: spelled(wanted), candidates })
         }
     }
 }
@@ -274,7 +274,7 @@ fn find_among(
         let mark = people.mark_of(&one.identity).map_or_else(String::new, |m| format!("~{m}"));
         Some(format!("{near}{mark}"))
     });
-    Err(CommandError::UnknownPerson { who: bare.to_owned(), nearest: near })
+    Err(CommandError::UnknownPerson { who: spelled(bare), nearest: near })
 }
 
 /// Whom a word means, if it means anybody; `prefixes`: the beginning of a fingerprint counts.
@@ -383,7 +383,7 @@ fn ambiguous(several: &[&Candidate], who: &str) -> CommandError {
         format!("{} ({}{own})", c.name(), fingerprint(&c.identity))
     };
     let candidates = listed(several.iter().map(name).collect());
-    CommandError::AmbiguousPerson { who: who.to_owned(), candidates }
+    CommandError::AmbiguousPerson { who: spelled(who), candidates }
 }
 
 /// The first few, and how many more.

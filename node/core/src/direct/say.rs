@@ -17,7 +17,7 @@ use crate::ids::{DeviceId, EntryId, IdentityId};
 use crate::limits::{
     DIRECT_CLOCK_MAX, DIRECT_PERSON_BYTES_MAX, DIRECT_QUEUE_BYTES_MAX, DIRECT_QUEUE_MAX,
 };
-use crate::names::is_name;
+use crate::names::check_name;
 use crate::place::Place;
 use crate::query::Standing;
 use crate::room::orders::check_text;
@@ -117,7 +117,9 @@ impl Direct {
             Command::RenameContact { who, petname } => self.rename(ctx, who, petname),
             Command::VerifyContact { who, verified } => self.verify(ctx, who, verified),
             Command::JoinRoom { room, .. } => Err(CommandError::BadRoomName { room }),
-            Command::SetName { .. } => Err(CommandError::BadName),
+            Command::SetName { .. } => {
+                Err(CommandError::WrongPlace { room: "a conversation".to_owned() })
+            }
         }
     }
 
@@ -315,9 +317,7 @@ impl Direct {
         petname: Option<String>,
     ) -> Result<Reply, CommandError> {
         let who = known(ctx, Place::With(who))?;
-        if petname.as_deref().is_some_and(|p| !is_name(p)) {
-            return Err(CommandError::BadName);
-        }
+        petname.as_deref().map_or(Ok(()), check_name)?;
         let contact = self.keep(ctx, who)?;
         if contact.standing != Standing::Accepted {
             contact.standing = Standing::Accepted;
@@ -365,9 +365,7 @@ impl Direct {
         petname: Option<String>,
     ) -> Result<Reply, CommandError> {
         let who = known(ctx, Place::With(who))?;
-        if petname.as_deref().is_some_and(|p| !is_name(p)) {
-            return Err(CommandError::BadName);
-        }
+        petname.as_deref().map_or(Ok(()), check_name)?;
         let new = !self.people.contains_key(&who);
         let contact = self.keep(ctx, who)?;
         if new {

@@ -39,7 +39,9 @@ pub(crate) fn command_in(
 ) -> Result<Reply, CommandError> {
     let (place, content) = match command {
         Command::JoinRoom { room, .. } => return Err(CommandError::BadRoomName { room }),
-        Command::SetName { .. } => return Err(CommandError::BadName),
+        Command::SetName { .. } => {
+            return Err(CommandError::WrongPlace { room: "a room".to_owned() });
+        }
         Command::LeaveRoom { room } => return leave(ctx, find(rooms, room)?),
         // Before this: it takes the room away.
         Command::ForgetRoom { room } => {
@@ -103,9 +105,7 @@ pub(crate) fn set_name(
     rooms: &mut BTreeMap<RoomId, Room>,
     new: &str,
 ) -> Result<Reply, CommandError> {
-    if !names::is_name(new) {
-        return Err(CommandError::BadName);
-    }
+    names::check_name(new)?;
     if new == ctx.name {
         // Nobody is told a new name that is none.
         return Ok(Reply::Done);
