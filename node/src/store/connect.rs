@@ -28,6 +28,10 @@ const WAL_BYTES_MAX: u64 = 32 << 20;
 /// Prepared statements kept per connection: more than there are in this module.
 const STATEMENTS_MAX: usize = 128;
 
+/// Whether the engine looks up what each row refers to: three searches for every entry, in order to
+/// find a mistake of ours. Tests pay for that.
+const REFERENCES_CHECKED: bool = cfg!(debug_assertions);
+
 /// What a connection is for: decides its page cache and whether it may write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
@@ -88,8 +92,9 @@ pub(super) fn open(
     conn.query_row("SELECT count(*) FROM sqlite_schema", [], |r| r.get::<_, i64>(0))
         .map_err(sql)?;
     conn.execute_batch(&format!(
-        "PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;
+        "PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = {}; PRAGMA secure_delete = ON;
          PRAGMA cache_size = -{}; PRAGMA journal_size_limit = {WAL_BYTES_MAX};",
+        if REFERENCES_CHECKED { "ON" } else { "OFF" },
         role.cache_kib()
     ))
     .map_err(sql)?;
