@@ -12,7 +12,9 @@ use crate::crypto::{Context, Verifier, hash, sign};
 use crate::error::Reject;
 use crate::identity::Keys;
 use crate::ids::{DeviceId, Digest, EntryId, RoomId, Signature};
-use crate::limits::{ACK_DELAY_MS, ACK_ENTRIES, OUTBOX_BYTES_MAX, REQUEST_BYTES_MAX};
+use crate::limits::{
+    ACK_DELAY_MS, ACK_ENTRIES, OUTBOX_BYTES_MAX, REQUEST_BYTES_MAX, WINDOW_BYTES, WINDOW_ENTRIES,
+};
 use crate::log::entry::SealedEntry;
 use crate::wire::{Frontier, frontier_ok};
 
@@ -158,8 +160,35 @@ impl Outbox {
     }
 }
 
-fn bytes_of(run: &[SealedEntry]) -> usize {
+pub(crate) fn bytes_of(run: &[SealedEntry]) -> usize {
     run.iter().map(SealedEntry::len).sum()
+}
+
+/// Own runs that are under way: published, and not yet acknowledged by everybody who holds the
+/// window (PROTOCOL.md 9.2).
+#[derive(Debug, Default)]
+pub struct Window {
+    /// Where each ends, and its bytes.
+    runs: VecDeque<(u64, usize)>,
+    bytes: usize,
+}
+
+impl Window {
+    /// Whether a run whose first entry is at `first` may leave. Everybody who holds the window has
+    /// what is below `acked`; `None` if nobody holds it.
+    pub fn admits(&mut self, first: u64, acked: Option<u64>) -> bool {
+        let acked = acked.unwrap_or(u64::MAX);
+        while let Some((_, bytes)) = self.runs.pop_front_if(|(below, _)| *below <= acked) {
+            self.bytes = self.bytes.saturating_sub(bytes);
+        }
+        first < acked.saturating_add(WINDOW_ENTRIES) && self.bytes < WINDOW_BYTES
+    }
+
+    /// A run of `bytes` has left; all its entries are below `below`.
+    pub fn published(&mut self, below: u64, bytes: usize) {
+        self.runs.push_back((below, bytes));
+        self.bytes += bytes;
+    }
 }
 
 /// Acknowledgements owed to authors.
@@ -199,5 +228,47 @@ impl Owed {
     #[must_use]
     pub fn next_due(&self) -> Option<u64> {
         self.authors.values().map(|d| d.due_ms).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::{ENTRY_BYTES_MAX, LAG_ENTRIES};
+
+    #[test]
+    fn window_is_as_wide_as_the_entries_it_counts_from_the_slowest_that_holds_it() {
+        let mut window = Window::default();
+        window.published(10, 300);
+        assert!(window.admits(10 + WINDOW_ENTRIES - 1, Some(10)));
+        assert!(!window.admits(10 + WINDOW_ENTRIES, Some(10)));
+        assert!(window.admits(10 + WINDOW_ENTRIES, None), "nobody holds it");
+    }
+
+    #[test]
+    fn few_large_runs_close_the_window_until_one_of_them_is_acknowledged() {
+        let mut window = Window::default();
+        let half = WINDOW_BYTES / 2;
+        window.published(1, half);
+        assert!(window.admits(1, Some(0)), "half of the bytes are free");
+        window.published(3, half);
+        assert!(!window.admits(3, Some(0)));
+        assert!(window.admits(3, Some(2)), "the first is with everybody");
+        window.published(4, half);
+        assert!(!window.admits(4, Some(2)), "half of a run that is acknowledged counts whole");
+        assert!(window.admits(4, Some(3)));
+        assert!(window.admits(4, None));
+        assert_eq!(window.bytes, 0, "nobody holds it, so nothing is under way");
+    }
+
+    #[test]
+    fn who_lags_can_be_told_however_large_the_entries_are() {
+        let mut window = Window::default();
+        let mut under_way = 0;
+        while window.admits(under_way, Some(0)) {
+            under_way += 1;
+            window.published(under_way, ENTRY_BYTES_MAX);
+        }
+        assert!(under_way >= LAG_ENTRIES, "the fastest gets that far ahead of the slowest");
     }
 }

@@ -35,7 +35,7 @@ pub const COMMAND_RETRY: Duration = Duration::from_micros(250);
 /// Events kept for a driver that is busy; beyond it the swarm is not polled until there is room.
 pub const EVENTS_PENDING_MAX: usize = 1_024;
 /// Bytes of gossip kept for a busy driver; beyond it gossip is dropped and sync fetches it later. A
-/// window of 32 envelopes from ten authors of 15 kB each fits.
+/// window of 64 envelopes from ten authors of 13 kB each fits.
 pub const GOSSIP_PENDING_BYTES_MAX: usize = 8 << 20;
 /// How soon a full sink is tried again.
 pub const EVENT_RETRY: Duration = Duration::from_millis(1);
@@ -48,9 +48,8 @@ pub const LISTEN_WITHIN: Duration = Duration::from_secs(2);
 pub const TICK: Duration = Duration::from_millis(250);
 
 /// Messages queued per peer inside gossipsub. In a forwarding room a peer is sent every author's
-/// window of 32: sixteen authors at full speed fit (256 lost messages with five authors whose
-/// windows were loose).
-pub const QUEUE_MESSAGES_MAX: usize = 512;
+/// window of 64: sixteen authors at full speed fit. [`UNSENT_BYTES_MAX`] bounds what they hold.
+pub const QUEUE_MESSAGES_MAX: usize = 1_024;
 /// A peer with more than this unsent that takes nothing for [`STALLED_TICKS`] is disconnected: it
 /// comes back by sync.
 pub const STALLED_BYTES: usize = 4 << 20;

@@ -8,8 +8,8 @@ use crate::bucket::Bucket;
 use crate::ctx::Ctx;
 use crate::ids::{DeviceId, DeviceShort, Digest, HashShort, Peer};
 use crate::limits::{
-    GAP_DELAY_MS, LINKS_MAX, PRESENCE_DEBOUNCE_MS, PRESENCE_MAX, SERVE_PER_S, SYNC_BACKOFF_MS_MIN,
-    WINDOW_ENTRIES, WINDOW_PATIENCE_MS,
+    GAP_DELAY_MS, LAG_ENTRIES, LINKS_MAX, PRESENCE_DEBOUNCE_MS, PRESENCE_MAX, SERVE_PER_S,
+    SYNC_BACKOFF_MS_MIN, WINDOW_PATIENCE_MS,
 };
 use crate::presence::VerifiedPresence;
 use crate::room::Room;
@@ -42,7 +42,7 @@ pub(super) struct Link {
     pub(super) sent_below: u64,
     /// Since when something is unacknowledged without progress.
     pub(super) waiting_since_ms: u64,
-    /// Since when it has acknowledged half a window less than the fastest.
+    /// Since when it has acknowledged [`LAG_ENTRIES`] less than the fastest.
     pub(super) lagging_since_ms: Option<u64>,
     pub(super) serves: Bucket,
     pub(super) synced: bool,
@@ -123,8 +123,8 @@ impl Links {
         holding.reduce(|a, b| (a.0.min(b.0), a.1.min(b.1)))
     }
 
-    /// A device acknowledged more. Who is half a window behind the fastest is timed from then on:
-    /// that it goes on, a little at a time, renews the patience with it no more.
+    /// A device acknowledged more. Who lags behind the fastest is timed from then on: that it goes on,
+    /// a little at a time, renews the patience with it no more.
     pub fn progressed(
         &mut self,
         device: DeviceId,
@@ -140,7 +140,7 @@ impl Links {
         let acked = |link: &Link| link.device.map(|d| members.get(&d).map_or(0, |m| m.acked));
         let fastest = self.by_peer.values().filter_map(acked).max().unwrap_or(0);
         for link in self.by_peer.values_mut() {
-            let lags = acked(link).is_some_and(|a| fastest - a >= WINDOW_ENTRIES / 2);
+            let lags = acked(link).is_some_and(|a| fastest - a >= LAG_ENTRIES);
             let since = link.lagging_since_ms.unwrap_or(now);
             link.lagging_since_ms = lags.then_some(since);
         }

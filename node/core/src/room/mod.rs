@@ -23,7 +23,7 @@ use crate::bucket::Bucket;
 use crate::content::{Content, Kind};
 use crate::crypto::group::{RoomKeys, RoomRoot};
 use crate::ctx::Ctx;
-use crate::delivery::{Outbox, Owed};
+use crate::delivery::{Outbox, Owed, Window};
 use crate::error::{CommandError, Reject};
 use crate::event::{Delivery, Event};
 use crate::ids::{DeviceId, EntryId, RoomId};
@@ -56,6 +56,7 @@ pub struct Room {
     quarantine: BTreeSet<DeviceId>,
     pending: Vec<(VerifiedEntry, EntryRow)>,
     pub(crate) outbox: Outbox,
+    pub(crate) window: Window,
     pub(crate) owed: Owed,
     pub(crate) planner: Planner,
     pub(crate) links: Links,
@@ -95,6 +96,7 @@ impl Room {
             quarantine: BTreeSet::new(),
             pending: Vec::new(),
             outbox: Outbox::default(),
+            window: Window::default(),
             owed: Owed::default(),
             planner: Planner::default(),
             links: Links::default(),

@@ -5,12 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ctx::{Ctx, Entropy};
-use crate::delivery::VerifiedAck;
+use crate::delivery::{VerifiedAck, bytes_of};
 use crate::event::Event;
 use crate::ids::{DeviceId, Peer};
 use crate::limits::{
     BEACON_INTERVAL_MS, BEACON_SILENCE_MS_MAX, BEACON_SILENCE_MS_MIN, GAP_PAUSE_MS_MIN,
-    HINT_MS_MAX, HINT_MS_MIN, HINT_PAUSE_MS, PRESENCE_INTERVAL_MS, PRESENCE_TTL_MS, WINDOW_ENTRIES,
+    HINT_MS_MAX, HINT_MS_MIN, HINT_PAUSE_MS, PRESENCE_INTERVAL_MS, PRESENCE_TTL_MS,
 };
 use crate::presence::{VerifiedPresence, direct_set};
 use crate::room::Room;
@@ -230,12 +230,13 @@ impl Room {
             self.outbox.clear();
         }
         while let Some(first) = self.outbox.first() {
-            let holding = self.links.holding_from(ctx.now, &self.members);
-            if !all && holding.is_some_and(|(acked, _)| first >= acked + WINDOW_ENTRIES) {
+            let acked = self.links.holding_from(ctx.now, &self.members).map(|holding| holding.0);
+            if !self.window.admits(first, acked) && !all {
                 return;
             }
             let Some((seq, run)) = self.outbox.pop() else { return };
             let below = seq + run.len() as u64;
+            self.window.published(below, bytes_of(&run));
             for link in self.links.by_peer.values_mut() {
                 let acked = link.device.and_then(|d| self.members.get(&d)).map_or(0, |m| m.acked);
                 if link.sent_below <= acked {
