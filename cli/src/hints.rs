@@ -78,7 +78,23 @@ pub fn in_chat(text: &str) -> String {
         }
     }
     out.push_str(rest);
-    in_shell(&out).into_owned()
+    in_shell(&without_quotes(&out)).into_owned()
+}
+
+/// Names as a chat takes them: quotes around `'#garden'` and `'@Mary Ann'` are for a shell.
+fn without_quotes(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("'#").into_iter().chain(rest.find("'@")).min() {
+        let (before, quoted) = rest.split_at(at);
+        let inside = &quoted[1..];
+        let Some((name, after)) = inside.split_once('\'') else { break };
+        out.push_str(before);
+        out.push_str(name);
+        rest = after;
+    }
+    out.push_str(rest);
+    out
 }
 
 /// A word as it is typed into a shell: in quotes if it has signs that mean something there.
@@ -174,7 +190,9 @@ mod tests {
             ("`klatch up` starts it", "`klatch up` starts it"),
             ("`klatch join '#zz'` opens it", "/join #zz opens it"),
             ("an odd ` sign, `klatch rooms`", "an odd ` sign, /rooms"),
-            ("`klatch members '#g'`", "`klatch members '#g'`"),
+            ("`klatch members '#g'`", "`klatch members #g`"),
+            ("say which: '#m~abcd' or '@M A~EF'", "say which: #m~abcd or @M A~EF"),
+            ("it's '#open", "it's '#open"),
         ] {
             assert_eq!(in_chat(shell), chat);
         }

@@ -68,7 +68,7 @@ use klatch_core::command::{Command, Reply};
 use klatch_core::crypto::group;
 use klatch_core::error::CommandError;
 use klatch_core::ids::{DeviceId, IdentityId, RoomId};
-use klatch_core::place::Place;
+use klatch_core::place::{Opening, Place};
 use klatch_core::query::{Answer, Discovery, Host, PeerSummary, Query, Status, WantedPeer};
 use tokio::sync::{Semaphore, oneshot};
 
@@ -221,15 +221,10 @@ impl Node {
         room: String,
         passphrase: Option<klatch_core::command::Passphrase>,
     ) -> Result<Reply, CommandError> {
-        let name = klatch_core::names::normalise(&room)?;
-        if passphrase.is_none()
-            && let Some(known) =
-                self.rooms().await?.into_iter().find(|r| {
-                    r.name == name && !r.left && r.access == klatch_core::query::Access::Open
-                })
-        {
-            return Ok(Reply::Joined { room: known.room, name, already: true });
-        }
+        let name = match self.inner.shared.to_open(&room, passphrase.is_some())? {
+            Opening::Here { room, name } => return Ok(Reply::Joined { room, name, already: true }),
+            Opening::Name(name) => name,
+        };
         let protected = passphrase.is_some();
         // Held to the end, even if nobody waits for the answer any more.
         let turns = self.inner.stretching.clone();
@@ -242,13 +237,6 @@ impl Node {
         let (reply, answer) = oneshot::channel();
         self.give(Work::Join { name, root: Arc::new(root), passphrase: protected, reply }).await?;
         answer.await.unwrap_or(Err(CommandError::Stopping))
-    }
-
-    async fn rooms(&self) -> Result<Vec<klatch_core::query::RoomSummary>, CommandError> {
-        match self.query(Query::Rooms).await? {
-            Answer::Rooms(rooms) => Ok(rooms),
-            _ => Ok(Vec::new()),
-        }
     }
 
     async fn give(&self, work: Work) -> Result<(), CommandError> {

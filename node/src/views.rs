@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use klatch_core::crypto::group::RoomKeys;
 use klatch_core::error::{CommandError, Reject};
 use klatch_core::ids::{DeviceId, EpochId, IdentityId, RoomId, TopicId};
-use klatch_core::place::{self, Place, RoomName};
+use klatch_core::place::{self, Opening, Place, RoomName};
 use klatch_core::step::{PeopleView, RequestId, RoomView};
 
 use crate::clock::Clocks;
@@ -147,6 +147,14 @@ impl Shared {
     pub fn place(&self, wanted: &str) -> Result<Place, CommandError> {
         let people = self.people();
         self.with(|r| place::find(wanted, r.names(), &people.directory))
+    }
+
+    /// What `join` is to do about a name.
+    ///
+    /// # Errors
+    /// [`CommandError`]: no name for a room, or an ambiguous mark.
+    pub fn to_open(&self, wanted: &str, with_passphrase: bool) -> Result<Opening, CommandError> {
+        self.with(|r| place::to_open(r.names(), wanted, with_passphrase))
     }
 
     /// The person that a name, fingerprint, identity or conversation means.

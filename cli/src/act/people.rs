@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{Effect, Here, Outcome, Shown, Tone};
 use crate::client::Session;
 use crate::command::rooms::messages;
-use crate::error::{Report, exit};
+use crate::error::Report;
 use crate::lines::marked;
 use crate::output::visible;
 use crate::slash::{self, Action, Then};
@@ -146,34 +146,16 @@ pub struct Front {
     rest: String,
 }
 
-/// The person named at the front of a line. A longer name may end at a punctuation mark, `@Mary
-/// Ann: hello`: where Mary is known as well, nobody can tell who is meant.
+/// The person named at the front of a line.
 ///
 /// # Errors
 /// Nobody is named, or several could be.
 pub async fn front(session: &mut Session, line: &str) -> Result<Front, Report> {
-    let find = |text: &str| json!({"text": text});
-    let found: Front = session.ask("contact.find", find(line)).await?;
-    for longer in slash::longer_names(line, &found.rest) {
-        match session.ask::<Front>("contact.find", find(longer)).await {
-            Ok(other) if other.identity != found.identity && other.rest.is_empty() => {
-                let short = slash::bare_name(line, &found.rest);
-                let long = longer.trim_start_matches('@');
-                let cause =
-                    format!("that could be for @\"{}\" or @{}", visible(long), visible(short));
-                return Err(Report::new(AMBIGUOUS, cause, QUOTE_IT, exit::USAGE));
-            }
-            Err(report) if report.code == AMBIGUOUS => return Err(report),
-            // The name goes no further than that.
-            _ => {}
-        }
-    }
-    Ok(found)
+    session.ask("contact.find", json!({"text": line})).await
 }
 
 /// A name means several people, or a line several names.
 const AMBIGUOUS: &str = "KLATCH-PERSON-AMBIGUOUS";
-const QUOTE_IT: &str = "put the name in quotes, as shown";
 
 /// Refuses a name whose next words may be the rest of a longer one: a shell takes `@Mary Ann` apart
 /// like any other words.
@@ -192,7 +174,7 @@ pub async fn whole_name(
     if !who.starts_with('@') || blank(who) || more.is_empty() {
         return Ok(());
     }
-    if session.ask::<Front>("contact.find", json!({"text": who})).await.is_err() {
+    if front(session, who).await.is_err() {
         return Ok(());
     }
     match front(session, &format!("{who} {}", more.join(" "))).await {

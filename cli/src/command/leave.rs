@@ -14,7 +14,6 @@ use crate::client::{POLL, Session};
 use crate::context::{Context, Need, confirm};
 use crate::error::{Report, exit};
 use crate::lines::count;
-use crate::output::visible;
 
 /// A node that was just started, or that still hands messages over, is given this long.
 const MOMENT: Duration = Duration::from_secs(3);
@@ -76,7 +75,7 @@ fn agree_to_forget(ctx: &Context, args: &Leave, room: &RoomSummary) -> Result<()
     if ctx.can_ask() && confirm(&format!("{question} [y/N] "))? {
         return Ok(());
     }
-    let name = visible(&room.name);
+    let name = rooms::shown(room);
     Err(Report::new(
         "KLATCH-CONFIRM",
         format!("not confirmed, so not done: {question}"),
@@ -124,7 +123,7 @@ fn agree(ctx: &Context, args: &Leave, room: &RoomSummary, node_stays: bool) -> R
     if room.queued == 0 || args.yes {
         return Ok(());
     }
-    let name = visible(&room.name);
+    let name = rooms::shown(room);
     let lost = match room.queued {
         1 => format!(
             "a message of yours in {name} has reached nobody, and stays here once you have left"

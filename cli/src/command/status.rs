@@ -8,6 +8,10 @@ use crate::error::Report;
 use crate::lines::{count, marked};
 use crate::output::visible;
 
+/// Without any network nodes find each other by files.
+pub const SAME_FOLDER: &str = "a node that stays on this machine finds only those with the same \
+     XDG_RUNTIME_DIR (or KLATCH_HOME), and others by --peer";
+
 /// Shows the status of the running node; never starts one.
 pub async fn run(ctx: &Context) -> Result<(), Report> {
     let status = ctx.attach().await?.status().await?;
@@ -87,7 +91,8 @@ pub fn who(status: &Status) -> String {
 /// The connected peers.
 pub fn peers(status: &Status) -> String {
     if status.peers.is_empty() {
-        return "peers     none: nobody is connected".to_owned();
+        let why = if status.loopback_only { format!("; {SAME_FOLDER}") } else { String::new() };
+        return format!("peers     none: nobody is connected{why}");
     }
     let lines: Vec<String> = status
         .peers

@@ -245,7 +245,7 @@ impl<'a> Plain<'a> {
             }
             Ok(Input::Do(action)) => self.carry_out(action).await,
             Err(why) => {
-                self.refuse(&why, "");
+                self.refuse(&why.cause, &why.hint);
                 Ok(if slash::may_move(line) { self.not_moved() } else { Next::GoOn })
             }
         }
@@ -255,7 +255,7 @@ impl<'a> Plain<'a> {
     fn refuse(&mut self, why: &str, hint: &str) {
         self.refused += 1;
         if self.typist {
-            return self.out.note(&format!("* {why}"));
+            return self.out.note(&format!("* {why}; {hint}"));
         }
         self.out.error(&Report::new(
             "KLATCH-NOT-SENT",

@@ -60,7 +60,10 @@ impl Plain<'_> {
         }
         unmoved.until = now + TYPED_AHEAD;
         if !std::mem::replace(&mut unmoved.said, true) {
-            self.refuse("what was typed ahead is not sent: it was meant for somewhere else", "");
+            self.refuse(
+                "what was typed ahead is not sent: it was meant for somewhere else",
+                "type it again where it belongs",
+            );
         }
         true
     }

@@ -5,11 +5,13 @@ mod action;
 mod table;
 mod words;
 
+use std::fmt;
+
 use klatch_node::api::nearest;
 
 pub use self::action::{Action, Then};
 pub use self::table::{ABSENT, Group, TABLE, Takes, find};
-pub use self::words::{bare_name, choice, longer_names, unquoted};
+pub use self::words::{choice, unquoted};
 
 /// What a line typed into a room means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,11 +27,26 @@ pub enum Input {
     Bare(&'static str),
 }
 
+/// Why a line is neither a text nor a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// What is wrong with it.
+    pub cause: String,
+    /// What to type instead.
+    pub hint: String,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.cause, self.hint)
+    }
+}
+
 /// Reads one line, or several that are one text.
 ///
 /// # Errors
 /// What to tell the user: nothing was sent.
-pub fn parse(line: &str) -> Result<Input, String> {
+pub fn parse(line: &str) -> Result<Input, Refused> {
     let line = line.trim_end_matches(['\r', '\n']);
     let trimmed = line.trim();
     if trimmed.is_empty() {
@@ -46,9 +63,10 @@ pub fn parse(line: &str) -> Result<Input, String> {
     }
     let (name, args) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
     let Some(row) = find(name) else { return Err(unknown(name)) };
-    (row.build)(args.trim())
-        .map(Input::Do)
-        .ok_or_else(|| format!("usage: {}  ({})", row.usage(), row.help))
+    (row.build)(args.trim()).map(Input::Do).ok_or_else(|| Refused {
+        cause: format!("that is not how /{} is written", row.name),
+        hint: format!("{}  ({})", row.usage(), row.help),
+    })
 }
 
 /// Whether a line that was refused may have been meant to change the place: what follows it is then
@@ -68,22 +86,23 @@ pub fn may_move(line: &str) -> bool {
 }
 
 /// Why there is no such command, and which one may be meant.
-fn unknown(name: &str) -> String {
-    if let Some(why) = absent(name) {
-        return format!("there is no /{}: {why}", name.to_lowercase());
+fn unknown(name: &str) -> Refused {
+    let shown: String = name.chars().take(32).collect();
+    let cause = format!("there is no /{shown}");
+    if let Some((why, instead)) = absent(name) {
+        let cause = if why.is_empty() { cause } else { format!("{cause}: {why}") };
+        return Refused { cause, hint: instead.to_owned() };
     }
     let names = TABLE.iter().flat_map(|r| r.aliases.iter().copied().chain([r.name]));
     let near = nearest(name, names)
         .map_or_else(|| "/help lists all".to_owned(), |n| format!("did you mean /{n}?"));
-    let shown: String = name.chars().take(32).collect();
-    format!("there is no /{shown}; {near} (//{shown} sends it as text)")
+    Refused { cause, hint: format!("{near} (//{shown} sends it as text)") }
 }
 
-fn absent(name: &str) -> Option<&'static str> {
-    ABSENT
-        .iter()
-        .find(|(names, _)| names.iter().any(|n| n.eq_ignore_ascii_case(name)))
-        .map(|(_, why)| *why)
+/// Why there is none, and what does nearly the same.
+fn absent(name: &str) -> Option<(&'static str, &'static str)> {
+    let row = ABSENT.iter().find(|(names, ..)| names.iter().any(|n| n.eq_ignore_ascii_case(name)));
+    row.map(|(_, why, instead)| (*why, *instead))
 }
 
 /// The word at the end of what was typed so far, for completion.
@@ -116,11 +135,7 @@ pub fn unfinished(typed: &str) -> Option<Unfinished<'_>> {
 /// The text of `/help`, or of `/help COMMAND`.
 pub fn help(command: Option<&str>) -> String {
     let Some(name) = command else { return help_all() };
-    let Some(row) = find(name) else {
-        let shown: String = name.chars().take(32).collect();
-        return absent(name)
-            .map_or_else(|| unknown(name), |why| format!("there is no /{shown}: {why}"));
-    };
+    let Some(row) = find(name) else { return unknown(name).to_string() };
     let aliases: Vec<String> = row.aliases.iter().map(|a| format!("/{a}")).collect();
     let also =
         if aliases.is_empty() { String::new() } else { format!("; also {}", aliases.join(" ")) };
@@ -154,7 +169,7 @@ mod tests {
 
     #[test]
     fn names_and_aliases_are_unique_and_methods_exist() {
-        let absent = ABSENT.iter().flat_map(|(names, _)| names.iter());
+        let absent = ABSENT.iter().flat_map(|(names, ..)| names.iter());
         let mut names: Vec<String> = TABLE
             .iter()
             .flat_map(|r| r.aliases.iter().chain([&r.name]))
@@ -214,11 +229,19 @@ mod tests {
 
     #[test]
     fn slips_get_the_nearest_name_and_usage() {
-        assert!(parse("/jion #x").unwrap_err().contains("/join"));
-        assert!(parse("/frobnicate").unwrap_err().contains("/help"));
-        assert!(parse("/join").unwrap_err().contains("usage: /join #ROOM"));
-        assert!(parse("/history many").unwrap_err().contains("usage"));
-        assert!(parse(&format!("/{}", "x".repeat(100_000))).unwrap_err().len() < 200);
+        assert!(parse("/jion #x").unwrap_err().hint.contains("/join"));
+        assert!(parse("/frobnicate").unwrap_err().hint.contains("/help"));
+        let join = parse("/j").unwrap_err();
+        assert_eq!(join.cause, "that is not how /join is written");
+        assert!(join.hint.starts_with("/join #ROOM"), "{join}");
+        assert!(parse("/history many").unwrap_err().hint.starts_with("/history"));
+        let long = parse(&format!("/{}", "x".repeat(100_000))).unwrap_err();
+        assert!(long.to_string().len() < 200);
+        // Whatever is refused, there is something to type.
+        for line in ABSENT.iter().flat_map(|(names, ..)| names.iter()).chain(&["jion", "x/y"]) {
+            let refused = parse(&format!("/{line}")).unwrap_err();
+            assert!(!refused.hint.is_empty() && !refused.cause.contains("; "), "{refused:?}");
+        }
     }
 
     #[test]
@@ -240,8 +263,8 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_said_and_not_pretended() {
-        assert!(parse("/kick @eve").unwrap_err().contains("/mute"));
-        assert!(parse("/topic tomatoes").unwrap_err().contains("no topic"));
+        assert!(parse("/kick @eve").unwrap_err().hint.contains("/mute"));
+        assert!(parse("/topic tomatoes").unwrap_err().cause.contains("no topic"));
         assert!(help(Some("ban")).contains("/mute"));
     }
 

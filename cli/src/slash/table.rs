@@ -468,39 +468,53 @@ pub const TABLE: &[Row] = &[
 ];
 
 /// Words that people type and that mean nothing here (yet): the honest answer to each.
-pub const ABSENT: &[(&[&str], &str)] = &[
+pub const ABSENT: &[(&[&str], &str, &str)] = &[
     (
         &["kick", "ban"],
-        "nobody can be removed from an open room; /mute hides somebody from you, /block refuses everything from them",
+        "nobody can be removed from an open room",
+        "/mute hides somebody from you, /block refuses everything from them",
     ),
-    (&["role", "op", "deop", "mode"], "an open room has no roles: everybody in it may do the same"),
+    (
+        &["role", "op", "deop", "mode"],
+        "an open room has no roles: everybody in it may do the same",
+        LOOK,
+    ),
     (
         &["invite"],
-        "there are no invitations: whoever knows a room's name, and its passphrase if it has one, can /join it; \
-         tell them these",
+        "there are no invitations: whoever knows a room's name, and its passphrase if it has one, \
+         can /join it",
+        "tell them these",
     ),
     (
         &["file", "upload", "sendfile"],
-        "files cannot be sent; a text may have 64,000 bytes, and `klatch send` takes it from a pipe",
+        "files cannot be sent",
+        "a text may have 64,000 bytes, and `klatch send` takes it from a pipe",
     ),
-    (&["close"], "/leave closes a conversation or leaves a room; /quit ends this program"),
+    (&["close"], "", "/leave closes a conversation or leaves a room; /quit ends this program"),
     (
         &["destroy", "wipe", "purge"],
+        "",
         "/leave --forget deletes a room from this disk; others keep what they have",
     ),
     (
         &["topic", "pin"],
-        "rooms have no topic and no pinned messages; /announce says something apart from conversation",
+        "rooms have no topic and no pinned messages",
+        "/announce says something apart from conversation",
     ),
     (
         &["away", "back"],
         "there is no away state: others see when your node is connected, and nothing more",
+        LOOK,
     ),
     (
         &["register", "login"],
-        "there are no accounts: `klatch init` makes an identity, `klatch unlock` opens it",
+        "there are no accounts",
+        "`klatch init` makes an identity, `klatch unlock` opens it",
     ),
 ];
+
+/// Where nothing does nearly the same.
+const LOOK: &str = "/help lists what there is";
 
 impl Row {
     /// What follows the name, as help shows it.

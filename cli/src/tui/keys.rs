@@ -122,19 +122,19 @@ pub fn paste(state: &mut State, text: &str) {
 fn question(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) {
     let Some((_, action)) = state.question.take() else { return };
     if matches!(key.code, KeyCode::Char('y' | 'Y')) {
-        act(state, wishes, action);
+        act(state, wishes, action, "");
     } else {
         state.say("nothing was done");
     }
 }
 
-fn act(state: &State, wishes: &mut Vec<Wish>, action: slash::Action) {
+fn act(state: &State, wishes: &mut Vec<Wish>, action: slash::Action, typed: &str) {
     let here = state.chat().map(super::state::Chat::place);
     let lines = state.timeline().map(|t| &t.lines);
     let skip = lines.map_or(0, |l| l.len().saturating_sub(RECENT_MAX));
     let recent =
         lines.into_iter().flatten().skip(skip).filter(|m| is_speech(m.kind)).cloned().collect();
-    wishes.push(Wish::Act { action, here, recent });
+    wishes.push(Wish::Act { action, here, recent, typed: typed.to_owned() });
 }
 
 /// Keys that mean the same wherever one is.
@@ -187,12 +187,15 @@ fn interrupt(state: &mut State) {
     if state.overlay.take().is_some() {
         return;
     }
-    if !state.composer.is_empty() || state.composer.reply.is_some() || state.composer.edit.is_some()
-    {
+    if !state.composer.is_empty() || !state.composer.is_draft() {
         let text = state.composer.take();
         state.composer.remember(&text);
+        state.composer.done();
         keep_draft(state);
-        state.say("cleared; Up brings it back, Ctrl+C again ends");
+        state.say(match state.composer.is_empty() {
+            true => "cleared; Up brings it back, Ctrl+C again ends",
+            false => "cleared; this is what you were writing before",
+        });
         return;
     }
     state.quit = Some(false);
@@ -305,9 +308,13 @@ fn cancel(state: &mut State) {
         state.composer.closed = true;
         return;
     }
-    if state.composer.edit.take().is_some() {
-        state.composer.set("");
-        return;
+    // Not a text that somebody wrote in the place of a command.
+    let begun = state.composer.is_empty() || state.composer.text().starts_with('/');
+    if state.composer.edit.is_some() || (begun && state.composer.has_aside()) {
+        let text = state.composer.take();
+        state.composer.remember(&text);
+        state.composer.done();
+        return keep_draft(state);
     }
     if state.composer.reply.take().is_some() {
         return;
@@ -361,6 +368,9 @@ fn show_links(state: &mut State, wishes: &mut Vec<Wish>) {
 fn reply(state: &mut State) {
     match meant(state, false) {
         Some(message) if message.deleted => state.say("that message was deleted"),
+        Some(_) if state.composer.edit.is_some() => {
+            state.say("you are changing a message: Enter takes the new words, Esc the old ones");
+        }
         Some(message) => {
             let to = format!(
                 "{}: \"{}\"",
@@ -368,7 +378,6 @@ fn reply(state: &mut State) {
                 super::text::clean(&snippet(&message.text))
             );
             state.composer.reply = Some((message.id, to));
-            state.composer.edit = None;
         }
         None => state.say("there is no message to answer"),
     }
@@ -376,11 +385,18 @@ fn reply(state: &mut State) {
 
 fn edit(state: &mut State) {
     match meant(state, true) {
+        Some(message) if state.composer.edit == Some(message.id) => {
+            state.say("you are changing it: Enter takes the new words, Esc the old ones");
+        }
         Some(message) if message.own && !message.deleted => {
-            keep_draft(state);
-            state.composer.set(&message.text);
+            if state.composer.edit.is_some() {
+                let text = state.composer.take();
+                state.composer.remember(&text);
+                state.composer.done();
+            }
+            state.composer.put_aside(&message.text);
             state.composer.edit = Some(message.id);
-            state.composer.reply = None;
+            keep_draft(state);
         }
         Some(message) if message.deleted => state.say("that message was deleted"),
         Some(_) => state.say("only your own messages can be changed"),
@@ -392,8 +408,8 @@ fn react(state: &mut State) {
     match meant(state, false) {
         Some(message) if message.deleted => state.say("that message was deleted"),
         Some(message) => {
+            state.composer.put_aside(&format!("/react {} :", message.id.short()));
             keep_draft(state);
-            state.composer.set(&format!("/react {} :", message.id.short()));
             state.say("type the name of an emoji, then Tab");
         }
         None => state.say("there is no message yet"),
@@ -493,6 +509,9 @@ fn enter(state: &mut State, wishes: &mut Vec<Wish>) {
         }
     }
     match slash::parse(&text) {
+        Ok(Input::Empty) if state.composer.edit.is_some() => {
+            state.warn("a message cannot become empty: Esc keeps it, /delete takes it back");
+        }
         Ok(Input::Empty) => unfold(state),
         Ok(Input::Bare(word)) if bare == Some(word) => send(state, wishes, &text),
         Ok(Input::Bare(word)) => {
@@ -506,7 +525,7 @@ fn enter(state: &mut State, wishes: &mut Vec<Wish>) {
         Ok(Input::Do(slash::Action::JoinPrivate(room))) => {
             let typed = state.composer.take();
             state.composer.remember(&typed);
-            state.composer.command_line_done();
+            state.composer.done();
             let room = format!("#{}", room.trim_start_matches('#'));
             let field = String::new();
             state.note = None;
@@ -514,15 +533,16 @@ fn enter(state: &mut State, wishes: &mut Vec<Wish>) {
             wishes.push(Wish::Passphrase);
         }
         Ok(Input::Do(action)) => {
-            let (reply, edit) = (state.composer.reply.clone(), state.composer.edit);
+            let reply = state.composer.reply.clone();
             let typed = state.composer.take();
             state.composer.remember(&typed);
-            if state.composer.command_line_done() {
-                (state.composer.reply, state.composer.edit) = (reply, edit);
+            if !state.composer.done() {
+                // Whoever looks something up goes on answering.
+                state.composer.reply = reply;
             }
-            act(state, wishes, action);
+            act(state, wishes, action, &typed);
         }
-        Err(why) => state.warn(&why),
+        Err(why) => state.warn(&why.to_string()),
     }
     keep_draft(state);
 }
@@ -540,7 +560,7 @@ fn send(state: &mut State, wishes: &mut Vec<Wish>, text: &str) {
     let (reply, edit) = (state.composer.reply.take().map(|(id, _)| id), state.composer.edit.take());
     let typed = state.composer.take();
     state.composer.remember(&typed);
-    state.composer.command_line_done();
+    state.composer.done();
     state.told_typing = None;
     match edit {
         Some(id) => {

@@ -24,8 +24,10 @@ pub enum CommandError {
     AmbiguousRoom {
         /// As asked for.
         room: String,
-        /// Their ids, with what tells them apart.
+        /// Their names with marks, with ids and what else tells them apart.
         candidates: Vec<String>,
+        /// How each is typed.
+        typed: Vec<String>,
     },
     /// Not a room name.
     #[error("`{room}` is not a room name")]
@@ -37,6 +39,21 @@ pub enum CommandError {
     #[error("`{room}` has the form of an id, so no room can be called like that")]
     RoomNameIsId {
         /// As asked for.
+        room: String,
+    },
+    /// Nearly the form of an id: somebody meant a room that is there, and would open another one, in
+    /// public.
+    #[error("`{room}` looks like an id with a slip in it, so no room is opened under that name")]
+    RoomNameLikeId {
+        /// As asked for.
+        room: String,
+        /// The id that is meant, if it is near enough to one that is here.
+        nearest: Option<String>,
+    },
+    /// Named by its mark, and left: the passphrase is not kept.
+    #[error("{room} has a passphrase, and you left it")]
+    RoomHasPassphrase {
+        /// Its name.
         room: String,
     },
     /// Not a display name.
@@ -97,6 +114,8 @@ pub enum CommandError {
         who: String,
         /// Names with fingerprints.
         candidates: Vec<String>,
+        /// How each is typed.
+        typed: Vec<String>,
     },
     /// A line begins with the names of several people.
     #[error("that could be for {}", candidates.join(" or "))]
@@ -260,7 +279,10 @@ impl CommandError {
         match self {
             Self::UnknownRoom { .. } => "KLATCH-ROOM-NOT-FOUND",
             Self::AmbiguousRoom { .. } => "KLATCH-AMBIGUOUS",
-            Self::BadRoomName { .. } | Self::RoomNameIsId { .. } => "KLATCH-ROOM-NAME",
+            Self::BadRoomName { .. } | Self::RoomNameIsId { .. } | Self::RoomNameLikeId { .. } => {
+                "KLATCH-ROOM-NAME"
+            }
+            Self::RoomHasPassphrase { .. } => "KLATCH-ROOM-PRIVATE",
             Self::BadName { .. } => "KLATCH-NAME",
             Self::EmptyText => "KLATCH-TEXT-EMPTY",
             Self::NoWords => "KLATCH-SEARCH-EMPTY",
@@ -291,6 +313,9 @@ impl CommandError {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
+            Self::UnknownRoom { nearest: Some(near), .. } if near.starts_with('@') => {
+                format!("did you mean {near}?")
+            }
             Self::UnknownRoom { nearest: Some(near), .. } => format!("did you mean {near}? `klatch rooms` lists all"),
             Self::UnknownRoom { room, nearest: None } if crate::names::is_id(room) => {
                 "`klatch rooms --json` lists the ids of your rooms".to_owned()
@@ -304,6 +329,13 @@ impl CommandError {
             }
             Self::RoomNameIsId { .. } => {
                 "choose another name; `klatch rooms --json` shows the ids of your rooms".to_owned()
+            }
+            Self::RoomNameLikeId { nearest: Some(id), .. } => format!("did you mean {id}?"),
+            Self::RoomNameLikeId { nearest: None, .. } => {
+                "open it by its name; `klatch rooms --json` shows the ids of your rooms".to_owned()
+            }
+            Self::RoomHasPassphrase { room } => {
+                format!("`klatch join '{room}' --passphrase` asks for it")
             }
             Self::BadName { fault, .. } => fault.hint(),
             Self::EmptyText => "write something".to_owned(),
@@ -320,10 +352,8 @@ impl CommandError {
             Self::UnknownPerson { nearest: None, .. } => {
                 "people are known from the rooms you share: `klatch members ROOM` lists them".to_owned()
             }
-            Self::AmbiguousRoom { .. } => "use the id instead of the name".to_owned(),
-            Self::AmbiguousPerson { .. } => {
-                "use the fingerprint instead of the name, or the name with its mark (bob~ABCD)"
-                    .to_owned()
+            Self::AmbiguousRoom { typed, .. } | Self::AmbiguousPerson { typed, .. } => {
+                format!("say which: {}", typed.join(" or "))
             }
             Self::SeveralNames { .. } => {
                 "nothing was done; put the name that you mean in quotes".to_owned()
@@ -385,6 +415,8 @@ impl CommandError {
             | Self::SeveralNames { .. }
             | Self::BadRoomName { .. }
             | Self::RoomNameIsId { .. }
+            | Self::RoomNameLikeId { .. }
+            | Self::RoomHasPassphrase { .. }
             | Self::BadName { .. }
             | Self::EmptyText
             | Self::NoWords

@@ -51,6 +51,21 @@ pub fn is_id(word: &str) -> bool {
     RoomId::parse(word).is_some() || IdentityId::parse(word).is_some()
 }
 
+/// Whether a word is hardly anything but an id with a slip in it: a letter too few, too many or
+/// wrong. Names of that length with digits here and there are not what people think of.
+#[must_use]
+pub fn is_like_id(word: &str) -> bool {
+    /// Letters lost or doubled.
+    const SLIPS: usize = 2;
+    let near = |chars: usize| word.len().abs_diff(chars) <= SLIPS;
+    let (room, person) = (RoomId([0; 16]).to_string(), IdentityId([0; 32]).to_string());
+    let digits = |c: char| c.is_ascii_digit();
+    (near(room.len()) || near(person.len()))
+        && word.chars().all(|c| c.is_ascii_alphanumeric())
+        // A year at the end is one group of digits.
+        && word.split(|c| !digits(c)).filter(|group| !group.is_empty()).count() > 1
+}
+
 /// Whether somebody may call themselves, or somebody else, so: within the bounds of the wire
 /// (PROTOCOL.md 3.3), to be seen, not the form of an id, and nothing that [`imitates`]. What others
 /// call themselves is judged by the wire alone: a log cannot do without one of its entries.

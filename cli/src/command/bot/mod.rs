@@ -233,8 +233,11 @@ impl Ears {
         for room in &args.room {
             let room = rooms::find(session, room).await?;
             if room.left {
-                let cause = format!("{} was left", visible(&room.name));
-                return Err(Report::usage(cause, format!("klatch join '{}'", visible(&room.name))));
+                let name = rooms::shown(&room);
+                return Err(Report::usage(
+                    format!("{name} was left"),
+                    format!("klatch join '{name}'"),
+                ));
             }
             rooms.push(room);
         }

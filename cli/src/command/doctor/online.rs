@@ -10,8 +10,8 @@ use klatch_core::times::is_absurd;
 
 use super::facts::{Facts, NodeFact};
 use super::{Check, Finding};
-use crate::command::status::wanted as wanted_line;
-use crate::lines::count;
+use crate::command::status::{SAME_FOLDER, wanted as wanted_line};
+use crate::lines::{count, marked};
 
 /// A healthy node answers from memory.
 const SLOW: Duration = Duration::from_secs(1);
@@ -202,6 +202,10 @@ pub(super) fn peers(facts: &Facts, status: &Status) -> Finding {
         return Finding::warn(text, facts.klatch("peer list"));
     }
     match (status.peers.len(), missing) {
+        (0, 0) if status.loopback_only => Finding::unknown(
+            format!("nobody is connected; {SAME_FOLDER}"),
+            facts.restart("--peer ADDRESS"),
+        ),
         (0, 0) => Finding::unknown(
             "nobody is connected and nobody is known: are others there at all?",
             facts.restart("--peer ADDRESS"),
@@ -281,9 +285,13 @@ pub(super) fn rooms(facts: &Facts) -> Vec<Check> {
             Finding::ok(format!("{}, {met} of them with somebody online{shown}", count(n, "room")))
         }
     };
-    let each =
-        joined.iter().take(ROOMS_SHOWN).map(|r| room(facts, r).named(&format!("room:{}", r.name)));
+    let each = joined.iter().take(ROOMS_SHOWN).map(|r| room(facts, r).named(&target(r)));
     [sum.named("rooms")].into_iter().chain(each).collect()
+}
+
+/// As `klatch wait` takes it: with the mark where others look alike.
+fn target(room: &RoomSummary) -> String {
+    format!("room:{}", marked(room.name.clone(), room.name_mark.as_deref()))
 }
 
 fn room(facts: &Facts, room: &RoomSummary) -> Finding {
@@ -319,17 +327,13 @@ fn room(facts: &Facts, room: &RoomSummary) -> Finding {
         return Finding::warn(text, facts.klatch("rooms"));
     }
     match (room.online, room.members) {
+        // Nothing is wrong with a room in which nobody else has been.
+        (0, 0 | 1) => Finding::ok(format!("nobody else was ever seen here{queued}")),
         (0, members) => {
-            let who = match members {
-                0 | 1 => "nobody else was ever seen here".to_owned(),
-                n => format!(
-                    "none of {} is connected: away, or out of reach",
-                    count(n as usize - 1, "other member")
-                ),
-            };
+            let others = count(members as usize - 1, "other member");
             Finding::unknown(
-                format!("{who}{queued}"),
-                facts.klatch(&format!("wait 'room:{}'", room.name)),
+                format!("none of {others} is connected: away, or out of reach{queued}"),
+                facts.klatch(&format!("wait '{}'", target(room))),
             )
         }
         (online, members) => {

@@ -363,7 +363,14 @@ fn rooms() {
     assert!(behind.text.contains("restored from an old copy"), "{}", behind.text);
     let away = of(|r| r.online = 0);
     assert_eq!((away.outcome, away.fix.as_deref()), (Unknown, Some("klatch wait 'room:#garden'")));
-    assert!(of(|r| (r.online, r.members) = (0, 1)).text.contains("nobody else was ever seen"));
+    let alone = of(|r| (r.online, r.members) = (0, 1));
+    assert_eq!((alone.outcome, alone.fix), (Ok, None));
+    assert!(alone.text.contains("nobody else was ever seen"), "{}", alone.text);
+    // Of two rooms of one name each is called, and waited for, as it is shown.
+    let twin = of_status("room:#garden~abcdefgh", |s| {
+        (s.rooms[0].online, s.rooms[0].name_mark) = (0, Some("abcdefgh".to_owned()));
+    });
+    assert_eq!(twin.fix.as_deref(), Some("klatch wait 'room:#garden~abcdefgh'"));
     assert_eq!(of_status("rooms", |s| s.rooms[0].left = true).text, "none yet");
     let many = |s: &mut Status| s.rooms = (0..200).map(|n| room(&format!("#r{n}"))).collect();
     let mut facts = well();

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 pub use self::front::at_front;
 pub use self::people::{Candidate, find_person};
-pub use self::rooms::{RoomName, find_room, room_marks};
+pub use self::rooms::{Opening, RoomName, find_room, room_marks, to_open};
 use crate::directory::Directory;
 use crate::error::CommandError;
 use crate::ids::{IdentityId, RoomId};
@@ -107,7 +107,15 @@ pub fn find<'a>(
     if let Some(id) = IdentityId::parse(wanted).filter(|id| people.knows(id)) {
         return Ok(Place::With(id));
     }
-    find_room(rooms, wanted).map(Place::Room)
+    find_room(rooms, wanted).map(Place::Room).map_err(|error| match error {
+        // Somebody who forgot the `@`.
+        CommandError::UnknownRoom { room, .. }
+            if !wanted.starts_with('#') && find_person(people, wanted).is_ok() =>
+        {
+            CommandError::UnknownRoom { room, nearest: Some(format!("@{wanted}")) }
+        }
+        other => other,
+    })
 }
 
 /// The first few, and how many more.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use unicode_normalization::UnicodeNormalization;
 
-use super::listed;
+use super::{NAMED_MAX, listed};
 use crate::directory::{Directory, Sure};
 use crate::error::CommandError;
 use crate::identity::fingerprint;
@@ -77,8 +77,8 @@ pub(super) fn find_among(
     wanted: &str,
 ) -> Result<IdentityId, CommandError> {
     let bare = wanted.strip_prefix('@').unwrap_or(wanted).trim();
-    if let Some(found) = named(people, candidates, bare, true) {
-        return found;
+    if let Some(meant) = named(people, candidates, bare, true) {
+        return meant.one(people, candidates, bare);
     }
     let known = || candidates.iter().filter(|c| !c.own && !c.blocked);
     let near = nearest(&folded(bare), known().map(Candidate::name)).and_then(|near| {
@@ -89,17 +89,67 @@ pub(super) fn find_among(
     Err(CommandError::UnknownPerson { who: spelled(bare), nearest: near })
 }
 
+/// Whom a word means.
+#[derive(Debug)]
+pub(super) enum Meant<'c> {
+    /// One person.
+    One(IdentityId),
+    /// The user.
+    Yourself,
+    /// Nobody can tell which of them.
+    Several(Vec<&'c Candidate>),
+}
+
+impl Meant<'_> {
+    /// The one, or why there is none.
+    pub(super) fn one(
+        self,
+        people: &Directory,
+        candidates: &[Candidate],
+        who: &str,
+    ) -> Result<IdentityId, CommandError> {
+        let several = match self {
+            Self::One(who) => return Ok(who),
+            Self::Yourself => return Err(CommandError::Yourself),
+            Self::Several(several) => several,
+        };
+        let name = |c: &&Candidate| {
+            let own = if c.own { ", you" } else { "" };
+            format!("{} ({}{own})", c.name(), fingerprint(&c.identity))
+        };
+        let others = several.iter().filter(|c| !c.own).take(NAMED_MAX);
+        Err(CommandError::AmbiguousPerson {
+            who: spelled(who),
+            candidates: listed(several.iter().map(name).collect()),
+            typed: others.map(|c| typed(people, candidates, c)).collect(),
+        })
+    }
+}
+
+/// How somebody is typed so that nobody else can be meant: the name with its mark, in quotes where a
+/// shell would take it apart, or the fingerprint if that does not do.
+fn typed(people: &Directory, candidates: &[Candidate], one: &Candidate) -> String {
+    let mark = people.mark_of(&one.identity).map_or_else(String::new, |mark| format!("~{mark}"));
+    let shown = format!("{}{mark}", one.name());
+    let letter = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '~');
+    let means_them = matches!(
+        named(people, candidates, &shown, false), Some(Meant::One(who)) if who == one.identity
+    );
+    if !means_them || !shown.chars().all(|c| letter(c) || c == ' ') {
+        return format!("@{}", fingerprint(&one.identity));
+    }
+    if shown.chars().all(letter) { format!("@{shown}") } else { format!("'@{shown}'") }
+}
+
 /// Whom a word means, if it means anybody; `prefixes`: the beginning of a fingerprint counts.
-pub(super) fn named(
+pub(super) fn named<'c>(
     people: &Directory,
-    candidates: &[Candidate],
+    candidates: &'c [Candidate],
     bare: &str,
     prefixes: bool,
-) -> Option<Result<IdentityId, CommandError>> {
-    let pick = |rule: &dyn Fn(&Candidate) -> bool| {
-        let found: Vec<&Candidate> = candidates.iter().filter(|c| rule(c)).collect();
-        one_of(found, bare)
-    };
+) -> Option<Meant<'c>> {
+    let pick =
+        |rule: &dyn Fn(&Candidate) -> bool| one_of(candidates.iter().filter(|c| rule(c)).collect());
     // What has the form of an id is one, and nothing else.
     if is_id(bare) {
         let (identity, room) = (IdentityId::parse(bare), RoomId::parse(bare));
@@ -143,12 +193,12 @@ pub(super) fn named(
 
 /// Of those who are called so and all who are called alike, the one of whom the user can be sure,
 /// who is shown without a mark, if the name is theirs.
-fn the_sure_one(
+fn the_sure_one<'c>(
     people: &Directory,
-    candidates: &[Candidate],
+    candidates: &'c [Candidate],
     called: &[&Candidate],
     bare: &str,
-) -> Result<IdentityId, CommandError> {
+) -> Meant<'c> {
     let case = folded(bare);
     let spellings = called.iter().flat_map(|c| c.names(&case)).chain([bare]);
     let skeletons: BTreeSet<String> = spellings.map(skeleton).collect();
@@ -167,15 +217,13 @@ fn the_sure_one(
         // Nobody writes to themselves: who has the user's name as well may be meant.
         && (!one.own || alike.len() == 1)
     {
-        return if one.own { Err(CommandError::Yourself) } else { Ok(who) };
+        return if one.own { Meant::Yourself } else { Meant::One(who) };
     }
-    let all: Vec<&Candidate> =
-        candidates.iter().filter(|c| alike.contains_key(&c.identity)).collect();
-    Err(ambiguous(&all, bare))
+    Meant::Several(candidates.iter().filter(|c| alike.contains_key(&c.identity)).collect())
 }
 
 /// The one of these, blocked ones only where there is nobody else.
-fn one_of(mut found: Vec<&Candidate>, bare: &str) -> Option<Result<IdentityId, CommandError>> {
+fn one_of(mut found: Vec<&Candidate>) -> Option<Meant<'_>> {
     if found.iter().any(|c| !c.blocked) {
         found.retain(|c| !c.blocked);
     }
@@ -183,17 +231,8 @@ fn one_of(mut found: Vec<&Candidate>, bare: &str) -> Option<Result<IdentityId, C
     found.dedup_by_key(|c| c.identity);
     match found.as_slice() {
         [] => None,
-        [one] if one.own => Some(Err(CommandError::Yourself)),
-        [one] => Some(Ok(one.identity)),
-        several => Some(Err(ambiguous(several, bare))),
+        [one] if one.own => Some(Meant::Yourself),
+        [one] => Some(Meant::One(one.identity)),
+        _ => Some(Meant::Several(found)),
     }
-}
-
-fn ambiguous(several: &[&Candidate], who: &str) -> CommandError {
-    let name = |c: &&Candidate| {
-        let own = if c.own { ", you" } else { "" };
-        format!("{} ({}{own})", c.name(), fingerprint(&c.identity))
-    };
-    let candidates = listed(several.iter().map(name).collect());
-    CommandError::AmbiguousPerson { who: spelled(who), candidates }
 }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::listed;
+use super::{NAMED_MAX, listed};
 use crate::error::CommandError;
 use crate::ids::RoomId;
-use crate::names::{is_id, nearest, normalise, skeleton, spelled};
+use crate::names::{is_id, is_like_id, nearest, normalise, skeleton, spelled};
 
 /// A room, as far as its name is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,10 +37,15 @@ impl RoomName<'_> {
         self.room.short()
     }
 
+    /// The name as it is shown and typed where others look alike.
+    fn marked(&self) -> String {
+        format!("{}~{}", self.name, self.mark())
+    }
+
     fn words(&self) -> String {
         let access = if self.passphrase { "passphrase" } else { "open" };
         let left = if self.left { ", left" } else { "" };
-        format!("{} ({access}{left})", self.room)
+        format!("{} ({access}{left}, id {})", self.marked(), self.room)
     }
 }
 
@@ -77,9 +82,67 @@ pub fn find_room<'a>(
         }
         several => {
             let candidates = listed(several.iter().map(RoomName::words).collect());
-            Err(CommandError::AmbiguousRoom { room: spelled(wanted), candidates })
+            let typed = several.iter().take(NAMED_MAX).map(|r| format!("'{}'", r.marked()));
+            Err(CommandError::AmbiguousRoom {
+                room: spelled(wanted),
+                candidates,
+                typed: typed.collect(),
+            })
         }
     }
+}
+
+/// What `join` is to do about a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Opening {
+    /// It is open.
+    Here {
+        /// Its id.
+        room: RoomId,
+        /// Its name with `#`.
+        name: String,
+    },
+    /// To be opened, or opened again, under this name.
+    Name(String),
+}
+
+/// What is to be opened: by a name, which needs nobody to know it, or by the mark that one of
+/// several rooms is shown with.
+///
+/// # Errors
+/// [`CommandError::BadRoomName`], [`CommandError::RoomNameIsId`], [`CommandError::RoomNameLikeId`],
+/// [`CommandError::RoomHasPassphrase`]; a mark that no room has, or several.
+pub fn to_open<'a>(
+    rooms: impl Iterator<Item = RoomName<'a>> + Clone,
+    wanted: &str,
+    with_passphrase: bool,
+) -> Result<Opening, CommandError> {
+    // No name has this sign in it.
+    if wanted.contains('~') {
+        let id = find_room(rooms.clone(), wanted)?;
+        let Some(room) = rooms.clone().find(|r| r.room == id) else {
+            return Err(CommandError::UnknownRoom { room: spelled(wanted), nearest: None });
+        };
+        return match room {
+            _ if !room.left => Ok(Opening::Here { room: id, name: room.name.to_owned() }),
+            _ if room.passphrase && !with_passphrase => {
+                Err(CommandError::RoomHasPassphrase { room: room.name.to_owned() })
+            }
+            _ => normalise(room.name).map(Opening::Name),
+        };
+    }
+    let name = normalise(wanted)?;
+    let here = |r: &RoomName<'_>| r.name == name && !r.left && !r.passphrase;
+    if !with_passphrase && let Some(room) = rooms.clone().find(here) {
+        return Ok(Opening::Here { room: room.room, name });
+    }
+    let bare = name.trim_start_matches('#');
+    if is_like_id(bare) && !rooms.clone().any(|r| r.name == name) {
+        let ids: Vec<String> = rooms.map(|r| r.room.to_string()).collect();
+        let nearest = nearest(bare, ids.iter().map(String::as_str)).map(str::to_owned);
+        return Err(CommandError::RoomNameLikeId { room: spelled(wanted), nearest });
+    }
+    Ok(Opening::Name(name))
 }
 
 /// What is to be shown beside the names of rooms that look alike, as with people who have like

@@ -1,5 +1,7 @@
 //! What names mean, as stories of a few people and rooms.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::directory::Kept;
 use crate::identity::fingerprint;
@@ -165,6 +167,85 @@ fn own_names_win_and_what_is_not_clear_is_refused() {
     assert!(find_person(&two, &near).is_ok(), "{near}");
 }
 
+#[test]
+fn a_room_is_opened_by_name_or_by_the_mark_that_it_is_shown_with() {
+    let rooms = [room(1, "#mix", false, false), room(2, "#mix", true, false)];
+    let rooms = [rooms[0], rooms[1], room(3, "#old", false, true), room(4, "#own", true, true)];
+    let open = |wanted: &str, secret| to_open(rooms.iter().copied(), wanted, secret);
+    let name = |name: &str| Ok(Opening::Name(name.to_owned()));
+    let here = |room: RoomName<'_>| Ok(Opening::Here { room: room.room, name: "#mix".to_owned() });
+    for mix in &rooms[..2] {
+        let wanted = format!("#mix~{}", mix.mark());
+        assert_eq!(open(&wanted, false), here(*mix), "{wanted}");
+    }
+    assert_eq!(open("Mix", false), here(rooms[0]));
+    assert_eq!(open("Mix", true), name("#mix"));
+    assert_eq!(open(&format!("old~{}", rooms[2].mark()), false), name("#old"));
+    let own = format!("own~{}", rooms[3].mark());
+    assert_eq!(open(&own, true), name("#own"));
+    let refused = open(&own, false).unwrap_err();
+    assert!(refused.hint().contains("'#own' --passphrase"), "{}", refused.hint());
+    assert_eq!(open("#mix~aaaaaaaa", false).unwrap_err().code(), "KLATCH-ROOM-NOT-FOUND");
+    assert_eq!(open("#new", false), name("#new"));
+}
+
+#[test]
+fn an_id_with_a_slip_opens_no_public_room() {
+    let mix = RoomName { room: RoomId([0x5a; 16]), ..room(1, "#mix", true, false) };
+    let id = mix.room.to_string();
+    let open = |wanted: &str| to_open([mix].into_iter(), wanted, false);
+    for slip in [format!("{id}x"), id[1..].to_owned(), id.replacen('2', "0", 1), format!("#{id}2")]
+    {
+        let refused = open(&slip).unwrap_err();
+        assert_eq!(refused.hint(), format!("did you mean {id}?"), "{slip}");
+    }
+    let other = open("ncpg5yfqmoztejthzdxig353aqx").unwrap_err();
+    assert!(other.hint().contains("by its name"), "{}", other.hint());
+    for fine in
+        ["planningconference20271129", "the-2nd-room-of-floor-3-and-4", "internationalisation"]
+    {
+        assert!(open(fine).is_ok(), "{fine}");
+    }
+    // Whoever is in such a room already goes on.
+    let odd = RoomName { name: "#ncpg5yfqmoztejthzdxig353aqx", ..mix };
+    assert!(to_open([odd].into_iter(), "ncpg5yfqmoztejthzdxig353aqx", false).is_ok());
+}
+
+#[test]
+fn somebody_who_is_named_without_the_sign_of_a_person_is_proposed_with_it() {
+    let all = [person(1, "bob", None), person(2, "Bob", None), person(3, "ann", None)];
+    let marked = format!("bob~{}", &fingerprint(&all[0].identity)[..4]);
+    for wanted in ["ann", &marked] {
+        let refused = find(wanted, [].into_iter(), &known(&all)).unwrap_err();
+        assert_eq!(refused.hint(), format!("did you mean @{wanted}?"));
+    }
+    let refused = find("#ann", [].into_iter(), &known(&all)).unwrap_err();
+    assert_eq!(refused.hint(), "`klatch join '#ann'` opens it");
+}
+
+#[test]
+fn what_is_proposed_for_an_ambiguous_name_can_be_typed() {
+    let all = [
+        person(1, "bob", None),
+        person(2, "Bob", None),
+        person(3, "b\u{43e}b", None).who(Standing::Blocked),
+        person(4, "Mary Ann", None),
+        person(5, "mary ann", None),
+        person(6, "it's me", None),
+        person(7, "It's me", None),
+    ];
+    for wanted in ["bob", "Mary Ann", "it's me"] {
+        let hint = find_person(&all, wanted).unwrap_err().hint();
+        let said = hint.strip_prefix("say which: ").unwrap().split(" or ");
+        let meant: BTreeSet<_> =
+            said.map(|w| find_person(&all, w.trim_matches('\'')).expect(&hint)).collect();
+        assert_eq!(meant.len(), 2, "{hint}");
+    }
+    let own = [person(0, "bob", None), person(1, "Bob", None)];
+    let hint = find_person(&own, "bob").unwrap_err().hint();
+    assert!(hint.starts_with("say which: @Bob") && !hint.contains(" or "), "{hint}");
+}
+
 /// Whoever a name may mean, if it is refused as ambiguous.
 fn refused(all: &[Someone], wanted: &str) -> Vec<String> {
     match find_person(all, wanted) {
@@ -322,6 +403,38 @@ fn the_longest_name_at_the_front_of_a_line_counts_and_two_are_refused() {
     let same = [person(1, "Mary", Some("Mary Ann"))];
     assert_eq!(front(&same, "Mary Ann hi"), ok(1, "hi"));
     assert!(front(&all, "").is_err() && front(&all, &"x ".repeat(10_000)).is_err());
+}
+
+#[test]
+fn a_longer_name_may_end_at_a_punctuation_mark_and_is_asked_about() {
+    let all = [person(1, "Mary Ann", None), person(2, "Mary", None), person(3, "Mary Anné", None)];
+    for line in [
+        "@Mary Ann: one",
+        " @Mary Ann, three; two",
+        "Mary Ann:one",
+        "@mary ann's coming",
+        "@Mary Anné\u{2026} yes",
+        "@Mary Ann~ABCD: hi",
+    ] {
+        let refused = at_front(&all, line).unwrap_err();
+        assert_eq!(refused.code(), "KLATCH-PERSON-AMBIGUOUS", "{line}");
+        assert!(refused.to_string().to_lowercase().contains(" or @mary"), "{line}: {refused}");
+    }
+    let mary = all[1].identity;
+    for (line, rest) in [
+        ("@Mary hello you", "hello you"),
+        ("@Mary Anna: hi", "Anna: hi"),
+        ("@Mary hello, Mary Ann: no", "hello, Mary Ann: no"),
+        ("@\"Mary\" Ann: hi", "Ann: hi"),
+        ("@Mary", ""),
+    ] {
+        assert_eq!(at_front(&all, line), Ok((mary, rest)), "{line}");
+    }
+    // Two names of one person are no question.
+    let one = [person(1, "Mary", Some("Mary Ann"))];
+    assert_eq!(at_front(&one, "Mary Ann: hi"), Ok((one[0].identity, "Ann: hi")));
+    let far = format!("@Mary {}", "a. ".repeat(10_000));
+    assert!(at_front(&all, &far).is_ok());
 }
 
 #[test]
