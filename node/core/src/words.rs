@@ -4,7 +4,8 @@
 //! Spellings are one after compatibility composition (wide and half-width letters), full case
 //! folding (`ß` is `ss`) and without accents (`ё` is `е`, but `й` is no `и`). Scripts that put no
 //! spaces between words are looked through by character, Hangul by syllable. A symbol is a word of
-//! its own; `+` and `#` are where they end one (`c++`).
+//! its own; `+` and `#` are where they end one (`c++`). A word in parts is found by each of them and
+//! by the whole (`don't`: `don` and `dont`; `e-mail`: `mail` and `email`).
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
@@ -14,9 +15,49 @@ const QUERY_WORDS_MAX: usize = 16;
 /// Characters of a query that count.
 const QUERY_CHARS_MAX: usize = 1_000;
 
-/// The words of a text, in order.
+/// The longest word in parts that is found as a whole.
+const WHOLE_CHARS_MAX: usize = 64;
+
+/// The words of a text, in order; behind them those that stand in it in parts, as wholes.
 #[must_use]
 pub fn tokens(text: &str) -> Vec<String> {
+    let folded = folded(text);
+    let mut found = parts(&folded);
+    wholes(&folded, &mut found);
+    found
+}
+
+/// Words that apostrophes or hyphens divide. They are put behind all others: between their parts and
+/// what follows they would be in the way of a phrase.
+fn wholes(folded: &str, found: &mut Vec<String>) {
+    let (mut whole, mut joints, mut at_joint) = (String::new(), 0, false);
+    for c in folded.chars().chain([' ']) {
+        if is_letter(c) && !is_unspaced(c) {
+            joints += usize::from(at_joint);
+            at_joint = false;
+            whole.push(c);
+        } else if is_joint(c) && !whole.is_empty() && !at_joint {
+            at_joint = true;
+        } else {
+            let word = std::mem::take(&mut whole);
+            if joints > 0 && word.chars().count() <= WHOLE_CHARS_MAX {
+                found.push(word);
+            }
+            (joints, at_joint) = (0, false);
+        }
+    }
+}
+
+fn is_letter(c: char) -> bool {
+    c.is_alphanumeric() || is_combining_mark(c)
+}
+
+/// Apostrophes, hyphens, and the hyphen that is only seen at the end of a line.
+fn is_joint(c: char) -> bool {
+    matches!(c, '\'' | '\u{2019}' | '-' | '\u{2010}' | '\u{2011}' | '\u{ad}')
+}
+
+fn parts(folded: &str) -> Vec<String> {
     let (mut found, mut word) = (Vec::new(), String::new());
     let mut end = |word: &mut String| {
         if !word.is_empty() {
@@ -24,12 +65,12 @@ pub fn tokens(text: &str) -> Vec<String> {
         }
     };
     let mut before = ' ';
-    for c in folded(text).chars() {
+    for c in folded.chars() {
         if is_unspaced(c) {
             end(&mut word);
             word.push(c);
             end(&mut word);
-        } else if c.is_alphanumeric() || is_combining_mark(c) {
+        } else if is_letter(c) {
             word.push(c);
         } else {
             end(&mut word);
@@ -54,7 +95,7 @@ pub fn tokens(text: &str) -> Vec<String> {
 pub fn phrases(query: &str) -> Vec<Vec<String>> {
     let query: String = query.chars().take(QUERY_CHARS_MAX).collect();
     let words = query.split(|c: char| c.is_whitespace() || c.is_control());
-    words.map(tokens).filter(|t| !t.is_empty()).take(QUERY_WORDS_MAX).collect()
+    words.map(|word| parts(&folded(word))).filter(|t| !t.is_empty()).take(QUERY_WORDS_MAX).collect()
 }
 
 /// Whether a text contains what is looked for.
@@ -132,6 +173,16 @@ mod tests {
             ("we write C++ here", "c++"),
             ("and C# there", "c#"),
             ("don't", "don't"),
+            ("I don't know", "dont"),
+            ("it\u{2019}s here", "its"),
+            ("my e-mail is", "email"),
+            ("my e-mail's header", "emails"),
+            ("co\u{ad}operate", "cooperate"),
+            ("call 555-1234", "5551234"),
+            ("l'eau", "eau"),
+            ("e-mail", "mail"),
+            ("e mail", "e-mail"),
+            ("https://my-site.example.com/a", "my-site.example.com"),
             ("testing", "test"),
             ("roses are red", "red ros"),
         ] {
@@ -148,6 +199,9 @@ mod tests {
             ("мои", "мой"),
             ("the rosemary grows", "rose grows"),
             ("축구장기", "경기"),
+            ("e mail", "email"),
+            ("a - b", "ab"),
+            ("rock 'n' roll", "rockn"),
             ("anything", ""),
             ("anything", "!?"),
             ("👎", "👍"),

@@ -8,7 +8,7 @@
 
 /// One statement list per format; `user_version` counts those that were applied.
 pub(super) const MIGRATIONS: &[&str] =
-    &[V1, CONVERSATIONS, SEGMENTS, TIMES, LACKING, WORDS, FORGETTING];
+    &[V1, CONVERSATIONS, SEGMENTS, TIMES, LACKING, WORDS, FORGETTING, WORDS];
 
 /// Where the body of an entry is (`entry.body_at`): deleted by its author.
 pub(super) const BODY_DELETED: i64 = 0;
@@ -210,8 +210,8 @@ UPDATE room SET messages = (SELECT count(*) FROM entry e WHERE e.room = room.id 
 CREATE TABLE unindexed (journal INTEGER PRIMARY KEY) STRICT;
 ";
 
-/// Words are spelled as the core says since: the index is made anew, in slices, when the node is
-/// idle.
+/// Words are spelled as the core says since (the second time: found as wholes where they stand in
+/// parts): the index is made anew, in slices, when the node is idle.
 const WORDS: &str = "
 INSERT INTO words (words) VALUES ('delete-all');
 DELETE FROM meta WHERE key IN ('indexed_upto', 'direct_indexed_upto');

@@ -122,6 +122,28 @@ fn the_index_of_an_old_file_is_made_anew() {
 }
 
 #[test]
+fn words_in_parts_are_found_as_wholes_in_an_old_file_as_well() {
+    let mut world = World::new();
+    world.say(1, "don't mail me, e-mail me");
+    world.index();
+    assert_eq!((world.found("dont").len(), world.found("email").len()), (1, 1));
+    // As the version before left it: parts alone, and everything looked at.
+    world
+        .store
+        .main
+        .execute_batch(
+            "INSERT INTO words (words) VALUES ('delete-all');
+             INSERT INTO words (rowid, text) VALUES (1, 'don t mail me e mail me');
+             PRAGMA user_version = 7;",
+        )
+        .unwrap();
+    assert_eq!((world.found("dont").len(), world.found("don't").len()), (0, 1));
+    let mut world = world.reopen();
+    world.index();
+    assert_eq!((world.found("dont").len(), world.found("e-mail").len()), (1, 1));
+}
+
+#[test]
 fn edits_replace_and_deletes_remove_whatever_comes_first() {
     let mut world = World::new();
     let line = world.say(1, "apple");
