@@ -214,6 +214,7 @@ pub(super) fn scrub(conn: &Connection, file: &str) -> Result<bool, StoreError> {
 /// Size of a file; `None` if there is none.
 pub(super) fn size(path: &Path) -> Result<Option<u64>, StoreError> {
     match fs::metadata(path) {
+        Ok(meta) if meta.is_dir() => Err(StoreError::Folder { file: file_name(path) }),
         Ok(meta) => Ok(Some(meta.len())),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(StoreError::from_io(&file_name(path), &e)),

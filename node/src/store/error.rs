@@ -53,6 +53,12 @@ pub enum StoreError {
         /// Which file.
         file: String,
     },
+    /// Something else stands where a file was.
+    #[error("{file} is a folder, and should be a file")]
+    Folder {
+        /// Which file.
+        file: String,
+    },
     /// The system does not let us open it for reading and writing.
     #[error("{file} cannot be opened: {cause}")]
     Unreadable {
@@ -123,6 +129,10 @@ impl StoreError {
             }
             Self::Missing { .. } => {
                 "put the file back; without it, move the profile aside and start a fresh one"
+            }
+            Self::Folder { .. } => {
+                "move it out of the profile's folder, or put the file back; texts that were in it \
+                 are asked for from other members"
             }
             Self::Unreadable { .. } => {
                 "check that the file belongs to you and that the disk is mounted read-write"

@@ -260,7 +260,11 @@ pub(super) fn list(folder: &Path) -> Result<BTreeMap<u32, u64>, StoreError> {
             .to_str()
             .and_then(|n| n.strip_prefix("bodies-")?.strip_suffix(".seg")?.parse().ok());
         if let Some(number) = number.filter(|n| *name(*n) == *file_name) {
-            found.insert(number, file.metadata().map_err(io)?.len());
+            let meta = file.metadata().map_err(io)?;
+            if meta.is_dir() {
+                return Err(StoreError::Folder { file: name(number) });
+            }
+            found.insert(number, meta.len());
         }
     }
     Ok(found)

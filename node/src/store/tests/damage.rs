@@ -56,6 +56,20 @@ fn wrong_key_is_told_apart_from_damage() {
 }
 
 #[test]
+fn a_folder_in_the_place_of_a_file_is_told_as_what_it_is() {
+    for file in [segments::name(1), segments::name(7), MAIN_FILE.to_owned()] {
+        let folder = profile(3);
+        let path = folder.path().join(&file);
+        let _ = fs::remove_file(&path);
+        fs::create_dir(&path).unwrap();
+        assert_eq!(refused(folder.path(), 1), StoreError::Folder { file: file.clone() });
+        let to_read = Store::open_to_read(folder.path(), &master(1)).err().unwrap();
+        assert_eq!(to_read, StoreError::Folder { file }, "nor is it a disk that refuses writes");
+        fs::remove_dir(&path).unwrap();
+    }
+}
+
+#[test]
 fn short_and_empty_files_are_not_taken_for_new_ones() {
     let folder = profile(3);
     let path = folder.path().join(MAIN_FILE);
@@ -318,13 +332,6 @@ fn newer_formats_are_refused() {
 #[test]
 fn unreadable_file_says_so() {
     let folder = tempfile::tempdir().unwrap();
-    fs::create_dir(folder.path().join(MAIN_FILE)).unwrap();
-    fs::write(folder.path().join(MAIN_FILE).join("x"), b"").unwrap();
-    let error = open(folder.path()).err().unwrap();
-    assert!(
-        matches!(error, StoreError::Unreadable { .. } | StoreError::Truncated { .. }),
-        "{error:?}"
-    );
     let nowhere = folder.path().join("missing").join("folder");
     assert!(matches!(open(&nowhere), Err(StoreError::Unreadable { .. })));
 }
