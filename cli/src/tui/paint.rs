@@ -54,9 +54,12 @@ impl<W: Write> Paint<W> {
                 self.shown.resize(at + 1, Vec::new());
             }
             let row = &mut self.shown[at];
-            if row.len() <= x {
-                row.resize(x + 1, Cell::EMPTY);
+            // Behind a wide sign nothing is reported, and nothing is left of what stood there.
+            let end = x + width(cell.symbol()).max(1);
+            if row.len() < end {
+                row.resize(end, Cell::EMPTY);
             }
+            row[x..end].fill(Cell::EMPTY);
             row[x] = (*cell).clone();
             if is_doubtful(cell.symbol()) {
                 whole.push(*y);
@@ -197,6 +200,7 @@ impl<W: Write> Backend for Paint<W> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use ratatui::buffer::Buffer;
     use ratatui::layout::Rect;
     use ratatui::style::Style;
@@ -256,6 +260,82 @@ mod tests {
         assert!(bytes.take().contains("\u{1b}[2;1H\u{1b}[2K"));
         paint(&mut screen, &rows(&["plane", "words"]), &rows(&["plane", "wards"]));
         assert!(!bytes.take().contains("\u{1b}[2K"), "and then no more");
+    }
+
+    /// What a terminal shows that is given these bytes.
+    fn shown(bytes: &[u8]) -> String {
+        let cells = |n: u16| std::num::NonZero::new(n).unwrap();
+        let mut terminal = vt100::Parser::new(cells(3), cells(30), 0);
+        terminal.process(bytes);
+        terminal.screen().contents()
+    }
+
+    #[test]
+    fn nothing_of_what_stood_behind_a_wide_sign_comes_back_when_the_sign_goes() {
+        let bytes = Bytes::default();
+        let mut screen = Paint::new(bytes.clone(), Links::default());
+        let mut told = String::new();
+        let pictures = [rows(&["abcdefghijkl"]), rows(&["🇩🇪漢字"]), rows(&["🇩🇪"]), rows(&[""])];
+        paint(&mut screen, &rows(&[]), &pictures[0]);
+        for pair in pictures.windows(2) {
+            paint(&mut screen, &pair[0], &pair[1]);
+        }
+        told.push_str(&bytes.take());
+        assert_eq!(shown(told.as_bytes()), "", "{told:?}");
+    }
+
+    /// Signs of one and two columns, and those of which terminals disagree.
+    const SIGNS: &[&str] = &[
+        "a",
+        "b",
+        " ",
+        "  ",
+        "é",
+        "e\u{301}",
+        "漢",
+        "字",
+        "ｆ",
+        "😀",
+        "🇩🇪",
+        "🇫🇷",
+        "👩‍👩‍👧‍👦",
+        "👍🏽",
+        "❤️",
+        "1️⃣",
+        "ש",
+        "🏴󠁧󠁢󠁳󠁣󠁴󠁿",
+    ];
+
+    fn line() -> impl Strategy<Value = String> {
+        prop::collection::vec(prop::sample::select(SIGNS), 0..14).prop_map(|signs| signs.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: 256, failure_persistence: None, ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn pictures_painted_one_after_the_other_leave_what_the_last_one_alone_shows(
+            pictures in prop::collection::vec(prop::collection::vec(line(), 3), 1..6)
+        ) {
+            let (bytes, fresh) = (Bytes::default(), Bytes::default());
+            let mut screen = Paint::new(bytes.clone(), Links::default());
+            let mut before = rows(&[]);
+            for picture in &pictures {
+                let lines: Vec<&str> = picture.iter().map(String::as_str).collect();
+                let after = rows(&lines);
+                paint(&mut screen, &before, &after);
+                before = after;
+            }
+            // All of it, blanks as well, as on a terminal that is not known to be empty.
+            let mut whole = Paint::new(fresh.clone(), Links::default());
+            let unlike = Cell::new("x");
+            let mut other = rows(&[]);
+            other.content.fill(unlike);
+            paint(&mut whole, &other, &before);
+            prop_assert_eq!(shown(bytes.take().as_bytes()), shown(fresh.take().as_bytes()));
+        }
     }
 
     #[test]
