@@ -90,7 +90,10 @@ impl Context {
                 config.mdns = false;
                 config.quic = false;
             }
-            Need::Network(network) => reach(&mut config, network)?,
+            Need::Network(network) => {
+                self.tell_left_out(network);
+                reach(&mut config, network)?;
+            }
         }
         config.host = Some(host);
         config.passphrase = passphrase;

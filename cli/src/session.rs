@@ -2,11 +2,13 @@
 //! process holds a profile, so whoever meets a command that only reads history waits a moment until
 //! it has ended.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use klatch_core::command::Passphrase;
 use klatch_core::query::Host;
 use klatch_node::api::private_folder;
+use klatch_node::network::settings::CONFIGURED_MAX;
 use klatch_node::store::lock::{LockError, ProfileLock};
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
@@ -15,12 +17,16 @@ use crate::args::Network;
 use crate::client::{Client, Embedded, POLL, Session};
 use crate::context::{Context, Need};
 use crate::error::Report;
+use crate::output::visible;
 use crate::paths::Paths;
 use crate::reach::{self, PATIENCE, Reach, Reached};
 
 /// Instead of what is usual when a node is started for one command.
 const UNWRITABLE: &str = "this profile cannot be written (read-only, or no space): its history is \
                           shown, nothing new can come or go";
+
+/// A passphrase is asked for so often, as by other programs: each try costs a stretching.
+const TRIES_MAX: u32 = 3;
 
 /// Who has the profile.
 pub enum Holder {
@@ -69,9 +75,11 @@ impl Context {
         Session { client, socket, profile: self.args.profile.clone() }
     }
 
-    /// Takes the profile, unless a node that answers has it. Asks for the passphrase at most once.
+    /// Takes the profile, unless a node that answers has it. Asks for the passphrase once, and again
+    /// after a slip: whoever had to begin anew would type it into the shell, to be seen and kept.
     pub async fn hold(&self, need: &Need, host: Host) -> Result<Holder, Report> {
         let mut passphrase: Option<Option<Passphrase>> = None;
+        let mut tries = 1;
         let begun = Instant::now();
         loop {
             match reach::look(&self.paths).await? {
@@ -96,6 +104,15 @@ impl Context {
                 None => passphrase.insert(self.unlock()?.map(Passphrase)).clone(),
             };
             match self.start(need, self.config(need, host, secret)?).await {
+                Err(report)
+                    if report.code == "KLATCH-WRONG-PASSPHRASE"
+                        && self.args.unlock_file.is_none()
+                        && tries < TRIES_MAX =>
+                {
+                    tries += 1;
+                    passphrase = None;
+                    self.out.warning("that is not the passphrase: once more");
+                }
                 // Somebody else was faster.
                 Err(report) if is_busy(&report) && begun.elapsed() < PATIENCE => {
                     tokio::time::sleep(POLL).await
@@ -120,6 +137,7 @@ impl Context {
         session: &mut Session,
         network: &Network,
     ) -> Result<(), Report> {
+        self.tell_left_out(network);
         let mut given = network.given();
         if network.loopback_only {
             let status = session.status().await?;
@@ -134,6 +152,26 @@ impl Context {
         }
         Ok(())
     }
+}
+
+impl Context {
+    /// Says which addresses are not looked for, because there are more than a node takes.
+    pub fn tell_left_out(&self, network: &Network) {
+        if let Some(text) = left_out(&network.peer) {
+            self.note_at_start(&text);
+        }
+    }
+}
+
+fn left_out(given: &[String]) -> Option<String> {
+    let mut seen = BTreeSet::new();
+    let new: Vec<&String> = given.iter().filter(|address| seen.insert(*address)).collect();
+    let (first, more) = new.get(CONFIGURED_MAX..)?.split_first()?;
+    let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+    Some(format!(
+        "{CONFIGURED_MAX} addresses are looked for at most: left out are {}{more}",
+        visible(first)
+    ))
 }
 
 /// Takes the lock of a profile for a moment's work on its files, once a command that only reads has
@@ -157,4 +195,21 @@ fn answers(paths: &Paths) -> bool {
 
 fn is_busy(report: &Report) -> bool {
     report.code == "KLATCH-ALREADY-RUNNING"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_node_does_not_take_of_the_addresses_given_is_named() {
+        let given = |n: usize| (0..n).map(|n| format!("192.0.2.1:{n}")).collect::<Vec<_>>();
+        assert_eq!(left_out(&given(CONFIGURED_MAX)), None);
+        let twice = [given(CONFIGURED_MAX), given(CONFIGURED_MAX)].concat();
+        assert_eq!(left_out(&twice), None);
+        let one = left_out(&given(CONFIGURED_MAX + 1)).unwrap();
+        assert!(one.ends_with("left out are 192.0.2.1:1024"), "{one}");
+        let all = left_out(&given(CONFIGURED_MAX + 176)).unwrap();
+        assert!(all.ends_with("192.0.2.1:1024 and 175 more"), "{all}");
+    }
 }

@@ -80,6 +80,21 @@ fn a_damaged_database_is_named_and_left_alone() {
 }
 
 #[test]
+fn a_folder_in_the_place_of_a_file_is_called_one() {
+    let (home, data) = with_history();
+    std::fs::remove_file(data.join("bodies-00000001.seg")).unwrap();
+    std::fs::create_dir(data.join("bodies-00000001.seg")).unwrap();
+    for args in [&["up"][..], &["log", "#garden"], &["send", "#garden", "hi"]] {
+        assert_eq!(refused(&home, args, 1), "KLATCH-STORE", "{args:?}");
+        let text = String::from_utf8_lossy(&home.run(args, "").stderr).into_owned();
+        assert!(text.contains("bodies-00000001.seg is a folder, and should be a file"), "{text}");
+        assert!(!text.contains("read-only"), "{text}");
+    }
+    std::fs::remove_dir(data.join("bodies-00000001.seg")).unwrap();
+    home.ok(&["log", "#garden"]);
+}
+
+#[test]
 fn two_nodes_cannot_run_on_one_home() {
     let (home, _) = with_history();
     home.ok(&["up"]);
@@ -220,6 +235,10 @@ fn history_is_read_from_a_disk_that_refuses_writes() {
         if crashed {
             assert!(said(&["log", "#garden"]).contains("last words"));
         }
+        // What came last may not be in the index, which cannot be brought up to date.
+        let search = run(&["log", "#garden", "--search", "precious"]);
+        let remarks = String::from_utf8_lossy(&search.stderr).into_owned();
+        assert!(remarks.contains("only those texts are searched that were indexed"), "{remarks}");
         for args in [
             &["send", "#garden", "x"][..],
             &["tail", "#garden"],

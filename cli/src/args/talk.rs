@@ -107,7 +107,8 @@ pub struct Log {
     /// The newest N lines
     #[arg(short = 'n', value_name = "N", default_value_t = 50)]
     pub lines: u32,
-    /// Written, or arrived, since: 2h, today, 18:00, 2026-11-21, 2026-11-21T18:00:00Z
+    /// Written, or arrived, since: 2h ago (`2h` or `-2h`), today, 18:00, 2026-11-21,
+    /// 2026-11-21T18:00:00Z
     #[arg(long, value_parser = since, value_name = "TIME", allow_hyphen_values = true)]
     pub since: Option<u64>,
     /// Only lines with these words

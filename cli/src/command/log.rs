@@ -29,6 +29,7 @@ pub async fn run(ctx: &Context, args: &Log) -> Result<(), Report> {
         false => None,
     };
     let upto = events.as_ref().map_or(u64::MAX, |e| e.cursor);
+    tell_limits(ctx, &mut session, args).await?;
     let mut lines = Lines::default();
     let found = history(&mut session, args, &json!(room.room)).await?;
     if events.is_none() {
@@ -58,6 +59,20 @@ pub async fn run(ctx: &Context, args: &Log) -> Result<(), Report> {
             _ => {}
         }
     }
+}
+
+/// Why there may be less than what is looked for.
+async fn tell_limits(ctx: &Context, session: &mut Session, args: &Log) -> Result<(), Report> {
+    let now = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default();
+    if args.since.is_some_and(|since| since > now) {
+        ctx.out.note("the time behind --since is still to come: nothing can have been said since");
+    }
+    if args.search.is_some() && session.status().await?.read_only {
+        ctx.out.note(
+            "the disk refuses writes, so only those texts are searched that were indexed before",
+        );
+    }
+    Ok(())
 }
 
 /// The newest lines that fit the options, oldest first, read in pages.

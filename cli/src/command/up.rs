@@ -37,6 +37,7 @@ pub async fn run(ctx: &Context, network: Network) -> Result<(), Report> {
         Err(report) => return Err(report),
     }
     init::asked_for(ctx)?;
+    ctx.tell_left_out(&network);
     ctx.paths.create()?;
     // Asked here, where the user is, and handed over through a pipe.
     let passphrase = ctx.unlock()?;
