@@ -211,6 +211,37 @@ fn who_is_blocked_learns_nothing_and_nothing_is_stored() {
 }
 
 #[test]
+fn who_is_unblocked_is_no_more_than_they_were() {
+    let (story, [alice, bob]) = two();
+    let standing = |of: &Person, whom: &Person| {
+        let world = story.world();
+        let identity = world.borrow().nodes[whom.node].identity;
+        let contacts = &world.borrow().nodes[of.node].disk.desk.contacts;
+        contacts.values().find(|c| c.identity == identity).map(|c| c.standing)
+    };
+    let block = |blocked| Command::BlockContact { who: bob.whom("@alice"), blocked };
+    // Nobody who is kept.
+    bob.must(block(false));
+    assert_eq!(standing(&bob, &alice), None, "who was not blocked is not taken in either");
+    bob.must(block(true));
+    assert_eq!(standing(&bob, &alice), Some(Standing::Blocked));
+    bob.must(block(false));
+    assert_eq!(standing(&bob, &alice), None);
+    // A stranger who wrote.
+    alice.writes("@bob", "buy this");
+    story.passes(500);
+    bob.must(block(true));
+    bob.must(block(false));
+    assert_eq!(standing(&bob, &alice), Some(Standing::Requested));
+    bob.sees_of(&alice, &["alice: buy this"]);
+    // Somebody who was answered.
+    bob.writes("@alice", "what is it?");
+    bob.must(block(true));
+    bob.must(block(false));
+    assert_eq!(standing(&bob, &alice), Some(Standing::Accepted));
+}
+
+#[test]
 fn a_stranger_is_heard_thirty_two_times() {
     let (story, [alice, bob]) = two();
     let sent: Vec<_> = (0..40).map(|i| alice.writes("@bob", &format!("hey {i}"))).collect();

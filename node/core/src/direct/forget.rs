@@ -34,7 +34,20 @@ impl Direct {
         who: IdentityId,
     ) -> Result<Reply, CommandError> {
         let who = known(ctx, Place::With(who))?;
-        let Some(contact) = self.people.remove(&who) else { return Ok(Reply::Done) };
+        let Some(contact) = self.let_go(ctx, who) else { return Ok(Reply::Done) };
+        let room = contact.room();
+        if contact.standing == Standing::Blocked {
+            let blocked = Contact::new(who, contact.claimed, Standing::Blocked, ctx.wall);
+            Self::introduce_to(ctx, &blocked);
+            self.people.insert(who, blocked);
+        }
+        ctx.record(Event::Forgotten { room, direct: true });
+        Ok(Reply::Done)
+    }
+
+    /// Takes away all that is kept of a person, and says what it was.
+    pub(super) fn let_go(&mut self, ctx: &mut Ctx<'_>, who: IdentityId) -> Option<Contact> {
+        let contact = self.people.remove(&who)?;
         let mut devices: BTreeSet<DeviceId> = contact.devices.iter().map(|d| d.device).collect();
         devices.extend(self.owners.iter().filter(|(_, i)| **i == who).map(|(d, _)| *d));
         devices.extend(self.queues.iter().filter(|(_, q)| q.identity == who).map(|(d, _)| *d));
@@ -45,15 +58,8 @@ impl Direct {
         self.flights.retain(|_, flight| !devices.contains(flight.device()));
         Arc::make_mut(ctx.directory).drop_kept(&who);
         self.view_dirty = true;
-        let room = contact.room();
-        let devices = devices.into_iter().collect();
+        let (room, devices) = (contact.room(), devices.into_iter().collect());
         ctx.step.writes.push(Write::ForgetDirect { room, identity: who, devices });
-        if contact.standing == Standing::Blocked {
-            let blocked = Contact::new(who, contact.claimed, Standing::Blocked, ctx.wall);
-            Self::introduce_to(ctx, &blocked);
-            self.people.insert(who, blocked);
-        }
-        ctx.record(Event::Forgotten { room, direct: true });
-        Ok(Reply::Done)
+        Some(contact)
     }
 }

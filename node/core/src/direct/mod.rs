@@ -286,7 +286,7 @@ impl Direct {
     }
 
     /// Strangers whose messages are kept until the user has decided.
-    fn undecided(&self) -> usize {
+    pub(super) fn undecided(&self) -> usize {
         self.people.values().filter(|c| c.standing == Standing::Requested).count()
     }
 

@@ -13,9 +13,10 @@ use crate::direct::payload::Said;
 use crate::direct::timeline::{self, Line, Names};
 use crate::error::CommandError;
 use crate::event::{ContactNews, Delivery, Event};
-use crate::ids::{DeviceId, EntryId, IdentityId};
+use crate::ids::{DeviceId, EntryId, IdentityId, RoomId};
 use crate::limits::{
     DIRECT_CLOCK_MAX, DIRECT_PERSON_BYTES_MAX, DIRECT_QUEUE_BYTES_MAX, DIRECT_QUEUE_MAX,
+    REQUEST_MESSAGES_MAX, REQUESTS_MAX,
 };
 use crate::names::check_name;
 use crate::place::Place;
@@ -339,23 +340,37 @@ impl Direct {
         blocked: bool,
     ) -> Result<Reply, CommandError> {
         let who = known(ctx, Place::With(who))?;
-        let new = !self.people.contains_key(&who);
-        let contact = self.keep(ctx, who)?;
-        if new {
-            contact.standing = Standing::Accepted;
+        if blocked {
+            let contact = self.keep(ctx, who)?;
+            if contact.standing != Standing::Blocked {
+                contact.standing = Standing::Blocked;
+                contact.receipt = None;
+                contact.dirty = true;
+                Self::news(ctx, contact, ContactNews::Blocked);
+            }
+        } else {
+            self.unblock(ctx, who);
         }
-        let is_blocked = contact.standing == Standing::Blocked;
-        if blocked != is_blocked {
-            contact.standing = if blocked { Standing::Blocked } else { Standing::Accepted };
-            contact.receipt = None;
-            Self::news(
-                ctx,
-                contact,
-                if blocked { ContactNews::Blocked } else { ContactNews::Unblocked },
-            );
-        }
+        Ok(Reply::Contact { identity: who, room: RoomId::of_conversation(&who) })
+    }
+
+    /// Who is blocked no more is what they were: somebody the user answered, named or verified;
+    /// a stranger who wrote; or nobody who is kept. Being blocked makes no friends.
+    fn unblock(&mut self, ctx: &mut Ctx<'_>, who: IdentityId) {
+        let room_for_more = self.undecided() < REQUESTS_MAX;
+        let is_blocked = |c: &&mut Contact| c.standing == Standing::Blocked;
+        let Some(contact) = self.people.get_mut(&who).filter(is_blocked) else { return };
+        let chosen = contact.petname.is_some() || contact.verified.is_some();
+        // Only who was let in may have said that much.
+        let long = contact.their_next > REQUEST_MESSAGES_MAX;
+        let stranger = !chosen && contact.own_next == 0 && !long && room_for_more;
+        contact.standing = if stranger { Standing::Requested } else { Standing::Accepted };
         contact.dirty = true;
-        Ok(Reply::Contact { identity: who, room: contact.room() })
+        Self::news(ctx, contact, ContactNews::Unblocked);
+        if stranger && contact.index.is_empty() {
+            self.let_go(ctx, who);
+        }
+        self.view_dirty = true;
     }
 
     fn rename(

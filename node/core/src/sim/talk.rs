@@ -260,12 +260,10 @@ impl World {
                 .map(|c| (c.identity, c.standing))
                 .collect();
             for (who, standing) in pending {
-                match standing {
-                    Standing::Blocked => {
-                        self.order(node, Command::BlockContact { who, blocked: false })
-                    }
-                    _ => self.order(node, Command::AcceptContact { who, petname: None }),
-                };
+                if standing == Standing::Blocked {
+                    self.order(node, Command::BlockContact { who, blocked: false });
+                }
+                self.order(node, Command::AcceptContact { who, petname: None });
             }
         }
     }
