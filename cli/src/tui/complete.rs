@@ -134,8 +134,9 @@ fn rooms(state: &State, word: &str) -> Vec<(String, String)> {
     fits.map(|c| (format!("{} ", c.typed()), c.shown())).collect()
 }
 
-/// Names of those here, who spoke last first, then of contacts. With `@` if that was typed, and with
-/// the mark that tells them from others: of those here, or, where anybody can be named, of all.
+/// Names of those here, who spoke last first, then of contacts; of contacts first where anybody can
+/// be named, as somebody there may be called like one of them. With `@` if that was typed, and with
+/// the mark that tells them from others: of those here, or of all.
 fn people(state: &State, word: &str, after: &str, anybody: bool) -> Vec<(String, String)> {
     let at = if word.starts_with('@') { "@" } else { "" };
     let low = word.trim_start_matches('@').to_lowercase();
@@ -152,7 +153,10 @@ fn people(state: &State, word: &str, after: &str, anybody: bool) -> Vec<(String,
     let direct = state.chats.iter().filter(|c| c.is_direct());
     let direct = direct.map(|c| c.typed().trim_start_matches('@').to_owned());
     let mut found: Vec<(String, String)> = Vec::new();
-    for name in spoke.chain(here.iter().copied()).map(member).chain(direct) {
+    let mut names: Vec<String> = spoke.chain(here.iter().copied()).map(member).collect();
+    let contacts_at = if anybody { 0 } else { names.len() };
+    names.splice(contacts_at..contacts_at, direct);
+    for name in names {
         if !name.is_empty()
             && name.to_lowercase().starts_with(&low)
             && !found.iter().any(|(_, n)| *n == name)

@@ -158,7 +158,9 @@ fn what_tab_offers_means_one_person_and_one_room() {
     for (typed, put) in [
         ("@ze", ["@zed~MK4X ", "@zed~MK2X "]),
         ("ze", ["zed~MK4X: ", "zed~MK2X: "]),
-        ("/whois @ze", ["/whois @zed~MK4X ", "/whois @zed~MK2X "]),
+        // A contact first, whoever else took the name and spoke last.
+        ("/whois @ze", ["/whois @zed~MK2X ", "/whois @zed~MK4X "]),
+        ("/dm @ze", ["/dm @zed~MK2X ", "/dm @zed~MK4X "]),
         ("/leave #ga", ["/leave #garden~aaaaaaaa ", "/leave #garden~bbbbbbbb "]),
     ] {
         let mut state = double(100, 24);

@@ -38,10 +38,13 @@ impl Candidate {
         self.petname.as_deref().unwrap_or(&self.claimed)
     }
 
+    fn all_names(&self) -> impl Iterator<Item = &str> {
+        self.petname.iter().chain([&self.claimed]).chain(&self.elsewhere).map(String::as_str)
+    }
+
     /// Every name of theirs that is spelled so.
     fn names<'a>(&'a self, case: &'a str) -> impl Iterator<Item = &'a str> {
-        let names = self.petname.iter().chain([&self.claimed]).chain(&self.elsewhere);
-        names.map(String::as_str).filter(move |name| folded(name) == case)
+        self.all_names().filter(move |name| folded(name) == case)
     }
 }
 
@@ -171,12 +174,14 @@ pub(super) fn named<'c>(
         if let Some(found) = pick(&|c| print(c) == mark) {
             return Some(found);
         }
-        // As names that are shared are shown: `bob~ABCD`.
-        let shown = bare.rsplit_once('~').map(|(name, print)| (folded(name), letters(print)));
+        // As names that are shared are shown: `bob~ABCD`. What of such a name cannot be seen, or
+        // looks like another letter, cannot be copied from a screen; the mark says who it is.
+        let shown = bare.rsplit_once('~').map(|(name, print)| (skeleton(name), letters(print)));
         let marked = |c: &Candidate| {
-            shown.as_ref().is_some_and(|(name, begins)| {
-                let has_name = c.names(name).next().is_some();
-                has_name && begins.len() >= PREFIX_MIN && print(c).starts_with(begins)
+            shown.as_ref().is_some_and(|(seen, begins)| {
+                begins.len() >= PREFIX_MIN
+                    && print(c).starts_with(begins)
+                    && c.all_names().any(|name| skeleton(name) == *seen)
             })
         };
         if candidates.iter().any(marked) {

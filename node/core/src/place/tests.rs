@@ -224,6 +224,20 @@ fn somebody_who_is_named_without_the_sign_of_a_person_is_proposed_with_it() {
 }
 
 #[test]
+fn the_mark_says_who_it_is_whatever_of_the_name_cannot_be_copied_from_a_screen() {
+    let bob = person(1, "bob", None).who(Standing::Accepted);
+    for other in ["bob\u{3164}", "b\u{43e}b", "\u{2800}Bob"] {
+        let all = [bob.clone(), person(2, other, None)];
+        for one in &all {
+            let marked = format!("@bob~{}", &fingerprint(&one.identity)[..4]);
+            assert_eq!(find_person(&all, &marked), Ok(one.identity), "{other:?}");
+        }
+        let rob = format!("@rob~{}", &fingerprint(&all[1].identity)[..4]);
+        assert!(find_person(&all, &rob).is_err(), "the name counts as well");
+    }
+}
+
+#[test]
 fn what_is_proposed_for_an_ambiguous_name_can_be_typed() {
     let all = [
         person(1, "bob", None),
