@@ -11,7 +11,7 @@ use super::super::overlay::{Overlay, choices};
 use super::super::rows::{author, clock};
 use super::super::settings::SETTINGS;
 use super::super::state::{Chat, State};
-use super::super::text::{clean, cut, fit, width};
+use super::super::text::{clean, cut, fit, width, wrap};
 use super::super::theme::{DELIVERY_LEGEND, Theme};
 use super::{cover, put};
 
@@ -29,11 +29,12 @@ pub(super) fn draw(
 ) -> Option<Position> {
     match state.overlay.as_ref()? {
         Overlay::Help(top) => {
-            text(theme, whole, buffer, "Help (Esc or F1 closes)", &help_lines(), *top);
+            let title = "Help (Esc or F1 closes)";
+            text(theme, whole, buffer, title, &help_lines(), *top, KEY_COLUMNS + 2);
             None
         }
         Overlay::Panel { title, lines, top } => {
-            text(theme, whole, buffer, &format!("{title} (Esc closes)"), lines, *top);
+            text(theme, whole, buffer, &format!("{title} (Esc closes)"), lines, *top, 0);
             None
         }
         Overlay::Switcher { field, at } => {
@@ -103,10 +104,31 @@ fn frame(theme: Theme, whole: Rect, rows: usize, buffer: &mut Buffer, title: &st
     Rect { x: area.x + indent, y: area.y + 1, width: columns, height: rows.saturating_sub(1) }
 }
 
-fn text(theme: Theme, whole: Rect, buffer: &mut Buffer, title: &str, lines: &[String], top: usize) {
+/// What does not fit into a row goes on below, so far from the edge.
+fn hanging(line: &str, columns: usize, indent: usize) -> Vec<String> {
+    let rows = wrap(line, columns);
+    // On a narrow screen little would be left beside it.
+    let indent = if columns >= 2 * indent { indent } else { 0 };
+    let Some(first) = rows.first().filter(|_| rows.len() > 1 && indent > 0).cloned() else {
+        return rows;
+    };
+    let rest = line.get(first.len()..).unwrap_or_default().trim_start();
+    let more = wrap(rest, columns - indent);
+    let blank = " ".repeat(indent);
+    std::iter::once(first).chain(more.iter().map(|row| format!("{blank}{row}"))).collect()
+}
+
+fn text(
+    theme: Theme,
+    whole: Rect,
+    buffer: &mut Buffer,
+    title: &str,
+    lines: &[String],
+    top: usize,
+    indent: usize,
+) {
     let columns = usize::from(whole.width.min(COLUMNS_MAX)).saturating_sub(4).max(1);
-    let wrapped: Vec<String> =
-        lines.iter().flat_map(|l| super::super::text::wrap(l, columns)).collect();
+    let wrapped: Vec<String> = lines.iter().flat_map(|l| hanging(l, columns, indent)).collect();
     let inner = frame(theme, whole, wrapped.len(), buffer, title);
     let height = usize::from(inner.height);
     let top = top.min(wrapped.len().saturating_sub(height));

@@ -148,3 +148,15 @@ fn without_colours_nothing_is_lost() {
     state.settings.color = true;
     assert_eq!(picture(&state), plain);
 }
+
+#[test]
+fn what_a_key_means_goes_on_below_its_own_column() {
+    let mut state = fresh(100, 100);
+    press(&mut state, KeyCode::F(1), KeyModifiers::NONE);
+    let shown = picture(&state);
+    let lines: Vec<&str> = shown.lines().collect();
+    let at = lines.iter().position(|l| l.contains("Esc, then")).unwrap();
+    let column = lines[at].find("h j k l").unwrap();
+    let next = lines[at + 1].trim_start();
+    assert_eq!(lines[at + 1].len() - next.len(), column, "{shown}");
+}
