@@ -99,9 +99,9 @@ async fn mute(
     let member = members::find(session, &here.room.to_string(), who).await?;
     let params = json!({"room": here.room, "device": member.device, "muted": muted});
     session.call("room.mute", params).await?;
-    let word = if muted { "hidden" } else { "shown" };
+    let word = if muted { "hidden" } else { "no longer hidden" };
     Ok(Outcome::note(format!(
-        "{} is {word} in {}, only on your side",
+        "{} is {word} in {}, on your side only",
         members::shown(&member),
         shown_name(here)
     )))
