@@ -34,9 +34,14 @@ struct Term {
 impl Term {
     fn open(home: &Home, args: &[&str], columns: u16, rows: u16) -> Self {
         let size = PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 };
-        let pair = native_pty_system().openpty(size).unwrap();
         let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_klatch"));
         command.args(args);
+        Self::run(home, command, size)
+    }
+
+    fn run(home: &Home, mut command: CommandBuilder, size: PtySize) -> Self {
+        let (columns, rows) = (size.cols, size.rows);
+        let pair = native_pty_system().openpty(size).unwrap();
         command.env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", home.path());
@@ -72,6 +77,14 @@ impl Term {
             120,
             30,
         )
+    }
+
+    /// Whether each key reaches the program at once, and nobody else writes it on the screen.
+    fn is_raw(&self) -> bool {
+        use rustix::termios::LocalModes;
+        let line = std::fs::File::open(self.master.tty_name().unwrap()).unwrap();
+        let modes = rustix::termios::tcgetattr(line).unwrap().local_modes;
+        !modes.intersects(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG)
     }
 
     /// The window gets another size: columns, rows.
@@ -375,6 +388,99 @@ fn a_key_that_comes_with_a_change_of_the_size_is_neither_late_nor_lost() {
     drop(busy);
     term.press("\r");
     term.see_row(&["alice", &typed]);
+    term.press("/quit\r");
+    assert!(term.wait().success());
+}
+
+#[test]
+fn a_screen_that_was_stopped_has_the_terminal_again_when_the_shell_continues_it() {
+    let home = Home::new();
+    let mut shell = CommandBuilder::new("bash");
+    shell.args(["--norc", "--noprofile", "-i"]);
+    let size = PtySize { rows: 30, cols: 120, pixel_width: 0, pixel_height: 0 };
+    let mut term = Term::run(&home, shell, size);
+    let program = env!("CARGO_BIN_EXE_klatch");
+    term.press(&format!("{program} --name alice --no-input chat '#garden'\n"));
+    term.see("#garden> ");
+    for round in 0..6 {
+        assert!(term.is_raw(), "before round {round}");
+        term.press("\u{1a}");
+        term.until("the shell", |text| text.contains("Stopped") && !text.contains("#garden> "));
+        // Of its own accord it does not come back: what the shell shows is left alone.
+        term.press("echo sum $((40 + 2))\n");
+        term.see("sum 42");
+        term.press("fg\n");
+        term.see("#garden> ");
+        let begun = Instant::now();
+        while !term.is_raw() {
+            assert!(begun.elapsed() < PATIENCE, "round {round}: keys go to the line editor");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        // It was not for a moment only.
+        term.press(&format!("{round}"));
+        let typed: String = (0..=round).map(|n| n.to_string()).collect();
+        term.see(&format!("#garden> {typed}"));
+        assert!(term.is_raw(), "round {round}: the shell took it back");
+    }
+    // Nor does the shell keep it when somebody else stopped the program, who asked nobody.
+    let status = home.ok(&["status", "--json"]);
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    let mut kill = std::process::Command::new("kill");
+    assert!(kill.args(["-STOP", &status["pid"].to_string()]).status().unwrap().success());
+    let begun = Instant::now();
+    while term.is_raw() {
+        assert!(begun.elapsed() < PATIENCE, "the shell does not see that it stopped");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    term.press("fg\n");
+    while !term.is_raw() {
+        assert!(begun.elapsed() < PATIENCE, "keys go to the line editor");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    term.press("x");
+    term.see("#garden> 012345x");
+    term.press("\x03/quit\r");
+    term.see("You are offline now");
+    term.press("exit\n");
+    assert!(term.wait().success());
+}
+
+#[test]
+fn a_passphrase_is_asked_for_again_after_a_slip_and_a_lock_from_elsewhere_hides_what_was_said() {
+    let home = Home::new();
+    let secret = home.path().join("secret");
+    std::fs::write(&secret, "correct horse\n").unwrap();
+    let file = secret.to_str().unwrap();
+    home.ok(&["init", "--name", "alice", "--passphrase-file", file]);
+    let mut term = Term::open(&home, &["chat", "#garden"], 100, 24);
+    for slip in ["wrong\n", "horse\n"] {
+        term.see("Passphrase: ");
+        term.press(slip);
+        term.see("that is not the passphrase: once more");
+    }
+    term.press("correct horse\n");
+    term.see("#garden> ");
+    term.press("a word among friends\r");
+    term.see_row(&["alice", "a word among friends"]);
+    term.press("/lock\r");
+    assert!(term.wait().success() && term.is_restored());
+    term.see("locked: `klatch unlock` opens this profile again");
+    // Three tries, then it is enough.
+    let mut term = Term::open(&home, &["chat", "#garden"], 100, 24);
+    for n in 1..=3 {
+        term.until("the question", |text| text.matches("Passphrase: ").count() == n);
+        term.press("wrong\n");
+    }
+    assert_eq!(term.wait().exit_code(), 4, "{}", term.text());
+    // Locked by another program.
+    home.ok(&["unlock", "--unlock-file", file]);
+    let mut term = Term::open(&home, &["chat", "#garden"], 100, 24);
+    term.see_row(&["alice", "a word among friends"]);
+    home.ok(&["lock"]);
+    let text = term.see("Locked.");
+    assert!(!text.contains("among friends"), "{text}");
+    home.ok(&["unlock", "--unlock-file", file]);
+    term.see_row(&["alice", "a word among friends"]);
     term.press("/quit\r");
     assert!(term.wait().success());
 }

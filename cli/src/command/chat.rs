@@ -58,6 +58,9 @@ pub async fn run(ctx: &Context, args: Chat) -> Result<(), Report> {
     };
     if lock {
         lock_up(ctx).await?;
+        if ctx.protected()? {
+            ctx.out.note("locked: `klatch unlock` opens this profile again");
+        }
         return done;
     }
     let inside = ctx.embedded.lock().await.is_some();

@@ -34,13 +34,28 @@ pub async fn run(ctx: &Context, args: &Join, method: &str) -> Result<(), Report>
     ctx.finish(false).await;
     let Reply::Joined { room, already, .. } = &reply else { return ctx.out.json(&reply) };
     let Some(this) = all.iter().find(|r| r.room == *room) else { return ctx.out.json(&reply) };
-    let twin = all.iter().find(|r| r.room != this.room && r.name == this.name && !r.left);
+    let twin = twin(&all, this);
     if let Some(twin) = twin
         && !already
     {
         ctx.out.warning(&another(this, twin));
     }
     ctx.out.either(&reply, || told(this, twin.is_some(), *already))
+}
+
+/// Another room of the same name that one is in.
+fn twin<'a>(all: &'a [RoomSummary], this: &RoomSummary) -> Option<&'a RoomSummary> {
+    all.iter().find(|r| r.room != this.room && r.name == this.name && !r.left)
+}
+
+/// What may be a slip about a room that was just opened: another one has its name, or nearly.
+pub fn doubt(all: &[RoomSummary], this: &RoomSummary) -> Option<String> {
+    if let Some(twin) = twin(all, this) {
+        return Some(another(this, twin));
+    }
+    let double = rooms::double(all, &this.name)?;
+    let (name, double) = (visible(&this.name), visible(double));
+    Some(format!("{name} is not {double}, which you have: the names look alike"))
 }
 
 /// What came of it, with the command that goes on from here.

@@ -18,6 +18,7 @@ use super::state::{Chat, ChatKind, RTT_PEERS_MAX, RTTS_MAX, State, Tag, Wish};
 use super::text::clean;
 use super::timeline::{PAGE, Timeline};
 use crate::act::{Effect, Here, Outcome, Shown, Tone};
+use crate::command::join;
 use crate::error::{Report, exit};
 use crate::hints;
 use crate::lines::Lines;
@@ -40,7 +41,7 @@ fn failed(state: &mut State, tag: Tag, report: &Report) {
         Tag::Sent(n) => sending::failed(state, n, report),
         Tag::Change(what) => state.fail(&report.clone().doing(what)),
         Tag::Join | Tag::JoinPrivate => state.fail(report),
-        Tag::Search(_) => state.fail(report),
+        Tag::Search(_) | Tag::First(_) => state.fail(report),
         // These are asked again; the connection's own state is shown.
         _ if report.exit == exit::NO_NODE => {}
         // A node of an older kind knows no conversations.
@@ -107,6 +108,16 @@ fn answered(state: &mut State, wishes: &mut Vec<Wish>, tag: Tag, value: Value) {
             });
             centre(state);
         }
+        Tag::First(room) => {
+            let Some(page) = parse::<Vec<Message>>(state, value) else { return };
+            let first = page.into_iter().find(|m| m.target.is_none() && m.kind.is_line());
+            if let (Some(first), true) = (first, state.here == Some(room)) {
+                if let Some(timeline) = state.timeline_mut() {
+                    timeline.jump(first);
+                }
+                state.say("End goes back to the newest line");
+            }
+        }
         Tag::Changed(room, _) => {
             if let (Some(message), Some(timeline)) =
                 (parse::<Message>(state, value), state.timelines.get_mut(&room))
@@ -136,12 +147,14 @@ fn answered(state: &mut State, wishes: &mut Vec<Wish>, tag: Tag, value: Value) {
             }
         }
         Tag::Join => {
-            if let Some(Reply::Joined { room, name, .. }) = parse(state, value) {
+            if let Some(Reply::Joined { room, name, already, .. }) = parse(state, value) {
+                state.opened = Some(room).filter(|_| !already);
                 arrive(state, wishes, room, &name, ChatKind::Room(Access::Open));
             }
         }
         Tag::JoinPrivate => {
-            if let Some(Reply::Joined { room, name, .. }) = parse(state, value) {
+            if let Some(Reply::Joined { room, name, already, .. }) = parse(state, value) {
+                state.opened = Some(room).filter(|_| !already);
                 arrive(state, wishes, room, &name, ChatKind::Room(Access::Passphrase));
                 let words = crate::words::of_room(&room);
                 state.say(&format!(
@@ -193,7 +206,8 @@ fn status_came(state: &mut State, wishes: &mut Vec<Wish>, status: Status) {
     state.me.typing = status.typing;
     if status.read_only && !state.status.as_ref().is_some_and(|s| s.read_only) {
         state.warn(
-            "the disk is full or fails: nothing new is stored until the node is started again",
+            "the disk is full or fails: nothing new is stored until there is space again; \
+             what you write stays here",
         );
     }
     for peer in &status.peers {
@@ -217,6 +231,12 @@ fn status_came(state: &mut State, wishes: &mut Vec<Wish>, status: Status) {
         }
     }
     rooms_came(state, wishes, &status.rooms);
+    if let Some(this) = status.rooms.iter().find(|r| state.opened == Some(r.room)) {
+        state.opened = None;
+        if let Some(doubt) = join::doubt(&status.rooms, this) {
+            state.warn(&doubt);
+        }
+    }
     state.status = Some(status);
 }
 
@@ -234,6 +254,7 @@ fn rooms_came(state: &mut State, wishes: &mut Vec<Wish>, rooms: &[RoomSummary]) 
             mentions: 0,
             queued: room.queued,
             full: room.over_budget,
+            behind: room.behind,
         });
     }
     take_over(state, wishes, chats, false);
@@ -259,9 +280,12 @@ fn marks_came(state: &mut State, room: RoomId, members: &[Member]) {
 
 fn contacts_came(state: &mut State, wishes: &mut Vec<Wish>, contacts: Vec<Contact>) {
     let mut chats: Vec<Chat> = Vec::new();
-    for contact in contacts.into_iter().filter(|c| c.standing != Standing::Blocked) {
+    let here = state.here;
+    let shown = |c: &Contact| c.standing != Standing::Blocked || here == Some(c.room);
+    for contact in contacts.into_iter().filter(shown) {
         let kind = match contact.standing {
             Standing::Requested => ChatKind::Request(contact.identity),
+            Standing::Blocked => ChatKind::Blocked(contact.identity),
             _ => ChatKind::Direct(contact.identity, contact.verification),
         };
         chats.push(Chat {
@@ -275,9 +299,14 @@ fn contacts_came(state: &mut State, wishes: &mut Vec<Wish>, contacts: Vec<Contac
             mentions: 0,
             queued: 0,
             full: false,
+            behind: false,
         });
     }
-    chats.sort_by_key(|c| matches!(c.kind, ChatKind::Request(_)));
+    chats.sort_by_key(|c| match c.kind {
+        ChatKind::Request(_) => 1,
+        ChatKind::Blocked(_) => 2,
+        ChatKind::Room(_) | ChatKind::Direct(..) => 0,
+    });
     take_over(state, wishes, chats, true);
 }
 
@@ -364,6 +393,7 @@ pub fn arrive(state: &mut State, wishes: &mut Vec<Wish>, room: RoomId, name: &st
             mentions: 0,
             queued: 0,
             full: false,
+            behind: false,
         };
         let at = if chat.is_direct() {
             state.chats.len()
@@ -397,11 +427,11 @@ pub fn acted(state: &mut State, wishes: &mut Vec<Wish>, outcome: Result<Outcome,
         Err(report) => return state.fail(&report),
     };
     state.wrote |= outcome.wrote;
-    show(state, outcome.shown);
     match outcome.effect {
         Effect::Stay => {}
         Effect::Go(here) => {
             let kind = kind_of(&here);
+            state.opened = Some(here.room).filter(|_| outcome.wrote && !here.direct);
             arrive(state, wishes, here.room, &here.name, kind);
         }
         Effect::Left(room) => {
@@ -419,6 +449,8 @@ pub fn acted(state: &mut State, wishes: &mut Vec<Wish>, outcome: Result<Outcome,
         Effect::Confirm { question, action } => state.question = Some((question, *action)),
         Effect::Quit { lock } => state.quit = Some(lock),
     }
+    // What was said before belongs to the place before.
+    show(state, outcome.shown);
     state.due.lists.get_or_insert(state.now_ms);
 }
 

@@ -170,8 +170,32 @@ fn people(state: &State, word: &str, after: &str, anybody: bool) -> Vec<(String,
     found
 }
 
+/// What people put on messages most, offered before a name is typed.
+const USUAL: [&str; 10] =
+    ["+1", "heart", "joy", "tada", "open_mouth", "cry", "pray", "eyes", "white_check_mark", "fire"];
+
+/// Enter where an emoji is to be named: takes the one that is offered first, unless there is one.
+pub fn take_emoji(state: &mut State) {
+    let (before, first, _) = state.composer.before_cursor();
+    let argument = if first { slash::unfinished(&before) } else { None };
+    let is_name = |word: &str| word.chars().any(char::is_alphanumeric);
+    let wanted = argument.is_some_and(|a| {
+        a.takes == Takes::Emoji && is_name(a.word) && klatch_core::emoji::emoji(a.word).is_none()
+    });
+    if wanted && state.composer.completing.is_none() {
+        tab(state, false);
+    }
+}
+
 fn emoji(word: &str) -> Vec<(String, String)> {
     let low = word.trim_end_matches(':').to_lowercase();
+    if low.is_empty() {
+        let usual = USUAL.into_iter().filter_map(|code| {
+            let e = emojis::get_by_shortcode(code)?;
+            Some((format!("{e} "), format!("{e} :{code}:")))
+        });
+        return usual.collect();
+    }
     let codes = emojis::iter().flat_map(|e| e.shortcodes().map(move |code| (e, code)));
     let mut found: Vec<(&str, &str)> = codes
         .filter(|(_, code)| code.starts_with(&low))

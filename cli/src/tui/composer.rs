@@ -7,6 +7,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use klatch_core::ids::EntryId;
 use klatch_core::limits::TEXT_BYTES_MAX;
 use ratatui_textarea::{CursorMove, TextArea};
+use unicode_segmentation::UnicodeSegmentation;
 
 use super::complete::Completing;
 use super::settings::Keymap;
@@ -17,6 +18,8 @@ const HISTORY_MAX: usize = 100;
 const HISTORY_BYTES_MAX: usize = 4_096;
 /// Steps that can be undone.
 const UNDO_MAX: usize = 50;
+/// Texts that wait behind one another: a draft, a change, a command are three.
+const ASIDES_MAX: usize = 4;
 
 /// The place where one writes.
 #[derive(Debug)]
@@ -35,13 +38,22 @@ pub struct Composer {
     pub bare: Option<&'static str>,
     /// The vi keymap, if it is wanted.
     pub vi: Option<Vi>,
-    /// What was written when `:` opened the command line; it comes back when that is done.
-    pub aside: Option<String>,
+    /// What was being written when something else took its place; it comes back when that is done.
+    asides: Vec<Half>,
     history: VecDeque<String>,
     /// How far back in it, counted from 1.
     back: usize,
     /// Bytes in the area: counted here because that is asked for at each key.
     bytes: usize,
+}
+
+/// Something half written: the text, and what it answers or replaces.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Half {
+    /// The words.
+    pub text: String,
+    reply: Option<(EntryId, String)>,
+    edit: Option<EntryId>,
 }
 
 /// Where the vi keymap stands.
@@ -51,6 +63,8 @@ pub struct Vi {
     pub normal: bool,
     /// The first key of a command of two, such as `d`.
     pub pending: Option<char>,
+    /// What was deleted last was whole lines: it is put in as such.
+    pub lines: bool,
     /// `:` was pressed: what is written is a command, after which keys are commands again.
     pub line: bool,
 }
@@ -67,7 +81,7 @@ impl Composer {
             closed: false,
             bare: None,
             vi,
-            aside: None,
+            asides: Vec::new(),
             history: VecDeque::new(),
             back: 0,
             bytes: 0,
@@ -101,13 +115,80 @@ impl Composer {
         text
     }
 
-    /// Opens the command line; what was written waits.
-    pub fn command_line(&mut self) {
-        let text = self.text();
-        if self.aside.is_none() && !text.is_empty() {
-            self.aside = Some(text);
+    /// Puts another text in for a while: what was written waits. A command that was begun so gives
+    /// way to the next one.
+    pub fn put_aside(&mut self, text: &str) {
+        let written = self.half();
+        let command = written.edit.is_none() && written.text.starts_with('/');
+        if !(command && self.has_aside()) {
+            if self.asides.len() >= ASIDES_MAX {
+                // Not the first: that is the draft.
+                self.asides.remove(1);
+            }
+            self.asides.push(written);
         }
-        self.set("/");
+        (self.reply, self.edit, self.back) = (None, None, 0);
+        self.set(text);
+    }
+
+    /// Whether something else waits until what is written now is done.
+    pub fn has_aside(&self) -> bool {
+        !self.asides.is_empty()
+    }
+
+    /// What is written is done, or given up: back to what was written before. `false` if nothing
+    /// was.
+    pub fn done(&mut self) -> bool {
+        if let Some(vi) = self.vi.as_mut().filter(|vi| vi.line) {
+            (vi.line, vi.normal) = (false, true);
+        }
+        let Some(half) = self.asides.pop() else { return false };
+        self.resume(half);
+        true
+    }
+
+    /// Whether a plain text is all that is half written.
+    pub fn is_draft(&self) -> bool {
+        self.asides.is_empty() && self.reply.is_none() && self.edit.is_none()
+    }
+
+    fn half(&self) -> Half {
+        Half { text: self.text(), reply: self.reply.clone(), edit: self.edit }
+    }
+
+    fn resume(&mut self, half: Half) {
+        self.set(&half.text);
+        (self.reply, self.edit, self.back) = (half.reply, half.edit, 0);
+    }
+
+    /// Takes out everything that is half written, the oldest first, the command line of vi but for
+    /// what waits behind it.
+    pub fn leave(&mut self) -> Vec<Half> {
+        let mut halves = std::mem::take(&mut self.asides);
+        if !self.in_command_line() {
+            halves.push(self.half());
+        }
+        if let Some(vi) = &mut self.vi {
+            vi.line = false;
+        }
+        self.take();
+        halves
+    }
+
+    /// The other way round.
+    pub fn come_back(&mut self, mut halves: Vec<Half>) {
+        self.asides.clear();
+        let half = halves.pop().unwrap_or_default();
+        self.asides = halves;
+        self.resume(half);
+    }
+
+    /// Opens the command line of vi, or a command: what was written waits.
+    pub fn begin_command(&mut self, text: &str) {
+        self.put_aside(text);
+        if let Some(vi) = &mut self.vi {
+            (vi.line, vi.normal) = (true, false);
+        }
     }
 
     /// Whether what is written is the command line of vi.
@@ -115,21 +196,11 @@ impl Composer {
         self.vi.is_some_and(|vi| vi.line)
     }
 
-    /// Back from the command line to what was written before. `false` if nothing was.
-    pub fn command_line_done(&mut self) -> bool {
-        if let Some(vi) = self.vi.as_mut().filter(|vi| vi.line) {
-            (vi.line, vi.normal) = (false, true);
-        }
-        let Some(text) = self.aside.take() else { return false };
-        self.set(&text);
-        true
-    }
-
-    /// What is being written, the command line aside.
+    /// The text that is being written, whatever takes its place for a while.
     pub fn draft(&self) -> String {
-        match &self.aside {
-            Some(text) => text.clone(),
-            None if self.in_command_line() => String::new(),
+        match self.asides.first() {
+            Some(half) => half.text.clone(),
+            None if self.edit.is_some() || self.in_command_line() => String::new(),
             None => self.text(),
         }
     }
@@ -137,7 +208,10 @@ impl Composer {
     /// Remembers a text for Up.
     pub fn remember(&mut self, text: &str) {
         self.back = 0;
-        if text.len() > HISTORY_BYTES_MAX || self.history.back().is_some_and(|last| last == text) {
+        if text.is_empty()
+            || text.len() > HISTORY_BYTES_MAX
+            || self.history.back().is_some_and(|last| last == text)
+        {
             return;
         }
         if self.history.len() >= HISTORY_MAX {
@@ -176,11 +250,17 @@ impl Composer {
     /// It would become longer than a message can be.
     pub fn insert(&mut self, text: &str) -> Result<(), String> {
         if self.bytes + text.len() > TEXT_BYTES_MAX {
-            return Err(format!(
-                "a text has at most {TEXT_BYTES_MAX} bytes; here are {} and {} more do not fit: nothing was put in",
-                self.bytes,
-                text.len()
-            ));
+            let more = text.len();
+            return Err(match self.bytes {
+                0 => format!(
+                    "a text has at most {TEXT_BYTES_MAX} bytes, and this has {more}: nothing was \
+                     put in"
+                ),
+                there => format!(
+                    "a text has at most {TEXT_BYTES_MAX} bytes; there are {there}, and {more} more \
+                     do not fit: nothing was put in"
+                ),
+            });
         }
         let text = text.replace("\r\n", "\n").replace('\r', "\n");
         self.area.insert_str(text);
@@ -242,10 +322,14 @@ impl Composer {
         let area = &mut self.area;
         match (code, ctrl, alt) {
             (KeyCode::Backspace, false, false) | (KeyCode::Char('h'), true, _) => {
-                let _ = area.delete_char();
+                for _ in 0..sign(area, true) {
+                    let _ = area.delete_char();
+                }
             }
             (KeyCode::Delete, false, false) | (KeyCode::Char('d'), true, _) => {
-                let _ = area.delete_next_char();
+                for _ in 0..sign(area, false) {
+                    let _ = area.delete_next_char();
+                }
             }
             (KeyCode::Char('w'), true, _) | (KeyCode::Backspace, ..) => drop(area.delete_word()),
             (KeyCode::Char('d'), _, true) | (KeyCode::Delete, ..) => drop(area.delete_next_word()),
@@ -266,9 +350,15 @@ impl Composer {
                 area.move_cursor(CursorMove::WordForward)
             }
             (KeyCode::Left, _, false) | (KeyCode::Char('b'), true, _) => {
-                area.move_cursor(CursorMove::Back)
+                for _ in 0..sign(area, true) {
+                    area.move_cursor(CursorMove::Back);
+                }
             }
-            (KeyCode::Right, _, false) => area.move_cursor(CursorMove::Forward),
+            (KeyCode::Right, _, false) => {
+                for _ in 0..sign(area, false) {
+                    area.move_cursor(CursorMove::Forward);
+                }
+            }
             (KeyCode::Up, _, false) => area.move_cursor(CursorMove::Up),
             (KeyCode::Down, _, false) => area.move_cursor(CursorMove::Down),
             _ => return false,
@@ -286,6 +376,19 @@ impl Composer {
         (self.completing, self.bare) = (None, None);
         self.count();
     }
+}
+
+/// Characters of the sign before or behind the cursor, as people see signs; at an edge of the line
+/// the line break is one.
+pub fn sign(area: &TextArea<'_>, before: bool) -> usize {
+    let cursor = area.cursor();
+    let line = area.lines().get(cursor.0).map(String::as_str).unwrap_or_default();
+    let at = line.char_indices().nth(cursor.1).map_or(line.len(), |(at, _)| at);
+    let sign = match before {
+        true => line[..at].graphemes(true).next_back(),
+        false => line[at..].graphemes(true).next(),
+    };
+    sign.map_or(1, |sign| sign.chars().count())
 }
 
 fn area(text: &str) -> TextArea<'static> {
@@ -331,6 +434,28 @@ mod tests {
         composer.insert(&"x".repeat(TEXT_BYTES_MAX - 5)).unwrap();
         assert!(composer.key(KeyEvent::from(KeyCode::Char('x'))).is_err());
         assert_eq!(composer.text().len(), TEXT_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_sign_goes_as_a_whole_and_the_cursor_steps_over_it() {
+        let mut composer = Composer::new(Keymap::Readline);
+        composer.insert("a👩‍👩‍👧‍👦🇩🇪e\u{301}").unwrap();
+        let plain = KeyModifiers::NONE;
+        press(&mut composer, KeyCode::Backspace, plain);
+        assert_eq!(composer.text(), "a👩‍👩‍👧‍👦🇩🇪");
+        press(&mut composer, KeyCode::Left, plain);
+        press(&mut composer, KeyCode::Backspace, plain);
+        assert_eq!(composer.text(), "a🇩🇪");
+        press(&mut composer, KeyCode::Right, plain);
+        press(&mut composer, KeyCode::Char('b'), plain);
+        assert_eq!(composer.text(), "a🇩🇪b");
+        press(&mut composer, KeyCode::Home, plain);
+        press(&mut composer, KeyCode::Right, plain);
+        press(&mut composer, KeyCode::Delete, plain);
+        assert_eq!(composer.text(), "ab");
+        press(&mut composer, KeyCode::Enter, KeyModifiers::ALT);
+        press(&mut composer, KeyCode::Backspace, plain);
+        assert_eq!(composer.text(), "ab", "a line break is one sign");
     }
 
     #[test]

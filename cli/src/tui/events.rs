@@ -56,6 +56,7 @@ pub fn told(state: &mut State, wishes: &mut Vec<Wish>, told: Told) {
             left(state, wishes, room);
             state.timelines.remove(&room);
             state.drafts.remove(&room);
+            state.halves.remove(&room);
             state.levels.remove(&room);
             state.keep_soon();
         }

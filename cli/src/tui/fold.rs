@@ -4,10 +4,9 @@
 use klatch_core::ids::{EntryId, RoomId};
 use serde_json::{Value, json};
 
-use super::composer::Composer;
 use super::overlay::Overlay;
 use super::rows::{Look, is_speech};
-use super::state::{Input, State, TIMELINES_MAX, Tag, View, Wish};
+use super::state::{ChatKind, Input, State, TIMELINES_MAX, Tag, View, Wish};
 use super::timeline::{PAGE, Timeline};
 use super::{answers, events, keys, layout, mouse, paste, sending};
 
@@ -56,6 +55,13 @@ pub fn fold(state: &mut State, now_ms: u64, input: Input) -> Vec<Wish> {
         Input::Told(told) => events::told(state, &mut wishes, *told),
         Input::Answer(tag, outcome) => answers::answer(state, &mut wishes, tag, outcome),
         Input::Acted(outcome) => answers::acted(state, &mut wishes, outcome.map(|o| *o)),
+        Input::Refused(place, typed, report) => {
+            state.fail(&report);
+            // A slip can be mended, unless something else is written meanwhile.
+            if state.here == place && state.composer.is_empty() && state.composer.is_draft() {
+                state.composer.set(&typed);
+            }
+        }
         Input::Passphrase(new) => {
             if let Some(Overlay::Secret { offered, .. }) = &mut state.overlay {
                 *offered = Some(new);
@@ -64,6 +70,13 @@ pub fn fold(state: &mut State, now_ms: u64, input: Input) -> Vec<Wish> {
         Input::Log(line) => state.record(&line),
         Input::Lost(why, unanswered) => lost(state, &mut wishes, &why, unanswered),
         Input::Failed(what) => state.warn(&what),
+        Input::Unkept(what) => {
+            state.record(&what);
+            // What became of a message matters more than what becomes of a draft.
+            if state.note.as_ref().is_none_or(|note| !note.warning) {
+                state.warn(&what);
+            }
+        }
         Input::Found => found(state, &mut wishes),
         Input::Tick => {}
     }
@@ -99,6 +112,22 @@ fn lost(state: &mut State, wishes: &mut Vec<Wish>, why: &str, unanswered: Vec<Ta
         answers::answer(state, wishes, tag, Err(crate::error::Report::gone()));
     }
     state.asked.clear();
+    if state.sealed {
+        seal(state);
+    }
+}
+
+/// The keys went with the node: nothing of what they opened stays, but the own words half written,
+/// which are nowhere else.
+fn seal(state: &mut State) {
+    state.timelines.clear();
+    state.members.clear();
+    state.quotes.clear();
+    state.rtts.clear();
+    state.log.clear();
+    state.typing.clear();
+    state.held = super::notify::Held::default();
+    (state.overlay, state.note) = (None, None);
 }
 
 /// The node is there again: everything is read anew, because events may have been missed.
@@ -108,6 +137,9 @@ fn found(state: &mut State, wishes: &mut Vec<Wish>) {
     state.say("the node is there again");
     let here = state.here;
     state.timelines.retain(|room, _| Some(*room) == here);
+    if let Some(room) = here {
+        state.timelines.entry(room).or_insert_with(|| Timeline::new(room));
+    }
     sending::again(state, wishes);
     wishes.extend(start(state));
     state.due.refresh = Some(state.now_ms);
@@ -265,6 +297,8 @@ pub fn go(state: &mut State, wishes: &mut Vec<Wish>, room: RoomId) {
         return;
     }
     leave_place(state);
+    state.note.take_if(|note| note.place.is_some());
+    state.list_top = None;
     state.here = Some(room);
     state.visits.retain(|r| *r != room);
     state.visits.push(room);
@@ -274,7 +308,10 @@ pub fn go(state: &mut State, wishes: &mut Vec<Wish>, room: RoomId) {
     let kept: Vec<RoomId> = state.visits.iter().rev().take(TIMELINES_MAX).copied().collect();
     state.timelines.retain(|r, _| kept.contains(r));
     state.members.retain(|r, _| kept.contains(r));
-    state.composer.set(&state.drafts.get(&room).cloned().unwrap_or_default());
+    match state.halves.remove(&room) {
+        Some(halves) => state.composer.come_back(halves),
+        None => state.composer.set(&state.drafts.get(&room).cloned().unwrap_or_default()),
+    }
     let unread = state.chat().map_or(0, |c| c.unread);
     let timeline = state.timelines.entry(room).or_insert_with(|| Timeline::new(room));
     if timeline.loaded && unread > 0 {
@@ -289,13 +326,17 @@ pub fn go(state: &mut State, wishes: &mut Vec<Wish>, room: RoomId) {
 fn leave_place(state: &mut State) {
     let Some(old) = state.here else { return };
     keep_draft(state);
+    state.chats.retain(|c| c.room != old || !matches!(c.kind, ChatKind::Blocked(_)));
     if let Some(timeline) = state.timelines.get_mut(&old) {
         (timeline.unread_from, timeline.selected, timeline.centre) = (None, None, false);
     }
-    let Composer { reply, edit, aside, vi, .. } = &mut state.composer;
-    (*reply, *edit, *aside) = (None, None, None);
-    if let Some(vi) = vi {
-        vi.line = false;
+    let is_draft = state.composer.is_draft();
+    let halves = state.composer.leave();
+    if !is_draft {
+        if state.halves.len() >= DRAFTS_MAX {
+            state.halves.pop_first();
+        }
+        state.halves.insert(old, halves);
     }
     state.told_typing = None;
 }
@@ -304,18 +345,17 @@ fn leave_place(state: &mut State) {
 pub fn keep_draft(state: &mut State) {
     let Some(room) = state.here else { return };
     let text = state.composer.draft();
-    let changed =
-        match (text.trim().is_empty() || state.composer.edit.is_some(), state.drafts.get(&room)) {
-            (true, _) => state.drafts.remove(&room).is_some(),
-            (false, Some(old)) if *old == text => false,
-            (false, _) => {
-                if state.drafts.len() >= DRAFTS_MAX && !state.drafts.contains_key(&room) {
-                    state.drafts.pop_first();
-                }
-                state.drafts.insert(room, text);
-                true
+    let changed = match (text.trim().is_empty(), state.drafts.get(&room)) {
+        (true, _) => state.drafts.remove(&room).is_some(),
+        (false, Some(old)) if *old == text => false,
+        (false, _) => {
+            if state.drafts.len() >= DRAFTS_MAX && !state.drafts.contains_key(&room) {
+                state.drafts.pop_first();
             }
-        };
+            state.drafts.insert(room, text);
+            true
+        }
+    };
     if changed {
         state.keep_soon();
     }

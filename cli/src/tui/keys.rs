@@ -4,14 +4,15 @@ use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use serde_json::json;
 
 use super::fold::{ask, go, keep_draft, scroll, show_selected, tell_typing};
-use super::links;
 use super::overlay::Overlay;
 use super::rows::is_speech;
 use super::state::{Chat, ChatKind, State, Tag, View, Wish};
-use super::{complete, layout, overlay_keys, paste, sending, vi};
-use crate::output::snippet;
+use super::{chosen, complete, layout, overlay_keys, paste, sending, vi};
 use crate::slash::{self, Input};
 
+/// Entries looked through for the first line: the first of a room say who came, or change
+/// something.
+const FIRST_MAX: u32 = 100;
 /// Messages handed to the executor of commands, for `^`.
 const RECENT_MAX: usize = 300;
 
@@ -37,7 +38,8 @@ pub const KEYS: &[(&str, &[(&str, &str)])] = &[
         "Look",
         &[
             ("PgUp, PgDn", "scroll; Ctrl+U, Ctrl+D half a page while nothing is written"),
-            ("End, Ctrl+End", "to the newest line"),
+            ("Home", "to the first new line, or the oldest one, while nothing is written"),
+            ("Ctrl+Home; End, Ctrl+End", "to the oldest line; to the newest"),
             ("Alt+Up, Alt+Down", "select a message; Ctrl+G copies it through the terminal"),
             ("Alt+L", "the links of the selected message, or the newest ones"),
             ("Enter", "with nothing written: show a folded message whole, or fold it again"),
@@ -87,6 +89,10 @@ pub fn key(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) {
         return overlay_keys::key(state, wishes, key);
     }
     if state.view == View::Network {
+        if overlay_keys::writes(state, key) {
+            state.view = View::Chat;
+            return writing(state, wishes, key);
+        }
         return network(state, key);
     }
     if going(state, wishes, key) || looking(state, wishes, key) {
@@ -111,6 +117,7 @@ pub fn paste(state: &mut State, text: &str) {
             state.due.search = Some(state.now_ms + super::overlay::SEARCH_PAUSE_MS);
         }
         _ => {
+            (state.overlay, state.view) = (None, View::Chat);
             if let Err(why) = state.composer.insert(text) {
                 state.warn(&why);
             }
@@ -241,8 +248,10 @@ fn going(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) -> bool {
         }
         _ => return false,
     };
-    if let Some(room) = row.and_then(|at| state.chats.get(at)).map(|c| c.room) {
-        go(state, wishes, room);
+    match row.map(|at| (at, state.chats.get(at).map(|c| c.room))) {
+        Some((_, Some(room))) => go(state, wishes, room),
+        Some((at, None)) => state.say(&format!("the list has no row {}", at + 1)),
+        None => {}
     }
     true
 }
@@ -259,6 +268,8 @@ fn looking(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) -> bool {
         KeyCode::Char('u') if ctrl && empty => scroll(state, -(height / 2).max(1)),
         KeyCode::Char('d') if ctrl && empty => scroll(state, (height / 2).max(1)),
         KeyCode::End if empty || ctrl => to_end(state, wishes),
+        KeyCode::Home if empty && !ctrl => to_new(state, wishes),
+        KeyCode::Home if ctrl => to_first(state, wishes, 0),
         KeyCode::Up if alt => {
             state.timeline_mut().into_iter().for_each(|t| t.select(true));
             show_selected(state);
@@ -267,11 +278,11 @@ fn looking(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) -> bool {
             state.timeline_mut().into_iter().for_each(|t| t.select(false));
             show_selected(state);
         }
-        KeyCode::Char('g') if ctrl => copy(state, wishes),
-        KeyCode::Char('l') if alt => show_links(state, wishes),
-        KeyCode::Char('r') if alt => reply(state),
-        KeyCode::Char('e') if alt => edit(state),
-        KeyCode::Char('x') if alt => react(state),
+        KeyCode::Char('g') if ctrl => chosen::copy(state, wishes),
+        KeyCode::Char('l') if alt => chosen::show_links(state, wishes),
+        KeyCode::Char('r') if alt => chosen::reply(state),
+        KeyCode::Char('e') if alt => chosen::edit(state),
+        KeyCode::Char('x') if alt => chosen::react(state),
         KeyCode::Char('m') if alt => toggle_people(state),
         KeyCode::Char('n') if alt => loudness(state),
         KeyCode::F(2) => request(state, wishes, true),
@@ -297,6 +308,19 @@ pub fn to_end(state: &mut State, wishes: &mut Vec<Wish>) {
             json!({"room": room, "limit": super::timeline::PAGE}),
         );
     }
+}
+
+/// To the first line that is new; where none is, to the first of all.
+fn to_new(state: &mut State, wishes: &mut Vec<Wish>) {
+    let new = state.timeline().and_then(|t| t.unread_from);
+    to_first(state, wishes, new.unwrap_or(0));
+}
+
+/// To the line that came first, with or after a journal number.
+fn to_first(state: &mut State, wishes: &mut Vec<Wish>, from: u64) {
+    let Some(room) = state.here else { return };
+    let params = json!({"room": room, "after": from.saturating_sub(1), "limit": FIRST_MAX});
+    ask(state, wishes, Tag::First(room), "message.journal", params);
 }
 
 /// Esc: one thing at a time, the newest first.
@@ -326,96 +350,6 @@ fn cancel(state: &mut State) {
     }
 }
 
-/// The selected message, or the newest one of others or of the user.
-fn meant(state: &State, own: bool) -> Option<klatch_core::event::Message> {
-    let timeline = state.timeline()?;
-    if let Some(selected) = timeline.selected.and_then(|id| timeline.find(id)) {
-        return Some(selected.clone());
-    }
-    timeline.lines.iter().rev().find(|m| m.own == own && is_speech(m.kind) && !m.deleted).cloned()
-}
-
-fn copy(state: &mut State, wishes: &mut Vec<Wish>) {
-    let Some(message) = meant(state, false).or_else(|| meant(state, true)) else { return };
-    state.say(&format!("copied: \"{}\" (if the terminal allows it)", snippet(&message.text)));
-    wishes.push(Wish::Copy(message.text));
-}
-
-/// The links of the selected message, or of the newest that has any.
-fn show_links(state: &mut State, wishes: &mut Vec<Wish>) {
-    let Some(timeline) = state.timeline() else { return };
-    let selected = timeline.selected.and_then(|id| timeline.find(id));
-    let found = match selected {
-        Some(message) => links::of(&message.text),
-        None => {
-            let texts = timeline.lines.iter().rev().filter(|m| is_speech(m.kind) && !m.deleted);
-            texts.map(|m| links::of(&m.text)).find(|l| !l.is_empty()).unwrap_or_default()
-        }
-    };
-    match found.as_slice() {
-        [] => state.say("there is no link in it"),
-        [one] => {
-            state.say(&format!("copied (if the terminal allows it): {one}"));
-            wishes.push(Wish::Copy(one.clone()));
-        }
-        _ => {
-            let lines = found.iter().map(|l| super::text::clean(l)).collect();
-            state.overlay = Some(Overlay::Panel { title: "Links".to_owned(), lines, top: 0 });
-        }
-    }
-}
-
-fn reply(state: &mut State) {
-    match meant(state, false) {
-        Some(message) if message.deleted => state.say("that message was deleted"),
-        Some(_) if state.composer.edit.is_some() => {
-            state.say("you are changing a message: Enter takes the new words, Esc the old ones");
-        }
-        Some(message) => {
-            let to = format!(
-                "{}: \"{}\"",
-                super::rows::author(&message, &state.me.name),
-                super::text::clean(&snippet(&message.text))
-            );
-            state.composer.reply = Some((message.id, to));
-        }
-        None => state.say("there is no message to answer"),
-    }
-}
-
-fn edit(state: &mut State) {
-    match meant(state, true) {
-        Some(message) if state.composer.edit == Some(message.id) => {
-            state.say("you are changing it: Enter takes the new words, Esc the old ones");
-        }
-        Some(message) if message.own && !message.deleted => {
-            if state.composer.edit.is_some() {
-                let text = state.composer.take();
-                state.composer.remember(&text);
-                state.composer.done();
-            }
-            state.composer.put_aside(&message.text);
-            state.composer.edit = Some(message.id);
-            keep_draft(state);
-        }
-        Some(message) if message.deleted => state.say("that message was deleted"),
-        Some(_) => state.say("only your own messages can be changed"),
-        None => state.say("you have said nothing here yet"),
-    }
-}
-
-fn react(state: &mut State) {
-    match meant(state, false) {
-        Some(message) if message.deleted => state.say("that message was deleted"),
-        Some(message) => {
-            state.composer.put_aside(&format!("/react {} :", message.id.short()));
-            keep_draft(state);
-            state.say("type the name of an emoji, then Tab");
-        }
-        None => state.say("there is no message yet"),
-    }
-}
-
 fn loudness(state: &mut State) {
     let Some(room) = state.here else { return };
     let level = state.levels.get(&room).copied().unwrap_or_default().next();
@@ -430,7 +364,18 @@ fn request(state: &mut State, wishes: &mut Vec<Wish>, accept: bool) {
         ChatKind::Request(who) => Some((who, c.typed())),
         _ => None,
     }) else {
-        return state.say("nobody waits for an answer here");
+        let waits = state.chats.iter().position(|c| matches!(c.kind, ChatKind::Request(_)));
+        return state.say(&match waits {
+            Some(at @ 0..9) => format!(
+                "F2 accepts and F4 blocks who writes for the first time: Alt+{} goes to the first",
+                at + 1
+            ),
+            Some(_) => "F2 accepts and F4 blocks who writes for the first time: go there first, \
+                        below REQUESTS"
+                .to_owned(),
+            None => "F2 accepts and F4 blocks who writes for the first time: nobody waits now"
+                .to_owned(),
+        });
     };
     let method = if accept { "contact.accept" } else { "contact.block" };
     ask(state, wishes, Tag::Change("cannot answer the request"), method, json!({"who": who}));
@@ -498,6 +443,7 @@ fn unfold(state: &mut State) {
 
 /// Sends, changes, or carries out what is written.
 fn enter(state: &mut State, wishes: &mut Vec<Wish>) {
+    complete::take_emoji(state);
     let mut text = state.composer.text();
     let bare = state.composer.bare.take();
     if state.composer.in_command_line() {
@@ -509,6 +455,8 @@ fn enter(state: &mut State, wishes: &mut Vec<Wish>) {
         }
     }
     match slash::parse(&text) {
+        // What was said with a slash in front goes on being said.
+        Ok(Input::Do(_)) | Err(_) if changes_slash(state) => send(state, wishes, &text),
         Ok(Input::Empty) if state.composer.edit.is_some() => {
             state.warn("a message cannot become empty: Esc keeps it, /delete takes it back");
         }
@@ -547,6 +495,12 @@ fn enter(state: &mut State, wishes: &mut Vec<Wish>) {
     keep_draft(state);
 }
 
+/// Whether a message is being changed that began with a slash, as `/me` does.
+fn changes_slash(state: &State) -> bool {
+    let message = state.composer.edit.and_then(|id| state.timeline()?.find(id));
+    message.is_some_and(|m| m.text.starts_with('/'))
+}
+
 /// Sends what is written, whatever it begins with: it was pasted, not typed.
 pub fn send_all(state: &mut State, wishes: &mut Vec<Wish>) {
     let text = state.composer.text();
@@ -557,6 +511,12 @@ fn send(state: &mut State, wishes: &mut Vec<Wish>, text: &str) {
     let Some(room) = state.here else {
         return state.warn("you are in no room: /join #ROOM, or Ctrl+K");
     };
+    // What was said of the text before is not true of the next one.
+    state.note.take_if(|note| !note.warning);
+    if let Some(name) = state.chat().filter(|c| matches!(c.kind, ChatKind::Request(_))) {
+        let text = format!("you answered: {} is a contact now", name.typed());
+        state.say(&text);
+    }
     let (reply, edit) = (state.composer.reply.take().map(|(id, _)| id), state.composer.edit.take());
     let typed = state.composer.take();
     state.composer.remember(&typed);

@@ -7,6 +7,7 @@
 
 mod answers;
 pub mod bench;
+mod chosen;
 mod complete;
 mod composer;
 mod draw;
@@ -70,6 +71,7 @@ pub async fn open(
     let keeper = Keeper::new(&ctx.paths.data, ctx.protected()?);
     let mut state = State::new(settings, (80, 24), now_ms, TimeZone::system());
     state.nonce = crate::client::fresh_key()?;
+    state.sealed = ctx.protected()?;
     let kept = keeper.read();
     (state.drafts, state.levels) = (kept.drafts, kept.levels);
     if let Some(here) = here {

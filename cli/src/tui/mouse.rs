@@ -15,8 +15,8 @@ const WHEEL_ROWS: isize = 3;
 /// Something that the mouse did.
 pub fn mouse(state: &mut State, wishes: &mut Vec<Wish>, event: MouseEvent) {
     match event.kind {
-        MouseEventKind::ScrollUp => wheel(state, -WHEEL_ROWS),
-        MouseEventKind::ScrollDown => wheel(state, WHEEL_ROWS),
+        MouseEventKind::ScrollUp => wheel(state, -WHEEL_ROWS, event),
+        MouseEventKind::ScrollDown => wheel(state, WHEEL_ROWS, event),
         MouseEventKind::Down(MouseButton::Left)
             if state.overlay.is_none() && state.view == View::Chat =>
         {
@@ -33,7 +33,13 @@ pub fn mouse(state: &mut State, wishes: &mut Vec<Wish>, event: MouseEvent) {
     }
 }
 
-fn wheel(state: &mut State, rows: isize) {
+fn wheel(state: &mut State, rows: isize, event: MouseEvent) {
+    let list = layout::areas(state).list;
+    let over_list = list.contains(Position::new(event.column, event.row));
+    if over_list && state.overlay.is_none() && state.view == View::Chat {
+        state.list_top = Some(draw::scrolled(state, usize::from(list.height), rows));
+        return;
+    }
     let move_by = |top: usize| match usize::try_from(rows) {
         Ok(down) => top + down,
         Err(_) => top.saturating_sub(rows.unsigned_abs()),

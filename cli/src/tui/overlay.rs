@@ -108,7 +108,7 @@ pub fn choices(state: &State, field: &str) -> Vec<Choice> {
         .chats
         .iter()
         .filter_map(|c| match c.kind {
-            ChatKind::Direct(who, _) | ChatKind::Request(who) => Some(who),
+            ChatKind::Direct(who, _) | ChatKind::Request(who) | ChatKind::Blocked(who) => Some(who),
             ChatKind::Room(_) => None,
         })
         .collect();

@@ -1,9 +1,9 @@
 //! Keys while something lies over the screen.
 
-use crossterm::event::{KeyCode, KeyEvent};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use serde_json::json;
 
-use super::fold::{ask, go};
+use super::fold::{ask, go, keep_draft};
 use super::overlay::{Overlay, SEARCH_PAUSE_MS, Target, choices, field_key, list_key};
 use super::state::{State, Tag, Wish};
 use crate::slash::Action;
@@ -18,7 +18,11 @@ pub fn key(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) {
         return;
     }
     match state.overlay.take() {
-        Some(Overlay::Help(_) | Overlay::Panel { .. }) if closes(key) => {}
+        Some(Overlay::Help(_) | Overlay::Panel { .. }) if closes(state, key) => {}
+        // Whoever types on sees that in the text, from the first letter.
+        Some(Overlay::Help(_) | Overlay::Panel { .. }) if writes(state, key) => {
+            super::keys::key(state, wishes, key);
+        }
         Some(Overlay::Help(top)) => {
             // The drawing knows how long it is; beyond its end it shows the end.
             state.overlay = Some(Overlay::Help(scrolled(top, super::draw::help_rows(), key)));
@@ -67,10 +71,17 @@ fn secret(
     state.overlay = Some(Overlay::Secret { room, field, offered, taken });
 }
 
-/// Keys that close what is only read. No other does: whoever types on would write a message of which
-/// the first letter is missing.
-fn closes(key: KeyEvent) -> bool {
-    matches!(key.code, KeyCode::Esc | KeyCode::Enter | KeyCode::Char('q'))
+/// Keys that close what is only read, and do nothing else.
+fn closes(state: &State, key: KeyEvent) -> bool {
+    matches!(key.code, KeyCode::Esc | KeyCode::Enter)
+        || (key.code == KeyCode::Char('q') && !writes(state, key))
+}
+
+/// Whether a key is a letter of a text: all are, unless letters are commands.
+pub fn writes(state: &State, key: KeyEvent) -> bool {
+    let letter = matches!(key.code, KeyCode::Char(_))
+        && !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
+    letter && state.composer.vi.is_none_or(|vi| !vi.normal)
 }
 
 /// The first row after a key.
@@ -115,10 +126,12 @@ fn follow(state: &mut State, wishes: &mut Vec<Wish>, target: Target) {
                 action: Action::Dm { who: format!("@{who}"), text: None },
                 here,
                 recent: Vec::new(),
+                typed: String::new(),
             });
         }
         Target::Command(name) => {
-            state.composer.set(&format!("/{name} "));
+            state.composer.begin_command(&format!("/{name} "));
+            keep_draft(state);
         }
         Target::Open(room) => {
             ask(state, wishes, Tag::Join, "room.join", json!({"room": room}));

@@ -267,7 +267,10 @@ mod tests {
         let cells = |n: u16| std::num::NonZero::new(n).unwrap();
         let mut terminal = vt100::Parser::new(cells(3), cells(30), 0);
         terminal.process(bytes);
-        terminal.screen().contents()
+        // Written blanks and untouched cells look alike.
+        let rows = terminal.screen().rows(0, 30);
+        let rows: Vec<String> = rows.map(|row| row.trim_end().to_owned()).collect();
+        rows.join("\n")
     }
 
     #[test]
@@ -281,7 +284,7 @@ mod tests {
             paint(&mut screen, &pair[0], &pair[1]);
         }
         told.push_str(&bytes.take());
-        assert_eq!(shown(told.as_bytes()), "", "{told:?}");
+        assert_eq!(shown(told.as_bytes()).trim(), "", "{told:?}");
     }
 
     /// Signs of one and two columns, and those of which terminals disagree.

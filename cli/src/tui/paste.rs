@@ -22,6 +22,8 @@ pub fn question(state: &State) -> Option<String> {
 
 /// A paste that the terminal marked.
 pub fn marked(state: &mut State, text: &str) {
+    // Terminals end lines as the Enter key does.
+    let text = &text.replace("\r\n", "\n").replace('\r', "\n");
     let over = state.overlay.is_some() || state.question.is_some();
     if over || text.trim_end().lines().count() <= LINES_MAX {
         return keys::paste(state, text);
@@ -107,6 +109,14 @@ pub fn answer(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) {
     if state.pasted.as_ref().is_some_and(|(text, _)| text.is_empty()) {
         return;
     }
+    let ends = key.code == KeyCode::Esc
+        || (key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL));
+    let answers = matches!(key.code, KeyCode::Char('y' | 'Y' | 'e' | 'E' | 'n' | 'N'))
+        && !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
+    if !ends && !answers {
+        // A slip loses nothing.
+        return;
+    }
     let Some((text, _)) = state.pasted.take() else { return };
     match key.code {
         KeyCode::Char('y' | 'Y') => {
@@ -114,7 +124,10 @@ pub fn answer(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) {
             keys::send_all(state, wishes);
         }
         KeyCode::Char('e' | 'E') => keys::paste(state, text.trim_end_matches(['\r', '\n'])),
-        _ => state.say("nothing was put in"),
+        _ => {
+            state.composer.remember(text.trim_end_matches(['\r', '\n']));
+            state.say("nothing was put in");
+        }
     }
     keep_draft(state);
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::process::Command;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
@@ -37,6 +38,10 @@ const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// A hook command is ended after this time.
 const HOOK_TIME_MAX: Duration = Duration::from_secs(10);
 
+/// So long it may take until a stop that was asked for comes. Longer only where none comes, as in a
+/// job that no shell would ever continue; then the screen goes on.
+const STOP: Duration = Duration::from_secs(2);
+
 /// How it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct End {
@@ -59,6 +64,8 @@ struct Link {
 pub struct Run {
     state: State,
     screen: Screen,
+    /// Somebody continued us after a stop.
+    continued: Signal,
     socket: PathBuf,
     profile: String,
     link: Option<Link>,
@@ -79,17 +86,21 @@ impl Run {
     /// Connects and takes over the terminal.
     pub async fn open(mut state: State, session: Session, keeper: Keeper) -> Result<Self, Report> {
         let link = Link::open(&session.socket, None).await?;
-        let screen = Screen::enter(state.settings.mouse).map_err(|e| {
+        let refused = |e: std::io::Error| {
             Report::usage(
                 format!("the terminal cannot be taken over: {e}"),
                 "klatch chat '#ROOM' --plain",
             )
-        })?;
+        };
+        let number = rustix::process::Signal::CONT.as_raw();
+        let continued = signal(SignalKind::from_raw(number)).map_err(refused)?;
+        let screen = Screen::enter(state.settings.mouse).map_err(refused)?;
         state.size = screen.size();
         let (now, at) = (Instant::now(), state.now_ms);
         Ok(Self {
             state,
             screen,
+            continued,
             socket: session.socket,
             profile: session.profile,
             cursor: link.events.cursor,
@@ -164,6 +175,10 @@ impl Run {
                 let next = self.hooks_waiting.pop_front();
                 next.and_then(|notice| self.hook(notice)).unwrap_or(Input::Tick)
             }
+            // By a shell that had the terminal meanwhile.
+            Some(()) = self.continued.recv() => {
+                told(self.screen.retake()).unwrap_or(Input::Tick)
+            }
             () = sleep_until(self.retry), if lost => self.reconnect().await,
             () = sleep_until(wake) => Input::Tick,
         };
@@ -231,7 +246,7 @@ impl Run {
         for wish in wishes {
             failed.extend(match wish {
                 Wish::Call { tag, method, params } => self.call(tag, method, params).await,
-                Wish::Act { action, here, recent } => self.act(action, here, recent),
+                Wish::Act { action, here, recent, typed } => self.act(action, here, recent, typed),
                 Wish::Copy(text) => self.write(&notify::clipboard(&text)),
                 Wish::Notify(notice) => self.notify(notice),
                 Wish::Passphrase => Some(match crate::words::passphrase() {
@@ -240,10 +255,18 @@ impl Run {
                 }),
                 Wish::Keep => self.keep(),
                 Wish::Redraw => told(self.screen.repaint()),
-                Wish::Suspend => told(self.screen.suspend()),
+                Wish::Suspend => self.suspend().await,
             });
         }
         failed
+    }
+
+    /// Stops, and goes on when we are continued.
+    async fn suspend(&mut self) -> Option<Input> {
+        if self.screen.suspend().is_ok() {
+            let _ = timeout(STOP, self.continued.recv()).await;
+        }
+        told(self.screen.retake())
     }
 
     fn write(&mut self, sequence: &str) -> Option<Input> {
@@ -275,6 +298,7 @@ impl Run {
         action: crate::slash::Action,
         here: Option<crate::act::Here>,
         recent: Vec<klatch_core::event::Message>,
+        typed: String,
     ) -> Option<Input> {
         if self.acts.len() >= ACTS_MAX {
             let what = "too many commands are still being carried out: wait a moment";
@@ -291,7 +315,12 @@ impl Run {
                 Err(_) => Err(Report::gone()),
             };
             // Nobody waits for it once the screen has ended.
-            let _ = done.send(Input::Acted(outcome.map(Box::new))).await;
+            let _ = done
+                .send(match outcome {
+                    Ok(outcome) => Input::Acted(Ok(Box::new(outcome))),
+                    Err(report) => Input::Refused(here.map(|h| h.room), typed, report),
+                })
+                .await;
         });
         None
     }
@@ -341,7 +370,7 @@ impl Run {
         let drafts = super::sending::drafts(&self.state);
         let kept = Kept { drafts, levels: self.state.levels.clone() };
         let error = self.keeper.write(&kept).err()?;
-        Some(Input::Failed(format!("drafts cannot be kept: {error}")))
+        Some(Input::Unkept(format!("drafts cannot be kept: {error}")))
     }
 }
 

@@ -38,7 +38,7 @@ pub fn send(
     let full = state.sending.len() >= SENDING_MAX;
     if full || state.down.is_some() {
         let report = if full { too_many() } else { Report::no_node() };
-        return back(state, room, text, &report);
+        return back(state, &Sending { room, text: text.to_owned(), method, params }, &report);
     }
     state.sent += 1;
     let n = state.sent;
@@ -77,7 +77,7 @@ pub fn failed(state: &mut State, n: u64, report: &Report) {
         return;
     }
     if let Some(sending) = state.sending.remove(&n) {
-        back(state, sending.room, &sending.text, report);
+        back(state, &sending, report);
     }
 }
 
@@ -91,9 +91,15 @@ pub fn again(state: &mut State, wishes: &mut Vec<Wish>) {
 }
 
 /// What was typed is not lost: it is back where it was written, or above it.
-fn back(state: &mut State, room: RoomId, text: &str, report: &Report) {
+fn back(state: &mut State, sending: &Sending, report: &Report) {
+    let Sending { room, ref text, method, ref params } = *sending;
     state.warn(&format!("not sent: \"{}\" · {} · {}", snippet(text), report.cause, report.hint));
     match (state.here == Some(room), state.composer.is_empty()) {
+        (true, true) if method == "message.edit" => {
+            // Sent as it stands it would be a second message.
+            state.composer.put_aside(text);
+            state.composer.edit = serde_json::from_value(params["message_id"].clone()).ok();
+        }
         (true, true) => state.composer.set(text),
         (true, false) => state.composer.remember(text),
         (false, _) => keep(state, room, text),
@@ -103,6 +109,9 @@ fn back(state: &mut State, room: RoomId, text: &str, report: &Report) {
 /// Adds a text to what is being written elsewhere.
 fn keep(state: &mut State, room: RoomId, text: &str) {
     join(state.drafts.entry(room).or_default(), text);
+    if let Some(half) = state.halves.get_mut(&room).and_then(|halves| halves.first_mut()) {
+        join(&mut half.text, text);
+    }
     state.keep_soon();
 }
 

@@ -10,7 +10,7 @@ use klatch_core::query::{Access, Member, Status, Verification};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::composer::Composer;
+use super::composer::{Composer, Half};
 use super::notify::Held;
 use super::overlay::Overlay;
 use super::sending::Sending;
@@ -71,6 +71,8 @@ pub struct State {
     pub composer: Composer,
     /// What was being written elsewhere.
     pub drafts: BTreeMap<RoomId, String>,
+    /// What else was half written elsewhere: answers, changes, and what waits behind them.
+    pub halves: BTreeMap<RoomId, Vec<Half>>,
     /// How loud each room is.
     pub levels: BTreeMap<RoomId, Level>,
     /// Something of drafts or levels changed since it was kept.
@@ -86,18 +88,25 @@ pub struct State {
     pub pasted: Option<(String, u64)>,
     /// A question that waits for yes or no.
     pub question: Option<(String, Action)>,
+    /// A room that was just opened: whether it was meant is seen with the next list.
+    pub opened: Option<RoomId>,
     /// What the node is doing.
     pub status: Option<Status>,
     /// Round trips per peer, milliseconds, oldest first.
     pub rtts: BTreeMap<String, VecDeque<u32>>,
     /// What happened, newest last.
     pub log: VecDeque<Logged>,
+    /// First row of the list that is shown, if the wheel chose one.
+    pub list_top: Option<usize>,
     /// First line of the log that is shown, counted from the newest.
     pub log_back: usize,
     /// Who is writing, and until when to say so.
     pub typing: BTreeMap<RoomId, (String, u64)>,
     /// When we last told that we are writing, and to whom.
     pub told_typing: Option<(RoomId, u64)>,
+    /// The profile has a passphrase: what was said is not shown without the node, which has the
+    /// keys.
+    pub sealed: bool,
     /// Why the node cannot be reached, while it cannot.
     pub down: Option<String>,
     /// Calls whose answer is awaited, so that the same is not asked twice.
@@ -173,6 +182,8 @@ pub struct Chat {
     pub queued: u64,
     /// Texts are no longer stored.
     pub full: bool,
+    /// Nothing can be said: the profile was restored from an old copy.
+    pub behind: bool,
 }
 
 /// What a row of the list is.
@@ -184,6 +195,8 @@ pub enum ChatKind {
     Direct(IdentityId, Verification),
     /// A stranger who wrote.
     Request(IdentityId),
+    /// Somebody who is refused: in the list only as long as one is there.
+    Blocked(IdentityId),
 }
 
 impl Chat {
@@ -260,6 +273,8 @@ pub struct Note {
     pub warning: bool,
     /// Unix milliseconds.
     pub until_ms: u64,
+    /// It is about this place, and goes with it.
+    pub place: Option<RoomId>,
 }
 
 /// A line of the event log.
@@ -292,6 +307,8 @@ pub enum Input {
     Answer(Tag, Result<Value, Report>),
     /// A slash command is done.
     Acted(Result<Box<Outcome>, Report>),
+    /// A slash command was refused: where it was typed, what, and why.
+    Refused(Option<RoomId>, String, Report),
     /// A new passphrase.
     Passphrase(String),
     /// A line for the log of the program.
@@ -300,6 +317,8 @@ pub enum Input {
     Lost(String, Vec<Tag>),
     /// Something that the screen wished for could not be done.
     Failed(String),
+    /// Drafts could not be kept.
+    Unkept(String),
     /// It can be again.
     Found,
     /// Time has passed.
@@ -326,6 +345,8 @@ pub enum Wish {
         here: Option<Here>,
         /// What `^` counts.
         recent: Vec<Message>,
+        /// As it was typed: given back if the node refuses it.
+        typed: String,
     },
     /// To the clipboard, by the terminal.
     Copy(String),
@@ -356,6 +377,8 @@ pub enum Tag {
     Older(RoomId, EntryId),
     /// Lines after one.
     Newer(RoomId, EntryId),
+    /// The first line of a room, or the first new one.
+    First(RoomId),
     /// A line that changed.
     Changed(RoomId, EntryId),
     /// A line that is quoted.
@@ -415,6 +438,7 @@ impl State {
             members: BTreeMap::new(),
             quotes: BTreeMap::new(),
             drafts: BTreeMap::new(),
+            halves: BTreeMap::new(),
             levels: BTreeMap::new(),
             unkept: false,
             view: View::Chat,
@@ -422,12 +446,15 @@ impl State {
             note: None,
             pasted: None,
             question: None,
+            opened: None,
             status: None,
             rtts: BTreeMap::new(),
             log: VecDeque::new(),
+            list_top: None,
             log_back: 0,
             typing: BTreeMap::new(),
             told_typing: None,
+            sealed: false,
             down: None,
             asked: BTreeSet::new(),
             sending: BTreeMap::new(),
@@ -469,13 +496,15 @@ impl State {
     /// Says something below the timeline.
     pub fn say(&mut self, text: &str) {
         let text = hints::in_chat(&super::text::clean(text.trim_start_matches("* ")));
-        self.note = Some(Note { text, warning: false, until_ms: self.now_ms + NOTE_MS });
+        let until_ms = self.now_ms + NOTE_MS;
+        self.note = Some(Note { text, warning: false, until_ms, place: self.here });
     }
 
     /// The same, louder.
     pub fn warn(&mut self, text: &str) {
         let text = hints::in_chat(&super::text::clean(text));
-        self.note = Some(Note { text, warning: true, until_ms: self.now_ms + 2 * NOTE_MS });
+        let until_ms = self.now_ms + 2 * NOTE_MS;
+        self.note = Some(Note { text, warning: true, until_ms, place: None });
     }
 
     /// An error of a call or a command.
@@ -486,6 +515,9 @@ impl State {
             format!(" · try: {}", report.hint)
         };
         self.warn(&format!("{}{hint}", report.cause));
+        if let Some(note) = &mut self.note {
+            note.place = self.here;
+        }
     }
 
     /// Adds a line to the event log.

@@ -96,13 +96,21 @@ impl Screen {
         out.flush()
     }
 
-    /// Gives the terminal to the shell until it continues us.
+    /// Gives the terminal to the shell and asks for the stop. It comes when the system has handed the
+    /// signal to one of our threads, which may be after this has returned: the terminal is taken
+    /// again by [`Self::retake`] only once we were continued, for until then the shell sets it as
+    /// it likes.
     pub fn suspend(&mut self) -> io::Result<()> {
         give_back();
         // As a terminal would have done it: to everything that runs in this job.
-        tokio::task::block_in_place(|| {
-            rustix::process::kill_current_process_group(rustix::process::Signal::TSTP)
-        })?;
+        rustix::process::kill_current_process_group(rustix::process::Signal::TSTP)?;
+        Ok(())
+    }
+
+    /// Takes the terminal again after a stop, whoever asked for it: the shell had it meanwhile.
+    pub fn retake(&mut self) -> io::Result<()> {
+        // What is in raw mode already would not be set again.
+        let _ = disable_raw_mode();
         self.take()
     }
 }

@@ -2,8 +2,9 @@
 //! keys stays as it is.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use ratatui_textarea::CursorMove;
+use ratatui_textarea::{CursorMove, TextArea};
 
+use super::composer::{Vi, sign};
 use super::fold::scroll;
 use super::keys::to_end;
 use super::layout;
@@ -26,7 +27,7 @@ pub fn key(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) -> bool {
             return false;
         }
         if vi.line {
-            if !state.composer.command_line_done() {
+            if !state.composer.done() {
                 state.composer.set("");
             }
             return true;
@@ -44,7 +45,20 @@ pub fn key(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) -> bool {
     }
     let KeyCode::Char(c) = key.code else { return false };
     let pending = vi.pending.take();
-    vi.normal = !command(state, wishes, c, pending, &mut vi.pending);
+    let before = state.composer.area.yank_text();
+    vi.normal = !command(state, wishes, c, pending, &mut vi);
+    let area = &mut state.composer.area;
+    match (pending, c) {
+        (Some('d'), 'd') => vi.lines = true,
+        _ if area.yank_text() != before => vi.lines = false,
+        _ => {}
+    }
+    if vi.normal && vi.pending.is_none() && at_end(area) && area.cursor().1 > 0 {
+        // In command mode the cursor is on a sign, not behind the last one.
+        for _ in 0..sign(area, true) {
+            area.move_cursor(CursorMove::Back);
+        }
+    }
     vi.line = pending.is_none() && c == ':';
     state.composer.vi = Some(vi);
     state.composer.changed();
@@ -57,23 +71,31 @@ fn command(
     wishes: &mut Vec<Wish>,
     c: char,
     pending: Option<char>,
-    next: &mut Option<char>,
+    vi: &mut Vi,
 ) -> bool {
     use CursorMove::{Back, Down, End, Forward, Head, Up, WordBack, WordEnd, WordForward};
     let empty = state.composer.is_empty();
     let area = &mut state.composer.area;
     match (pending, c) {
-        (Some('d'), 'd') => whole_line(state),
+        (Some('d'), 'd') => {
+            whole_line(area);
+            // The line goes, too, unless it is the only one.
+            if !area.delete_newline() && area.lines().len() > 1 {
+                area.delete_next_char();
+            }
+            area.move_cursor(Head);
+        }
         (Some('c'), 'c') => {
-            whole_line(state);
+            whole_line(area);
             return true;
         }
-        (Some(verb @ ('d' | 'c')), 'w') => {
+        (Some('c'), 'w') => {
             area.delete_next_word();
-            return verb == 'c';
+            return true;
         }
+        (Some('d'), 'w') => up_to_next_word(area),
         (Some(verb @ ('d' | 'c')), '$') => {
-            area.delete_line_by_end();
+            to_line_end(area);
             return verb == 'c';
         }
         (Some(verb @ ('d' | 'c')), '0') => {
@@ -84,7 +106,7 @@ fn command(
             let all = state.timeline().map_or(0, |t| t.lines.len());
             scroll(state, -isize::try_from(all).unwrap_or(0).max(1));
         }
-        (None, 'd' | 'c' | 'g') => *next = Some(c),
+        (None, 'd' | 'c' | 'g') => vi.pending = Some(c),
         (None, 'h') => area.move_cursor(Back),
         (None, 'l') => area.move_cursor(Forward),
         (None, 'j' | 'k') if empty => {
@@ -99,13 +121,30 @@ fn command(
         (None, 'e') => area.move_cursor(WordEnd),
         (None, '0' | '^') => area.move_cursor(Head),
         (None, '$') => area.move_cursor(End),
-        (None, 'x') => drop(area.delete_next_char()),
-        (None, 'X') => drop(area.delete_char()),
-        (None, 'D') => drop(area.delete_line_by_end()),
+        (None, 'x') if !at_end(area) => {
+            for _ in 0..sign(area, false) {
+                area.delete_next_char();
+            }
+        }
+        (None, 'X') if area.cursor().1 > 0 => {
+            for _ in 0..sign(area, true) {
+                area.delete_char();
+            }
+        }
+        (None, 'D') => to_line_end(area),
         (None, 'u') => drop(area.undo()),
         (None, 'p') => {
-            let text = area.yank_text();
+            let mut text = area.yank_text();
+            if vi.lines {
+                area.move_cursor(End);
+                text.insert(0, '\n');
+            } else if !at_end(area) {
+                area.move_cursor(Forward);
+            }
             state.composer.insert(&text).unwrap_or_else(|why| state.warn(&why));
+            if vi.lines {
+                state.composer.area.move_cursor(Head);
+            }
         }
         (None, 'G') => to_end(state, wishes),
         (None, '/') if state.here.is_some() => {
@@ -113,7 +152,7 @@ fn command(
             state.overlay = Some(Overlay::Search { field, number: 0, found: None, at: 0 });
         }
         (None, ':') => {
-            state.composer.command_line();
+            state.composer.begin_command("/");
             return true;
         }
         (None, 'i') => return true,
@@ -140,11 +179,11 @@ fn command(
             return made;
         }
         (None, 'C') => {
-            area.delete_line_by_end();
+            to_line_end(area);
             return true;
         }
         (None, 'S') => {
-            whole_line(state);
+            whole_line(area);
             return true;
         }
         _ => {}
@@ -152,8 +191,35 @@ fn command(
     false
 }
 
-fn whole_line(state: &mut State) {
-    let area = &mut state.composer.area;
+fn whole_line(area: &mut TextArea<'_>) {
     area.move_cursor(CursorMove::Head);
-    area.delete_line_by_end();
+    to_line_end(area);
+}
+
+/// Deletes what is behind the cursor in its line, never the line break.
+fn to_line_end(area: &mut TextArea<'_>) {
+    if !at_end(area) {
+        area.delete_line_by_end();
+    }
+}
+
+/// Deletes the word and the blanks behind it, never the line break.
+fn up_to_next_word(area: &mut TextArea<'_>) {
+    let from = area.cursor();
+    area.start_selection();
+    area.move_cursor(CursorMove::WordForward);
+    if area.cursor().0 == from.0 && area.cursor() != from {
+        area.cut();
+        return;
+    }
+    area.cancel_selection();
+    let place = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
+    area.move_cursor(CursorMove::Jump(place(from.0), place(from.1)));
+    to_line_end(area);
+}
+
+/// Whether the cursor is behind the last sign of its line.
+fn at_end(area: &TextArea<'_>) -> bool {
+    let cursor = area.cursor();
+    area.lines().get(cursor.0).is_none_or(|line| cursor.1 >= line.chars().count())
 }

@@ -45,7 +45,10 @@ fn right(state: &State) -> String {
     if state.composer.edit.is_some() {
         return "changing your message · Esc cancels ".to_owned();
     }
-    let lines = match state.composer.area.lines().len() {
+    // Behind the last line break nothing has begun yet.
+    let written = state.composer.area.lines();
+    let open = usize::from(written.last().is_some_and(String::is_empty));
+    let lines = match written.len() - open {
         n if n > LINES_COUNTED_MIN => format!("{n} lines "),
         _ => String::new(),
     };

@@ -15,7 +15,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-pub use self::list::chat_at;
+pub use self::list::{chat_at, scrolled};
 pub use self::popup::{help_lines, help_rows};
 use super::layout::{self, Areas};
 use super::links::Piece;

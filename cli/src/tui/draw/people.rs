@@ -37,8 +37,10 @@ pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer)
 
 fn person(state: &State, theme: Theme, member: &Member, columns: usize) -> Line<'static> {
     let silent = peer_of(state, member).is_some_and(|p| p.overdue_ms.is_some());
-    let online = (member.online && !silent) || member.own;
-    let sign = match (online, silent && member.online) {
+    // Without the node nobody knows.
+    let known = state.down.is_none();
+    let online = known && ((member.online && !silent) || member.own);
+    let sign = match (online, known && silent && member.online) {
         (true, _) => "●",
         (_, true) => "◌",
         _ => "○",
@@ -47,6 +49,7 @@ fn person(state: &State, theme: Theme, member: &Member, columns: usize) -> Line<
         (true, ..) => "you".to_owned(),
         (_, true, _) => "muted".to_owned(),
         (.., true) => "2 histories!".to_owned(),
+        _ if !known => String::new(),
         _ => way(state, member),
     };
     let room = columns.saturating_sub(width(&right) + 4);

@@ -29,7 +29,8 @@ pub(super) fn title(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer
     let room = columns.saturating_sub(width(&name) + width(&right));
     let kind = cut(&kind, room);
     let free = " ".repeat(room.saturating_sub(width(&kind)));
-    let loud = matches!(chat.kind, ChatKind::Direct(_, Verification::Changed)) || chat.full;
+    let loud =
+        matches!(chat.kind, ChatKind::Direct(_, Verification::Changed)) || chat.full || chat.behind;
     let spans = vec![
         Span::styled(cut(&name, columns), theme.bold()),
         Span::styled(kind, if loud { theme.warning() } else { theme.dim() }),
@@ -42,6 +43,9 @@ pub(super) fn title(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer
 /// Honestly what kind of place this is, and who is there.
 fn about(state: &State, chat: &Chat) -> (String, String) {
     match chat.kind {
+        _ if chat.behind => {
+            ("READ ONLY: restored from an old copy (/doctor)".to_owned(), here(state, chat))
+        }
         _ if chat.full => ("full: later texts are not stored here".to_owned(), here(state, chat)),
         ChatKind::Room(Access::Open) => {
             ("open: anybody who knows its name can read it".to_owned(), here(state, chat))
@@ -56,7 +60,15 @@ fn about(state: &State, chat: &Chat) -> (String, String) {
                 Verification::Changed => "KEYS HAVE CHANGED: /verify before you trust this",
                 Verification::Unverified => "end to end, not verified (/verify)",
             };
-            (kind.to_owned(), if chat.online > 0 { "online" } else { "offline" }.to_owned())
+            let there = match (state.down.is_some(), chat.online > 0) {
+                (true, _) => "",
+                (_, true) => "online",
+                (_, false) => "offline",
+            };
+            (kind.to_owned(), there.to_owned())
+        }
+        ChatKind::Blocked(_) => {
+            ("blocked: nothing comes in from them (/unblock)".to_owned(), String::new())
         }
         ChatKind::Request(_) => {
             ("wants to write to you: F2 accepts, F4 blocks".to_owned(), String::new())
@@ -65,6 +77,9 @@ fn about(state: &State, chat: &Chat) -> (String, String) {
 }
 
 fn here(state: &State, chat: &Chat) -> String {
+    if state.down.is_some() {
+        return String::new();
+    }
     let (online, all) = match state.members.get(&chat.room) {
         Some(members) => (members.iter().filter(|m| m.online || m.own).count(), members.len()),
         None => (chat.online as usize + 1, chat.members.max(chat.online + 1) as usize),
@@ -206,7 +221,13 @@ fn below(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
 /// Before any room is open.
 fn nowhere(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
     let name = clean(&state.me.name);
-    let text = if state.status.is_none() {
+    let text = if state.sealed && state.down.is_some() && state.here.is_some() {
+        let unlock = crate::hints::in_shell("`klatch unlock`");
+        format!(
+            "Locked.\n\nThe node is gone, and with it the keys: nothing that was said is shown \
+             until it is there again. {unlock} in a shell brings it back."
+        )
+    } else if state.status.is_none() {
         "Starting…".to_owned()
     } else if area.height < 6 {
         format!("You are {name}. /join #lobby opens a room.")

@@ -12,6 +12,8 @@ use super::scenes::{
     BOB, GARDEN, GENERAL, NOW, RELAY, answer, id, lively, room, said, status, told,
 };
 use super::type_text;
+use crate::error::{Report, exit};
+use crate::slash::Action;
 use crate::tui::fold::fold;
 use crate::tui::state::{Input, Level, Notice, State, Tag, Wish};
 
@@ -85,6 +87,72 @@ fn a_paste_of_many_lines_is_asked_about_whether_the_terminal_marks_it_or_not() {
     assert!(state.pasted.is_none() && state.composer.text().contains("y line 3"));
     let mut state = lively(100, 24);
     assert_eq!(sent(&fold(&mut state, NOW, crowd("one\ntwo\n"))), [&json!("one"), &json!("two")]);
+}
+
+#[test]
+fn a_slip_at_the_question_about_a_paste_loses_nothing() {
+    let mut state = lively(100, 24);
+    fold(&mut state, NOW, Input::Paste("one\rtwo\rthree\rfour\rfive\rsix\r".to_owned()));
+    assert!(picture(&state).contains("6 lines pasted"), "lines end as Enter ends them");
+    for slip in ['x', 'k', ' '] {
+        letter(&mut state, slip);
+        assert!(picture(&state).contains("6 lines pasted"), "{slip}");
+    }
+    letter(&mut state, 'n');
+    assert!(state.composer.is_empty() && picture(&state).contains("nothing was put in"));
+    press(&mut state, KeyCode::Up, KeyModifiers::NONE);
+    assert_eq!(state.composer.text(), "one\ntwo\nthree\nfour\nfive\nsix");
+    // The line that has not begun is not counted.
+    state.composer.set(&paste(7));
+    assert!(picture(&state).contains("7 lines"), "{}", picture(&state));
+}
+
+#[test]
+fn enter_takes_the_emoji_that_is_offered_first() {
+    let reacts = |typed: &str| {
+        let mut state = lively(100, 30);
+        press(&mut state, KeyCode::Char('x'), KeyModifiers::ALT);
+        type_text(&mut state, typed);
+        let wishes = press(&mut state, KeyCode::Enter, KeyModifiers::NONE);
+        wishes.into_iter().find_map(|w| match w {
+            Wish::Act { action: Action::React { emoji, .. }, .. } => Some(emoji),
+            _ => None,
+        })
+    };
+    assert_eq!(reacts("heart").as_deref(), Some("❤️"));
+    assert_eq!(reacts("heart:").as_deref(), Some(":heart:"));
+    assert_eq!(reacts("seedl").as_deref(), Some("🌱"));
+    // What is usual stands above, before anything is typed.
+    let mut state = lively(100, 30);
+    press(&mut state, KeyCode::Char('x'), KeyModifiers::ALT);
+    let shown = picture(&state);
+    assert!(shown.contains("👍 :+1:") && shown.contains("❤️ :heart:"), "{shown}");
+    assert!(!shown.contains(":fu:"), "{shown}");
+}
+
+#[test]
+fn what_was_said_of_a_text_is_gone_with_the_next_one() {
+    let mut state = lively(100, 24);
+    type_text(&mut state, "one");
+    press(&mut state, KeyCode::Char('c'), KeyModifiers::CONTROL);
+    assert!(picture(&state).contains("cleared"));
+    type_text(&mut state, "two");
+    press(&mut state, KeyCode::Enter, KeyModifiers::NONE);
+    assert!(!picture(&state).contains("cleared"));
+}
+
+#[test]
+fn a_draft_that_cannot_be_kept_is_not_told_over_a_message_that_was_not_sent() {
+    let mut state = lively(100, 24);
+    let full = || Input::Unkept("drafts cannot be kept: No space left".to_owned());
+    fold(&mut state, NOW, full());
+    assert!(picture(&state).contains("No space left"));
+    type_text(&mut state, "hello");
+    press(&mut state, KeyCode::Enter, KeyModifiers::NONE);
+    let report = Report::new("KLATCH-DISK", "the disk is full", "make space", exit::FAILED);
+    fold(&mut state, NOW, Input::Answer(Tag::Sent(1), Err(report)));
+    fold(&mut state, NOW, full());
+    assert!(picture(&state).contains("not sent: \"hello\""), "{}", picture(&state));
 }
 
 #[test]

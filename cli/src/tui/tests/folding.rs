@@ -18,7 +18,7 @@ use crate::tui::composer::Composer;
 use crate::tui::fold::fold;
 use crate::tui::overlay::Overlay;
 use crate::tui::settings::Keymap;
-use crate::tui::state::{Input, Level, State, Tag, Wish};
+use crate::tui::state::{Input, Level, State, Tag, View, Wish};
 
 fn press(state: &mut State, code: KeyCode, modifiers: KeyModifiers) -> Vec<Wish> {
     fold(state, NOW, Input::Key(KeyEvent::new(code, modifiers)))
@@ -137,7 +137,7 @@ fn commands_go_to_the_shared_executor_with_place_and_recent_messages() {
     let mut state = lively(80, 24);
     type_text(&mut state, "/reply ^ yes");
     let wishes = enter(&mut state);
-    let Some(Wish::Act { action, here, recent }) = wishes.first() else { panic!("{wishes:?}") };
+    let Some(Wish::Act { action, here, recent, .. }) = wishes.first() else { panic!("{wishes:?}") };
     assert_eq!(*action, Action::Reply { message: "^".into(), text: "yes".into() });
     assert_eq!(here.as_ref().unwrap().room, GARDEN);
     assert!(
@@ -513,6 +513,40 @@ fn vi_keys_edit_in_command_mode_and_type_in_insert_mode() {
 }
 
 #[test]
+fn vi_keys_do_what_fingers_expect_at_the_edges() {
+    let after = |typed: &str, keys: &str| {
+        let mut state = lively(100, 24);
+        state.composer = Composer::new(Keymap::Vi);
+        fold(&mut state, NOW, Input::Paste(typed.to_owned()));
+        press(&mut state, KeyCode::Esc, KeyModifiers::NONE);
+        type_text(&mut state, keys);
+        state.composer.text()
+    };
+    let (three, two) = ("one\ntwo\nthree", "one two  three");
+    for (typed, keys, text) in [
+        (two, "0$x", "one two  thre"),
+        (two, "$xxx", "one two  th"),
+        (two, "0dw", "two  three"),
+        (two, "0wdw", "one three"),
+        (two, "$bdw", "one two  "),
+        (two, "0cwx", "x two  three"),
+        (two, "0xp", "noe two  three"),
+        (two, "0lllllllllllllllllllllx", "one two  thre"),
+        (three, "kdd", "one\nthree"),
+        (three, "dd", "one\ntwo"),
+        (three, "kkddp", "two\none\nthree"),
+        (three, "ddkp", "one\nthree\ntwo"),
+        (three, "kk$dw", "on\ntwo\nthree"),
+        (three, "kk0Dx", "\ntwo\nthree"),
+        ("word", "dd", ""),
+        ("word", "ddpp", "\nword\nword"),
+        ("a🇩🇪", "x", "a"),
+    ] {
+        assert_eq!(after(typed, keys), text, "{typed:?} {keys}");
+    }
+}
+
+#[test]
 fn the_command_line_of_vi_says_that_it_is_one_and_only_takes_commands() {
     let mut state = lively(100, 24);
     state.composer = Composer::new(Keymap::Vi);
@@ -544,20 +578,51 @@ fn the_command_line_of_vi_says_that_it_is_one_and_only_takes_commands() {
 }
 
 #[test]
-fn what_is_read_is_closed_by_its_own_keys_and_lets_no_other_through() {
-    let mut state = lively(100, 24);
+fn what_is_read_is_closed_by_its_own_keys_and_by_typing_on_which_loses_no_letter() {
     let plain = KeyModifiers::NONE;
-    for close in [KeyCode::Esc, KeyCode::F(1), KeyCode::Enter, KeyCode::Char('q')] {
-        press(&mut state, KeyCode::F(1), plain);
-        assert!(picture(&state).contains("Help (Esc or F1 closes)"));
-        type_text(&mut state, "/hello");
-        press(&mut state, KeyCode::Tab, plain);
-        assert!(matches!(state.overlay, Some(Overlay::Help(_))), "it stays");
-        press(&mut state, close, plain);
-        assert!(state.overlay.is_none() && state.composer.is_empty(), "{close:?}");
+    let panel = |state: &mut State| {
+        let (title, lines) = ("Answer".to_owned(), vec!["one".to_owned(), "two".to_owned()]);
+        state.overlay = Some(Overlay::Panel { title, lines, top: 0 });
+    };
+    let help = |state: &mut State| drop(press(state, KeyCode::F(1), plain));
+    let opens: [&dyn Fn(&mut State); 2] = [&panel, &help];
+    for open in opens {
+        for close in [KeyCode::Esc, KeyCode::Enter] {
+            let mut state = lively(100, 24);
+            open(&mut state);
+            assert!(picture(&state).contains("closes)"));
+            press(&mut state, KeyCode::Tab, plain);
+            press(&mut state, KeyCode::PageDown, plain);
+            assert!(state.overlay.is_some(), "it stays");
+            press(&mut state, close, plain);
+            assert!(state.overlay.is_none() && state.composer.is_empty(), "{close:?}");
+        }
+        for said in ["hello there", "quick question", "just a word", "/whoami"] {
+            let mut state = lively(100, 24);
+            open(&mut state);
+            type_text(&mut state, said);
+            assert!(state.overlay.is_none());
+            assert_eq!(state.composer.text(), said);
+        }
+        let mut state = lively(100, 24);
+        open(&mut state);
+        fold(&mut state, NOW, Input::Paste("pasted".to_owned()));
+        assert!(state.overlay.is_none() && state.composer.text() == "pasted");
+        // Where letters are commands they scroll.
+        let mut state = lively(100, 24);
+        state.composer = Composer::new(Keymap::Vi);
+        press(&mut state, KeyCode::Esc, plain);
+        open(&mut state);
+        type_text(&mut state, "jjk");
+        assert!(state.overlay.is_some());
+        type_text(&mut state, "q");
+        assert!(state.overlay.is_none() && state.composer.is_empty());
     }
-    type_text(&mut state, "hello");
-    assert_eq!(state.composer.text(), "hello");
+    // The network view shows the prompt, too.
+    let mut state = lively(100, 24);
+    press(&mut state, KeyCode::F(5), plain);
+    type_text(&mut state, "quiet here");
+    assert_eq!((state.composer.text().as_str(), state.view), ("quiet here", View::Chat));
 }
 
 #[test]

@@ -37,8 +37,10 @@ pub fn message(n: u64) -> Message {
 
 mod daily;
 mod folding;
+mod halves;
 mod naming;
 mod pictures;
+mod places;
 mod portrait;
 mod scenes;
 mod storm;

@@ -175,16 +175,9 @@ pub fn id(n: u64) -> [u8; 16] {
     message(n).id.0
 }
 
-/// Rooms, people, a conversation, a request; alice is in the garden.
-pub fn lively(columns: u16, rows: u16) -> State {
-    let mut state = fresh(columns, rows);
-    let rooms = vec![
-        room(GARDEN, "#garden", 0),
-        room(GENERAL, "#general", 0),
-        room(RELAY, "#relay-ops", 3),
-    ];
-    answer(&mut state, Tag::Status, &status(rooms));
-    let contact = |n: u8, name: &str, standing, verification| Contact {
+/// Somebody with whom there is a conversation.
+pub fn contact(n: u8, name: &str, standing: Standing, verification: Verification) -> Contact {
+    Contact {
         identity: IdentityId([n; 32]),
         room: RoomId([n; 16]),
         name: name.to_owned(),
@@ -198,7 +191,18 @@ pub fn lively(columns: u16, rows: u16) -> State {
         messages: 1,
         unread: u64::from(n == 13),
         last_ms: 0,
-    };
+    }
+}
+
+/// Rooms, people, a conversation, a request; alice is in the garden.
+pub fn lively(columns: u16, rows: u16) -> State {
+    let mut state = fresh(columns, rows);
+    let rooms = vec![
+        room(GARDEN, "#garden", 0),
+        room(GENERAL, "#general", 0),
+        room(RELAY, "#relay-ops", 3),
+    ];
+    answer(&mut state, Tag::Status, &status(rooms));
     let contacts = [
         contact(11, "bob", Standing::Accepted, Verification::Verified),
         contact(12, "dan", Standing::Accepted, Verification::Changed),
