@@ -114,6 +114,11 @@ impl<W: Write> Paint<W> {
             }
             let part = cells.get(from..end).unwrap_or_default();
             self.inner.draw(part.iter().map(|(x, cell)| (*x, y, *cell)))?;
+            if alone {
+                // Where it took more columns than it should, nothing of it is left there.
+                let next = x.saturating_add(u16::try_from(width(first.symbol())).unwrap_or(1));
+                queue!(self.inner, MoveTo(next, y), Clear(Erase::UntilNewLine))?;
+            }
             if link.is_some() {
                 write!(self.inner, "\u{1b}]8;;\u{1b}\\")?;
             }
