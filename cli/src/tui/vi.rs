@@ -34,7 +34,7 @@ pub fn key(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) -> bool {
         }
         vi.normal = true;
         state.composer.vi = Some(vi);
-        state.composer.area.move_cursor(CursorMove::Back);
+        step_back(&mut state.composer.area);
         state.composer.changed();
         return true;
     }
@@ -53,11 +53,9 @@ pub fn key(state: &mut State, wishes: &mut Vec<Wish>, key: KeyEvent) -> bool {
         _ if area.yank_text() != before => vi.lines = false,
         _ => {}
     }
-    if vi.normal && vi.pending.is_none() && at_end(area) && area.cursor().1 > 0 {
+    if vi.normal && vi.pending.is_none() && at_end(area) {
         // In command mode the cursor is on a sign, not behind the last one.
-        for _ in 0..sign(area, true) {
-            area.move_cursor(CursorMove::Back);
-        }
+        step_back(area);
     }
     vi.line = pending.is_none() && c == ':';
     state.composer.vi = Some(vi);
@@ -79,10 +77,11 @@ fn command(
     match (pending, c) {
         (Some('d'), 'd') => {
             whole_line(area);
-            // The line goes, too, unless it is the only one.
-            if !area.delete_newline() && area.lines().len() > 1 {
-                area.delete_next_char();
-            }
+            // The line goes, too, unless it is the only one; the next one takes its place.
+            match area.cursor().0 + 1 < area.lines().len() {
+                true => area.delete_next_char(),
+                false => area.delete_newline(),
+            };
             area.move_cursor(Head);
         }
         (Some('c'), 'c') => {
@@ -107,8 +106,12 @@ fn command(
             scroll(state, -isize::try_from(all).unwrap_or(0).max(1));
         }
         (None, 'd' | 'c' | 'g') => vi.pending = Some(c),
-        (None, 'h') => area.move_cursor(Back),
-        (None, 'l') => area.move_cursor(Forward),
+        (None, 'h') => step_back(area),
+        (None, 'l') if !at_end(area) => {
+            for _ in 0..sign(area, false) {
+                area.move_cursor(Forward);
+            }
+        }
         (None, 'j' | 'k') if empty => {
             let quarter = layout::areas(state).timeline.height / 4;
             let rows = isize::try_from(quarter).unwrap_or(1).max(1);
@@ -121,16 +124,8 @@ fn command(
         (None, 'e') => area.move_cursor(WordEnd),
         (None, '0' | '^') => area.move_cursor(Head),
         (None, '$') => area.move_cursor(End),
-        (None, 'x') if !at_end(area) => {
-            for _ in 0..sign(area, false) {
-                area.delete_next_char();
-            }
-        }
-        (None, 'X') if area.cursor().1 > 0 => {
-            for _ in 0..sign(area, true) {
-                area.delete_char();
-            }
-        }
+        (None, 'x') if !at_end(area) => cut_sign(area, Forward),
+        (None, 'X') if area.cursor().1 > 0 => cut_sign(area, Back),
         (None, 'D') => to_line_end(area),
         (None, 'u') => drop(area.undo()),
         (None, 'p') => {
@@ -216,6 +211,24 @@ fn up_to_next_word(area: &mut TextArea<'_>) {
     let place = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
     area.move_cursor(CursorMove::Jump(place(from.0), place(from.1)));
     to_line_end(area);
+}
+
+/// Takes out the sign before or behind the cursor.
+fn cut_sign(area: &mut TextArea<'_>, to: CursorMove) {
+    area.start_selection();
+    for _ in 0..sign(area, matches!(to, CursorMove::Back)) {
+        area.move_cursor(to);
+    }
+    area.cut();
+}
+
+/// One sign back, within the line.
+fn step_back(area: &mut TextArea<'_>) {
+    if area.cursor().1 > 0 {
+        for _ in 0..sign(area, true) {
+            area.move_cursor(CursorMove::Back);
+        }
+    }
 }
 
 /// Whether the cursor is behind the last sign of its line.

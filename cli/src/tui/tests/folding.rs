@@ -535,6 +535,8 @@ fn vi_keys_do_what_fingers_expect_at_the_edges() {
         (three, "kdd", "one\nthree"),
         (three, "dd", "one\ntwo"),
         (three, "kkddp", "two\none\nthree"),
+        (three, "kddp", "one\nthree\ntwo"),
+        (two, "0$hhX", "one two  tree"),
         (three, "ddkp", "one\nthree\ntwo"),
         (three, "kk$dw", "on\ntwo\nthree"),
         (three, "kk0Dx", "\ntwo\nthree"),
