@@ -124,6 +124,7 @@ fn seal(state: &mut State) {
     state.members.clear();
     state.quotes.clear();
     state.rtts.clear();
+    state.status = None;
     state.log.clear();
     state.typing.clear();
     state.held = super::notify::Held::default();

@@ -456,9 +456,9 @@ fn enter(state: &mut State, wishes: &mut Vec<Wish>) {
     }
     match slash::parse(&text) {
         // What was said with a slash in front goes on being said.
-        Ok(Input::Do(_)) | Err(_) if changes_slash(state) => send(state, wishes, &text),
+        Ok(Input::Do(_)) | Err(_) if changes_slash(state, &text) => send(state, wishes, &text),
         Ok(Input::Empty) if state.composer.edit.is_some() => {
-            state.warn("a message cannot become empty: Esc keeps it, /delete takes it back");
+            state.warn("it cannot become empty: /delete deletes it, Esc keeps it");
         }
         Ok(Input::Empty) => unfold(state),
         Ok(Input::Bare(word)) if bare == Some(word) => send(state, wishes, &text),
@@ -495,10 +495,11 @@ fn enter(state: &mut State, wishes: &mut Vec<Wish>) {
     keep_draft(state);
 }
 
-/// Whether a message is being changed that began with a slash, as `/me` does.
-fn changes_slash(state: &State) -> bool {
+/// Whether a message is being changed that began with a slash, as `/me` does, and still does.
+fn changes_slash(state: &State, text: &str) -> bool {
     let message = state.composer.edit.and_then(|id| state.timeline()?.find(id));
-    message.is_some_and(|m| m.text.starts_with('/'))
+    let word = |text: &str| text.split_whitespace().next().map(str::to_owned);
+    message.is_some_and(|m| m.text.starts_with('/') && word(&m.text) == word(text))
 }
 
 /// Sends what is written, whatever it begins with: it was pasted, not typed.

@@ -142,7 +142,7 @@ fn a_change_to_nothing_says_how_a_message_is_deleted() {
     }
     assert!(state.composer.is_empty());
     assert!(plain(&mut state, KeyCode::Enter).is_empty());
-    assert!(picture(&state).contains("/delete takes it back"), "{}", picture(&state));
+    assert!(picture(&state).contains("/delete deletes it"), "{}", picture(&state));
     assert!(state.composer.edit.is_some());
 }
 
