@@ -473,6 +473,13 @@ impl State {
         self.here.and_then(|room| self.chat_of(room))
     }
 
+    /// Whether the other side of a conversation is in one of the rooms visited last, now. Of somebody
+    /// to whom nothing was said yet the list of contacts knows nothing.
+    pub fn is_in_a_room(&self, conversation: RoomId) -> bool {
+        let is_them = |i: IdentityId| RoomId::of_conversation(&i) == conversation;
+        self.members.values().flatten().any(|m| m.online && m.identity.is_some_and(is_them))
+    }
+
     /// The row of a room.
     pub fn chat_of(&self, room: RoomId) -> Option<&Chat> {
         self.chats.iter().find(|c| c.room == room)

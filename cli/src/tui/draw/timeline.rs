@@ -60,7 +60,8 @@ fn about(state: &State, chat: &Chat) -> (String, String) {
                 Verification::Changed => "KEYS HAVE CHANGED: /verify before you trust this",
                 Verification::Unverified => "end to end, not verified (/verify)",
             };
-            let there = match (state.down.is_some(), chat.online > 0) {
+            let is_there = chat.online > 0 || state.is_in_a_room(chat.room);
+            let there = match (state.down.is_some(), is_there) {
                 (true, _) => "",
                 (_, true) => "online",
                 (_, false) => "offline",

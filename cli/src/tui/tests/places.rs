@@ -8,12 +8,15 @@ use klatch_core::query::{Access, RoomSummary, Standing, Verification};
 use serde_json::json;
 
 use super::pictures::picture;
-use super::scenes::{GARDEN, NOW, answer, contact, fresh, lines, lively, room, said, status, told};
+use super::scenes::{
+    GARDEN, NOW, answer, contact, fresh, lines, lively, member, room, said, status, told,
+};
 use super::type_text;
 use crate::act::{Effect, Here, Outcome, Shown, Tone};
 use crate::error::{Report, exit};
+use crate::tui::answers::arrive;
 use crate::tui::fold::fold;
-use crate::tui::state::{Input, State, Tag, Wish};
+use crate::tui::state::{ChatKind, Input, State, Tag, Wish};
 
 fn press(state: &mut State, code: KeyCode, modifiers: KeyModifiers) {
     fold(state, NOW, Input::Key(KeyEvent::new(code, modifiers)));
@@ -27,6 +30,28 @@ fn row(state: &mut State, n: char) {
 fn list(state: &State) -> String {
     let cut = |line: &str| line.split('│').next().unwrap_or_default().trim_end().to_owned();
     picture(state).lines().map(cut).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn who_is_in_the_room_is_online_before_the_first_word_to_them() {
+    let mut state = lively(100, 24);
+    let carol = IdentityId([7; 32]);
+    let conversation = RoomId::of_conversation(&carol);
+    let kind = ChatKind::Direct(carol, Verification::Unverified);
+    arrive(&mut state, &mut Vec::new(), conversation, "carol", kind);
+    let head = |state: &State| {
+        let shown = picture(state);
+        shown.lines().find(|l| l.contains("end to end")).unwrap_or(&shown).to_owned()
+    };
+    assert!(head(&state).contains("offline"), "{}", head(&state));
+    answer(&mut state, Tag::Members(GARDEN), &[member(7, "carol", true), member(9, "alice", true)]);
+    assert!(head(&state).contains("online"), "{}", head(&state));
+    answer(
+        &mut state,
+        Tag::Members(GARDEN),
+        &[member(7, "carol", false), member(9, "alice", true)],
+    );
+    assert!(head(&state).contains("offline"), "{}", head(&state));
 }
 
 #[test]
