@@ -71,7 +71,7 @@ impl Silent {
         let hint = match self.taken {
             None => {
                 "try again in a moment: it may be starting, stopping, or reading history for a \
-                 command; `klatch doctor` looks closer, `klatch down` ends it cleanly"
+                 command; `klatch doctor` looks closer, `klatch down --yes` ends it"
             }
             Some(_) => {
                 "try again in a moment: the node makes itself a new socket; `klatch doctor` looks \

@@ -26,7 +26,9 @@ pub(super) async fn act(session: &mut Session, action: Action) -> Result<Outcome
         Action::Connect(address) => {
             let done = session.call("peer.add", json!({"address": address})).await?;
             let shown = visible(done["address"].as_str().unwrap_or_default());
-            Ok(Outcome::note(format!("looking for {shown}; /net shows how it goes")))
+            Ok(Outcome::note(format!(
+                "looking for {shown}; /net shows how it goes. Once it has answered it is remembered"
+            )))
         }
         Action::Doctor => {
             let paths = Paths::new(&session.profile)?;

@@ -37,11 +37,11 @@ pub async fn run(ctx: &Context, args: Peer) -> Result<(), Report> {
         let address = visible(done["address"].as_str().unwrap_or_default());
         match method {
             "peer.add" => format!(
-                "looking for {address}; `klatch peer list` shows how it goes{}",
+                "looking for {address}; `klatch peer list` shows how it goes. {}",
                 if offline(&address) {
-                    ". This machine is in no network now: it waits for one"
+                    "This machine is in no network now: it waits for one"
                 } else {
-                    ""
+                    "Once it has answered it is remembered"
                 }
             ),
             _ => match done["forgotten"].as_u64().unwrap_or_default() {
