@@ -43,7 +43,10 @@ pub enum CommandError {
     },
     /// Nearly the form of an id: somebody meant a room that is there, and would open another one, in
     /// public.
-    #[error("`{room}` looks like an id with a slip in it, so no room is opened under that name")]
+    #[error(
+        "`{room}` looks like a part of an id, or one with a slip in it, so no room is opened under \
+         that name"
+    )]
     RoomNameLikeId {
         /// As asked for.
         room: String,

@@ -77,6 +77,9 @@ pub fn find_room<'a>(
     match found.as_slice() {
         [one] => Ok(one.room),
         [] => {
+            if let Some(room) = begun(rooms.clone(), bare) {
+                return Err(unknown(Some(&room.marked())));
+            }
             let joined = rooms.filter(|r| !r.left).map(|r| r.name);
             Err(unknown(normal.as_deref().and_then(|normal| nearest(normal, joined))))
         }
@@ -137,12 +140,25 @@ pub fn to_open<'a>(
         return Ok(Opening::Here { room: room.room, name });
     }
     let bare = name.trim_start_matches('#');
-    if is_like_id(bare) && !rooms.clone().any(|r| r.name == name) {
+    if rooms.clone().any(|r| r.name == name) {
+        return Ok(Opening::Name(name));
+    }
+    if let Some(room) = begun(rooms.clone(), bare) {
+        let nearest = Some(format!("'{}'", room.marked()));
+        return Err(CommandError::RoomNameLikeId { room: spelled(wanted), nearest });
+    }
+    if is_like_id(bare) {
         let ids: Vec<String> = rooms.map(|r| r.room.to_string()).collect();
         let nearest = nearest(bare, ids.iter().map(String::as_str)).map(str::to_owned);
         return Err(CommandError::RoomNameLikeId { room: spelled(wanted), nearest });
     }
     Ok(Opening::Name(name))
+}
+
+/// The room whose mark, or more of its id, somebody took for its name.
+fn begun<'a>(mut rooms: impl Iterator<Item = RoomName<'a>>, bare: &str) -> Option<RoomName<'a>> {
+    let bare = bare.to_lowercase();
+    rooms.find(|r| bare.starts_with(&r.mark()) && r.room.to_string().starts_with(&bare))
 }
 
 /// What is to be shown beside the names of rooms that look alike, as with people who have like

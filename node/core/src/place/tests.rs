@@ -194,11 +194,24 @@ fn an_id_with_a_slip_opens_no_public_room() {
     let mix = RoomName { room: RoomId([0x5a; 16]), ..room(1, "#mix", true, false) };
     let id = mix.room.to_string();
     let open = |wanted: &str| to_open([mix].into_iter(), wanted, false);
-    for slip in [format!("{id}x"), id[1..].to_owned(), id.replacen('2', "0", 1), format!("#{id}2")]
-    {
+    for slip in [
+        format!("{id}x"),
+        id[1..].to_owned(),
+        id[..24].to_owned() + "x",
+        id.replacen('2', "0", 1),
+        format!("#{id}2"),
+    ] {
         let refused = open(&slip).unwrap_err();
         assert_eq!(refused.hint(), format!("did you mean {id}?"), "{slip}");
     }
+    // Nor does the mark alone, or half of the id.
+    for part in [&id[..8], &id[..13], &id[..25]] {
+        let marked = format!("#mix~{}", &id[..8]);
+        assert_eq!(open(part).unwrap_err().hint(), format!("did you mean '{marked}'?"), "{part}");
+        let unknown = place(&[mix], part).unwrap_err();
+        assert!(unknown.hint().contains(&format!("did you mean {marked}?")), "{}", unknown.hint());
+    }
+    assert!(open(&id[..7]).is_ok());
     let other = open("ncpg5yfqmoztejthzdxig353aqx").unwrap_err();
     assert!(other.hint().contains("by its name"), "{}", other.hint());
     for fine in
