@@ -72,114 +72,128 @@ fn command(
     vi: &mut Vi,
 ) -> bool {
     use CursorMove::{Back, Down, End, Forward, Head, Up, WordBack, WordEnd, WordForward};
+    if let Some(first) = pending {
+        return of_two(state, first, c);
+    }
     let empty = state.composer.is_empty();
     let area = &mut state.composer.area;
-    match (pending, c) {
-        (Some('d'), 'd') => {
-            whole_line(area);
-            // The line goes, too, unless it is the only one; the next one takes its place.
-            match area.cursor().0 + 1 < area.lines().len() {
-                true => area.delete_next_char(),
-                false => area.delete_newline(),
-            };
-            area.move_cursor(Head);
-        }
-        (Some('c'), 'c') => {
-            whole_line(area);
-            return true;
-        }
-        (Some('c'), 'w') => {
-            area.delete_next_word();
-            return true;
-        }
-        (Some('d'), 'w') => up_to_next_word(area),
-        (Some(verb @ ('d' | 'c')), '$') => {
-            to_line_end(area);
-            return verb == 'c';
-        }
-        (Some(verb @ ('d' | 'c')), '0') => {
-            area.delete_line_by_head();
-            return verb == 'c';
-        }
-        (Some('g'), 'g') => {
-            let all = state.timeline().map_or(0, |t| t.lines.len());
-            scroll(state, -isize::try_from(all).unwrap_or(0).max(1));
-        }
-        (None, 'd' | 'c' | 'g') => vi.pending = Some(c),
-        (None, 'h') => step_back(area),
-        (None, 'l') if !at_end(area) => {
+    match c {
+        'd' | 'c' | 'g' => vi.pending = Some(c),
+        'h' => step_back(area),
+        'l' if !at_end(area) => {
             for _ in 0..sign(area, false) {
                 area.move_cursor(Forward);
             }
         }
-        (None, 'j' | 'k') if empty => {
+        'j' | 'k' if empty => {
             let quarter = layout::areas(state).timeline.height / 4;
             let rows = isize::try_from(quarter).unwrap_or(1).max(1);
             scroll(state, if c == 'j' { rows } else { -rows });
         }
-        (None, 'j') => area.move_cursor(Down),
-        (None, 'k') => area.move_cursor(Up),
-        (None, 'w') => area.move_cursor(WordForward),
-        (None, 'b') => area.move_cursor(WordBack),
-        (None, 'e') => area.move_cursor(WordEnd),
-        (None, '0' | '^') => area.move_cursor(Head),
-        (None, '$') => area.move_cursor(End),
-        (None, 'x') if !at_end(area) => cut_sign(area, Forward),
-        (None, 'X') if area.cursor().1 > 0 => cut_sign(area, Back),
-        (None, 'D') => to_line_end(area),
-        (None, 'u') => drop(area.undo()),
-        (None, 'p') => {
+        'j' => area.move_cursor(Down),
+        'k' => area.move_cursor(Up),
+        'w' => area.move_cursor(WordForward),
+        'b' => area.move_cursor(WordBack),
+        'e' => area.move_cursor(WordEnd),
+        '0' | '^' => area.move_cursor(Head),
+        '$' => area.move_cursor(End),
+        'x' if !at_end(area) => cut_sign(area, Forward),
+        'X' if area.cursor().1 > 0 => cut_sign(area, Back),
+        'D' => to_line_end(area),
+        'u' => drop(area.undo()),
+        'p' => {
             let mut text = area.yank_text();
             if vi.lines {
                 area.move_cursor(End);
                 text.insert(0, '\n');
             } else if !at_end(area) {
-                area.move_cursor(Forward);
+                for _ in 0..sign(area, false) {
+                    area.move_cursor(Forward);
+                }
             }
             state.composer.insert(&text).unwrap_or_else(|why| state.warn(&why));
             if vi.lines {
                 state.composer.area.move_cursor(Head);
             }
         }
-        (None, 'G') => to_end(state, wishes),
-        (None, '/') if state.here.is_some() => {
+        'G' => to_end(state, wishes),
+        '/' if state.here.is_some() => {
             let field = String::new();
             state.overlay = Some(Overlay::Search { field, number: 0, found: None, at: 0 });
         }
-        (None, ':') => {
+        ':' => {
             state.composer.begin_command("/");
             return true;
         }
-        (None, 'i') => return true,
-        (None, 'I') => {
+        'i' => return true,
+        'I' => {
             area.move_cursor(Head);
             return true;
         }
-        (None, 'a') => {
+        'a' => {
             area.move_cursor(Forward);
             return true;
         }
-        (None, 'A') => {
+        'A' => {
             area.move_cursor(End);
             return true;
         }
-        (None, 'o') => {
+        'o' => {
             area.move_cursor(End);
             return state.composer.insert("\n").is_ok();
         }
-        (None, 'O') => {
+        'O' => {
             area.move_cursor(Head);
             let made = state.composer.insert("\n").is_ok();
             state.composer.area.move_cursor(Up);
             return made;
         }
-        (None, 'C') => {
+        'C' => {
             to_line_end(area);
             return true;
         }
-        (None, 'S') => {
+        'S' => {
             whole_line(area);
             return true;
+        }
+        _ => {}
+    }
+    false
+}
+
+/// A command of two keys. Whether text is inserted from now on.
+fn of_two(state: &mut State, first: char, c: char) -> bool {
+    let area = &mut state.composer.area;
+    match (first, c) {
+        ('d', 'd') => {
+            whole_line(area);
+            // The line goes, too, unless it is the only one; the next one takes its place.
+            match area.cursor().0 + 1 < area.lines().len() {
+                true => area.delete_next_char(),
+                false => area.delete_newline(),
+            };
+            area.move_cursor(CursorMove::Head);
+        }
+        ('c', 'c') => {
+            whole_line(area);
+            return true;
+        }
+        ('c', 'w') => {
+            area.delete_next_word();
+            return true;
+        }
+        ('d', 'w') => up_to_next_word(area),
+        (verb @ ('d' | 'c'), '$') => {
+            to_line_end(area);
+            return verb == 'c';
+        }
+        (verb @ ('d' | 'c'), '0') => {
+            area.delete_line_by_head();
+            return verb == 'c';
+        }
+        ('g', 'g') => {
+            let all = state.timeline().map_or(0, |t| t.lines.len());
+            scroll(state, -isize::try_from(all).unwrap_or(0).max(1));
         }
         _ => {}
     }
