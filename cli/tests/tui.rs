@@ -542,7 +542,9 @@ fn a_text_under_way_when_the_node_is_killed_is_said_once_when_it_is_back() {
     };
     // It takes the text, and never answers.
     signal("-STOP");
-    term.press("under way\r");
+    term.press("under way");
+    term.see("> under way");
+    term.press("\r");
     term.until("an empty composer", |text| !text.contains("under way"));
     signal("-KILL");
     term.see("a message waits for it");
