@@ -189,6 +189,12 @@ impl Window {
         self.runs.push_back((below, bytes));
         self.bytes += bytes;
     }
+
+    /// Bytes under way, as of the last time somebody asked to be admitted.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
 }
 
 /// Acknowledgements owed to authors.
@@ -258,7 +264,7 @@ mod tests {
         assert!(!window.admits(4, Some(2)), "half of a run that is acknowledged counts whole");
         assert!(window.admits(4, Some(3)));
         assert!(window.admits(4, None));
-        assert_eq!(window.bytes, 0, "nobody holds it, so nothing is under way");
+        assert_eq!(window.bytes(), 0, "nobody holds it, so nothing is under way");
     }
 
     #[test]

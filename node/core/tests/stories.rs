@@ -10,7 +10,6 @@ use klatch_core::content::Kind;
 use klatch_core::crypto::Verifier;
 use klatch_core::error::CommandError;
 use klatch_core::event::{Delivery, Event};
-use klatch_core::limits::WINDOW_ENTRIES;
 use klatch_core::sim::story::{Person, Story};
 
 fn all_join<const N: usize>(people: [&Person; N]) {
@@ -71,61 +70,6 @@ fn edits_deletes_and_reactions_reach_everybody_and_leave_no_text_behind() {
         text: "mine".into(),
     });
     assert_eq!(refused, Err(CommandError::NotYours));
-}
-
-#[test]
-fn what_was_deleted_before_it_was_published_never_leaves() {
-    let story = Story::of(["alice", "bob"]);
-    let [alice, bob] = story.people();
-    all_join([&alice, &bob]);
-    alice.says("hello");
-    story.settles();
-    // More than the window lets through at once, all in one instant; the last ones are deleted
-    // while they wait.
-    let world = story.world();
-    let room = alice.place("#garden");
-    let say = |text: String| Command::SendMessage { room, text, reply_to: None };
-    let kept = WINDOW_ENTRIES + 18;
-    let orders: Vec<u64> = (0..kept + 10)
-        .map(|i| {
-            let text = if i < kept { format!("line {i}") } else { format!("regret {i}") };
-            world.borrow_mut().order(alice.node, say(text))
-        })
-        .collect();
-    let mut gone = Vec::new();
-    for _ in 0..400 {
-        story.passes(1);
-        let (last, deleted) = orders.split_last().unwrap();
-        let last = world.borrow_mut().nodes[alice.node].replies.remove(last);
-        if let Some(reply) = last {
-            gone.extend(
-                deleted[deleted.len() - 9..]
-                    .iter()
-                    .filter_map(|o| world.borrow_mut().nodes[alice.node].replies.remove(o)),
-            );
-            gone.push(reply);
-            break;
-        }
-    }
-    assert_eq!(gone.len(), 10);
-    for reply in gone {
-        let Ok(klatch_core::command::Reply::Stored { message, .. }) = reply else {
-            panic!("{reply:?}")
-        };
-        let delete = Command::DeleteMessage { room, message };
-        world.borrow_mut().order(alice.node, delete);
-    }
-    story.settles();
-    assert!(
-        !bob.was_told().iter().any(
-            |e| matches!(e, Event::MessageAdded { message } if message.text.contains("regret"))
-        )
-    );
-    // The first one, what was kept, what was deleted.
-    let before = 1 + usize::try_from(kept).unwrap();
-    assert_eq!(bob.reads("#garden").len(), before + 10);
-    assert_eq!(alice.reads("#garden"), bob.reads("#garden"));
-    assert!(bob.reads("#garden")[before..].iter().all(|l| l == "alice: (withdrawn)"));
 }
 
 #[test]

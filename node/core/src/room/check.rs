@@ -12,13 +12,15 @@ impl Room {
     #[must_use]
     pub fn within_bounds(&self) -> bool {
         use crate::limits::{
-            BODIES_WANTED_MAX, CHAINS_MAX, LINKS_MAX, OUTBOX_BYTES_MAX, QUARANTINE_MAX,
-            RUN_BYTES_MAX, RUN_ENTRIES_MAX,
+            BODIES_WANTED_MAX, CHAINS_MAX, ENTRY_BYTES_MAX, LINKS_MAX, OUTBOX_BYTES_MAX,
+            QUARANTINE_MAX, RUN_BYTES_MAX, RUN_ENTRIES_MAX, WINDOW_BYTES,
         };
         self.log.parked_within_bounds()
             && self.planner.len() <= LINKS_MAX
             && self.links.len() <= LINKS_MAX
             && self.outbox.bytes() <= OUTBOX_BYTES_MAX + RUN_BYTES_MAX * 2
+            // A goodbye is said whatever the window says.
+            && (self.row.left || self.bytes_under_way() <= WINDOW_BYTES + ENTRY_BYTES_MAX)
             && self.pending.len() <= RUN_ENTRIES_MAX
             && self.log.chains() <= CHAINS_MAX
             && self.members.len() <= CHAINS_MAX + 1
@@ -26,6 +28,13 @@ impl Room {
             && self.hearsay.len() <= CHAINS_MAX
             && self.bodies.len() <= BODIES_WANTED_MAX
             && self.quarantine.len() <= QUARANTINE_MAX
+    }
+
+    /// Own bytes that were published and not acknowledged.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub fn bytes_under_way(&self) -> usize {
+        self.window.bytes()
     }
 
     /// Whether nothing waits: no entry to sign or publish, no acknowledgement owed.
