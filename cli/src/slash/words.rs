@@ -1,16 +1,9 @@
 //! Taking the arguments of a slash command apart.
 
+use klatch_core::names::QUOTES;
+
 /// What `message.list` gives at most.
 pub(super) const LINES_MAX: u32 = 1_000;
-
-/// Quotation marks that people put around a text, each with its counterpart.
-const QUOTES: [(char, char); 5] = [
-    ('"', '"'),
-    ('\'', '\''),
-    ('\u{201c}', '\u{201d}'),
-    ('\u{201e}', '\u{201c}'),
-    ('\u{2018}', '\u{2019}'),
-];
 
 /// The first word.
 pub(super) fn word(args: &str) -> Option<&str> {

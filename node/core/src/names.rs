@@ -17,6 +17,15 @@ use crate::identity;
 use crate::ids::{IdentityId, RoomId};
 use crate::limits::{NAME_BYTES_MAX, ROOM_NAME_BYTES_MAX};
 
+/// Quotation marks that people put around a name or a text, each with its counterpart.
+pub const QUOTES: [(char, char); 5] = [
+    ('"', '"'),
+    ('\'', '\''),
+    ('\u{201c}', '\u{201d}'),
+    ('\u{201e}', '\u{201c}'),
+    ('\u{2018}', '\u{2019}'),
+];
+
 /// Normalises a room name (PROTOCOL.md 4.1): no leading `#`, NFKC, lower case; letters, digits,
 /// marks, `-`, `_` and `.` only, nothing invisible, and not the form of an id. Returned with `#`.
 ///

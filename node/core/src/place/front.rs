@@ -7,15 +7,7 @@ use crate::directory::Directory;
 use crate::error::CommandError;
 use crate::ids::IdentityId;
 use crate::limits::NAME_BYTES_MAX;
-
-/// Quotation marks that people put around a name, each with its counterpart.
-const QUOTES: [(char, char); 5] = [
-    ('"', '"'),
-    ('\'', '\''),
-    ('\u{201c}', '\u{201d}'),
-    ('\u{201e}', '\u{201c}'),
-    ('\u{2018}', '\u{2019}'),
-];
+use crate::names::QUOTES;
 
 /// The person named at the front of a line, and what follows the name. Names may have spaces in
 /// them, so the longest one that is known counts; where a shorter one means somebody else, nobody

@@ -100,21 +100,21 @@ fn scripts_without_spaces_are_searchable_inside_a_sentence() {
     assert_eq!(world.found("경기").len(), 1);
 }
 
+/// The index of the one message as an older version had spelled it, with everything looked at.
+fn as_version_left_it(world: &World, version: u32, words: &str) {
+    let main = &world.store.main;
+    main.execute_batch("INSERT INTO words (words) VALUES ('delete-all')").unwrap();
+    main.execute("INSERT INTO words (rowid, text) VALUES (1, ?1)", [words]).unwrap();
+    main.pragma_update(None, "user_version", version).unwrap();
+}
+
 #[test]
 fn the_index_of_an_old_file_is_made_anew() {
     let mut world = World::new();
     world.say(1, "Ёлка in der Straße");
     world.index();
-    // As the version before left it: other spellings, and everything looked at.
-    world
-        .store
-        .main
-        .execute_batch(
-            "INSERT INTO words (words) VALUES ('delete-all');
-             INSERT INTO words (rowid, text) VALUES (1, 'Ёлка in der Straße');
-             PRAGMA user_version = 5;",
-        )
-        .unwrap();
+    // Other spellings.
+    as_version_left_it(&world, 5, "Ёлка in der Straße");
     assert_eq!(world.found("strasse").len(), 0);
     let mut world = world.reopen();
     world.index();
@@ -127,16 +127,8 @@ fn words_in_parts_are_found_as_wholes_in_an_old_file_as_well() {
     world.say(1, "don't mail me, e-mail me");
     world.index();
     assert_eq!((world.found("dont").len(), world.found("email").len()), (1, 1));
-    // As the version before left it: parts alone, and everything looked at.
-    world
-        .store
-        .main
-        .execute_batch(
-            "INSERT INTO words (words) VALUES ('delete-all');
-             INSERT INTO words (rowid, text) VALUES (1, 'don t mail me e mail me');
-             PRAGMA user_version = 7;",
-        )
-        .unwrap();
+    // Parts alone.
+    as_version_left_it(&world, 7, "don t mail me e mail me");
     assert_eq!((world.found("dont").len(), world.found("don't").len()), (0, 1));
     let mut world = world.reopen();
     world.index();
