@@ -109,7 +109,8 @@ pub enum Command {
         petname: Option<String>,
     },
     /// Take nothing from a person any more, or take it again. Declining a request is blocking its
-    /// sender.
+    /// sender. Who is taken again without having been answered, named or verified is a stranger who
+    /// waits for an answer, or is not kept at all.
     BlockContact {
         /// As in `AcceptContact`.
         who: IdentityId,

@@ -167,6 +167,12 @@ pub enum CommandError {
         /// For whom most of it is.
         who: String,
     },
+    /// As many strangers wait for the user's decision as may.
+    #[error("{waiting} people wait for your answer already")]
+    TooManyRequests {
+        /// How many.
+        waiting: u64,
+    },
     /// Too many rooms.
     #[error("this profile is in {max} rooms already")]
     TooManyRooms {
@@ -303,6 +309,7 @@ impl CommandError {
             Self::WrongPlace { .. } => "KLATCH-WRONG-PLACE",
             Self::TooFast { .. } => "KLATCH-TOO-FAST",
             Self::QueueFull { .. } | Self::QueuesFull { .. } => "KLATCH-QUEUE-FULL",
+            Self::TooManyRequests { .. } => "KLATCH-TOO-MANY-REQUESTS",
             Self::TooManyRooms { .. } => "KLATCH-TOO-MANY-ROOMS",
             Self::DeviceBehind => "KLATCH-DEVICE-BEHIND",
             Self::NotBackYet { .. } => "KLATCH-NOT-BACK-YET",
@@ -374,6 +381,9 @@ impl CommandError {
                 "it leaves once {who} is connected; deleting some of it makes room, and \
                  `klatch contact forget {who}` gives all of it up"
             ),
+            Self::TooManyRequests { .. } => {
+                "answer or block some of them first: `klatch contact requests` lists them".to_owned()
+            }
             Self::TooManyRooms { .. } => "leave a room first: `klatch leave ROOM`".to_owned(),
             Self::DeviceBehind => {
                 "this home was restored from an old copy: start a fresh one with `klatch --profile NEW init`".to_owned()
@@ -428,6 +438,7 @@ impl CommandError {
             | Self::AmbiguousPerson { .. }
             | Self::Yourself
             | Self::WrongPlace { .. }
+            | Self::TooManyRequests { .. }
             | Self::TooManyRooms { .. } => 2,
             Self::NotYours | Self::BlockedPerson { .. } | Self::NoKeysYet { .. } => 7,
             Self::TooFast { .. }

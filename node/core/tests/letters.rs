@@ -7,10 +7,18 @@ use klatch_core::command::{Command, Reply};
 use klatch_core::content::Kind;
 use klatch_core::error::CommandError;
 use klatch_core::event::{ContactNews, Delivery, Event};
-use klatch_core::ids::IdentityId;
+use klatch_core::identity::Keys;
+use klatch_core::ids::{EntryId, IdentityId, Peer, RoomId};
+use klatch_core::limits::REQUESTS_MAX;
+use klatch_core::machine::Machine;
 use klatch_core::place::Place;
+use klatch_core::presence::Process;
 use klatch_core::query::Standing;
+use klatch_core::sim::rng::Seeded;
 use klatch_core::sim::story::{Person, Story};
+use klatch_core::step::{ContactRow, DirectIndexRow, Input, Snapshot};
+
+const NOW: u64 = 1_800_000_000_000;
 
 const DELIVERED: Delivery = Delivery::Delivered { n: 1, m: 1 };
 
@@ -239,6 +247,56 @@ fn who_is_unblocked_is_no_more_than_they_were() {
     bob.must(block(true));
     bob.must(block(false));
     assert_eq!(standing(&bob, &alice), Some(Standing::Accepted));
+}
+
+#[test]
+fn a_stranger_is_not_unblocked_beyond_the_requests_that_may_wait() {
+    let mut snapshot = Snapshot { name: "alice".to_owned(), ..Snapshot::default() };
+    let who = |n: usize| {
+        let mut bytes = [7; 32];
+        bytes[..2].copy_from_slice(&u16::try_from(n).unwrap().to_be_bytes());
+        IdentityId(bytes)
+    };
+    // As many as may wait, and one who is blocked; all have written once.
+    for n in 0..=REQUESTS_MAX {
+        let (identity, room) = (who(n), RoomId::of_conversation(&who(n)));
+        snapshot.direct.contacts.push(ContactRow {
+            identity,
+            room,
+            claimed: format!("stranger {n}"),
+            petname: None,
+            standing: if n == 0 { Standing::Blocked } else { Standing::Requested },
+            verified: None,
+            keys: Vec::new(),
+            read_upto: 0,
+            since_ms: NOW,
+        });
+        snapshot.direct.index.push(DirectIndexRow {
+            room,
+            id: EntryId([3; 16]),
+            journal: n as u64 + 1,
+            own: false,
+            seq: 0,
+            kind: Kind::Text.code(),
+            eff: 1,
+            lamport: 1,
+            state: None,
+            deleted: false,
+        });
+    }
+    let keys = Keys::from_seeds(&[2; 32], &[3; 32], NOW);
+    let (me, mut rng) = (Peer(vec![1; 38]), Seeded::new(1, 1));
+    let mut machine = Machine::open(keys, me, Process([9; 16]), snapshot, NOW);
+    let mut asks = |command| {
+        let mut step = machine.handle(NOW, &mut rng, Input::Command { id: 1, command });
+        step.absorb(machine.handle(NOW, &mut rng, Input::BatchEnd));
+        step.replies.pop().unwrap().1
+    };
+    let unblock = Command::BlockContact { who: who(0), blocked: false };
+    let refused = asks(unblock.clone()).unwrap_err();
+    assert_eq!(refused, CommandError::TooManyRequests { waiting: REQUESTS_MAX as u64 });
+    asks(Command::BlockContact { who: who(1), blocked: true }).unwrap();
+    asks(unblock).unwrap();
 }
 
 #[test]

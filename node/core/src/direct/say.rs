@@ -349,28 +349,33 @@ impl Direct {
                 Self::news(ctx, contact, ContactNews::Blocked);
             }
         } else {
-            self.unblock(ctx, who);
+            self.unblock(ctx, who)?;
         }
         Ok(Reply::Contact { identity: who, room: RoomId::of_conversation(&who) })
     }
 
-    /// Who is blocked no more is what they were: somebody the user answered, named or verified;
-    /// a stranger who wrote; or nobody who is kept. Being blocked makes no friends.
-    fn unblock(&mut self, ctx: &mut Ctx<'_>, who: IdentityId) {
-        let room_for_more = self.undecided() < REQUESTS_MAX;
+    /// Who is blocked no more is somebody whom the user answered, named or verified; a stranger who
+    /// wrote; or nobody who is kept. Being blocked makes no friends.
+    fn unblock(&mut self, ctx: &mut Ctx<'_>, who: IdentityId) -> Result<(), CommandError> {
+        let waiting = self.undecided();
         let is_blocked = |c: &&mut Contact| c.standing == Standing::Blocked;
-        let Some(contact) = self.people.get_mut(&who).filter(is_blocked) else { return };
+        let Some(contact) = self.people.get_mut(&who).filter(is_blocked) else { return Ok(()) };
         let chosen = contact.petname.is_some() || contact.verified.is_some();
         // Only who was let in may have said that much.
-        let long = contact.their_next > REQUEST_MESSAGES_MAX;
-        let stranger = !chosen && contact.own_next == 0 && !long && room_for_more;
+        let said_much = contact.their_next > REQUEST_MESSAGES_MAX;
+        let stranger = !chosen && contact.own_next == 0 && !said_much;
+        let wrote = !contact.index.is_empty();
+        if stranger && wrote && waiting >= REQUESTS_MAX {
+            return Err(CommandError::TooManyRequests { waiting: waiting as u64 });
+        }
         contact.standing = if stranger { Standing::Requested } else { Standing::Accepted };
         contact.dirty = true;
         Self::news(ctx, contact, ContactNews::Unblocked);
-        if stranger && contact.index.is_empty() {
+        if stranger && !wrote {
             self.let_go(ctx, who);
         }
         self.view_dirty = true;
+        Ok(())
     }
 
     fn rename(

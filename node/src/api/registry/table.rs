@@ -279,7 +279,7 @@ pub const METHODS: &[Method] = &[
         Manage,
         C("block_contact"),
         &[WHO, or("blocked", "boolean", "true", "block, or unblock")],
-        "refuse everything from a person; declines a request",
+        "refuse everything from a person; declines a request. Unblocking makes nobody a contact who was not answered, named or verified",
     ),
     row(
         "contact.forget",
