@@ -52,3 +52,4 @@ pub fn type_text(state: &mut super::state::State, text: &str) {
         super::fold::fold(state, scenes::NOW, super::state::Input::Key(key));
     }
 }
+mod vi;
